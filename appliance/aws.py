@@ -1,0 +1,111 @@
+"""The client factory: where each service answers, with which credentials, and how long a call may take."""
+
+from __future__ import annotations
+
+import os
+import socket
+from typing import TYPE_CHECKING, Any, Literal, overload
+from urllib.parse import urlsplit
+
+import boto3
+from botocore.config import Config
+
+from appliance.settings import Settings
+
+if TYPE_CHECKING:
+    from mypy_boto3_iam import IAMClient
+    from mypy_boto3_kinesis import KinesisClient
+    from mypy_boto3_lambda import LambdaClient
+    from mypy_boto3_logs import CloudWatchLogsClient
+    from mypy_boto3_s3 import S3Client
+
+EDGE_PORT = 4566
+# One port for each service before LocalStack 0.11.5 (its changelog: "edge service", May 2020)
+LEGACY_PORTS = {"s3": 4572, "kinesis": 4568, "iam": 4593, "lambda": 4574, "firehose": 4573}
+# An emulator knows no users; these are the credentials LocalStack's documentation uses. On AWS none are set.
+EMULATOR_CREDENTIALS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
+CONNECT_TIMEOUT = 3.0
+READ_TIMEOUT = 15.0
+PROBE_TIMEOUT = 0.5
+
+Service = Literal["s3", "kinesis", "iam", "lambda", "logs"]
+
+
+def answers(host: str, port: int, timeout: float = PROBE_TIMEOUT) -> bool:
+    """Whether something accepts TCP connections there."""
+    try:
+        with socket.create_connection((host, port), timeout=timeout):
+            return True
+    except OSError:
+        return False
+
+
+def endpoint_url(settings: Settings, service: str) -> str | None:
+    """Where `service` answers; None on AWS itself, where botocore knows.
+
+    A host without a port is looked at each time it is asked for, since it may come up later: port 4566, else
+    LocalStack's old port of that service; when neither answers, 4566.
+    """
+    if settings.target == "aws":
+        return os.environ.get("AWS_ENDPOINT_URL")
+    given = settings.localstack_host or f"127.0.0.1:{settings.emulator_port}"
+    parts = urlsplit(given if "://" in given else f"http://{given}")
+    host = parts.hostname or ""
+    bracketed = f"[{host}]" if ":" in host else host
+    if parts.port:
+        return f"{parts.scheme}://{bracketed}:{parts.port}"
+    if parts.scheme == "https":
+        return f"https://{bracketed}"
+    legacy = LEGACY_PORTS.get(service)
+    if legacy and not answers(host, EDGE_PORT) and answers(host, legacy):
+        return f"http://{bracketed}:{legacy}"
+    return f"http://{bracketed}:{EDGE_PORT}"
+
+
+def environment(settings: Settings) -> dict[str, str]:
+    """The variables that point any AWS SDK or CLI at the same place as `client` does."""
+    variables = {"AWS_DEFAULT_REGION": settings.aws_default_region}
+    if settings.target == "aws":
+        return variables
+    for service in LEGACY_PORTS:
+        variables[f"AWS_ENDPOINT_URL_{service.upper()}"] = endpoint_url(settings, service) or ""
+    variables["AWS_ENDPOINT_URL"] = endpoint_url(settings, "sts") or ""
+    for name, value in EMULATOR_CREDENTIALS.items():
+        variables[name] = os.environ.get(name, value)
+    return variables
+
+
+@overload
+def client(settings: Settings, service: Literal["s3"], **options: Any) -> S3Client: ...
+@overload
+def client(settings: Settings, service: Literal["kinesis"], **options: Any) -> KinesisClient: ...
+@overload
+def client(settings: Settings, service: Literal["iam"], **options: Any) -> IAMClient: ...
+@overload
+def client(settings: Settings, service: Literal["lambda"], **options: Any) -> LambdaClient: ...
+@overload
+def client(settings: Settings, service: Literal["logs"], **options: Any) -> CloudWatchLogsClient: ...
+def client(settings: Settings, service: Service, **options: Any) -> Any:
+    """A boto3 client for `service` with bounded time-outs.
+
+    `options` go to botocore's Config, e.g. `retries={"total_max_attempts": 1}` where the caller retries by itself.
+    """
+    config: dict[str, Any] = {
+        "connect_timeout": CONNECT_TIMEOUT,
+        "read_timeout": READ_TIMEOUT,
+        "retries": {"mode": "standard", "total_max_attempts": 3},
+        "user_agent_extra": "kinesis-lambda-logging",
+    }
+    if settings.target != "aws":
+        # an emulator is reached by one name: a bucket in the host name would not resolve
+        config["s3"] = {"addressing_style": "path"}
+    arguments: dict[str, Any] = {}
+    if settings.target != "aws":
+        credentials = {name: os.environ.get(name, value) for name, value in EMULATOR_CREDENTIALS.items()}
+        arguments = {
+            "aws_access_key_id": credentials["AWS_ACCESS_KEY_ID"],
+            "aws_secret_access_key": credentials["AWS_SECRET_ACCESS_KEY"],
+        }
+    return boto3.session.Session(region_name=settings.aws_default_region).client(
+        service, endpoint_url=endpoint_url(settings, service), config=Config(**(config | options)), **arguments
+    )

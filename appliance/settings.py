@@ -1,0 +1,180 @@
+"""The settings: the only reader of the environment.
+
+Every field is one environment variable of the same name in capitals. A bad value is reported together with all other
+bad values, each with the `-e` that mends it.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, Field, ValidationError, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class SettingsError(Exception):
+    """One or more environment variables have a value that cannot be used; the message is for the user."""
+
+
+def _bucket(value: str) -> str:
+    # S3 User Guide, "Bucket naming rules"
+    if not re.fullmatch(r"(?!\d+\.\d+\.\d+\.\d+$)[a-z0-9](?:[a-z0-9-]|\.(?!\.)){1,61}[a-z0-9]", value):
+        raise ValueError("a bucket name has 3 to 63 lower-case letters, digits, dots and hyphens")
+    return value
+
+
+def _name(pattern: str, rule: str) -> AfterValidator:
+    def check(value: str) -> str:
+        if not re.fullmatch(pattern, value):
+            raise ValueError(rule)
+        return value
+
+    return AfterValidator(check)
+
+
+def _prefix(value: str) -> str:
+    if value and (value.startswith("/") or not value.endswith("/")):
+        raise ValueError("a prefix does not start with / and ends with /, e.g. logs/")
+    return value
+
+
+def _upstream(value: str) -> str:
+    if value:
+        parts = urlsplit(value)
+        if parts.scheme not in ("http", "https") or not parts.hostname or re.search(r"[\s;{}\"'\\$]", value):
+            raise ValueError("an upstream is a URL such as http://app:3000")
+    return value
+
+
+def _localstack(value: str) -> str:
+    if value:
+        parts = urlsplit(value if "://" in value else f"//{value}")
+        try:
+            usable = bool(parts.hostname) and (parts.port is None or parts.port > 0)
+        except ValueError:
+            usable = False
+        if not usable or parts.scheme not in ("", "http", "https") or parts.path.strip("/"):
+            raise ValueError("use host, host:port or http(s)://host:port; an IPv6 address stands in [brackets]")
+    return value
+
+
+_STREAM = _name(r"[a-zA-Z0-9_.-]{1,128}", "a stream name has 1 to 128 letters, digits, dots, hyphens and underscores")
+
+_EXAMPLES = {
+    "LOCALSTACK_HOST": "192.168.99.100",
+    "S3_PREFIX": "logs/",
+    "UPSTREAM": "http://app:3000",
+    "FIREHOSE_STREAM": "web-log-delivery",
+}
+
+
+class Settings(BaseSettings):
+    """What the user can set. Shapes and limits are checked here and nowhere else."""
+
+    model_config = SettingsConfigDict(case_sensitive=False, env_ignore_empty=True, frozen=True)
+
+    localstack_host: Annotated[str, AfterValidator(_localstack)] = Field(
+        "",
+        description="LocalStack or another AWS-compatible endpoint: host, host:port or URL. Without a port: 4566, "
+        "else LocalStack's old ports, one for each service. Empty: what answers on EMULATOR_PORT of this machine, "
+        "else the embedded emulator.",
+    )
+    s3_bucket: Annotated[str, AfterValidator(_bucket)] = Field("my-bucket", description="The bucket of the objects.")
+    s3_prefix: Annotated[str, AfterValidator(_prefix)] = Field("", description="Put before every key, e.g. `logs/`.")
+    lambda_role: Annotated[str, _name(r"[\w+=,.@-]{1,64}", "a role name has 1 to 64 letters, digits and +=,.@-_")] = (
+        Field("lambda-ex", description="The function's IAM role.")
+    )
+    kinesis_data_stream: Annotated[str, _STREAM] = Field("web-log-stream", description="The Kinesis data stream.")
+    lambda_function: Annotated[
+        str, _name(r"[a-zA-Z0-9_-]{1,64}", "a function name has 1 to 64 letters, digits, hyphens and underscores")
+    ] = Field("stream-transformation", description="The function between stream and bucket.")
+    shard_count: Annotated[int, Field(ge=1, le=1000)] = Field(
+        1, description="Shards of the stream when it is created (1,000 records/s and 1 MB/s each)."
+    )
+    batch_size: Annotated[int, Field(ge=1, le=10_000)] = Field(
+        100, description="Records the event source mapping hands to one invocation, at most."
+    )
+    starting_position: Literal["TRIM_HORIZON", "LATEST"] = Field(
+        "TRIM_HORIZON", description="Where a new event source mapping starts reading the stream."
+    )
+    poll_interval: Annotated[float, Field(ge=0.2, le=3600)] = Field(
+        60, description="Seconds between two polls of the log; 60 polls on the minute."
+    )
+    http_port: Annotated[int, Field(ge=1, le=65535)] = Field(80, description="The port nginx listens on.")
+    upstream: Annotated[str, AfterValidator(_upstream)] = Field(
+        "", description="An application nginx passes every request to; empty: the landing page."
+    )
+    log_rotate_bytes: Annotated[int, Field(ge=1024)] = Field(
+        100 * 1024 * 1024,
+        description="Size in bytes at which access.log is rotated; a rotated log is deleted once "
+        "all of it is acknowledged.",
+    )
+    target: Literal["localstack", "aws"] = Field(
+        "localstack", description="`aws`: the usual credential chain and real AWS; nothing is provisioned from here."
+    )
+    aws_default_region: Annotated[str, _name(r"[a-z0-9-]{4,32}", "a region is a name such as us-east-1")] = Field(
+        "us-east-1", description="The region."
+    )
+    emulator_host: str = Field(
+        "127.0.0.1",
+        description="The address the embedded emulator listens on (the image sets 0.0.0.0, so that "
+        "`-p 4566:4566` reaches it).",
+    )
+    emulator_port: Annotated[int, Field(ge=1, le=65535)] = Field(
+        4566, description="The port of the embedded emulator, and where a running one is looked for."
+    )
+    data_dir: Path = Field(
+        Path("/data"),
+        description="All state: the logs with their checkpoint, the embedded emulator's data, run-time files.",
+    )
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="What is logged.")
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if self.target == "aws" and self.localstack_host:
+            raise ValueError("TARGET=aws and LOCALSTACK_HOST exclude each other; leave one of them out")
+        return self
+
+    @property
+    def log_file(self) -> Path:
+        """The log nginx appends to; rotated ones stand beside it as access.log.<something>."""
+        return self.data_dir / "log" / "access.log"
+
+    @property
+    def checkpoint_file(self) -> Path:
+        """Beside the log on purpose: log and checkpoint live and die together."""
+        return self.data_dir / "log" / "checkpoint.json"
+
+    @property
+    def run_dir(self) -> Path:
+        """Pid files, sockets, the rendered nginx configuration: made anew at each start."""
+        return self.data_dir / "run"
+
+    @property
+    def status_dir(self) -> Path:
+        return self.run_dir / "status"
+
+
+def load_settings() -> Settings:
+    """Read the environment. Raises SettingsError with one message that names every problem and its remedy."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        raise SettingsError(explain(error)) from None
+
+
+def explain(error: ValidationError) -> str:
+    lines = ["The settings cannot be used:"]
+    for problem in error.errors():
+        name = str(problem["loc"][0]).upper() if problem["loc"] else ""
+        what = problem["msg"].removeprefix("Value error, ")
+        if not name:
+            lines.append(f"  {what}")
+            continue
+        default = Settings.model_fields[name.lower()].default
+        remedy = _EXAMPLES.get(name, default)
+        lines.append(f"  {name}={problem['input']!r}: {what}. Mend it with: -e {name}={remedy}")
+    return "\n".join(lines)
