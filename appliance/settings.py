@@ -44,8 +44,9 @@ def _prefix(value: str) -> str:
 def _upstream(value: str) -> str:
     if value:
         parts = urlsplit(value)
-        if parts.scheme not in ("http", "https") or not parts.hostname or re.search(r"[\s;{}\"'\\$]", value):
-            raise ValueError("an upstream is a URL such as http://app:3000")
+        whole = parts.path in ("", "/") and not parts.query and not parts.fragment and not parts.username
+        if parts.scheme not in ("http", "https") or not whole or not re.fullmatch(r"[\w.:\[\]/-]+", value):
+            raise ValueError("an upstream is a URL without a path, such as http://app:3000")
     return value
 
 
@@ -62,6 +63,8 @@ def _localstack(value: str) -> str:
 
 
 _STREAM = _name(r"[a-zA-Z0-9_.-]{1,128}", "a stream name has 1 to 128 letters, digits, dots, hyphens and underscores")
+
+_ADDRESS = _name(r"[0-9A-Za-z.:-]*", "an address is an IPv4 or IPv6 address or a host name")
 
 _EXAMPLES = {
     "LOCALSTACK_HOST": "192.168.99.100",
@@ -104,6 +107,7 @@ class Settings(BaseSettings):
         60, description="Seconds between two polls of the log; 60 polls on the minute."
     )
     http_port: Annotated[int, Field(ge=1, le=65535)] = Field(80, description="The port nginx listens on.")
+    http_host: Annotated[str, _ADDRESS] = Field("", description="The address nginx listens on; empty: all of them.")
     upstream: Annotated[str, AfterValidator(_upstream)] = Field(
         "", description="An application nginx passes every request to; empty: the landing page."
     )
@@ -118,7 +122,7 @@ class Settings(BaseSettings):
     aws_default_region: Annotated[str, _name(r"[a-z0-9-]{4,32}", "a region is a name such as us-east-1")] = Field(
         "us-east-1", description="The region."
     )
-    emulator_host: str = Field(
+    emulator_host: Annotated[str, _ADDRESS] = Field(
         "127.0.0.1",
         description="The address the embedded emulator listens on (the image sets 0.0.0.0, so that "
         "`-p 4566:4566` reaches it).",
@@ -126,7 +130,7 @@ class Settings(BaseSettings):
     emulator_port: Annotated[int, Field(ge=1, le=65535)] = Field(
         4566, description="The port of the embedded emulator, and where a running one is looked for."
     )
-    data_dir: Path = Field(
+    data_dir: Annotated[Path, AfterValidator(Path.absolute)] = Field(
         Path("/data"),
         description="All state: the logs with their checkpoint, the embedded emulator's data, run-time files.",
     )

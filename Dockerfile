@@ -1,0 +1,56 @@
+# syntax=docker/dockerfile:1
+# Two stages: the locked Python environment is made where the tools are, and only it goes into the image.
+
+FROM debian:trixie-slim AS environment
+SHELL ["/bin/bash", "-euo", "pipefail", "-c"]
+# hadolint ignore=DL3008
+RUN apt-get update \
+ && apt-get install --yes --no-install-recommends ca-certificates python3 python3-venv \
+ && rm -rf /var/lib/apt/lists/*
+WORKDIR /build
+COPY locks/uv.txt locks/runtime.txt ./
+# the environment's python is the system's, which the second stage has at the same place
+RUN python3 -m venv /build/tools \
+ && tools/bin/pip install --no-cache-dir --require-hashes --requirement uv.txt \
+ && tools/bin/uv venv --python /usr/bin/python3 /opt/venv \
+ && tools/bin/uv pip sync --no-cache --compile-bytecode --require-hashes --python /opt/venv/bin/python runtime.txt
+# The aws CLI brings 125 MB of service descriptions, which botocore reads compressed as well, and help texts for services
+# that nothing here offers. The programs' own copy, in boto3's botocore, needs only the services they call.
+RUN site=$(echo /opt/venv/lib/python3*/site-packages) \
+ && keep=(-name s3 -o -name s3api -o -name kinesis -o -name lambda -o -name iam -o -name sts -o -name logs -o -name firehose) \
+ && find "$site/awscli/botocore/data" -name '*.json' -exec gzip --best --no-name {} + \
+ && find "$site/awscli/examples" "$site/botocore/data" -mindepth 1 -maxdepth 1 -type d ! '(' "${keep[@]}" ')' -exec rm -r {} +
+
+FROM debian:trixie-slim
+LABEL org.opencontainers.image.title="kinesis-lambda-logging" \
+      org.opencontainers.image.description="A web server's access log as hourly JSON objects in S3, through Kinesis and Lambda, every line exactly once" \
+      org.opencontainers.image.licenses="MIT" \
+      org.opencontainers.image.version="0.1.0"
+# nginx may listen on port 80 as an ordinary user
+# hadolint ignore=DL3008
+RUN apt-get update \
+ && apt-get install --yes --no-install-recommends libcap2-bin nginx python3-minimal libpython3-stdlib \
+ && setcap cap_net_bind_service=+ep /usr/sbin/nginx \
+ && rm -rf /var/lib/apt/lists/* /var/cache/* /var/log/* /usr/share/doc /usr/share/man /usr/share/locale \
+ && useradd --uid 10001 --user-group --home-dir /data --no-create-home --shell /usr/sbin/nologin appliance \
+ && install --directory --owner appliance --group appliance /data
+COPY --from=environment /opt/venv /opt/venv
+WORKDIR /app
+COPY supervisord.conf LICENSE ./
+COPY nginx nginx
+COPY lambda lambda
+COPY appliance appliance
+COPY entrypoint entrypoint
+COPY producer producer
+ENV PATH=/app/appliance/bin:/opt/venv/bin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
+    PYTHONPATH=/app \
+    PYTHONDONTWRITEBYTECODE=1 \
+    DATA_DIR=/data \
+    EMULATOR_HOST=0.0.0.0
+RUN python -m compileall -q appliance entrypoint producer
+USER 10001:10001
+VOLUME /data
+EXPOSE 80 4566
+STOPSIGNAL SIGTERM
+HEALTHCHECK --interval=15s --timeout=5s --start-period=20s --retries=3 CMD ["health"]
+CMD ["python", "-m", "appliance"]

@@ -1,0 +1,25 @@
+"""The aws CLI, pointed at the endpoint that the appliance uses: `aws` in the container, `script/aws` outside."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from awscli.clidriver import main as aws
+
+from appliance.aws import environment
+from appliance.settings import SettingsError, load_settings
+
+
+def main() -> int:
+    try:
+        os.environ.update(environment(load_settings()))
+    except SettingsError as error:
+        print(error, file=sys.stderr)
+        return 2
+    status: int = aws()
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,86 @@
+"""nginx's configuration, rendered from the templates in nginx/ and the settings."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import re
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from appliance.settings import Settings
+
+TEMPLATES = Path(__file__).resolve().parent.parent / "nginx"
+
+
+def nameservers(resolv_conf: str) -> list[str]:
+    """The addresses in the text of /etc/resolv.conf, in the form nginx's `resolver` takes."""
+    found = re.findall(r"^\s*nameserver\s+(\S+)", resolv_conf, re.MULTILINE)
+    return [f"[{address}]" if ":" in address else address for address in found if "%" not in address]
+
+
+def in_hosts(name: str, hosts: str) -> bool:
+    """Whether the text of /etc/hosts knows `name`."""
+    return any(name in line.split("#")[0].split()[1:] for line in hosts.splitlines())
+
+
+def listen(settings: Settings, ipv6: bool) -> str:
+    """The `listen` directives: HTTP_HOST, or all addresses."""
+    if settings.http_host:
+        host = f"[{settings.http_host}]" if ":" in settings.http_host else settings.http_host
+        return f"listen {host}:{settings.http_port} default_server;"
+    directives = [f"listen {settings.http_port} default_server;"]
+    if ipv6:
+        directives.append(f"listen [::]:{settings.http_port} default_server;")
+    return " ".join(directives)
+
+
+def upstream(url: str, resolv_conf: str, hosts: str) -> dict[str, str]:
+    """How nginx finds the application.
+
+    A DNS name is looked up at run time (nginx would refuse to start without it, and would keep an old address when the
+    application's container is replaced). An address, or a name that only /etc/hosts knows, is looked up at the start.
+    """
+    base = url.rstrip("/")
+    host = urlsplit(base).hostname or ""
+    servers = nameservers(resolv_conf)
+    try:
+        ipaddress.ip_address(host)
+        dynamic = False
+    except ValueError:
+        dynamic = bool(servers) and not in_hosts(host, hosts)
+    return {
+        "UPSTREAM": base,
+        "PROXY_PASS": "$application" if dynamic else base,
+        "RESOLVER": f"resolver {' '.join(servers)} valid=10s;" if dynamic else "",
+    }
+
+
+def render(settings: Settings) -> None:
+    """Write nginx's configuration and the landing page to DATA_DIR/run/nginx. Raises OSError."""
+    target = settings.run_dir / "nginx"
+    (target / "www").mkdir(parents=True, exist_ok=True)
+    ipv6 = Path("/proc/net/if_inet6")
+    values = {
+        # as root nginx would change to an account that may not read DATA_DIR; as anybody else it cannot change at all
+        "USER": "user root;" if os.geteuid() == 0 else "",
+        "RUN_DIR": str(settings.run_dir),
+        "LOG_FILE": str(settings.log_file),
+        "LISTEN": listen(settings, ipv6.exists() and bool(ipv6.read_text().strip())),
+        "SITE": "proxy.conf" if settings.upstream else "landing.conf",
+        "S3_BUCKET": settings.s3_bucket,
+        "S3_PREFIX": settings.s3_prefix,
+        "POLL_INTERVAL": f"{settings.poll_interval:g}",
+    }
+    values |= upstream(settings.upstream, _read("/etc/resolv.conf"), _read("/etc/hosts"))
+    for name in ("nginx.conf", "log_format.conf", "landing.conf", "proxy.conf", "www/index.html"):
+        text = (TEMPLATES / name).read_text(encoding="utf-8")
+        rendered = re.sub(r"@([A-Z0-9_]+)@", lambda match: values[match[1]], text)
+        (target / name).write_text(rendered, encoding="utf-8")
+
+
+def _read(path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""

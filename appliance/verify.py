@@ -1,0 +1,289 @@
+"""Follows a few requests through the running appliance, from nginx to S3, and says at each step what it saw.
+
+It looks from outside, with the same API calls a user would make, and believes no status but what it can check.
+`script/verify`, or `verify` in the container. Exit status: 0 every step passed, 1 one failed, 2 bad settings.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import http.client
+import json
+import secrets
+import sys
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from appliance.aws import client
+from appliance.clock import Clock, SystemClock
+from appliance.settings import Settings, SettingsError, load_settings
+from appliance.status import read_status
+
+if TYPE_CHECKING:
+    from mypy_boto3_kinesis import KinesisClient
+    from mypy_boto3_s3 import S3Client
+
+REQUESTS = 3
+HTTP_TIMEOUT = 10.0
+LOOK_AGAIN = 0.5
+# a poll, the mapping's own poll, the function's cold start, on a busy machine
+GRACE = 60.0
+
+
+class StepError(Exception):
+    """A step found something else than it should have; the message ends with the remedy."""
+
+
+@dataclass
+class Journey:
+    """What the steps hand on: the requests sent, and where their lines were seen."""
+
+    settings: Settings
+    clock: Clock
+    say: Callable[[str], None]
+    run: str = field(default_factory=lambda: secrets.token_hex(6))
+    sent: dict[str, dict[str, Any]] = field(default_factory=dict)  # path -> what the entry must say
+    sent_at: datetime = field(init=False)
+    found: dict[str, list[str]] = field(default_factory=dict)  # key -> the lines of this run in it
+
+    @property
+    def deadline(self) -> float:
+        return self.settings.poll_interval + GRACE
+
+    def until(self, seen: Callable[[], str | None], otherwise: str) -> str:
+        """Look until `seen` answers with what it saw; StepError with `otherwise` when the deadline has passed."""
+        end = self.clock.monotonic() + self.deadline
+        while True:
+            answer = seen()
+            if answer is not None:
+                return answer
+            if self.clock.monotonic() > end:
+                raise StepError(f"not within {self.deadline:.0f} s. {otherwise}")
+            self.clock.sleep(LOOK_AGAIN)
+
+
+def bucket(journey: Journey) -> str:
+    name = journey.settings.s3_bucket
+    client(journey.settings, "s3").head_bucket(Bucket=name)
+    return name
+
+
+def stream(journey: Journey) -> str:
+    name = journey.settings.kinesis_data_stream
+    summary = client(journey.settings, "kinesis").describe_stream_summary(StreamName=name)["StreamDescriptionSummary"]
+    if summary["StreamStatus"] != "ACTIVE":
+        raise StepError(f"{name} is {summary['StreamStatus']}. Wait until it is ACTIVE, then verify again.")
+    return f"{name} is ACTIVE with {summary['OpenShardCount']} shard(s)"
+
+
+def role(journey: Journey) -> str:
+    return client(journey.settings, "iam").get_role(RoleName=journey.settings.lambda_role)["Role"]["Arn"]
+
+
+def function(journey: Journey) -> str:
+    name = journey.settings.lambda_function
+    configuration = client(journey.settings, "lambda").get_function(FunctionName=name)["Configuration"]
+    if configuration.get("State", "Active") != "Active":
+        raise StepError(f"{name} is {configuration['State']}: {configuration.get('StateReason', 'no reason given')}.")
+    return f"{name} ({configuration['Runtime']}, {configuration['Handler']})"
+
+
+def mapping(journey: Journey) -> str:
+    settings = journey.settings
+    pages = client(settings, "lambda").get_paginator("list_event_source_mappings")
+    for page in pages.paginate(FunctionName=settings.lambda_function):
+        for one in page["EventSourceMappings"]:
+            if one["EventSourceArn"].endswith(f":stream/{settings.kinesis_data_stream}"):
+                if one["State"] != "Enabled":
+                    raise StepError(
+                        f"the mapping is {one['State']}. Start the appliance again: it enables its mapping."
+                    )
+                return f"Enabled, batch size {one['BatchSize']}"
+    raise StepError("the function has no mapping for the stream. The log of the entrypoint says why it was not made.")
+
+
+def requests(journey: Journey) -> str:
+    host, port = journey.settings.http_host or "127.0.0.1", journey.settings.http_port
+    journey.sent_at = journey.clock.now()
+    for number in range(REQUESTS):
+        path = f"/verify-{journey.run}/{number}"
+        agent = f"verify/{number} ({journey.run})"
+        connection = http.client.HTTPConnection(host, port, timeout=HTTP_TIMEOUT)
+        try:
+            connection.request("GET", path, headers={"User-Agent": agent})
+            status = connection.getresponse().status  # usually 404: nothing is there, and that is logged as well
+        except (OSError, http.client.HTTPException) as error:
+            raise StepError(f"port {port} does not answer ({error}). The lines of nginx in the log say why.") from None
+        finally:
+            connection.close()
+        journey.sent[path] = {"method": "GET", "path": path, "status": status, "userAgent": agent}
+    return f"{REQUESTS} requests to port {port}: /verify-{journey.run}/0 …"
+
+
+def _acknowledgements(journey: Journey) -> list[dict[str, Any]]:
+    """What the producer had acknowledged since the requests were sent, a tick each. Raises StepError."""
+    facts = read_status(journey.settings.status_dir, "producer") or {}
+    if facts.get("error"):
+        raise StepError(f"the producer reports: {facts['error']}")
+    return [one for one in facts.get("acknowledged", []) if datetime.fromisoformat(one["at"]) >= journey.sent_at]
+
+
+def acknowledged(journey: Journey) -> str:
+    journey.say(f"  … waiting for the next poll (every {journey.settings.poll_interval:g} s)")
+
+    def seen() -> str | None:
+        for one in _acknowledgements(journey):
+            first = one["first"]
+            shipped = f"{one['lines']} line(s) as {one['records']} record(s)"
+            return f"{shipped}, {first['shard']}, sequence number {first['sequence_number']}"
+        return None
+
+    return journey.until(seen, "The lines of the producer in the log say what keeps it.")
+
+
+def lines_of(data: bytes) -> list[bytes]:
+    """The log lines in one record's data: one line, or several packed, gzip'd or not."""
+    if data.startswith(b"\x1f\x8b"):
+        try:
+            data = gzip.decompress(data)
+        except (OSError, EOFError, zlib.error):
+            return []
+    return data.splitlines()
+
+
+def _records(kinesis: KinesisClient, name: str, acknowledgement: dict[str, Any]) -> Iterator[bytes]:
+    """The data of the records from an acknowledgement's first one on, as far as the stream goes at the moment."""
+    iterator = kinesis.get_shard_iterator(
+        StreamName=name,
+        ShardId=acknowledgement["first"]["shard"],
+        ShardIteratorType="AT_SEQUENCE_NUMBER",
+        StartingSequenceNumber=acknowledgement["first"]["sequence_number"],
+    )["ShardIterator"]
+    while iterator:
+        answer = kinesis.get_records(ShardIterator=iterator, Limit=1000)
+        yield from (record["Data"] for record in answer["Records"])
+        if not answer["Records"]:
+            return
+        iterator = answer.get("NextShardIterator", "")
+
+
+def records(journey: Journey) -> str:
+    kinesis = client(journey.settings, "kinesis")
+    name = journey.settings.kinesis_data_stream
+    marks = {f" {path} ".encode(): path for path in journey.sent}
+
+    def seen() -> str | None:
+        found: set[str] = set()
+        for acknowledgement in _acknowledgements(journey):
+            for data in _records(kinesis, name, acknowledgement):
+                found.update(path for line in lines_of(data) for mark, path in marks.items() if mark in line)
+        return f"{len(found)} of {len(marks)} in {name}" if len(found) == len(marks) else None
+
+    return journey.until(seen, "The producer says it shipped, but the stream does not hold these requests.")
+
+
+def keys(journey: Journey) -> list[str]:
+    """The hourly objects that the requests can be in: from the hour they were sent in to the present one."""
+    hour = journey.sent_at.replace(minute=0, second=0, microsecond=0)
+    hours = []
+    while hour <= journey.clock.now():
+        hours.append(f"{journey.settings.s3_prefix}{hour:%Y/%m/%d/%H}/web-access.log")
+        hour += timedelta(hours=1)
+    return hours
+
+
+def _lines(s3: S3Client, journey: Journey, key: str) -> list[str]:
+    try:
+        body = s3.get_object(Bucket=journey.settings.s3_bucket, Key=key)["Body"]
+    except s3.exceptions.NoSuchKey:
+        return []
+    mark = f"/verify-{journey.run}/".encode()
+    with body:
+        return [line.decode() for line in body.iter_lines() if mark in line]
+
+
+def archived(journey: Journey) -> str:
+    s3 = client(journey.settings, "s3")
+
+    def seen() -> str | None:
+        journey.found = {key: lines for key in keys(journey) if (lines := _lines(s3, journey, key))}
+        if sum(map(len, journey.found.values())) < len(journey.sent):
+            return None
+        return ", ".join(f"s3://{journey.settings.s3_bucket}/{key}" for key in journey.found)
+
+    remedy = f"Look at the function's log: aws logs tail /aws/lambda/{journey.settings.lambda_function}"
+    return journey.until(seen, remedy)
+
+
+def entries(journey: Journey) -> str:
+    lines = [line for found in journey.found.values() for line in found]
+    if len(lines) != len(journey.sent):
+        raise StepError(f"{len(lines)} lines for {len(journey.sent)} requests: a line was doubled. Please report this.")
+    for line in lines:
+        entry = json.loads(line)
+        expected = journey.sent.get(entry["path"])
+        if expected is None or any(entry[name] != value for name, value in expected.items()):
+            raise StepError(f"the entry {line} is not what was requested: {expected}. Please report this.")
+    return f"exactly those {len(lines)} requests, once each; the first: {lines[0]}"
+
+
+STEPS: list[tuple[str, Callable[[Journey], str]]] = [
+    ("bucket", bucket),
+    ("stream", stream),
+    ("role", role),
+    ("function", function),
+    ("event source mapping", mapping),
+    ("requests to nginx", requests),
+    ("acknowledged by the stream", acknowledged),
+    ("records in the stream", records),
+    ("object in S3", archived),
+    ("JSON lines", entries),
+]
+
+
+def verify(journey: Journey) -> bool:
+    """Walk the steps, a line each; whether all of them passed. The first that fails ends the walk."""
+    for title, step in STEPS:
+        try:
+            saw = step(journey)
+        except StepError as error:
+            journey.say(f"✗ {title}: {error}")
+            return False
+        except ClientError as error:
+            reason = error.response["Error"]
+            journey.say(
+                f"✗ {title}: {error.operation_name} answered {reason['Code']}: {reason.get('Message', '')}. "
+                "The lines of the entrypoint in the log say what it could not provide."
+            )
+            return False
+        except BotoCoreError as error:
+            journey.say(f"✗ {title}: {error}. Check LOCALSTACK_HOST, and that LocalStack runs there.")
+            return False
+        journey.say(f"✓ {title}: {saw}")
+    return True
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="verify",
+        description=f"Send {REQUESTS} requests to nginx and follow them to S3, a check mark a step. "
+        "It takes up to one poll interval.",
+    )
+    parser.parse_args(arguments)
+    try:
+        settings = load_settings()
+    except SettingsError as error:
+        print(error, file=sys.stderr)
+        return 2
+    journey = Journey(settings, SystemClock(), lambda line: print(line, flush=True))
+    return 0 if verify(journey) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,28 @@
+"""Supervisord's event listener: when a program cannot be kept running, the whole appliance ends, and says why.
+
+supervisord itself would go on with the rest, and would exit with 0 even then; so the name of the program is left in
+DATA_DIR/run/fatal for `python -m appliance`, whose exit status is the container's.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+
+from supervisor import childutils
+
+from appliance.settings import load_settings
+
+
+def main() -> None:
+    fatal = load_settings().run_dir / "fatal"
+    while True:
+        _, payload = childutils.listener.wait(sys.stdin, sys.stdout)
+        fatal.write_text(childutils.get_headers(payload)["processname"])
+        os.kill(os.getppid(), signal.SIGTERM)
+        childutils.listener.ok(sys.stdout)
+
+
+if __name__ == "__main__":
+    main()
