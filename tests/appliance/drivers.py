@@ -1,0 +1,253 @@
+"""The appliance as a user starts it: natively, or as the real image; one interface, so one test body serves both."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import secrets
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+import boto3
+from botocore.config import Config
+
+from tests.waiting import eventually, free_port
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+IMAGE = "kinesis-lambda-logging-test"
+
+
+def s3_client(url: str) -> S3Client:
+    return boto3.client(
+        "s3",
+        endpoint_url=url,
+        region_name="us-east-1",
+        aws_access_key_id="test",
+        aws_secret_access_key="test",
+        config=Config(s3={"addressing_style": "path"}, retries={"total_max_attempts": 2}, read_timeout=15),
+    )
+
+
+class Appliance(Protocol):
+    http_port: int
+    emulator_url: str
+
+    def start(self, **settings: str) -> None:
+        """Start with these settings; what was written before is kept. Does not wait."""
+
+    def stop(self) -> int:
+        """Stop as `docker stop` does; the exit status."""
+
+    def kill(self) -> None:
+        """End everything at once, as a power cut does."""
+
+    def wait(self) -> int:
+        """Wait until it ends by itself; the exit status."""
+
+    def run(self, *command: str, timeout: float = 120) -> subprocess.CompletedProcess[str]:
+        """A command of the appliance's (aws, verify, health), run where it runs."""
+
+    def output(self) -> str:
+        """All it has printed."""
+
+
+def get(port: int, path: str, agent: str = "test", method: str = "GET") -> int:
+    """One request on a connection of its own; the status."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    try:
+        connection.request(method, path, headers={"User-Agent": agent})
+        answer = connection.getresponse()
+        answer.read()
+        return answer.status
+    finally:
+        connection.close()
+
+
+def ready(appliance: Appliance, within: float = 60) -> None:
+    """Wait until every part is ok."""
+
+    def look() -> bool:
+        health = appliance.run("health", "--ready")
+        assert health.returncode == 0, f"{health.stdout}{health.stderr}\n{appliance.output()[-3000:]}"
+        return True
+
+    eventually(look, within=within, every=0.3)
+
+
+class Native:
+    """supervisord.conf on this machine, as `script/up --native` runs it."""
+
+    def __init__(self, directory: Path) -> None:
+        self.http_port = free_port()
+        self._emulator_port = free_port()
+        self.emulator_url = f"http://127.0.0.1:{self._emulator_port}"
+        self.directory = directory
+        self._log = directory / "appliance.log"
+        self._process: subprocess.Popen[bytes] | None = None
+        self._environment: dict[str, str] = {}
+
+    def start(self, **settings: str) -> None:
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+        self._environment = kept | {
+            "HTTP_HOST": "127.0.0.1",
+            "HTTP_PORT": str(self.http_port),
+            "EMULATOR_PORT": str(self._emulator_port),
+            "DATA_DIR": str(self.directory / "data"),
+            "POLL_INTERVAL": "1",
+            "PATH": f"{os.environ['PATH']}:/usr/sbin",
+            "PYTHONPATH": str(ROOT),
+            "PYTHON": sys.executable,
+            **settings,
+        }
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "appliance"],
+                cwd=self.directory,
+                env=self._environment,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+
+    def stop(self) -> int:
+        if self._process is None:
+            return 0
+        if self._process.poll() is None:
+            self._process.terminate()
+        return self.wait()
+
+    def kill(self) -> None:
+        assert self._process is not None
+        for pid in descendants(self._process.pid):
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+        self._process.wait(10)
+        self._process = None
+
+    def wait(self) -> int:
+        assert self._process is not None
+        status = self._process.wait(30)
+        self._process = None
+        return status
+
+    def run(self, *command: str, timeout: float = 120) -> subprocess.CompletedProcess[str]:
+        path = str(ROOT / "appliance" / "bin" / command[0])
+        return subprocess.run(
+            [path, *command[1:]],
+            env=self._environment,
+            cwd=self.directory,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+
+    def output(self) -> str:
+        return self._log.read_text(errors="replace")
+
+    def pids(self, program: str) -> list[int]:
+        """The processes whose command line holds `program`."""
+        assert self._process is not None
+        found = []
+        for pid in descendants(self._process.pid):
+            try:
+                line = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            except OSError:
+                continue
+            if program in line:
+                found.append(pid)
+        return found
+
+
+def descendants(pid: int) -> list[int]:
+    """The process and all below it, from /proc."""
+    found = [pid]
+    for parent in found:
+        try:
+            children = Path(f"/proc/{parent}/task/{parent}/children").read_text()
+        except OSError:
+            continue
+        found.extend(map(int, children.split()))
+    return found
+
+
+def engine() -> str | None:
+    """The container engine that answers, or None."""
+    for name in ("docker", "podman"):
+        if shutil.which(name):
+            info = subprocess.run([name, "info"], capture_output=True, timeout=60, check=False)
+            if info.returncode == 0:
+                return name
+    return None
+
+
+class Container:
+    """The real image, with a volume of its own."""
+
+    inner_port = 80
+
+    def __init__(self, engine: str, network: str) -> None:
+        self.http_port = free_port()
+        self._emulator_port = free_port()
+        self.emulator_url = f"http://127.0.0.1:{self._emulator_port}"
+        self.name = f"web-log-{secrets.token_hex(4)}"
+        self._engine = engine
+        self._network = network
+        self._volume = self.name
+        self._printed = ""
+        self.options: list[str] = []
+
+    def _call(self, *arguments: str, timeout: float = 60, check: bool = True) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [self._engine, *arguments], capture_output=True, text=True, timeout=timeout, check=check, errors="replace"
+        )
+
+    def start(self, **settings: str) -> None:
+        self._remove()
+        inner = settings.get("HTTP_PORT", "80")
+        environment = {"POLL_INTERVAL": "1", **settings}
+        ports = ["--publish", f"127.0.0.1:{self.http_port}:{inner}"]
+        if "LOCALSTACK_HOST" not in settings:
+            ports += ["--publish", f"127.0.0.1:{self._emulator_port}:4566"]
+        variables = [part for name, value in environment.items() for part in ("--env", f"{name}={value}")]
+        self._call(
+            *("run", "--detach", "--name", self.name, "--volume", f"{self._volume}:/data"),
+            *("--network", self._network, *self.options, *ports, *variables, IMAGE),
+        )
+
+    def _remove(self) -> None:
+        if self._call("container", "inspect", self.name, check=False).returncode == 0:
+            logs = self._call("logs", self.name, check=False)
+            self._printed += logs.stdout + logs.stderr
+            self._call("rm", "--force", self.name, check=False)
+
+    def stop(self) -> int:
+        self._call("stop", "--time", "10", self.name)
+        return self.wait()
+
+    def kill(self) -> None:
+        self._call("kill", "--signal", "KILL", self.name)
+        self.wait()
+
+    def wait(self) -> int:
+        return int(self._call("wait", self.name).stdout.strip())
+
+    def run(self, *command: str, timeout: float = 120) -> subprocess.CompletedProcess[str]:
+        return self._call("exec", self.name, *command, timeout=timeout, check=False)
+
+    def output(self) -> str:
+        logs = self._call("logs", self.name, check=False)
+        return self._printed + logs.stdout + logs.stderr
+
+    def remove(self) -> None:
+        self._remove()
+        self._call("volume", "rm", "--force", self._volume, check=False)

@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+import http.server
+import json
+import socketserver
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from appliance import health
+from appliance.clock import SystemClock
+from appliance.settings import Settings
+from appliance.status import read_status, write_status
+
+NOW = datetime(2026, 11, 23, 10, 0, 30, tzinfo=UTC)
+FRESH = {"last_tick": "2026-11-23T10:00:00+00:00", "next_tick_due": "2026-11-23T10:01:15+00:00", "error": None}
+
+
+def test_a_producer_in_time_is_ok() -> None:
+    assert health.check_producer(FRESH, NOW).state == "ok"
+
+
+def test_an_overdue_poll_is_failing_even_without_an_error() -> None:
+    assert health.check_producer(FRESH | {"next_tick_due": "2026-11-23T10:00:29+00:00"}, NOW).state == "failing"
+
+
+def test_a_producer_that_never_polled_is_failing() -> None:
+    assert health.check_producer(None, NOW).state == "failing"
+
+
+def test_an_error_of_the_pipeline_is_degraded_not_failing() -> None:
+    seen = health.check_producer(FRESH | {"error": "stream web-log-stream is not there"}, NOW)
+    assert (seen.state, seen.reason) == ("degraded", "stream web-log-stream is not there")
+    waiting = health.check_entrypoint({"state": "waiting", "error": None, "endpoint": "http://localstack:4566"})
+    assert (waiting.state, waiting.reason) == ("degraded", "waiting: http://localstack:4566")
+
+
+class _UnixServer(socketserver.UnixStreamServer):
+    def get_request(self) -> tuple[object, tuple[str, int]]:  # type: ignore[override]
+        return super().get_request()[0], ("unix", 0)
+
+
+class _Answer(http.server.BaseHTTPRequestHandler):
+    status = 200
+
+    def do_GET(self) -> None:
+        self.send_response(self.status if self.path == "/healthz" else 404)
+        self.end_headers()
+
+    def log_message(self, *arguments: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    monkeypatch.setenv("DATA_DIR", str(tmp_path))
+    one = Settings()
+    one.run_dir.mkdir(parents=True)
+    return one
+
+
+@pytest.fixture
+def nginx(settings: Settings) -> Iterator[type[_Answer]]:
+    class Answer(_Answer):
+        """One class a test, so that its status is the test's own."""
+
+    with _UnixServer(str(settings.run_dir / "nginx.sock"), Answer) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield Answer
+        server.shutdown()
+        thread.join()
+
+
+def test_nginx_is_asked_at_its_own_socket(settings: Settings, nginx: type[_Answer]) -> None:
+    assert health.check_nginx(settings).state == "ok"
+    nginx.status = 500
+    assert health.check_nginx(settings).state == "failing"
+
+
+def test_nginx_that_is_down_is_failing(settings: Settings) -> None:
+    assert health.check_nginx(settings).state == "failing"
+
+
+@pytest.mark.usefixtures("nginx")
+def test_exit_status(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    assert health.main([]) == 1, "the producer has not polled yet"
+    later = SystemClock().now().replace(year=SystemClock().now().year + 1).isoformat()
+    write_status(settings.status_dir, "producer", {"last_tick": later, "next_tick_due": later, "error": None})
+    write_status(settings.status_dir, "entrypoint", {"state": "waiting", "endpoint": "http://there", "error": None})
+    assert health.main([]) == 0, "degraded is not unhealthy"
+    assert health.main(["--ready"]) == 1, "but it is not ready"
+    write_status(settings.status_dir, "entrypoint", {"state": "ready", "endpoint": "http://there", "error": None})
+    capsys.readouterr()
+    assert health.main(["--ready", "--json"]) == 0
+    assert [one["state"] for one in json.loads(capsys.readouterr().out)] == ["ok", "ok", "ok"]
+
+
+def test_bad_settings_are_said(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("POLL_INTERVAL", "soon")
+    assert health.main([]) == 2
+    assert "-e POLL_INTERVAL=60" in capsys.readouterr().err
+
+
+def test_a_damaged_status_is_no_status(tmp_path: Path) -> None:
+    assert read_status(tmp_path, "producer") is None
+    (tmp_path / "producer.json").write_text('{"last_')
+    assert read_status(tmp_path, "producer") is None

@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+from appliance import __main__ as start
+from appliance.settings import Settings
+
+
+@pytest.fixture
+def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    monkeypatch.setenv("DATA_DIR", str(tmp_path / "data"))
+    monkeypatch.setenv("S3_BUCKET", "a-bucket")
+    monkeypatch.setenv("HTTP_HOST", "127.0.0.1")
+    return Settings()
+
+
+def test_the_emulator_is_needed_only_when_nothing_else_is_there(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        monkeypatch.setenv("EMULATOR_PORT", str(listener.getsockname()[1]))
+        assert start.needs_emulator(Settings())
+        listener.listen()
+        assert not start.needs_emulator(Settings())
+    assert start.needs_emulator(Settings())
+    assert not start.needs_emulator(settings.model_copy(update={"localstack_host": "localstack"}))
+    assert not start.needs_emulator(settings.model_copy(update={"target": "aws"}))
+
+
+def test_two_appliances_do_not_share_a_folder(settings: Settings) -> None:
+    held = start.lock(settings)
+    try:
+        with pytest.raises(start.StartError, match="already runs on DATA_DIR"):
+            start.lock(settings)
+    finally:
+        os.close(held)
+    os.close(start.lock(settings))
+
+
+def test_prepare_leaves_the_log_and_makes_the_rest_anew(settings: Settings) -> None:
+    start.prepare(settings)
+    settings.log_file.write_text("a line\n")
+    settings.status_dir.mkdir()
+    (settings.status_dir / "producer.json").write_text("{}")
+    start.prepare(settings)
+    assert settings.log_file.read_text() == "a line\n"
+    assert not settings.status_dir.exists()
+    assert "export S3_BUCKET=a-bucket\n" in (settings.run_dir / "environment").read_text()
+
+
+def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("DATA_DIR", str(tmp_path / "file" / "data"))
+    with pytest.raises(start.StartError, match=r"cannot write to DATA_DIR .* -v web-log:/data"):
+        start.lock(Settings())
+
+
+def test_a_port_in_use_is_said(settings: Settings) -> None:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        taken = settings.model_copy(update={"http_port": listener.getsockname()[1]})
+        with pytest.raises(start.StartError, match=r"HTTP_PORT=.*another one, -e HTTP_PORT=8080"):
+            start.check_nginx(taken)
+
+
+def test_a_missing_nginx_is_said(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(start.StartError, match="apt-get install nginx"):
+        start.check_nginx(settings)
+
+
+def test_settings_that_cannot_be_used_end_the_start(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("SHARD_COUNT", "many")
+    assert start.main([]) == 2
+    assert "-e SHARD_COUNT=1" in capsys.readouterr().err
