@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import socket
+import threading
 from typing import TYPE_CHECKING, Any, Literal, overload
 from urllib.parse import urlsplit
 
@@ -41,13 +43,13 @@ def answers(host: str, port: int, timeout: float = PROBE_TIMEOUT) -> bool:
 
 
 def endpoint_url(settings: Settings, service: str) -> str | None:
-    """Where `service` answers; None on AWS itself, where botocore knows.
+    """Where `service` answers; None with TARGET=aws, where botocore knows (it reads AWS_ENDPOINT_URL and the like).
 
     A host without a port is looked at each time it is asked for, since it may come up later: port 4566, else
     LocalStack's old port of that service; when neither answers, 4566.
     """
     if settings.target == "aws":
-        return os.environ.get("AWS_ENDPOINT_URL")
+        return None
     given = settings.localstack_host or f"127.0.0.1:{settings.emulator_port}"
     parts = urlsplit(given if "://" in given else f"http://{given}")
     host = parts.hostname or ""
@@ -71,7 +73,7 @@ def environment(settings: Settings) -> dict[str, str]:
         variables[f"AWS_ENDPOINT_URL_{service.upper()}"] = endpoint_url(settings, service) or ""
     variables["AWS_ENDPOINT_URL"] = endpoint_url(settings, "sts") or ""
     for name, value in EMULATOR_CREDENTIALS.items():
-        variables[name] = os.environ.get(name, value)
+        variables[name] = os.environ.get(name) or value
     return variables
 
 
@@ -96,16 +98,25 @@ def client(settings: Settings, service: Service, **options: Any) -> Any:
         "retries": {"mode": "standard", "total_max_attempts": 3},
         "user_agent_extra": "kinesis-lambda-logging",
     }
-    if settings.target != "aws":
-        # an emulator is reached by one name: a bucket in the host name would not resolve
-        config["s3"] = {"addressing_style": "path"}
     arguments: dict[str, Any] = {}
     if settings.target != "aws":
-        credentials = {name: os.environ.get(name, value) for name, value in EMULATOR_CREDENTIALS.items()}
-        arguments = {
-            "aws_access_key_id": credentials["AWS_ACCESS_KEY_ID"],
-            "aws_secret_access_key": credentials["AWS_SECRET_ACCESS_KEY"],
-        }
-    return boto3.session.Session(region_name=settings.aws_default_region).client(
-        service, endpoint_url=endpoint_url(settings, service), config=Config(**(config | options)), **arguments
-    )
+        # an emulator stands beside us: a proxy that is set for the way out does not reach it
+        config["proxies"] = {}
+        arguments = {name.lower(): os.environ.get(name) or value for name, value in EMULATOR_CREDENTIALS.items()}
+    if settings.target != "aws" or any(name.startswith("AWS_ENDPOINT_URL") for name in os.environ):
+        # an emulator is reached by one name: a bucket in the host name would not resolve
+        config["s3"] = {"addressing_style": "path"}
+    with _creating:
+        return _session(settings.aws_default_region).client(
+            service, endpoint_url=endpoint_url(settings, service), config=Config(**(config | options)), **arguments
+        )
+
+
+@functools.cache
+def _session(region: str) -> boto3.session.Session:
+    """One session for all clients: it keeps the service models, without which each client costs 100 ms more."""
+    return boto3.session.Session(region_name=region)
+
+
+# creating clients is what a session cannot do in two threads at once (boto3 guide, "Multithreading")
+_creating = threading.Lock()

@@ -30,6 +30,8 @@ class Emulator:
             "BIND_HOST": "127.0.0.1",
             "TMPDIR": str(self._directory),
             "LOG_LEVEL": "WARNING",
+            "IOT_MTLS_ENABLED": "0",
+            "SFTP_ENABLED": "0",
             "SERVICES": "s3,kinesis,lambda,iam,sts,logs,firehose",
         }
         with (self._directory / "emulator.log").open("ab") as log:
