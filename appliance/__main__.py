@@ -8,7 +8,6 @@ settings or the machine do not allow a start.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import ctypes
 import fcntl
 import os
@@ -83,18 +82,40 @@ def prepare(settings: Settings) -> None:
         raise _unwritable(settings, error) from None
 
 
-def _capabilities(name: str) -> int:
+def _of_this_process(name: str) -> int:
+    """A hexadecimal field of /proc/self/status; 0 where there is none."""
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith(f"{name}:"):
             return int(line.split()[1], 16)
     return 0
 
 
+def _gains_capability(nginx: str) -> bool:
+    """Whether nginx, as in the image, may listen on any port though this process may not. Raises StartError.
+
+    capabilities(7): a file capability outside the bounding set makes the program impossible to start, and under
+    no_new_privs it is ignored.
+    """
+    try:
+        os.getxattr(nginx, "security.capability")
+    except OSError:
+        return False
+    if _of_this_process("NoNewPrivs"):
+        return False
+    if not _of_this_process("CapBnd") & CAP_NET_BIND_SERVICE:
+        raise StartError(
+            "nginx cannot be started in a container without the capability to listen on port 80. "
+            "Mend it with --cap-add NET_BIND_SERVICE"
+        )
+    return True
+
+
 def check_nginx(settings: Settings) -> None:
-    """Raise StartError when nginx is missing, or could not listen on HTTP_PORT."""
+    """Raise StartError when nginx is missing, cannot be started, or could not listen on HTTP_PORT."""
     nginx = shutil.which("nginx")
     if nginx is None:
         raise StartError("nginx is not installed. Mend it with: apt-get install nginx")
+    gains = _gains_capability(nginx)
     port = settings.http_port
     family = socket.AF_INET6 if ":" in settings.http_host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
@@ -102,14 +123,11 @@ def check_nginx(settings: Settings) -> None:
         try:
             probe.bind((settings.http_host, port))
         except PermissionError:
-            # the image's nginx may do what this process may not, when the container has the capability
-            with contextlib.suppress(OSError):
-                if os.getxattr(nginx, "security.capability") and _capabilities("CapBnd") & CAP_NET_BIND_SERVICE:
-                    return
-            raise StartError(
-                f"HTTP_PORT={port} may not be listened on by user {os.geteuid()}. Mend it with "
-                "-e HTTP_PORT=8080 (and -p 80:8080), or with --cap-add NET_BIND_SERVICE"
-            ) from None
+            if not gains:
+                raise StartError(
+                    f"HTTP_PORT={port} may not be listened on by user {os.geteuid()}. "
+                    "Mend it with -e HTTP_PORT=8080 (and -p 80:8080)"
+                ) from None
         except OSError as error:
             raise StartError(
                 f"HTTP_PORT={port} cannot be listened on: {error.strerror}. Mend it with another one, -e HTTP_PORT=8080"

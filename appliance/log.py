@@ -8,7 +8,7 @@ import time
 
 
 def configure(level: str = "INFO") -> None:
-    """Send this process's log to standard output; the program's name is put before each line by `script/tagged`."""
+    """Send this process's log to standard output; the program's name is put before each line by `appliance/tagged`."""
     formatter = logging.Formatter("%(asctime)s %(levelname)-7s %(message)s", "%Y-%m-%dT%H:%M:%SZ")
     formatter.converter = time.gmtime
     handler = logging.StreamHandler(sys.stdout)

@@ -217,7 +217,10 @@ def archived(journey: Journey) -> str:
             return None
         return ", ".join(f"s3://{journey.settings.s3_bucket}/{key}" for key in journey.found)
 
-    remedy = f"Look at the function's log: aws logs tail /aws/lambda/{journey.settings.lambda_function}"
+    remedy = (
+        "Look at the function's log: aws logs filter-log-events "
+        f"--log-group-name /aws/lambda/{journey.settings.lambda_function}"
+    )
     return journey.until(seen, remedy)
 
 

@@ -135,7 +135,7 @@ class Native:
 
     def wait(self) -> int:
         assert self._process is not None
-        status = self._process.wait(30)
+        status = self._process.wait(120)
         self._process = None
         return status
 
@@ -239,7 +239,7 @@ class Container:
         self.wait()
 
     def wait(self) -> int:
-        return int(self._call("wait", self.name).stdout.strip())
+        return int(self._call("wait", self.name, timeout=120).stdout.strip())
 
     def run(self, *command: str, timeout: float = 120) -> subprocess.CompletedProcess[str]:
         return self._call("exec", self.name, *command, timeout=timeout, check=False)

@@ -230,11 +230,19 @@ def test_the_image_runs_hardened(container: Container) -> None:
 
 
 @pytest.mark.container
-def test_the_image_without_the_capability_says_what_to_do(container: Container) -> None:
+@pytest.mark.parametrize("port", ["80", "8080"])
+def test_the_image_without_the_capability_says_what_to_do(container: Container, port: str) -> None:
     container.options = ["--cap-drop", "ALL"]
-    container.start()
+    container.start(HTTP_PORT=port)
     assert container.wait() == 2
     assert "--cap-add NET_BIND_SERVICE" in container.output()
+
+
+@pytest.mark.container
+def test_the_image_needs_no_capability_without_new_privileges(container: Container) -> None:
+    container.options = ["--cap-drop", "ALL", "--security-opt", "no-new-privileges"]
+    container.start(HTTP_PORT="8080")
+    ready(container)
 
 
 @pytest.mark.container

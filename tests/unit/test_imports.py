@@ -1,0 +1,178 @@
+"""The layer table of ARCHITECTURE.md, enforced: who may import what, and who may read the environment."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from pathlib import Path, PurePosixPath
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+AWS = {"boto3", "botocore"}
+# folder -> what its files may import besides the standard library
+ALLOWED = {
+    "appliance": {"appliance", "pydantic", "pydantic_settings", *AWS},
+    "entrypoint": {"entrypoint", "appliance", *AWS},
+    "lambda": {"archiver", *AWS},
+    "producer": {"producer", "appliance"},
+}
+# file -> what it alone may import on top of that
+ALLOWED_HERE_ONLY = {
+    "appliance/awscli.py": {"awscli"},
+    "appliance/watchdog.py": {"supervisor"},
+    "producer/schedule.py": {"apscheduler"},
+    "producer/sink.py": AWS,
+}
+# file -> why it may read the environment
+READS_ENVIRONMENT = {
+    "appliance/settings.py": "the one reader of the settings",
+    "appliance/__main__.py": "hands its own environment on to supervisord and the programs",
+    "appliance/aws.py": "credentials are the SDK's and no settings",
+    "appliance/awscli.py": "prepares the environment of the CLI",
+    "lambda/index.py": "is configured by Lambda, without the appliance",
+}
+# what looks at the product from outside, and may import all of it
+OUTSIDE = {"bench", "tests"}
+ENVIRONMENT = {"environ", "environb", "getenv", "getenvb", "putenv", "unsetenv"}
+# type stubs are there when the types are checked, and not where the code runs
+STUBS = "mypy_boto3_"
+
+
+def violations(path: str, source: str) -> list[str]:
+    """What `source`, if it stood at `path` (relative to the project), does that its layer may not."""
+    folder = PurePosixPath(path).parts[0]
+    if folder not in ALLOWED:
+        return [f"{path}: no rule for the folder {folder}; give it one here and in ARCHITECTURE.md"]
+    allowed = ALLOWED[folder] | ALLOWED_HERE_ONLY.get(path, set()) | sys.stdlib_module_names
+    tree = ast.parse(source, path)
+    for_types = {
+        child
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+        for statement in node.body
+        for child in ast.walk(statement)
+    }
+    found = []
+    os_names = {"os"}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            modules = [alias.name for alias in node.names]
+            os_names |= {alias.asname for alias in node.names if alias.name == "os" and alias.asname}
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            modules = [node.module or ""]
+        else:
+            continue
+        for module in modules:
+            top = module.partition(".")[0]
+            if top.startswith(STUBS) and node in for_types:
+                continue
+            if top not in allowed:
+                found.append(f"{path}:{node.lineno}: may not import {module}")
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and _called(node) in ("__import__", "import_module"):
+            found.append(f"{path}:{node.lineno}: imports by a name that is not in the text")
+        if path not in READS_ENVIRONMENT and _reads_environment(node, os_names):
+            found.append(f"{path}:{getattr(node, 'lineno', 0)}: reads the environment; that is appliance/settings.py's")
+    return found
+
+
+def _called(node: ast.Call) -> str:
+    function = node.func
+    if isinstance(function, ast.Attribute):
+        return function.attr
+    return function.id if isinstance(function, ast.Name) else ""
+
+
+def _reads_environment(node: ast.AST, os_names: set[str]) -> bool:
+    if isinstance(node, ast.ImportFrom):
+        return node.module == "os" and any(alias.name in ENVIRONMENT for alias in node.names)
+    return (
+        isinstance(node, ast.Attribute)
+        and node.attr in ENVIRONMENT
+        and isinstance(node.value, ast.Name)
+        and node.value.id in os_names
+    )
+
+
+def sources() -> list[str]:
+    """Every Python file of the product: all folders but hidden ones and OUTSIDE, so that a new folder is noticed."""
+    folders = [each for each in ROOT.iterdir() if each.is_dir() and not each.name.startswith(".")]
+    return sorted(
+        path.relative_to(ROOT).as_posix()
+        for folder in folders
+        if folder.name not in OUTSIDE
+        for path in folder.rglob("*.py")
+        if not any(part.startswith(".") for part in path.relative_to(ROOT).parts)
+    )
+
+
+@pytest.mark.parametrize("path", sources())
+def test_each_file_keeps_to_its_layer(path: str) -> None:
+    assert violations(path, (ROOT / path).read_text(encoding="utf-8")) == []
+
+
+def test_every_layer_is_looked_at() -> None:
+    assert {PurePosixPath(path).parts[0] for path in sources()} >= set(ALLOWED)
+
+
+@pytest.mark.parametrize("path", [*ALLOWED_HERE_ONLY, *READS_ENVIRONMENT])
+def test_no_exception_outlives_its_file(path: str) -> None:
+    assert (ROOT / path).is_file()
+
+
+@pytest.mark.parametrize("path", READS_ENVIRONMENT)
+def test_no_exception_outlives_its_need(path: str) -> None:
+    if path == "appliance/settings.py":
+        return  # pydantic-settings reads for it
+    tree = ast.parse((ROOT / path).read_text(encoding="utf-8"))
+    assert any(_reads_environment(node, {"os"}) for node in ast.walk(tree)), f"{path} needs no exception any more"
+
+
+@pytest.mark.parametrize(
+    ("path", "source"),
+    [
+        ("entrypoint/provision.py", "import producer"),
+        ("entrypoint/provision.py", "from producer.record import Record"),
+        ("entrypoint/provision.py", "def late():\n    import producer.sink"),
+        ("producer/ship.py", "import boto3"),
+        ("producer/ship.py", "from botocore.exceptions import ClientError"),
+        ("producer/sink.py", "import apscheduler"),
+        ("producer/ship.py", "from apscheduler.triggers.cron import CronTrigger"),
+        ("producer/ship.py", "from entrypoint.policies import Policy"),
+        ("producer/sink.py", "from mypy_boto3_kinesis import KinesisClient"),
+        ("lambda/index.py", "from appliance.clock import Clock"),
+        ("lambda/index.py", "import pydantic"),
+        ("lambda/archiver/parse.py", "import requests"),
+        ("appliance/health.py", "import supervisor"),
+        ("appliance/aws.py", "import awscli"),
+        ("appliance/verify.py", "from producer.sink import KinesisSink"),
+        ("producer/ship.py", "import importlib\nimportlib.import_module('boto3')"),
+        ("producer/ship.py", "__import__('boto3')"),
+        ("producer/ship.py", "import os\nos.environ['S3_BUCKET']"),
+        ("producer/ship.py", "import os as system\nsystem.getenv('S3_BUCKET')"),
+        ("producer/ship.py", "from os import environ"),
+        ("entrypoint/watch.py", "import os\nos.putenv('A', 'b')"),
+        ("lambda/archiver/layout.py", "import os\nos.environ.get('S3_PREFIX')"),
+        ("producer/ship.py", "from tests.checker import judge"),
+        ("newcomer/main.py", ""),
+    ],
+)
+def test_a_breach_is_found(path: str, source: str) -> None:
+    assert len(violations(path, source)) == 1
+
+
+@pytest.mark.parametrize(
+    ("path", "source"),
+    [
+        ("producer/sink.py", "import boto3\nfrom appliance.aws import client\nfrom producer.record import Record"),
+        ("producer/schedule.py", "from apscheduler.triggers.cron import CronTrigger"),
+        ("producer/ship.py", "import os\nos.fsync(0)\nfrom . import record\nfrom .record import Record"),
+        ("lambda/index.py", "import os\nfrom archiver import event\nos.environ['S3_BUCKET']"),
+        ("entrypoint/resources.py", "if TYPE_CHECKING:\n    from mypy_boto3_s3 import S3Client"),
+        ("appliance/watchdog.py", "from supervisor import childutils"),
+    ],
+)
+def test_what_is_allowed_passes(path: str, source: str) -> None:
+    assert violations(path, source) == []
