@@ -142,6 +142,8 @@ def environment(settings: Settings, emulator: bool) -> dict[str, str]:
         "PYTHON": sys.executable,
         "PYTHONPATH": os.pathsep.join(filter(None, paths)),
         "PYTHONUNBUFFERED": "1",
+        # the function in the embedded emulator calls it back; a proxy in between could not
+        "NO_PROXY": ",".join(filter(None, ("127.0.0.1,localhost", os.environ.get("NO_PROXY")))),
         "EMULATOR_AUTOSTART": str(emulator).lower(),
         "EMULATOR_HOST": settings.emulator_host,
         "EMULATOR_PORT": str(settings.emulator_port),

@@ -57,7 +57,12 @@ def _localstack(value: str) -> str:
             usable = bool(parts.hostname) and (parts.port is None or parts.port > 0)
         except ValueError:
             usable = False
-        if not usable or parts.scheme not in ("", "http", "https") or parts.path.strip("/"):
+        if (
+            not usable
+            or re.search(r"[\s?#@]", value)
+            or parts.scheme not in ("", "http", "https")
+            or parts.path.strip("/")
+        ):
             raise ValueError("use host, host:port or http(s)://host:port; an IPv6 address stands in [brackets]")
     return value
 

@@ -1,0 +1,146 @@
+"""`python -m entrypoint`: provision and watch; `--once`: provision and exit; `--plan`: only say what would be done."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import random
+import signal
+import sys
+import threading
+from pathlib import Path
+
+from botocore.exceptions import BotoCoreError
+
+from appliance import aws
+from appliance.clock import Clock, SystemClock
+from appliance.log import configure
+from appliance.settings import Settings, SettingsError, load_settings
+from entrypoint.bundle import BundleError, bundle
+from entrypoint.deadline import Deadline
+from entrypoint.errors import ProvisionError
+from entrypoint.presence import look_on_aws
+from entrypoint.provision import connect, provision
+from entrypoint.watch import PROVISION_WITHIN, Watch
+
+log = logging.getLogger("entrypoint")
+
+FUNCTION_FOLDER = Path(__file__).resolve().parent.parent / "lambda"
+DEFAULT_TIMEOUT = 120.0
+WOULD = {"created": "would be created", "updated": "would be updated", "unchanged": "unchanged"}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Exit status: 0 done, 1 it could not be provisioned, 2 wrong settings or arguments."""
+    options = _parser().parse_args(arguments)
+    try:
+        settings = load_settings()
+        configure(settings.log_level)
+        code = bundle(FUNCTION_FOLDER)
+    except (SettingsError, BundleError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    try:
+        if options.plan:
+            return plan(settings, code)
+        if options.once:
+            return once(settings, code, SystemClock(), options.timeout)
+    except KeyboardInterrupt:
+        return 130
+    return daemon(settings, code)
+
+
+def plan(settings: Settings, code: bytes) -> int:
+    """Print a line a resource; nothing is changed, nothing is waited for."""
+    try:
+        clients = connect(settings)
+        if settings.target == "aws":
+            for kind, (name, presence) in look_on_aws(clients, settings).items():
+                print(f"{kind} {name}: {presence} (TARGET=aws: terraform/ makes it)")
+            return 0
+        for outcome in provision(clients, settings, code, Deadline(SystemClock(), 0), apply=False):
+            details = f" ({'; '.join(outcome.details)})" if outcome.details else ""
+            print(f"{outcome.kind} {outcome.name}: {WOULD[outcome.state]}{details}")
+    except (ProvisionError, BotoCoreError) as error:
+        where = aws.endpoint_url(settings, "s3") or "AWS"
+        print(f"cannot look at {where}: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def once(settings: Settings, code: bytes, clock: Clock, timeout: float) -> int:
+    """Provision, waiting up to `timeout` seconds for an endpoint that does not answer yet."""
+    deadline = Deadline(clock, timeout)
+    rng = random.Random()  # noqa: S311 - jitter, no secret
+    within = min(timeout, PROVISION_WITHIN)
+    watch = Watch(settings, code, clock, rng, connect=connect, publish=False, within=within)
+    while True:
+        pause = watch.round()
+        if watch.state == "ready":
+            return 0
+        if watch.state == "failed":
+            return 1
+        if pause >= deadline.left:
+            log.error("gave up after %g s (--timeout): %s", timeout, watch.error)
+            return 1
+        clock.sleep(pause)
+
+
+def daemon(settings: Settings, code: bytes) -> int:
+    """Watch until SIGTERM or SIGINT.
+
+    The watch has a thread of its own, since a signal is not seen by a thread that resolves a name or waits for an
+    answer; the process then ends without waiting for it. Whatever it was doing, the next start goes on from there.
+    """
+    rng = random.Random()  # noqa: S311 - jitter, no secret
+    watch = Watch(settings, code, SystemClock(), rng, connect=connect)
+    ended = threading.Event()
+    signalled = threading.Event()
+
+    def stop(*_: object) -> None:
+        signalled.set()
+        ended.set()
+
+    def work() -> None:
+        try:
+            watch.run()
+        finally:
+            ended.set()
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
+    threading.Thread(target=work, name="watch", daemon=True).start()
+    ended.wait()
+    return 0 if signalled.is_set() else 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m entrypoint",
+        description="Makes bucket, role, stream, function and event source mapping exist at LOCALSTACK_HOST (or in the "
+        "embedded emulator) and keeps them so: it waits for the endpoint as long as it takes, and provisions again "
+        "what it forgot. With TARGET=aws it only looks whether they are there.",
+        epilog="Settings come from the environment (LOCALSTACK_HOST, S3_BUCKET, LAMBDA_ROLE, KINESIS_DATA_STREAM, "
+        "LAMBDA_FUNCTION, SHARD_COUNT, BATCH_SIZE, STARTING_POSITION, S3_PREFIX, TARGET, AWS_*); README has the table. "
+        "Exit status: 0 done, 1 not provisioned, 2 wrong settings.",
+    )
+    mode = parser.add_mutually_exclusive_group()
+    mode.add_argument("--once", action="store_true", help="provision and exit instead of watching")
+    mode.add_argument("--plan", action="store_true", help="print what would be done, change nothing, and exit")
+    parser.add_argument(
+        "--timeout",
+        type=float,
+        default=DEFAULT_TIMEOUT,
+        metavar="SECONDS",
+        help="with --once: how long to wait for the endpoint (default: %(default)g)",
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    status = main()
+    logging.shutdown()
+    sys.stdout.flush()
+    # not sys.exit: an interpreter that shuts down next to a thread that logs may abort
+    os._exit(status)

@@ -1,0 +1,59 @@
+"""Waiting that ends: every wait of the control plane shares one deadline."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from botocore.exceptions import ClientError
+
+from appliance.clock import Clock
+from entrypoint.errors import UnavailableError
+
+T = TypeVar("T")
+
+FIRST_PAUSE = 0.1
+LONGEST_PAUSE = 2.0
+
+
+class Deadline:
+    """The moment, in `clock`'s monotonic seconds, at which whoever still waits gives up."""
+
+    def __init__(self, clock: Clock, seconds: float) -> None:
+        self._clock = clock
+        self._at = clock.monotonic() + seconds
+
+    def within(self, seconds: float) -> Deadline:
+        """This deadline, or the one `seconds` from now, whichever is earlier."""
+        return Deadline(self._clock, min(seconds, self.left))
+
+    @property
+    def left(self) -> float:
+        return max(0.0, self._at - self._clock.monotonic())
+
+    def until(self, wanted: str, attempt: Callable[[], T | None]) -> T:
+        """Call `attempt` until it returns something. Raises UnavailableError, naming what was `wanted`, when late."""
+        pause = FIRST_PAUSE
+        while True:
+            result = attempt()
+            if result is not None:
+                return result
+            self._pause(pause, UnavailableError(f"gave up waiting for {wanted}"))
+            pause = min(LONGEST_PAUSE, pause * 2)
+
+    def retry(self, call: Callable[[], T], passing: Callable[[ClientError], bool]) -> T:
+        """Call `call` until it answers; errors that are `passing` are waited out, and raised as they are when late."""
+        pause = FIRST_PAUSE
+        while True:
+            try:
+                return call()
+            except ClientError as error:
+                if not passing(error):
+                    raise
+                self._pause(pause, error)
+            pause = min(LONGEST_PAUSE, pause * 2)
+
+    def _pause(self, seconds: float, late: Exception) -> None:
+        if self.left <= 0:
+            raise late
+        self._clock.sleep(min(seconds, self.left))

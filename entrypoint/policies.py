@@ -1,0 +1,96 @@
+"""IAM policies as plain data: who may take the function's role, and what that role may do."""
+
+from __future__ import annotations
+
+from typing import Any
+
+Policy = dict[str, Any]
+
+VERSION = "2012-10-17"
+INLINE_POLICY_NAME = "read-stream-write-objects"
+# What an event source mapping needs of its stream: AWS Lambda Developer Guide, "Process Kinesis records",
+# "Permissions". ListStreams, which takes no resource, is needed by the console only.
+STREAM_ACTIONS = [
+    "kinesis:DescribeStream",
+    "kinesis:DescribeStreamSummary",
+    "kinesis:GetRecords",
+    "kinesis:GetShardIterator",
+    "kinesis:ListShards",
+    "kinesis:SubscribeToShard",
+]
+
+
+def assume_role_policy() -> Policy:
+    """Only the Lambda service takes this role."""
+    return {
+        "Version": VERSION,
+        "Statement": [
+            {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"},
+        ],
+    }
+
+
+def inline_policy(stream_arn: str, bucket: str, prefix: str) -> Policy:
+    """Read this stream; read and write below `prefix` of this bucket; delete nothing but ledgers.
+
+    `prefix` is empty or ends with /. Three resources end in a star because the names below it hold dates or random
+    ids, which are not known beforehand; no star stands for a bucket, a stream or an action.
+    """
+    bucket_arn = f"arn:{partition(stream_arn)}:s3:::{bucket}"
+    return {
+        "Version": VERSION,
+        "Statement": [
+            {"Sid": "ReadStream", "Effect": "Allow", "Action": STREAM_ACTIONS, "Resource": stream_arn},
+            {
+                "Sid": "ReadAndWriteObjects",
+                "Effect": "Allow",
+                "Action": ["s3:AbortMultipartUpload", "s3:GetObject", "s3:PutObject"],
+                "Resource": f"{bucket_arn}/{prefix}*",
+            },
+            {
+                # A superseded ledger may go; a log line may not, whatever the function's code says.
+                "Sid": "DeleteOldLedgers",
+                "Effect": "Allow",
+                "Action": "s3:DeleteObject",
+                "Resource": f"{bucket_arn}/{prefix}ledger/*",
+            },
+            {
+                # Without it S3 answers 403 instead of 404 for an hour that has no object yet. No condition on
+                # s3:prefix: a GetObject carries no such key, so the condition would bring the 403 back.
+                "Sid": "TellMissingFromForbidden",
+                "Effect": "Allow",
+                "Action": "s3:ListBucket",
+                "Resource": bucket_arn,
+            },
+        ],
+    }
+
+
+def basic_execution_policy(role_arn: str) -> str:
+    """The ARN of AWS's managed policy that lets a function write its own log."""
+    return f"arn:{partition(role_arn)}:iam::aws:policy/service-role/AWSLambdaBasicExecutionRole"
+
+
+def stream_arn(role_arn: str, region: str, stream: str) -> str:
+    """The ARN `stream` has, or will have, in the account and partition of `role_arn`."""
+    account = role_arn.split(":")[4]
+    return f"arn:{partition(role_arn)}:kinesis:{region}:{account}:stream/{stream}"
+
+
+def partition(arn: str) -> str:
+    """`aws`, `aws-cn`, `aws-us-gov`: the second part of every ARN."""
+    return arn.split(":")[1]
+
+
+def same_policy(one: object, other: object) -> bool:
+    """Whether two documents say the same (None is no document): IAM takes "x" for ["x"] and reads a list as a set."""
+    return bool(_canonical(one) == _canonical(other))
+
+
+def _canonical(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _canonical(item) for key, item in value.items()}
+    items = value if isinstance(value, list) else [value]
+    if all(isinstance(item, dict) for item in items):
+        return [_canonical(item) for item in items]
+    return sorted({str(item) for item in items})

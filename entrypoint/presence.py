@@ -1,0 +1,52 @@
+"""TARGET=aws: terraform provisions, and this only looks whether what it made is there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Literal
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from appliance.settings import Settings
+from entrypoint.errors import ForbiddenError, code_of, explain, status_of
+
+if TYPE_CHECKING:
+    from entrypoint.provision import Clients
+
+Presence = Literal["unchanged", "missing", "unseen"]
+
+
+def look_on_aws(clients: Clients, settings: Settings) -> dict[str, tuple[str, Presence]]:
+    """Kind -> (name, presence); `unseen` is what these credentials may not look at, which need not be wrong.
+
+    The role is left out: a function on AWS cannot exist without one, and looking would need a further permission.
+    Raises ProvisionError, UnavailableError.
+    """
+    stream, function = settings.kinesis_data_stream, settings.lambda_function
+
+    def mapping() -> bool:
+        pages = clients.lambda_.get_paginator("list_event_source_mappings").paginate(FunctionName=function)
+        sources = [each.get("EventSourceArn", "") for page in pages for each in page["EventSourceMappings"]]
+        return any(source.endswith(f":stream/{stream}") for source in sources)
+
+    probes: dict[str, tuple[str, Callable[[], Any]]] = {
+        "bucket": (settings.s3_bucket, lambda: clients.s3.head_bucket(Bucket=settings.s3_bucket)),
+        "stream": (stream, lambda: clients.kinesis.describe_stream_summary(StreamName=stream)),
+        "function": (function, lambda: clients.lambda_.get_function_configuration(FunctionName=function)),
+        "mapping": (f"{stream} -> {function}", mapping),
+    }
+    return {kind: (name, _presence(kind, name, probe)) for kind, (name, probe) in probes.items()}
+
+
+def _presence(kind: str, name: str, probe: Callable[[], Any]) -> Presence:
+    try:
+        return "unchanged" if probe() else "missing"
+    except (ClientError, BotoCoreError) as error:
+        if isinstance(error, ClientError) and (
+            status_of(error) == 404 or code_of(error) in ("ResourceNotFoundException", "NoSuchBucket")
+        ):
+            return "missing"
+        explanation = explain(error, kind, name)
+        if isinstance(explanation, ForbiddenError):
+            return "unseen"
+        raise explanation from error

@@ -1,0 +1,199 @@
+"""The daemon's loop: wait for the endpoint, provision, and look every few seconds whether all is still there."""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Callable
+from typing import Literal, NoReturn
+
+from botocore.exceptions import BotoCoreError
+
+from appliance import aws
+from appliance.clock import Clock, backoff
+from appliance.settings import Settings
+from appliance.status import write_status
+from entrypoint.deadline import Deadline
+from entrypoint.errors import ProvisionError, UnavailableError
+from entrypoint.presence import look_on_aws
+from entrypoint.provision import SERVICES, Clients, connect, provision
+
+log = logging.getLogger("entrypoint")
+
+State = Literal["waiting", "provisioning", "ready", "failed"]
+
+# Seconds between two looks. What was forgotten is to be there again within 15: one look, and time to provision.
+LOOK_EVERY = 5.0
+# On AWS looks are billed and throttled, and it is terraform that mends, not this loop.
+LOOK_EVERY_ON_AWS = 60.0
+# Seconds between two attempts to reach an endpoint that does not answer: at first, and at most.
+RETRY_BASE = 0.25
+RETRY_CAP = 3.0
+# Seconds after which "still waiting" is said again, and after which a setting that did not keep is tried again.
+REMIND_EVERY = 30.0
+# Seconds one run of provisioning may wait for stream, function and mapping to become ready.
+PROVISION_WITHIN = 60.0
+
+
+class Watch:
+    """Converges in rounds, for ever; each process and each test brings its own clock, random numbers and clients.
+
+    `publish=False` leaves the status file to the daemon. `within` limits, in seconds, one run of provisioning.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        code: bytes,
+        clock: Clock,
+        rng: random.Random,
+        *,
+        connect: Callable[[Settings], Clients] = connect,
+        publish: bool = True,
+        within: float = PROVISION_WITHIN,
+    ) -> None:
+        self.state: State = "waiting"
+        self.error: str | None = None
+        self._settings = settings
+        self._code = code
+        self._clock = clock
+        self._rng = rng
+        self._connect = connect
+        self._publish = publish
+        self._within = within
+        self._clients: Clients | None = None
+        self._endpoints: list[str | None] = []
+        self._endpoint = "AWS"
+        self._pauses = backoff(rng, RETRY_BASE, RETRY_CAP)
+        self._complete = False
+        self._resources: dict[str, str] = {}
+        self._lines: dict[str, str] = {}
+        self._provisioned_at: str | None = None
+        self._mended: list[str] = []
+        self._mended_at = 0.0
+        self._reminded_at: float | None = None
+        self._status_error = ""
+
+    def run(self) -> NoReturn:
+        while True:
+            self._clock.sleep(self.round())
+
+    def round(self) -> float:
+        """Look once, mend what is missing, and return the seconds until the next look. Raises no Exception."""
+        try:
+            clients = self._connected()
+            if self._settings.target == "aws":
+                self._look_on_aws(clients)
+            elif not self._complete or self._differs(clients):
+                self._provision(clients)
+            else:
+                self._ready()
+        except UnavailableError as error:
+            self._wait(str(error))
+            return next(self._pauses)
+        except (ProvisionError, BotoCoreError) as error:
+            self._fail(str(error))
+        except Exception as error:
+            # the loop outlives what nobody thought of, and shows where it was
+            self._fail(f"{type(error).__name__}: {error}", trace=True)
+        self._pauses = backoff(self._rng, RETRY_BASE, RETRY_CAP)
+        return LOOK_EVERY_ON_AWS if self._settings.target == "aws" else LOOK_EVERY
+
+    def _connected(self) -> Clients:
+        """The clients of the last round, unless the endpoint was lost and has been found at another port."""
+        if self._clients is None or self.state == "waiting":
+            endpoints = [aws.endpoint_url(self._settings, service) for service in SERVICES]
+            if self._clients is None or endpoints != self._endpoints:
+                self._clients = self._connect(self._settings)
+                self._endpoints = endpoints
+                self._endpoint = endpoints[0] or "AWS"
+        return self._clients
+
+    def _provision(self, clients: Clients) -> None:
+        self._complete = False
+        for outcome in provision(clients, self._settings, self._code, Deadline(self._clock, self._within)):
+            if self.state != "provisioning":
+                self._set("provisioning")
+            self._resources[outcome.kind] = outcome.state
+            if outcome.state != "unchanged" or str(outcome) != self._lines.get(outcome.kind):
+                log.info("%s", outcome)
+            self._lines[outcome.kind] = str(outcome)
+        self._complete = True
+        self._provisioned_at = self._clock.now().isoformat()
+        self._ready()
+
+    def _differs(self, clients: Clients) -> bool:
+        """Whether to provision again: something is gone, or is not as it was made."""
+        plan = provision(clients, self._settings, self._code, Deadline(self._clock, self._within), apply=False)
+        due = [outcome for outcome in plan if outcome.state != "unchanged"]
+        lines = [str(outcome) for outcome in due]
+        gone = [f"{outcome.kind} {outcome.name}" for outcome in due if outcome.state == "created"]
+        now = self._clock.monotonic()
+        if gone:
+            log.warning("%s has forgotten %s: provisioning again", self._endpoint, ", ".join(gone))
+        elif lines and (lines != self._mended or now >= self._mended_at + REMIND_EVERY):
+            # an endpoint that never shows what it was told would otherwise be updated every few seconds
+            log.warning("not as it was made: %s: provisioning again", ", ".join(lines))
+        else:
+            self._mended = lines
+            return False
+        self._mended, self._mended_at = lines, now
+        return True
+
+    def _look_on_aws(self, clients: Clients) -> None:
+        found = look_on_aws(clients, self._settings)
+        self._resources = {kind: presence for kind, (_, presence) in found.items()}
+        words = {"unchanged": "is there", "missing": "is missing", "unseen": "cannot be seen by these credentials"}
+        for kind, (name, presence) in found.items():
+            line = f"{kind} {name}: {words[presence]}"
+            if line != self._lines.get(kind):
+                log.info("%s", line)
+            self._lines[kind] = line
+        missing = [f"{kind} {name}" for kind, (name, presence) in found.items() if presence == "missing"]
+        if missing:
+            raise ProvisionError(
+                f"not on AWS: {', '.join(missing)}. With TARGET=aws nothing is made from here: apply terraform/, or "
+                "take its names: -e S3_BUCKET=… -e KINESIS_DATA_STREAM=… -e LAMBDA_FUNCTION=… -e AWS_DEFAULT_REGION=…"
+            )
+        self._ready()
+
+    def _ready(self) -> None:
+        if self.state != "ready":
+            log.info("ready at %s", self._endpoint)
+        self._reminded_at = None
+        self._set("ready")
+
+    def _wait(self, reason: str) -> None:
+        now = self._clock.monotonic()
+        if self._reminded_at is None or now >= self._reminded_at + REMIND_EVERY:
+            log.warning("waiting for %s: %s; nginx serves and logs meanwhile", self._endpoint, reason)
+            self._reminded_at = now
+        self._set("waiting", reason)
+
+    def _fail(self, reason: str, *, trace: bool = False) -> None:
+        if reason != self.error:
+            log.error("%s", reason, exc_info=trace)
+        self._set("failed", reason)
+
+    def _set(self, state: State, error: str | None = None) -> None:
+        # while it is tried again, the reason why it failed before stays known, so that it is logged once
+        if state != "provisioning":
+            self.error = error
+        self.state = state
+        if not self._publish:
+            return
+        facts = {
+            "state": state,
+            "endpoint": self._endpoint,
+            "resources": self._resources,
+            "checked_at": self._clock.now().isoformat(),
+            "provisioned_at": self._provisioned_at,
+            "error": self.error,
+        }
+        try:
+            write_status(self._settings.status_dir, "entrypoint", facts)
+            self._status_error = ""
+        except OSError as problem:
+            if str(problem) != self._status_error:
+                log.warning("the status cannot be written: %s", problem)
+            self._status_error = str(problem)

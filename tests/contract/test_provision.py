@@ -1,0 +1,469 @@
+"""One body over every endpoint: provisioning converges from any state, and says what it did."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import io
+import random
+import uuid
+import zipfile
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError, ReadTimeoutError
+from moto import mock_aws
+
+from appliance.clock import SystemClock
+from appliance.settings import Settings
+from entrypoint.deadline import Deadline
+from entrypoint.errors import ProvisionError, UnavailableError
+from entrypoint.provision import Clients, connect, provision
+from entrypoint.resources import Outcome
+from entrypoint.watch import LOOK_EVERY, Watch
+
+ALL = ["bucket", "role", "stream", "function", "mapping"]
+# More calls than any run makes: the bound of the loops below.
+MANY = 100
+
+
+def zipped(text: str) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr(zipfile.ZipInfo("index.py"), text)
+    return buffer.getvalue()
+
+
+CODE = zipped("def handler(event, context):\n    return {}\n")
+NEW_CODE = zipped("def handler(event, context):\n    return {'new': True}\n")
+
+
+@pytest.fixture(scope="module")
+def moto() -> Iterator[Clients]:
+    # the managed policies are what AWSLambdaBasicExecutionRole is one of; TARGET=aws names the hosts moto answers for
+    with mock_aws(config={"iam": {"load_aws_managed_policies": True}}):
+        yield connect(Settings(target="aws", localstack_host=""))
+
+
+@pytest.fixture(params=["moto", pytest.param("ministack", marks=pytest.mark.emulator)])
+def clients(request: pytest.FixtureRequest) -> Iterator[Clients]:
+    if request.param == "moto":
+        yield request.getfixturevalue("moto")
+        return
+    connected = connect(Settings(localstack_host=request.getfixturevalue("ministack")))
+    yield connected
+    for each in services(connected):
+        each.close()
+
+
+@pytest.fixture
+def settings() -> Settings:
+    return named()
+
+
+def named(**more: Any) -> Settings:
+    """Settings with names nobody else uses."""
+    some = uuid.uuid4().hex[:12]
+    return Settings(
+        **(
+            {
+                "s3_bucket": f"bucket-{some}",
+                "lambda_role": f"role-{some}",
+                "kinesis_data_stream": f"stream-{some}",
+                "lambda_function": f"function-{some}",
+            }
+            | more
+        )
+    )
+
+
+def services(clients: Clients) -> list[Any]:
+    return [clients.s3, clients.iam, clients.kinesis, clients.lambda_]
+
+
+def run(clients: Clients, settings: Settings, code: bytes = CODE, *, apply: bool = True) -> dict[str, Outcome]:
+    outcomes = list(provision(clients, settings, code, Deadline(SystemClock(), 20), apply=apply))
+    assert [outcome.kind for outcome in outcomes] == ALL
+    return {outcome.kind: outcome for outcome in outcomes}
+
+
+def states(clients: Clients, settings: Settings, code: bytes = CODE, *, apply: bool = True) -> list[str]:
+    return [outcome.state for outcome in run(clients, settings, code, apply=apply).values()]
+
+
+def only(kind: str, state: str) -> list[str]:
+    return [state if each == kind else "unchanged" for each in ALL]
+
+
+def forget_bucket(clients: Clients, settings: Settings) -> None:
+    clients.s3.delete_bucket(Bucket=settings.s3_bucket)
+
+
+def forget_role(clients: Clients, settings: Settings) -> None:
+    name = settings.lambda_role
+    for policy in clients.iam.list_role_policies(RoleName=name)["PolicyNames"]:
+        clients.iam.delete_role_policy(RoleName=name, PolicyName=policy)
+    for attached in clients.iam.list_attached_role_policies(RoleName=name)["AttachedPolicies"]:
+        clients.iam.detach_role_policy(RoleName=name, PolicyArn=attached["PolicyArn"])
+    clients.iam.delete_role(RoleName=name)
+
+
+def forget_stream(clients: Clients, settings: Settings) -> None:
+    clients.kinesis.delete_stream(StreamName=settings.kinesis_data_stream)
+
+
+def forget_function(clients: Clients, settings: Settings) -> None:
+    clients.lambda_.delete_function(FunctionName=settings.lambda_function)
+
+
+def mappings(clients: Clients, settings: Settings) -> list[Any]:
+    return clients.lambda_.list_event_source_mappings(FunctionName=settings.lambda_function)["EventSourceMappings"]
+
+
+def forget_mapping(clients: Clients, settings: Settings) -> None:
+    for each in mappings(clients, settings):
+        clients.lambda_.delete_event_source_mapping(UUID=each["UUID"])
+
+
+FORGET: dict[str, Callable[[Clients, Settings], None]] = {
+    "bucket": forget_bucket,
+    "role": forget_role,
+    "stream": forget_stream,
+    "function": forget_function,
+    "mapping": forget_mapping,
+}
+
+
+def test_created_then_unchanged(clients: Clients, settings: Settings) -> None:
+    made = run(clients, settings)
+    assert [outcome.state for outcome in made.values()] == ["created"] * 5
+    assert states(clients, settings) == ["unchanged"] * 5
+    function = clients.lambda_.get_function(FunctionName=settings.lambda_function)["Configuration"]
+    assert function["Role"] == made["role"].arn
+    (mapping,) = mappings(clients, settings)
+    assert (mapping["State"], mapping["BatchSize"], mapping["StartingPosition"]) == ("Enabled", 100, "TRIM_HORIZON")
+    assert mapping["EventSourceArn"] == made["stream"].arn
+
+
+@pytest.mark.parametrize("kind", ALL)
+def test_what_was_deleted_is_made_again_and_the_rest_left_alone(
+    clients: Clients, settings: Settings, kind: str
+) -> None:
+    run(clients, settings)
+    FORGET[kind](clients, settings)
+    expected = only(kind, "created")
+    if kind == "stream":
+        # its positions are those of the old stream: kept, it would pass over the first records of the new one
+        expected[ALL.index("mapping")] = "created"
+    assert states(clients, settings, apply=False) == expected
+    assert states(clients, settings) == expected
+    assert states(clients, settings) == ["unchanged"] * 5
+    assert len(mappings(clients, settings)) == 1
+
+
+def test_an_endpoint_that_forgot_everything_gets_everything(clients: Clients, settings: Settings) -> None:
+    run(clients, settings)
+    for kind in reversed(ALL):
+        FORGET[kind](clients, settings)
+    assert states(clients, settings) == ["created"] * 5
+    assert states(clients, settings) == ["unchanged"] * 5
+
+
+def test_a_stream_made_anew_gets_a_mapping_of_its_own(clients: Clients, settings: Settings) -> None:
+    run(clients, settings)
+    (before,) = mappings(clients, settings)
+    forget_stream(clients, settings)
+    run(clients, settings)
+    (after,) = mappings(clients, settings)
+    assert after["UUID"] != before["UUID"]
+
+
+@pytest.mark.parametrize(
+    ("change", "kind", "detail"),
+    [
+        ({"batch_size": 7}, "mapping", "BatchSize 100 -> 7"),
+        ({"s3_prefix": "logs/"}, "function", "S3_PREFIX"),
+    ],
+)
+def test_a_changed_setting_updates(
+    clients: Clients, settings: Settings, change: dict[str, Any], kind: str, detail: str
+) -> None:
+    run(clients, settings)
+    changed = settings.model_copy(update=change)
+    planned = run(clients, changed, apply=False)[kind]
+    updated = run(clients, changed)[kind]
+    assert planned == updated
+    assert updated.state == "updated"
+    assert detail in str(updated)
+    assert states(clients, changed) == ["unchanged"] * 5
+
+
+def test_the_prefix_also_moves_what_the_role_may_do(clients: Clients, settings: Settings) -> None:
+    run(clients, settings)
+    changed = settings.model_copy(update={"s3_prefix": "logs/"})
+    assert states(clients, changed) == ["unchanged", "updated", "unchanged", "updated", "unchanged"]
+
+
+def test_new_code_updates_the_function(clients: Clients, settings: Settings) -> None:
+    run(clients, settings)
+    assert states(clients, settings, NEW_CODE, apply=False) == only("function", "updated")
+    assert run(clients, settings, NEW_CODE)["function"].details == ("code",)
+    assert states(clients, settings, NEW_CODE) == ["unchanged"] * 5
+
+
+def drift_trust(clients: Clients, settings: Settings) -> None:
+    anybody = (
+        '{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"ec2.amazonaws.com"},'
+        '"Action":"sts:AssumeRole"}]}'
+    )
+    clients.iam.update_assume_role_policy(RoleName=settings.lambda_role, PolicyDocument=anybody)
+
+
+def drift_permissions(clients: Clients, settings: Settings) -> None:
+    (name,) = clients.iam.list_role_policies(RoleName=settings.lambda_role)["PolicyNames"]
+    everything = '{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"s3:*","Resource":"*"}]}'
+    clients.iam.put_role_policy(RoleName=settings.lambda_role, PolicyName=name, PolicyDocument=everything)
+
+
+def drift_attachment(clients: Clients, settings: Settings) -> None:
+    (attached,) = clients.iam.list_attached_role_policies(RoleName=settings.lambda_role)["AttachedPolicies"]
+    clients.iam.detach_role_policy(RoleName=settings.lambda_role, PolicyArn=attached["PolicyArn"])
+
+
+def drift_function(clients: Clients, settings: Settings) -> None:
+    clients.lambda_.update_function_configuration(
+        FunctionName=settings.lambda_function, Timeout=3, Environment={"Variables": {"S3_BUCKET": "elsewhere"}}
+    )
+
+
+def drift_mapping(clients: Clients, settings: Settings) -> None:
+    (mapping,) = mappings(clients, settings)
+    clients.lambda_.update_event_source_mapping(UUID=mapping["UUID"], Enabled=False)
+
+
+@pytest.mark.parametrize(
+    ("drift", "kind", "detail"),
+    [
+        (drift_trust, "role", "who may take it"),
+        (drift_permissions, "role", "what it may do"),
+        (drift_attachment, "role", "AWSLambdaBasicExecutionRole"),
+        (drift_function, "function", "Timeout 3 -> 60"),
+        (drift_mapping, "mapping", "enabled again"),
+    ],
+)
+def test_what_was_changed_from_outside_is_changed_back(
+    clients: Clients, settings: Settings, drift: Callable[[Clients, Settings], None], kind: str, detail: str
+) -> None:
+    run(clients, settings)
+    drift(clients, settings)
+    assert states(clients, settings, apply=False) == only(kind, "updated")
+    mended = run(clients, settings)
+    assert [outcome.state for outcome in mended.values()] == only(kind, "updated")
+    assert detail in str(mended[kind])
+    assert states(clients, settings) == ["unchanged"] * 5
+
+
+def test_a_plan_changes_nothing(clients: Clients, settings: Settings) -> None:
+    asked: list[str] = []
+    with hooked(clients, "before-call", lambda model, **_: asked.append(model.name)):
+        assert states(clients, settings, apply=False) == ["created"] * 5
+        assert states(clients, settings, apply=False) == ["created"] * 5
+        run(clients, settings)
+        drift_mapping(clients, settings)
+        asked.clear()
+        assert states(clients, settings, apply=False) == only("mapping", "updated")
+    assert asked
+    assert all(name.startswith(("Get", "Head", "List", "Describe")) for name in asked)
+
+
+def test_the_shards_of_an_existing_stream_stay_and_the_line_says_so(clients: Clients, settings: Settings) -> None:
+    run(clients, settings)
+    stream = run(clients, settings.model_copy(update={"shard_count": 2}))["stream"]
+    assert str(stream).startswith(f"stream {stream.name}: unchanged (has 1 shard, SHARD_COUNT=2: ")
+
+
+def test_shards_count_when_the_stream_is_made(clients: Clients) -> None:
+    settings = named(shard_count=2)
+    run(clients, settings)
+    summary = clients.kinesis.describe_stream_summary(StreamName=settings.kinesis_data_stream)
+    assert summary["StreamDescriptionSummary"]["OpenShardCount"] == 2
+
+
+# --- faults: fail the 1st, 2nd, 3rd … call, until no call is left to fail (SQLite's do_faultsim_test)
+
+
+@contextlib.contextmanager
+def hooked(clients: Clients, event: str, hook: Callable[..., Any]) -> Iterator[None]:
+    for each in services(clients):
+        each.meta.events.register_first(event, hook)
+    try:
+        yield
+    finally:
+        for each in services(clients):
+            each.meta.events.unregister(event, hook)
+
+
+class Fault:
+    """Fails call number `first` and, when `persistent`, all that follow it."""
+
+    def __init__(self, first: int, raise_: Callable[[str], Exception], *, persistent: bool = False) -> None:
+        self._first = first
+        self._raise = raise_
+        self._persistent = persistent
+        self.calls = 0
+
+    def __call__(self, model: Any, **_: Any) -> None:
+        self.calls += 1
+        if self.calls == self._first or (self._persistent and self.calls > self._first):
+            raise self._raise(model.name)
+
+    @property
+    def fired(self) -> bool:
+        return self.calls >= self._first
+
+
+def lost(_operation: str) -> Exception:
+    return ReadTimeoutError(endpoint_url="http://x", error="Read timed out")
+
+
+def broken(operation: str) -> Exception:
+    return ClientError(
+        {"Error": {"Code": "InternalError", "Message": "oops"}, "ResponseMetadata": {"HTTPStatusCode": 500}},  # type: ignore[typeddict-item]
+        operation,
+    )
+
+
+def forbidden(operation: str) -> Exception:
+    return ClientError(
+        {"Error": {"Code": "AccessDenied", "Message": "oops"}, "ResponseMetadata": {"HTTPStatusCode": 403}},  # type: ignore[typeddict-item]
+        operation,
+    )
+
+
+def attempt(clients: Clients, settings: Settings) -> ProvisionError | None:
+    try:
+        run(clients, settings)
+    except ProvisionError as error:
+        return error
+    return None
+
+
+# before-call: the endpoint never saw it. after-call: it did what it was asked, and the answer was lost.
+@pytest.mark.parametrize(
+    ("event", "raise_"), [("after-call", lost), ("before-call", lost), ("after-call", broken), ("before-call", broken)]
+)
+def test_whichever_call_fails_once_the_next_run_finishes_the_work(
+    clients: Clients, event: str, raise_: Callable[[str], Exception], request: pytest.FixtureRequest
+) -> None:
+    if "ministack" in request.node.name and (event, raise_) != ("after-call", lost):
+        pytest.skip("half a second for each function: the case that can do harm is enough")
+    for number in range(1, MANY):
+        settings = named()
+        fault = Fault(number, raise_)
+        with hooked(clients, event, fault):
+            outcome = attempt(clients, settings)
+        if not fault.fired:
+            assert outcome is None
+            assert number > 10
+            return
+        assert isinstance(outcome, UnavailableError)
+        run(clients, settings)
+        assert states(clients, settings) == ["unchanged"] * 5
+        assert len(mappings(clients, settings)) == 1
+    pytest.fail("the run never ended")
+
+
+def test_whichever_call_is_refused_for_good_ends_in_a_sentence(clients: Clients) -> None:
+    for number in range(1, MANY):
+        settings = named()
+        fault = Fault(number, forbidden, persistent=True)
+        with hooked(clients, "before-call", fault):
+            outcome = attempt(clients, settings)
+        if not fault.fired:
+            assert outcome is None
+            return
+        assert isinstance(outcome, ProvisionError)
+        assert not isinstance(outcome, UnavailableError)
+        assert "403" in str(outcome) or "AccessDenied" in str(outcome)
+        assert "-e " in str(outcome)
+    pytest.fail("the run never ended")
+
+
+# --- the daemon's rounds over the same endpoints
+
+
+class StillClock(SystemClock):
+    """A monotonic clock that a test moves on by hand as well."""
+
+    ahead = 0.0
+
+    def monotonic(self) -> float:
+        return super().monotonic() + self.ahead
+
+
+@pytest.fixture
+def clock() -> StillClock:
+    return StillClock()
+
+
+def watch(clients: Clients, settings: Settings, clock: StillClock) -> Watch:
+    return Watch(settings, CODE, clock, random.Random(1), connect=lambda _: clients, publish=False, within=20)
+
+
+def test_the_watch_makes_again_what_was_forgotten(
+    clients: Clients, settings: Settings, clock: StillClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    watcher = watch(clients, settings, clock)
+    caplog.set_level("INFO")
+    assert watcher.round() == LOOK_EVERY
+    assert watcher.state == "ready"
+    for kind in reversed(ALL):
+        FORGET[kind](clients, settings)
+    caplog.clear()
+    watcher.round()
+    assert watcher.state == "ready"
+    (warning,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert "has forgotten" in warning
+    assert settings.s3_bucket in warning
+    caplog.clear()
+    watcher.round()
+    assert states(clients, settings) == ["unchanged"] * 5
+    assert caplog.records == []
+
+
+@pytest.mark.parametrize("kind", ALL)
+def test_the_watch_sees_each_single_loss(clients: Clients, settings: Settings, clock: StillClock, kind: str) -> None:
+    watcher = watch(clients, settings, clock)
+    watcher.round()
+    # twice in a row: what is missing is never taken for what an endpoint does not keep
+    for _ in range(2):
+        FORGET[kind](clients, settings)
+        watcher.round()
+        assert states(clients, settings) == ["unchanged"] * 5
+
+
+def test_the_watch_enables_a_mapping_again(clients: Clients, settings: Settings, clock: StillClock) -> None:
+    watcher = watch(clients, settings, clock)
+    watcher.round()
+    drift_mapping(clients, settings)
+    watcher.round()
+    assert mappings(clients, settings)[0]["State"] == "Enabled"
+
+
+def test_a_look_is_a_handful_of_calls_that_change_nothing(
+    clients: Clients, settings: Settings, clock: StillClock
+) -> None:
+    watcher = watch(clients, settings, clock)
+    watcher.round()
+    asked: list[str] = []
+    with hooked(clients, "before-call", lambda model, **_: asked.append(model.name)):
+        watcher.round()
+    assert len(asked) <= 8
+    assert all(name.startswith(("Get", "Head", "List", "Describe")) for name in asked)
+
+
+def test_the_outcome_is_a_value() -> None:
+    outcome = Outcome("bucket", "b", "unchanged", ("note",))
+    assert str(dataclasses.replace(outcome, details=())) == "bucket b: unchanged"
+    assert str(outcome) == "bucket b: unchanged (note)"

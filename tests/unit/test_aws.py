@@ -1,0 +1,223 @@
+"""The client factory: where each service is, which credentials are used, how long a call may take."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+
+from appliance import aws
+from appliance.settings import Settings
+
+# A loopback address nothing else uses, so that well-known port numbers are free on it.
+LONELY = "127.0.93.17"
+
+
+@pytest.fixture(autouse=True)
+def no_aws_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in list(os.environ):
+        if name.startswith("AWS_") or name.lower().endswith("_proxy") or name.lower() in ("localstack_host", "target"):
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def listening() -> Iterator[Any]:
+    """Listen on a port of the lonely address."""
+    sockets: list[socket.socket] = []
+
+    def listen(port: int) -> None:
+        sockets.append(socket.create_server((LONELY, port)))
+
+    yield listen
+    for each in sockets:
+        each.close()
+
+
+@pytest.fixture
+def client() -> Iterator[Any]:
+    clients: list[Any] = []
+
+    def make(settings: Settings, service: Any, **options: Any) -> Any:
+        clients.append(aws.client(settings, service, **options))
+        return clients[-1]
+
+    yield make
+    for each in clients:
+        each.close()
+
+
+@pytest.mark.parametrize(
+    ("given", "url"),
+    [
+        (f"{LONELY}:1234", f"http://{LONELY}:1234"),
+        (LONELY, f"http://{LONELY}:4566"),
+        (f"http://{LONELY}", f"http://{LONELY}:4566"),
+        (f"http://{LONELY}:80/", f"http://{LONELY}:80"),
+        ("https://localstack.example", "https://localstack.example"),
+        ("https://localstack.example:4566", "https://localstack.example:4566"),
+        ("localstack:4566", "http://localstack:4566"),
+        ("[::1]:4566", "http://[::1]:4566"),
+        ("http://[fe80::1]:4566", "http://[fe80::1]:4566"),
+        ("LocalStack:4566", "http://localstack:4566"),
+    ],
+)
+def test_every_way_to_give_an_endpoint(given: str, url: str) -> None:
+    for service in ("s3", "kinesis", "iam", "lambda"):
+        assert aws.endpoint_url(Settings(localstack_host=given), service) == url
+
+
+def test_an_ipv6_address_without_a_port_keeps_its_brackets() -> None:
+    assert aws.endpoint_url(Settings(localstack_host="[::1]"), "logs") == "http://[::1]:4566"
+
+
+def test_without_a_host_it_is_the_emulator_of_this_machine() -> None:
+    assert aws.endpoint_url(Settings(emulator_port=4599), "s3") == "http://127.0.0.1:4599"
+
+
+def test_old_ports_are_taken_when_only_they_answer(listening: Any) -> None:
+    settings = Settings(localstack_host=LONELY)
+    listening(aws.LEGACY_PORTS["s3"])
+    listening(aws.LEGACY_PORTS["kinesis"])
+    assert aws.endpoint_url(settings, "s3") == f"http://{LONELY}:4572"
+    assert aws.endpoint_url(settings, "kinesis") == f"http://{LONELY}:4568"
+    # this one does not answer (yet), and the next had no port of its own
+    assert aws.endpoint_url(settings, "iam") == f"http://{LONELY}:4566"
+    assert aws.endpoint_url(settings, "sts") == f"http://{LONELY}:4566"
+
+
+def test_the_edge_port_wins_over_the_old_ones(listening: Any) -> None:
+    listening(aws.EDGE_PORT)
+    listening(aws.LEGACY_PORTS["s3"])
+    assert aws.endpoint_url(Settings(localstack_host=LONELY), "s3") == f"http://{LONELY}:4566"
+
+
+def test_it_looks_again_each_time(listening: Any) -> None:
+    settings = Settings(localstack_host=LONELY)
+    assert aws.endpoint_url(settings, "s3") == f"http://{LONELY}:4566"
+    listening(aws.LEGACY_PORTS["s3"])
+    assert aws.endpoint_url(settings, "s3") == f"http://{LONELY}:4572"
+
+
+def test_a_port_that_was_given_is_not_second_guessed(listening: Any) -> None:
+    listening(aws.LEGACY_PORTS["s3"])
+    assert aws.endpoint_url(Settings(localstack_host=f"{LONELY}:4566"), "s3") == f"http://{LONELY}:4566"
+
+
+def test_the_old_ports_are_the_ones_of_2020() -> None:
+    assert aws.LEGACY_PORTS == {"s3": 4572, "kinesis": 4568, "iam": 4593, "lambda": 4574, "firehose": 4573}
+
+
+def test_answers(listening: Any) -> None:
+    assert not aws.answers(LONELY, 4566)
+    listening(4566)
+    assert aws.answers(LONELY, 4566)
+    assert not aws.answers("no-such-host.invalid", 4566)
+
+
+def test_an_emulator_client(client: Any) -> None:
+    s3 = client(Settings(localstack_host=f"{LONELY}:4566"), "s3")
+    assert s3.meta.endpoint_url == f"http://{LONELY}:4566"
+    assert s3.meta.region_name == "us-east-1"
+    config: Any = s3.meta.config
+    assert config.s3["addressing_style"] == "path"
+    assert (config.connect_timeout, config.read_timeout) == (aws.CONNECT_TIMEOUT, aws.READ_TIMEOUT)
+    credentials = s3._request_signer._credentials
+    assert (credentials.access_key, credentials.secret_key, credentials.token) == ("test", "test", None)
+
+
+def test_own_credentials_for_an_emulator_that_wants_some(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "000000000042")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "")
+    credentials = client(Settings(localstack_host="h:1"), "s3")._request_signer._credentials
+    # an empty variable is what compose makes of one that is not set
+    assert (credentials.access_key, credentials.secret_key) == ("000000000042", "test")
+
+
+@pytest.fixture
+def credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without any, botocore would ask the network for an instance's role."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "mine")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "mine")
+
+
+@pytest.mark.usefixtures("credentials")
+def test_an_emulator_is_not_looked_for_behind_a_proxy(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "http://proxy.example:3128")
+    monkeypatch.setenv("HTTPS_PROXY", "http://proxy.example:3128")
+    emulated = client(Settings(localstack_host="h:1"), "kinesis")
+    assert emulated._endpoint.http_session._proxy_config.proxy_url_for("http://h:1") is None
+    real = client(Settings(target="aws"), "kinesis")
+    proxy = real._endpoint.http_session._proxy_config.proxy_url_for("https://kinesis.us-east-1.amazonaws.com")
+    assert proxy == "http://proxy.example:3128"
+
+
+@pytest.mark.usefixtures("credentials")
+def test_on_aws_botocore_knows_the_way(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = Settings(target="aws", aws_default_region="ap-northeast-2")
+    assert aws.endpoint_url(settings, "kinesis") is None
+    kinesis = client(settings, "kinesis")
+    assert kinesis.meta.endpoint_url == "https://kinesis.ap-northeast-2.amazonaws.com"
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://elsewhere:1")
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://objects:2")
+    assert client(settings, "kinesis").meta.endpoint_url == "http://elsewhere:1"
+    s3 = client(settings, "s3")
+    assert s3.meta.endpoint_url == "http://objects:2"
+    assert s3.meta.config.s3["addressing_style"] == "path"
+
+
+def test_options_go_over_the_defaults(client: Any) -> None:
+    config: Any = client(Settings(), "s3", read_timeout=1.5, retries={"total_max_attempts": 1}).meta.config
+    assert config.read_timeout == 1.5
+    assert config.connect_timeout == aws.CONNECT_TIMEOUT
+    assert config.retries["total_max_attempts"] == 1
+
+
+def test_the_environment_for_other_programs_points_to_the_same_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = Settings(localstack_host="[::1]:4566", aws_default_region="eu-west-1")
+    for name, value in aws.environment(settings).items():
+        monkeypatch.setenv(name, value)
+    for service in ("s3", "kinesis", "lambda", "iam", "firehose", "sts", "logs"):
+        theirs: Any = boto3.session.Session().client(service)
+        assert theirs.meta.endpoint_url == "http://[::1]:4566"
+        assert theirs.meta.region_name == "eu-west-1"
+        theirs.close()
+
+
+def test_the_environment_for_other_programs_on_aws_holds_no_credentials() -> None:
+    assert aws.environment(Settings(target="aws")) == {"AWS_DEFAULT_REGION": "us-east-1"}
+
+
+def test_two_regions_are_two_sessions(client: Any) -> None:
+    for region in ("us-east-1", "eu-west-1", "us-east-1"):
+        assert client(Settings(aws_default_region=region), "s3").meta.region_name == region
+
+
+def test_the_clients_of_a_process_share_what_is_costly() -> None:
+    """Each session of its own would parse the service models again: 100 ms a client, at every start."""
+    script = (
+        "import sys\n"
+        "from appliance import aws\n"
+        "from appliance.settings import Settings\n"
+        "from botocore import loaders\n"
+        "made = []\n"
+        "original = loaders.Loader.__init__\n"
+        "def counted(self, *args, **kwargs):\n"
+        "    made.append(self)\n"
+        "    original(self, *args, **kwargs)\n"
+        "loaders.Loader.__init__ = counted\n"
+        "for service in ('s3', 'iam', 'kinesis', 'lambda', 's3'):\n"
+        "    aws.client(Settings(localstack_host='h:1'), service)\n"
+        "print(len(made))\n"
+    )
+    root = Path(__file__).resolve().parents[2]
+    ran = subprocess.run(
+        [sys.executable, "-c", script], cwd=root, capture_output=True, text=True, timeout=60, check=True
+    )
+    assert ran.stdout == "1\n"

@@ -1,0 +1,388 @@
+"""What only real AWS (or a poor copy of it) does, played by botocore's Stubber: no emulator can be made to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import boto3
+import pytest
+from botocore.stub import ANY, Stubber
+
+from entrypoint import resources
+from entrypoint.bundle import code_sha256
+from entrypoint.deadline import Deadline
+from entrypoint.errors import ForbiddenError, ProvisionError, UnavailableError
+from entrypoint.resources import Outcome, ensure_bucket, ensure_function, ensure_mapping, ensure_role, ensure_stream
+from tests.unit.entrypoint_fakes import FakeClock
+
+CODE = b"zip"
+ROLE_ARN = "arn:aws:iam::000000000000:role/lambda-ex"
+FUNCTION_ARN = "arn:aws:lambda:us-east-1:000000000000:function:f"
+STREAM_ARN = "arn:aws:kinesis:us-east-1:000000000000:stream/s"
+SINCE = datetime(2026, 1, 1, tzinfo=UTC)
+UUID = "11111111-2222-3333-4444-555555555555"
+
+
+class Played:
+    """A client whose answers are written down beforehand; what is asked must be asked, in this order."""
+
+    def __init__(self, service: str) -> None:
+        self.client: Any = boto3.session.Session(region_name="us-east-1").client(
+            service,  # type: ignore[call-overload]
+            aws_access_key_id="test",
+            aws_secret_access_key="test",
+        )
+        self.stub = Stubber(self.client)
+        self.clock = FakeClock()
+        self.deadline = Deadline(self.clock, 60)
+
+    def answer(self, method: str, response: dict[str, Any] | None = None, **expected: Any) -> None:
+        self.stub.add_response(method, response or {}, expected or None)
+
+    def refuse(self, method: str, code: str, status: int = 400, message: str = "no") -> None:
+        self.stub.add_client_error(method, code, message, http_status_code=status)
+
+
+@pytest.fixture
+def play() -> Iterator[Any]:
+    played: list[Played] = []
+
+    def begin(service: str) -> Played:
+        played.append(Played(service))
+        played[-1].stub.activate()
+        return played[-1]
+
+    yield begin
+    for one in played:
+        one.stub.assert_no_pending_responses()
+        one.client.close()
+
+
+def bucket(s3: Played, region: str = "us-east-1", apply: bool = True) -> Outcome:
+    return ensure_bucket(s3.client, "b-1", region=region, deadline=s3.deadline, apply=apply)
+
+
+def test_in_us_east_1_no_location_is_sent_since_s3_refuses_it(play: Any) -> None:
+    s3 = play("s3")
+    s3.refuse("head_bucket", "404", 404)
+    s3.answer("create_bucket", Bucket="b-1")
+    assert bucket(s3).state == "created"
+
+
+def test_elsewhere_the_location_is_sent(play: Any) -> None:
+    s3 = play("s3")
+    s3.refuse("head_bucket", "404", 404)
+    s3.answer("create_bucket", Bucket="b-1", CreateBucketConfiguration={"LocationConstraint": "ap-northeast-2"})
+    assert bucket(s3, "ap-northeast-2").state == "created"
+
+
+def test_a_bucket_that_became_ours_meanwhile_is_fine(play: Any) -> None:
+    s3 = play("s3")
+    s3.refuse("head_bucket", "404", 404)
+    s3.refuse("create_bucket", "OperationAborted", 409)
+    s3.refuse("create_bucket", "BucketAlreadyOwnedByYou", 409)
+    assert bucket(s3).state == "created"
+
+
+def test_a_bucket_of_somebody_else_is_named_with_the_remedy(play: Any) -> None:
+    s3 = play("s3")
+    s3.refuse("head_bucket", "403", 403)
+    with pytest.raises(
+        ForbiddenError, match=r"bucket b-1: HeadBucket was refused with 403 .*somebody else.*-e S3_BUCKET=…"
+    ):
+        bucket(s3)
+    s3.refuse("head_bucket", "404", 404)
+    s3.refuse("create_bucket", "BucketAlreadyExists", 409)
+    with pytest.raises(ProvisionError, match=r"CreateBucket was refused with BucketAlreadyExists.*-e S3_BUCKET=…"):
+        bucket(s3)
+
+
+def test_a_bucket_in_another_region_is_named_with_the_remedy(play: Any) -> None:
+    s3 = play("s3")
+    s3.refuse("head_bucket", "301", 301)
+    with pytest.raises(ProvisionError, match=r"another region.*-e AWS_DEFAULT_REGION=…"):
+        bucket(s3)
+
+
+def test_only_looking_creates_no_bucket(play: Any) -> None:
+    s3 = play("s3")
+    s3.refuse("head_bucket", "404", 404)
+    assert bucket(s3, apply=False).state == "created"
+
+
+def test_a_role_we_may_not_see_is_named_with_the_remedy(play: Any) -> None:
+    iam = play("iam")
+    iam.refuse("get_role", "AccessDenied", 403)
+    with pytest.raises(ForbiddenError, match=r"role r: GetRole was refused with AccessDenied.*-e LAMBDA_ROLE=…"):
+        ensure_role(iam.client, "r", permissions=lambda _: {}, apply=True)
+
+
+def test_a_token_that_is_not_accepted_is_no_matter_of_names(play: Any) -> None:
+    iam = play("iam")
+    iam.refuse("get_role", "InvalidClientTokenId", 403, "The security token included in the request is invalid.")
+    with pytest.raises(ProvisionError, match="credentials are not accepted") as caught:
+        ensure_role(iam.client, "r", permissions=lambda _: {}, apply=True)
+    assert "LAMBDA_ROLE" not in str(caught.value)
+
+
+def described(status: str, shards: int = 1, mode: str = "PROVISIONED") -> dict[str, Any]:
+    return {
+        "StreamDescriptionSummary": {
+            "StreamName": "s",
+            "StreamARN": STREAM_ARN,
+            "StreamStatus": status,
+            "StreamModeDetails": {"StreamMode": mode},
+            "RetentionPeriodHours": 24,
+            "StreamCreationTimestamp": SINCE,
+            "EnhancedMonitoring": [],
+            "OpenShardCount": shards,
+        }
+    }
+
+
+def stream(kinesis: Played, shards: int = 1, apply: bool = True) -> Outcome:
+    return ensure_stream(kinesis.client, "s", shards=shards, deadline=kinesis.deadline, apply=apply)
+
+
+def test_a_stream_is_waited_for_until_it_is_active(play: Any) -> None:
+    kinesis = play("kinesis")
+    kinesis.refuse("describe_stream_summary", "ResourceNotFoundException")
+    kinesis.answer("create_stream", StreamName="s", ShardCount=3)
+    kinesis.answer("describe_stream_summary", described("CREATING", 0))
+    kinesis.answer("describe_stream_summary", described("ACTIVE", 3))
+    made = stream(kinesis, 3)
+    assert (made.state, made.arn, made.details) == ("created", STREAM_ARN, ())
+    assert kinesis.clock.seconds > 0
+
+
+def test_a_stream_being_deleted_is_waited_out_and_made_anew(play: Any) -> None:
+    kinesis = play("kinesis")
+    kinesis.answer("describe_stream_summary", described("DELETING"))
+    kinesis.refuse("create_stream", "ResourceInUseException")
+    kinesis.answer("describe_stream_summary", described("DELETING"))
+    kinesis.answer("create_stream")
+    kinesis.answer("describe_stream_summary", described("ACTIVE"))
+    assert stream(kinesis).state == "created"
+
+
+def test_a_stream_that_never_becomes_active_ends_the_wait(play: Any) -> None:
+    kinesis = play("kinesis")
+    for _ in range(5):  # once before, then after 0, 0.1, 0.3 and 0.5 s
+        kinesis.answer("describe_stream_summary", described("CREATING"))
+    kinesis.deadline = Deadline(kinesis.clock, 0.5)
+    with pytest.raises(UnavailableError, match="gave up waiting for stream s to be ACTIVE"):
+        stream(kinesis)
+
+
+def test_shards_of_an_existing_stream_are_left_and_told(play: Any) -> None:
+    kinesis = play("kinesis")
+    for _ in range(2):
+        kinesis.answer("describe_stream_summary", described("ACTIVE", 1))
+    told = stream(kinesis, 4)
+    assert told.state == "unchanged"
+    assert str(told).startswith("stream s: unchanged (has 1 shard, SHARD_COUNT=4: to change it")
+
+
+def test_an_on_demand_stream_has_no_shard_count_to_quarrel_about(play: Any) -> None:
+    kinesis = play("kinesis")
+    kinesis.answer("describe_stream_summary", described("ACTIVE", 4, "ON_DEMAND"))
+    assert stream(kinesis, 1, apply=False) == Outcome("stream", "s", "unchanged", (), STREAM_ARN, SINCE)
+
+
+def configured(**changes: Any) -> dict[str, Any]:
+    return {
+        "FunctionName": "f",
+        "FunctionArn": FUNCTION_ARN,
+        "Runtime": resources.RUNTIME,
+        "Handler": resources.HANDLER,
+        "Timeout": resources.TIMEOUT,
+        "MemorySize": resources.MEMORY,
+        "Role": ROLE_ARN,
+        "Description": resources.DESCRIPTION,
+        "Environment": {"Variables": {"S3_BUCKET": "b"}},
+        "CodeSha256": code_sha256(CODE),
+        "State": "Active",
+        "LastUpdateStatus": "Successful",
+    } | changes
+
+
+def function(lambda_: Played, apply: bool = True, role_arn: str = ROLE_ARN) -> Outcome:
+    return ensure_function(
+        lambda_.client,
+        "f",
+        role_arn=role_arn,
+        code=CODE,
+        environment={"S3_BUCKET": "b"},
+        deadline=lambda_.deadline,
+        apply=apply,
+    )
+
+
+def test_a_new_role_that_lambda_does_not_know_yet_is_waited_for(play: Any) -> None:
+    lambda_ = play("lambda")
+    lambda_.refuse("get_function_configuration", "ResourceNotFoundException", 404)
+    for _ in range(2):
+        lambda_.refuse(
+            "create_function",
+            "InvalidParameterValueException",
+            message="The role defined for the function cannot be assumed by Lambda.",
+        )
+    lambda_.answer("create_function", configured(State="Pending"))
+    lambda_.answer("get_function_configuration", configured(State="Pending"))
+    lambda_.answer("get_function_configuration", configured())
+    assert function(lambda_).state == "created"
+
+
+def test_a_role_that_lambda_never_knows_ends_the_wait(play: Any) -> None:
+    lambda_ = play("lambda")
+    lambda_.refuse("get_function_configuration", "ResourceNotFoundException", 404)
+    for _ in range(60):
+        lambda_.refuse(
+            "create_function", "InvalidParameterValueException", message="The role cannot be assumed by Lambda."
+        )
+    with pytest.raises(
+        ProvisionError, match="function f: CreateFunction was refused with InvalidParameterValueException"
+    ):
+        function(lambda_)
+    assert lambda_.clock.seconds == pytest.approx(resources.ROLE_PROPAGATION)
+    lambda_.stub._queue.clear()
+
+
+def test_an_update_still_under_way_is_waited_out(play: Any) -> None:
+    lambda_ = play("lambda")
+    lambda_.answer("get_function_configuration", configured(Timeout=3, CodeSha256="old"))
+    lambda_.refuse("update_function_code", "ResourceConflictException", 409)
+    lambda_.answer("update_function_code", configured(), FunctionName="f", ZipFile=CODE)
+    lambda_.answer("get_function_configuration", configured(Timeout=3, LastUpdateStatus="InProgress"))
+    lambda_.answer("get_function_configuration", configured(Timeout=3))
+    lambda_.refuse("update_function_configuration", "ResourceConflictException", 409)
+    lambda_.answer("update_function_configuration", configured(), FunctionName="f", Timeout=resources.TIMEOUT)
+    lambda_.answer("get_function_configuration", configured())
+    outcome = function(lambda_)
+    assert (outcome.state, outcome.details) == ("updated", ("code", f"Timeout 3 -> {resources.TIMEOUT}"))
+
+
+def test_an_endpoint_with_hashes_of_its_own_is_remembered_not_updated_for_ever(play: Any) -> None:
+    lambda_ = play("lambda")
+    lambda_.refuse("get_function_configuration", "ResourceNotFoundException", 404)
+    lambda_.answer("create_function", configured(CodeSha256="odd"))
+    lambda_.answer("get_function_configuration", configured(CodeSha256="odd"))
+    lambda_.answer("update_function_configuration", configured(), FunctionName="f", Description=ANY)
+    note = resources._note(CODE, {"CodeSha256": "odd"})
+    assert len(note) <= 256  # Lambda's limit of a description
+    lambda_.answer("get_function_configuration", configured(CodeSha256="odd", Description=note))
+    assert function(lambda_).state == "created"
+    for _ in range(2):
+        lambda_.answer("get_function_configuration", configured(CodeSha256="odd", Description=note))
+    assert function(lambda_).state == "unchanged"
+    # somebody else's code under a description of ours is still seen
+    lambda_.answer("get_function_configuration", configured(CodeSha256="other", Description=note))
+    assert function(lambda_, apply=False).details == ("code",)
+
+
+def test_a_function_that_cannot_run_says_why_and_what_to_do(play: Any) -> None:
+    lambda_ = play("lambda")
+    for _ in range(2):
+        lambda_.answer("get_function_configuration", configured(State="Failed", StateReason="Docker not available."))
+    with pytest.raises(
+        ProvisionError, match=r"function f: the endpoint cannot run it \(Docker not available\)\..*docker\.sock"
+    ):
+        function(lambda_)
+
+
+def test_without_a_role_yet_the_function_s_is_not_compared(play: Any) -> None:
+    lambda_ = play("lambda")
+    lambda_.answer("get_function_configuration", configured())
+    assert function(lambda_, apply=False, role_arn="").state == "unchanged"
+
+
+def mapped(**changes: Any) -> dict[str, Any]:
+    return {
+        "UUID": UUID,
+        "BatchSize": 100,
+        "StartingPosition": "TRIM_HORIZON",
+        "EventSourceArn": STREAM_ARN,
+        "FunctionArn": FUNCTION_ARN,
+        "LastModified": SINCE,
+        "State": "Enabled",
+    } | changes
+
+
+def mapping(lambda_: Played, apply: bool = True, since: datetime = SINCE, **changes: Any) -> Outcome:
+    arguments: dict[str, Any] = {
+        "stream": Outcome("stream", "s", "unchanged", arn=STREAM_ARN, since=since),
+        "batch_size": 100,
+        "starting_position": "TRIM_HORIZON",
+        "deadline": lambda_.deadline,
+        "apply": apply,
+    }
+    return ensure_mapping(lambda_.client, "f", **(arguments | changes))
+
+
+def test_a_mapping_is_waited_for_until_it_is_enabled_and_permissions_until_they_are_known(play: Any) -> None:
+    lambda_ = play("lambda")
+    lambda_.answer("list_event_source_mappings", {"EventSourceMappings": []})
+    lambda_.refuse(
+        "create_event_source_mapping",
+        "InvalidParameterValueException",
+        message="The function execution role does not have permissions to call GetRecords on Kinesis",
+    )
+    lambda_.answer("create_event_source_mapping", mapped(State="Creating"))
+    lambda_.answer("get_event_source_mapping", mapped(State="Creating"))
+    lambda_.answer("get_event_source_mapping", mapped())
+    assert mapping(lambda_).state == "created"
+
+
+def test_a_mapping_somebody_else_made_meanwhile_is_taken(play: Any) -> None:
+    lambda_ = play("lambda")
+    lambda_.answer("list_event_source_mappings", {"EventSourceMappings": []})
+    lambda_.refuse("create_event_source_mapping", "ResourceConflictException", 409)
+    lambda_.answer("list_event_source_mappings", {"EventSourceMappings": [mapped()]})
+    lambda_.answer("get_event_source_mapping", mapped())
+    assert mapping(lambda_).state == "created"
+
+
+def test_a_mapping_older_than_its_stream_is_made_anew(play: Any) -> None:
+    """The run that made the stream was cut off before it came to the mapping of the stream before."""
+    lambda_ = play("lambda")
+    lambda_.answer("list_event_source_mappings", {"EventSourceMappings": [mapped()]})
+    lambda_.answer("delete_event_source_mapping", mapped(State="Deleting"), UUID=UUID)
+    lambda_.refuse("create_event_source_mapping", "ResourceConflictException", 409)
+    lambda_.answer("list_event_source_mappings", {"EventSourceMappings": [mapped(State="Deleting")]})
+    lambda_.answer("create_event_source_mapping", mapped())
+    lambda_.answer("get_event_source_mapping", mapped())
+    outcome = mapping(lambda_, since=SINCE.replace(minute=1))
+    assert (outcome.state, outcome.details) == ("created", ("made anew, as its stream was",))
+
+
+def test_a_second_mapping_of_the_same_stream_is_reported_with_the_remedy(play: Any) -> None:
+    lambda_ = play("lambda")
+    twin = mapped(UUID="99999999-2222-3333-4444-555555555555", State="Disabled")
+    lambda_.answer("list_event_source_mappings", {"EventSourceMappings": [twin, mapped()]})
+    outcome = mapping(lambda_, apply=False)
+    assert outcome.state == "unchanged"
+    assert outcome.details == (
+        "another one reads the stream a second time, remove it: "
+        "aws lambda delete-event-source-mapping --uuid 99999999-2222-3333-4444-555555555555",
+    )
+
+
+def test_a_starting_position_that_comes_too_late_is_told(play: Any) -> None:
+    lambda_ = play("lambda")
+    lambda_.answer("list_event_source_mappings", {"EventSourceMappings": [mapped()]})
+    outcome = mapping(lambda_, apply=False, starting_position="LATEST")
+    assert outcome.state == "unchanged"
+    assert "began at TRIM_HORIZON; STARTING_POSITION=LATEST is for a new one" in str(outcome)
+
+
+def test_mappings_of_other_streams_are_none_of_ours(play: Any) -> None:
+    lambda_ = play("lambda")
+    other = mapped(EventSourceArn=f"{STREAM_ARN}-other")
+    lambda_.answer("list_event_source_mappings", {"EventSourceMappings": [other]})
+    assert mapping(lambda_, apply=False).state == "created"
+    # only looking, and the stream is gone: its name has to do
+    lambda_.answer("list_event_source_mappings", {"EventSourceMappings": [other, mapped()]})
+    gone = Outcome("stream", "s", "created")
+    assert mapping(lambda_, apply=False, stream=gone).details == ("made anew, as its stream was",)

@@ -1,0 +1,146 @@
+"""The settings: the original's names and defaults, and one message for all that is wrong with them."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from appliance.settings import Settings, SettingsError, load_settings
+
+# The names and defaults that were agreed on (the first eight are the original's of 2020).
+DEFAULTS: dict[str, object] = {
+    "LOCALSTACK_HOST": "",
+    "S3_BUCKET": "my-bucket",
+    "LAMBDA_ROLE": "lambda-ex",
+    "KINESIS_DATA_STREAM": "web-log-stream",
+    "LAMBDA_FUNCTION": "stream-transformation",
+    "SHARD_COUNT": 1,
+    "BATCH_SIZE": 100,
+    "STARTING_POSITION": "TRIM_HORIZON",
+    "POLL_INTERVAL": 60,
+    "HTTP_PORT": 80,
+    "UPSTREAM": "",
+    "S3_PREFIX": "",
+    "TARGET": "localstack",
+    "AWS_DEFAULT_REGION": "us-east-1",
+    "EMULATOR_PORT": 4566,
+    "LOG_LEVEL": "INFO",
+}
+
+# Variable, bad value, and a word of the sentence that says what would be good.
+BAD = [
+    ("LOCALSTACK_HOST", "http://", "host"),
+    ("LOCALSTACK_HOST", "my host", "host:port"),
+    ("LOCALSTACK_HOST", "user:password@host", "host:port"),
+    ("LOCALSTACK_HOST", "host:port", "host:port"),
+    ("LOCALSTACK_HOST", "host:0", "host:port"),
+    ("LOCALSTACK_HOST", "host:99999", "host:port"),
+    ("LOCALSTACK_HOST", "ftp://host", "http"),
+    ("LOCALSTACK_HOST", "http://host/path", "http"),
+    ("LOCALSTACK_HOST", "fe80::1", "[brackets]"),
+    ("S3_BUCKET", "My-Bucket", "lower-case"),
+    ("S3_BUCKET", "ab", "3 to 63"),
+    ("S3_BUCKET", "a..b", "dots"),
+    ("S3_BUCKET", "192.168.0.1", "bucket name"),
+    ("S3_PREFIX", "/logs/", "start with /"),
+    ("S3_PREFIX", "logs", "ends with /"),
+    ("LAMBDA_ROLE", "a role", "role name"),
+    ("KINESIS_DATA_STREAM", "a/stream", "stream name"),
+    ("LAMBDA_FUNCTION", "a.function", "function name"),
+    ("SHARD_COUNT", "0", "greater than or equal to 1"),
+    ("SHARD_COUNT", "two", "valid integer"),
+    ("BATCH_SIZE", "10001", "less than or equal to 10000"),
+    ("STARTING_POSITION", "AT_TIMESTAMP", "TRIM_HORIZON"),
+    ("POLL_INTERVAL", "0", "greater than or equal to"),
+    ("HTTP_PORT", "65536", "less than or equal to 65535"),
+    ("UPSTREAM", "app:3000", "http://app:3000"),
+    ("UPSTREAM", "http://app; deny all", "http://app:3000"),
+    ("LOG_ROTATE_BYTES", "1", "greater than or equal to 1024"),
+    ("TARGET", "azure", "'localstack' or 'aws'"),
+    ("AWS_DEFAULT_REGION", "Seoul!", "region"),
+    ("EMULATOR_PORT", "-1", "greater than or equal to 1"),
+    ("LOG_LEVEL", "chatty", "'INFO'"),
+]
+
+
+@pytest.fixture(autouse=True)
+def nothing_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in Settings.model_fields:
+        monkeypatch.delenv(name.upper(), raising=False)
+
+
+@pytest.mark.parametrize(("name", "default"), DEFAULTS.items())
+def test_the_defaults_are_the_ones_agreed_on(name: str, default: object) -> None:
+    assert getattr(load_settings(), name.lower()) == default
+
+
+@pytest.mark.parametrize(("name", "value", "rule"), BAD)
+def test_a_bad_value_is_named_with_its_rule_and_its_remedy(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, rule: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsError) as caught:
+        load_settings()
+    heading, line = str(caught.value).splitlines()
+    assert heading == "The settings cannot be used:"
+    assert line.startswith(f"  {name}={value!r}: ")
+    assert rule in line
+
+
+@pytest.mark.parametrize(("name", "value", "_rule"), BAD)
+def test_the_remedy_it_gives_does_mend_it(monkeypatch: pytest.MonkeyPatch, name: str, value: str, _rule: str) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsError) as caught:
+        load_settings()
+    remedy = re.search(rf"Mend it with: -e {name}=(\S+)$", str(caught.value))
+    assert remedy is not None
+    monkeypatch.setenv(name, remedy.group(1))
+    load_settings()
+
+
+def test_all_bad_values_are_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    bad = {name: value for name, value, _ in BAD}
+    for name, value in bad.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsError) as caught:
+        load_settings()
+    lines = str(caught.value).splitlines()[1:]
+    assert sorted(line.split("=")[0].strip() for line in lines) == sorted(bad)
+    assert all(f"Mend it with: -e {name}=" in str(caught.value) for name in bad)
+
+
+def test_aws_and_localstack_exclude_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TARGET", "aws")
+    monkeypatch.setenv("LOCALSTACK_HOST", "somewhere")
+    with pytest.raises(SettingsError, match="TARGET=aws and LOCALSTACK_HOST exclude each other"):
+        load_settings()
+
+
+def test_an_empty_variable_is_an_unset_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`docker run -e S3_BUCKET=` and compose's `${S3_BUCKET}` pass an empty string."""
+    for name in DEFAULTS:
+        monkeypatch.setenv(name, "")
+    assert load_settings() == Settings()
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["host", "host:4566", "192.168.99.100", "http://host", "https://host:443", "http://host:4566/", "[::1]:4566"],
+)
+def test_an_endpoint_may_be_given_in_every_usual_way(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv("LOCALSTACK_HOST", value)
+    assert load_settings().localstack_host == value
+
+
+def test_settings_do_not_change_once_they_are_read() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        load_settings().batch_size = 7  # type: ignore[misc]
+
+
+def test_log_and_checkpoint_share_a_volume() -> None:
+    settings = Settings(data_dir=Path("/somewhere"))
+    assert settings.log_file.parent == settings.checkpoint_file.parent
+    assert settings.log_file == Path("/somewhere/log/access.log")
+    assert settings.status_dir.is_relative_to(settings.run_dir)
