@@ -1,0 +1,312 @@
+"""Append lines to an hourly object so that each is in it exactly once.
+
+An object and its ledger are one S3 object (the ledger is user metadata), so one conditional write changes both or
+neither: `If-None-Match: *` creates, `If-Match: <etag>` extends. Whoever loses the race reads again, drops what the
+winner wrote, and tries again. A response that was lost needs no care: the ledger knows on the next try.
+
+Below 5 MiB the object is read and written anew. From there on a multipart upload copies the old bytes inside S3 and
+sends the new ones only.
+
+When the ledger outgrows the metadata it moves to a side object: immutable, named by the SHA-256 of its content,
+written before the object that names it, deleted after the write that names another. The text contains the object's
+length, which only grows, so a side object that was superseded is never needed again.
+
+What an object may have gone through without us:
+
+- Written by somebody else, without a ledger: its bytes stay, the ledger starts here, and a warning says so.
+- A ledger, but for another length (an editor that keeps the metadata): bytes and ledger both stay, as what has been
+  removed by hand shall not come back with a re-send; a warning says so.
+- An emulator killed inside a write. MiniStack replaces an object's bytes first and its metadata after that. Killed
+  between the two it reports the old length over the longer bytes: only bytes below the reported length are ever read
+  or copied, so the unacknowledged tail vanishes. At an object's very first write it is left without metadata: a body
+  that consists of nothing but lines to be written now is taken for the remains of that write and replaced.
+- A ledger that cannot be read, or whose side object is gone: LedgerError. To go on could double every line.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import random
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, NamedTuple
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from archiver.filing import Item
+from archiver.layout import HourlyObject
+from archiver.ledger import Ledger, LedgerError, reference, referenced
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+    from mypy_boto3_s3.type_defs import CompletedPartTypeDef
+
+METADATA_KEY = "ledger"
+CONTENT_TYPE = "application/x-ndjson"
+ATTEMPTS = 20  # one writer wins each round; Lambda allows 10 parallel batches a shard
+BACKOFF_BASE = 0.05
+BACKOFF_CAP = 2.0
+
+_log = logging.getLogger(__name__)
+
+
+class Limits(NamedTuple):
+    """In bytes. Amazon S3 User Guide, "Amazon S3 multipart upload limits" and "Working with object metadata"."""
+
+    min_part: int = 5 * 1024**2  # a part that is not the last is at least this long
+    # S3 allows 5 GiB a copied part; 1 GiB ends well within a read time-out, and 5 TiB still fit in 10,000 parts
+    max_copy: int = 1024**3
+    max_metadata: int = 1900  # S3 allows 2 KB for keys and values together
+
+
+class ContentionError(Exception):
+    """Other writers won every round; the batch has to come again."""
+
+
+class Appended(NamedTuple):
+    """What one append wrote. Nothing is written when every line is there already."""
+
+    lines: int
+    bytes: int
+
+
+class _State(NamedTuple):
+    """The object as last read. `etag` is None while there is none; `side` is the key of its ledger's side object."""
+
+    etag: str | None
+    size: int
+    ledger: Ledger
+    side: str | None
+    ledgered: bool  # it carries a ledger of ours
+    intact: bool  # its bytes are the ones that ledger was written with; else nobody knows how they end
+
+
+class Archive:
+    """Appends to the objects of one bucket. `rng` and `sleep` are for the waits between two rounds of a race."""
+
+    def __init__(
+        self,
+        s3: S3Client,
+        bucket: str,
+        *,
+        rng: random.Random,
+        sleep: Callable[[float], None],
+        limits: Limits | None = None,
+    ) -> None:
+        self._s3 = s3
+        self._bucket = bucket
+        self._rng = rng
+        self._sleep = sleep
+        self._limits = limits or Limits()
+
+    def append(self, target: HourlyObject, items: Sequence[Item]) -> Appended:
+        """Add the items that are not there yet, in their order.
+
+        When it returns, every item is in the object. When it raises (ClientError or BotoCoreError of S3,
+        ContentionError, LedgerError, OSError), all of the new items are in it or none: call again with the same items.
+        """
+        unused: dict[str, str | None] = {}  # side objects of lost rounds, and the ETag their round was based on
+        cause: ClientError | None = None
+        for wait in self._waits():
+            try:
+                state = self._read(target)
+                for key in [key for key, etag in unused.items() if etag != state.etag and key != state.side]:
+                    self._discard(key)
+                    del unused[key]
+                return self._extend(target, state, items, unused)
+            except ClientError as error:
+                if not _lost(error):
+                    raise
+                cause = error
+            self._sleep(wait)
+        raise ContentionError(f"s3://{self._bucket}/{target.key} changed in {ATTEMPTS} rounds under us") from cause
+
+    def _waits(self) -> Iterator[float]:
+        for round_ in range(ATTEMPTS):
+            yield self._rng.uniform(0, min(BACKOFF_CAP, BACKOFF_BASE * 2**round_))
+
+    def _read(self, target: HourlyObject) -> _State:
+        try:
+            head = self._s3.head_object(Bucket=self._bucket, Key=target.key)
+        except ClientError as error:
+            if _status(error) != 404:
+                raise
+            return _State(None, 0, Ledger(), None, ledgered=False, intact=True)
+        size, text, side = head["ContentLength"], head["Metadata"].get(METADATA_KEY), None
+        if text is None:
+            _log.warning("s3://%s/%s has no ledger: its %d bytes stay as they are", self._bucket, target.key, size)
+            return _State(head["ETag"], size, Ledger(), None, ledgered=False, intact=False)
+        try:
+            found = referenced(text)
+            if found:
+                side = target.ledger_key(found[1])
+                text = self._read_side(target, head["ETag"], side, found[1])
+            ledger, length = Ledger.decode(text)
+        except LedgerError as error:
+            raise LedgerError(
+                f"s3://{self._bucket}/{target.key}: {error}. Nothing can be added to it without the risk of doubling "
+                "lines. Restore an earlier version of it, or move it to another key: a new object is then begun."
+            ) from None
+        if length != size:
+            _log.warning(
+                "s3://%s/%s was edited: %d bytes, %d by its ledger; both are kept",
+                *(self._bucket, target.key, size, length),
+            )
+        return _State(head["ETag"], size, ledger, side, ledgered=True, intact=length == size)
+
+    def _read_side(self, target: HourlyObject, etag: str, key: str, digest: str) -> str:
+        try:
+            content = self._s3.get_object(Bucket=self._bucket, Key=key)["Body"].read()
+        except ClientError as error:
+            # superseded and deleted between our two reads? Then the object is another one by now
+            if _status(error) != 404 or self._s3.head_object(Bucket=self._bucket, Key=target.key)["ETag"] != etag:
+                raise
+            raise LedgerError(f"its side object {key} is gone") from None
+        if hashlib.sha256(content).hexdigest() != digest:
+            raise LedgerError(f"the content of its side object {key} is not what the name says")
+        return content.decode("ascii")
+
+    def _extend(
+        self, target: HourlyObject, state: _State, items: Sequence[Item], unused: dict[str, str | None]
+    ) -> Appended:
+        ledger, texts = state.ledger, []
+        for item in items:
+            if item.owner is not None:
+                if ledger.covers(item.owner, item.start, item.end):
+                    continue
+                ledger.add(item.owner, item.start, item.end)
+            texts.append(item.text)
+        if not texts:
+            return Appended(0, 0)
+        new = b"".join(texts)
+        if state.size < self._limits.min_part:
+            body = self._old_bytes(target, state, texts)
+            metadata, side = self._metadata(target, state, len(body) + len(new), unused)
+            self._put(target, state, body + new, metadata)
+        else:
+            if not state.intact and self._get(target, state, state.size - 1) != b"\n":
+                new = b"\n" + new
+            metadata, side = self._metadata(target, state, state.size + len(new), unused)
+            self._multipart(target, state, new, metadata)
+        if state.side and state.side != side:
+            self._discard(state.side)
+        return Appended(len(texts), len(new))
+
+    def _old_bytes(self, target: HourlyObject, state: _State, texts: Sequence[bytes]) -> bytes:
+        if not state.size:
+            return b""
+        body = self._get(target, state, 0)
+        if state.intact:
+            return body
+        if not body.endswith(b"\n"):
+            return body + b"\n"
+        if not state.ledgered and _are_remains(body, texts):
+            _log.warning("s3://%s/%s is what a killed write left: it is replaced", self._bucket, target.key)
+            return b""
+        return body
+
+    def _get(self, target: HourlyObject, state: _State, start: int) -> bytes:
+        """The bytes from `start` to the size that was read, and none beyond (see above: an emulator killed)."""
+        wanted = state.size - start
+        answer = self._s3.get_object(
+            Bucket=self._bucket,
+            Key=target.key,
+            Range=f"bytes={start}-{state.size - 1}",
+            IfMatch=state.etag or "",
+        )
+        body = answer["Body"].read()
+        if len(body) != wanted:
+            raise OSError(f"s3://{self._bucket}/{target.key}: {len(body)} bytes instead of {wanted} from byte {start}")
+        return body
+
+    def _metadata(
+        self, target: HourlyObject, state: _State, length: int, unused: dict[str, str | None]
+    ) -> tuple[dict[str, str], str | None]:
+        """The metadata of the object to be written, and the key of the side object made for it, if one was needed."""
+        text = state.ledger.encode(length)
+        if len(text) <= self._limits.max_metadata:
+            return {METADATA_KEY: text}, None
+        digest = hashlib.sha256(text.encode()).hexdigest()
+        side = target.ledger_key(digest)
+        self._s3.put_object(Bucket=self._bucket, Key=side, Body=text.encode(), ContentType="text/plain")
+        unused[side] = state.etag
+        return {METADATA_KEY: reference(length, digest)}, side
+
+    def _put(self, target: HourlyObject, state: _State, body: bytes, metadata: dict[str, str]) -> None:
+        if state.etag is None:
+            self._s3.put_object(
+                Bucket=self._bucket,
+                Key=target.key,
+                Body=body,
+                Metadata=metadata,
+                ContentType=CONTENT_TYPE,
+                IfNoneMatch="*",
+            )
+        else:
+            self._s3.put_object(
+                Bucket=self._bucket,
+                Key=target.key,
+                Body=body,
+                Metadata=metadata,
+                ContentType=CONTENT_TYPE,
+                IfMatch=state.etag,
+            )
+
+    def _multipart(self, target: HourlyObject, state: _State, new: bytes, metadata: dict[str, str]) -> None:
+        """Copy the old bytes inside S3, then `new` as the last part."""
+        bucket, key, etag = self._bucket, target.key, state.etag or ""
+        upload = self._s3.create_multipart_upload(Bucket=bucket, Key=key, Metadata=metadata, ContentType=CONTENT_TYPE)[
+            "UploadId"
+        ]
+        try:
+            parts: list[CompletedPartTypeDef] = []
+            for number, (start, end) in enumerate(_spans(state.size, self._limits.max_copy), 1):
+                copied = self._s3.upload_part_copy(
+                    Bucket=bucket,
+                    Key=key,
+                    UploadId=upload,
+                    PartNumber=number,
+                    CopySource={"Bucket": bucket, "Key": key},
+                    CopySourceIfMatch=etag,
+                    CopySourceRange=f"bytes={start}-{end - 1}",
+                )
+                parts.append({"PartNumber": number, "ETag": copied["CopyPartResult"]["ETag"]})
+            number = len(parts) + 1
+            sent = self._s3.upload_part(Bucket=bucket, Key=key, UploadId=upload, PartNumber=number, Body=new)
+            parts.append({"PartNumber": number, "ETag": sent["ETag"]})
+            self._s3.complete_multipart_upload(
+                Bucket=bucket, Key=key, UploadId=upload, MultipartUpload={"Parts": parts}, IfMatch=etag
+            )
+        except Exception:
+            # Best effort: what stays behind costs storage until a lifecycle rule ends it
+            with suppress(ClientError, BotoCoreError):
+                self._s3.abort_multipart_upload(Bucket=bucket, Key=key, UploadId=upload)
+            raise
+
+    def _discard(self, side: str) -> None:
+        """Delete a side object that nothing names any more; best effort, as one that stays does no harm."""
+        with suppress(ClientError, BotoCoreError):
+            self._s3.delete_object(Bucket=self._bucket, Key=side)
+
+
+def _spans(size: int, limit: int) -> Iterator[tuple[int, int]]:
+    """[0, size) in the fewest spans of at most `limit`, all of about equal length: so none is too short for a part."""
+    count = -(-size // limit)
+    for index in range(count):
+        yield size * index // count, size * (index + 1) // count
+
+
+def _are_remains(body: bytes, texts: Sequence[bytes]) -> bool:
+    """Whether the lines of `body` are all among `texts`, as often as they occur."""
+    return not Counter(body[:-1].split(b"\n")) - Counter(text[:-1] for text in texts)
+
+
+def _status(error: ClientError) -> int:
+    return error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+
+
+def _lost(error: ClientError) -> bool:
+    """Whether somebody else changed the object meanwhile: 412, 409 at Complete, or 404 when it was just deleted."""
+    return _status(error) in (404, 409, 412) and error.response.get("Error", {}).get("Code") != "NoSuchBucket"

@@ -1,0 +1,140 @@
+"""The event of a Kinesis batch, as records and as the lines they carry, each with its place in the log.
+
+The partition key tells what a record is:
+
+    <generation>:<offset>           whole lines, from byte `offset` of that generation of the log on
+    <generation>:<offset>:<length>  a fragment: `length` bytes of a line that is too long for one record
+    anything else                   somebody else's record ("foreign"): lines without a place
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import math
+import re
+import zlib
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+# A record is at most 1 MiB, but 1 MiB of deflate can become 1 GiB (its ratio ends at 1032:1), which would end the
+# function for lack of memory, for ever. The producer packs 512 KiB and holds lines of at most 4 MiB.
+MAX_INFLATED = 16 * 1024 * 1024
+# As many as 512 KiB can hold, all of them empty; more could keep the function busy beyond its time-out, for ever
+MAX_LINES = 512 * 1024
+FRAGMENT = "fragment of a line longer than a record"
+
+_GZIP_MAGIC = b"\x1f\x8b"
+_GZIP_WBITS = 31  # zlib: 15 bits of window, +16 for the gzip container
+_LATEST = 253402300799  # 9999-12-31T23:59:59Z, the last second datetime can tell
+_PLACE = re.compile(r"([0-9a-f]{24}):(0|[1-9][0-9]{0,17})(?::([1-9][0-9]{0,17}))?")
+
+
+class BadRecordError(ValueError):
+    """The record as a whole cannot be read; the message is the reason."""
+
+
+class Record(NamedTuple):
+    """One record of the batch. `arrived` is in Unix seconds; `problem` says why `data` is not what was sent."""
+
+    data: bytes
+    generation: str | None
+    offset: int
+    length: int | None
+    arrived: float
+    problem: str | None
+
+
+class Line(NamedTuple):
+    """One line without its newline: bytes [start, end) of its generation, the newline included.
+
+    `problem` is set where the bytes are not a line at all, but a piece of one.
+    """
+
+    raw: bytes
+    start: int
+    end: int
+    problem: str | None
+
+
+def records(event: Mapping[str, Any]) -> Iterator[Record]:
+    """The records of a Kinesis event, in its order. Nothing in a record makes this raise."""
+    for entry in event.get("Records") or ():
+        kinesis = entry.get("kinesis") or {}
+        problem = None
+        try:
+            data = base64.b64decode(kinesis.get("data") or "", validate=True)
+        except (binascii.Error, ValueError, TypeError):
+            data = str(kinesis["data"]).encode("utf-8", "surrogatepass")
+            problem = "broken base64"
+        place = _PLACE.fullmatch(str(kinesis.get("partitionKey")))
+        generation, offset, length = place.groups() if place else (None, "0", None)
+        yield Record(
+            data=data,
+            generation=generation,
+            offset=int(offset),
+            length=int(length) if length else None,
+            arrived=_seconds(kinesis.get("approximateArrivalTimestamp")),
+            problem=problem,
+        )
+
+
+def lines(record: Record) -> Iterator[Line]:
+    """The lines of a record in order, or its fragment. Raises BadRecordError before the first one, or not at all."""
+    if record.problem:
+        raise BadRecordError(record.problem)
+    if record.length is not None:
+        end = record.offset + record.length
+        return iter([Line(_fragment(record, record.length), record.offset, end, FRAGMENT)])
+    data = record.data
+    if data.startswith(_GZIP_MAGIC):
+        data = _inflate(data)
+        if not data:
+            return iter(())
+    if data.count(b"\n") > MAX_LINES:
+        raise BadRecordError(f"more than {MAX_LINES} lines in one record")
+    return _split(data, record.offset)
+
+
+def _split(data: bytes, offset: int) -> Iterator[Line]:
+    """Cut at the newlines; a last line without one counts as having it, as the end of a log that was closed does."""
+    at, size = 0, len(data)
+    while True:
+        newline = data.find(b"\n", at)
+        end = newline if newline >= 0 else size
+        yield Line(data[at:end], offset + at, offset + end + 1, None)
+        at = end + 1
+        if at >= size:
+            return
+
+
+def _fragment(record: Record, length: int) -> bytes:
+    """A fragment's own bytes. They may start like gzip by chance, so its length decides, then the content."""
+    data = record.data
+    if len(data) != length and data.startswith(_GZIP_MAGIC):
+        data = _inflate(data)
+    if len(data) != length:
+        raise BadRecordError(f"fragment of {length} bytes that carries {len(data)}")
+    return data
+
+
+def _inflate(data: bytes) -> bytes:
+    inflater = zlib.decompressobj(_GZIP_WBITS)
+    try:
+        inflated = inflater.decompress(data, MAX_INFLATED + 1)
+    except zlib.error:
+        raise BadRecordError("broken gzip") from None
+    if len(inflated) > MAX_INFLATED:
+        raise BadRecordError(f"gzip that inflates to more than {MAX_INFLATED} bytes")
+    if not inflater.eof:
+        raise BadRecordError("gzip cut short")
+    if inflater.unused_data:
+        raise BadRecordError("gzip with trailing bytes")
+    return inflated
+
+
+def _seconds(value: object) -> float:
+    """A time stamp in Unix seconds; 0 for what is none."""
+    if isinstance(value, int | float) and math.isfinite(value) and 0 <= value <= _LATEST:
+        return float(value)
+    return 0.0

@@ -1,0 +1,23 @@
+"""Where things are in the bucket. Pure."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+NAME = "web-access.log"
+
+
+class HourlyObject(NamedTuple):
+    """One hour's entries, or what was rejected of that hour. `hour` is YYYY/MM/DD/HH in UTC."""
+
+    prefix: str
+    hour: str
+    rejected: bool = False
+
+    @property
+    def key(self) -> str:
+        return f"{self.prefix}{'rejected/' if self.rejected else ''}{self.hour}/{NAME}"
+
+    def ledger_key(self, digest: str) -> str:
+        """The side object that holds this object's ledger once the user metadata cannot; named by its content."""
+        return f"{self.prefix}ledger/{self.hour}/{'rejected' if self.rejected else 'entries'}-{digest}"

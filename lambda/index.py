@@ -1,0 +1,148 @@
+"""The Lambda function: a batch of Kinesis records becomes lines of hourly objects in S3, each line exactly once.
+
+Environment: S3_BUCKET (required), S3_PREFIX; AWS_ENDPOINT_URL or LOCALSTACK_HOSTNAME where S3 is not AWS's own.
+
+A batch that fails raises, and comes back whole: what it had written before is in the ledgers, so it is not written
+again. (`batchItemFailures` is no alternative: some emulators ignore it and go on, which loses the records.)
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import random
+import time
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Protocol
+
+from archiver.archive import Archive
+from archiver.event import records
+from archiver.filing import Item, file_record
+from archiver.layout import HourlyObject
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+# Below this much remaining time no further object is begun: one append takes some tenths of a second, a slow one 2 s
+TIME_MARGIN_MS = 5_000
+# Lines are written once this many bytes wait, so that memory follows neither the batch nor how well it was packed
+FLUSH_BYTES = 16 * 1024 * 1024
+CONNECT_TIMEOUT = 3
+READ_TIMEOUT = 30  # S3 copies a part of 1 GiB in some 10 s
+EDGE_PORT = "4566"
+
+Batch = dict[HourlyObject, list[Item]]
+
+
+class Context(Protocol):
+    """The part of Lambda's context object that is used."""
+
+    def get_remaining_time_in_millis(self) -> int: ...
+
+
+class ConfigurationError(Exception):
+    """The function's environment lacks something."""
+
+
+class OutOfTimeError(Exception):
+    """The function stopped before its time-out; what it has written stays, the batch comes again."""
+
+
+def handler(event: Mapping[str, Any], context: Context) -> dict[str, int]:
+    """Archive one batch. Returns and prints its counts; raises when not every line of it is archived."""
+    return Run(archive(), os.environ.get("S3_PREFIX", ""), context).archive(event)
+
+
+class Run:
+    """One invocation."""
+
+    def __init__(self, archive: Archive, prefix: str, context: Context) -> None:
+        self._archive = archive
+        self._prefix = prefix
+        self._context = context
+        self.counts = dict.fromkeys(("records", "lines", "rejected", "written", "duplicates", "objects", "bytes"), 0)
+
+    def archive(self, event: Mapping[str, Any]) -> dict[str, int]:
+        begun = time.monotonic()
+        outcome: dict[str, Any] = {"event": "batch"}
+        try:
+            self._file(event)
+        except Exception as error:
+            outcome = {"event": "failed batch", "error": f"{type(error).__name__}: {error}"}
+            raise
+        finally:
+            print(json.dumps(outcome | self.counts | {"ms": round((time.monotonic() - begun) * 1000)}), flush=True)
+        return self.counts
+
+    def _file(self, event: Mapping[str, Any]) -> None:
+        batch: Batch = {}
+        waiting = 0
+        for record in records(event):
+            self.counts["records"] += 1
+            for target, item in file_record(record, self._prefix):
+                self.counts["lines"] += 1
+                self.counts["rejected"] += target.rejected
+                batch.setdefault(target, []).append(item)
+                waiting += len(item.text)
+                if waiting >= FLUSH_BYTES:
+                    self._commit(batch)
+                    batch, waiting = {}, 0
+        self._commit(batch)
+
+    def _commit(self, batch: Batch) -> None:
+        """Append to one object after the other; the order makes a retry meet the same objects first.
+
+        Foreign lines are in no ledger, so their objects come last: a failure elsewhere then does not repeat them.
+        """
+        for target in sorted(batch, key=lambda target: (_has_foreign(batch[target]), target)):
+            # Not before something was written: each invocation then gets further than the one before
+            if self.counts["objects"] and self._context.get_remaining_time_in_millis() < TIME_MARGIN_MS:
+                raise OutOfTimeError(f"{self.counts['objects']} objects written, the rest when the batch comes again")
+            items = batch[target]
+            written = self._archive.append(target, items)
+            self.counts["written"] += written.lines
+            self.counts["duplicates"] += len(items) - written.lines
+            self.counts["objects"] += written.lines > 0
+            self.counts["bytes"] += written.bytes
+
+
+def _has_foreign(items: Iterable[Item]) -> bool:
+    return any(item.owner is None for item in items)
+
+
+@functools.cache
+def archive() -> Archive:
+    """The archive of this execution environment, made at its first batch and kept for the later ones."""
+    bucket = os.environ.get("S3_BUCKET")
+    if not bucket:
+        raise ConfigurationError("S3_BUCKET is not set: give the function the name of the bucket in its environment")
+    return Archive(client(), bucket, rng=random.Random(), sleep=time.sleep)  # noqa: S311 (jitter, no secret)
+
+
+def client() -> S3Client:
+    """An S3 client for the endpoint that the environment names."""
+    import boto3
+    from botocore.config import Config
+
+    endpoint = endpoint_url(os.environ)
+    config = Config(
+        connect_timeout=CONNECT_TIMEOUT,
+        read_timeout=READ_TIMEOUT,
+        retries={"mode": "standard", "total_max_attempts": 3},
+        # a multipart upload with a checksum would need it for every copied part too; older emulators know none
+        request_checksum_calculation="when_required",
+        response_checksum_validation="when_required",
+        # an emulator is reached by one name: a bucket in the host name would not resolve
+        s3={"addressing_style": "path"} if endpoint else None,
+    )
+    return boto3.client("s3", endpoint_url=endpoint, config=config)
+
+
+def endpoint_url(environment: Mapping[str, str]) -> str | None:
+    """Where S3 answers: AWS_ENDPOINT_URL(_S3), else LocalStack's old LOCALSTACK_HOSTNAME, else None for AWS itself."""
+    given = environment.get("AWS_ENDPOINT_URL_S3") or environment.get("AWS_ENDPOINT_URL")
+    if given:
+        return given
+    host = environment.get("LOCALSTACK_HOSTNAME")
+    return f"http://{host}:{environment.get('EDGE_PORT') or EDGE_PORT}" if host else None

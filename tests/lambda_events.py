@@ -1,0 +1,63 @@
+"""What tests of the function share: events as Lambda hands them over, lines as nginx writes them."""
+
+from __future__ import annotations
+
+import base64
+import re
+import zlib
+from collections.abc import Iterable
+from typing import Any
+
+GENERATION = "5e9a5f2a0123456789abcdef"  # first seen 2020-04-18T02:00:10Z
+GENERATION_HOUR = "2020/04/18/02"
+ARRIVED = 1587171600.0  # 2020-04-18T01:00:00Z
+ARRIVED_HOUR = "2020/04/18/01"
+
+
+def record(data: bytes, key: str = f"{GENERATION}:0") -> dict[str, Any]:
+    return {
+        "eventSource": "aws:kinesis",
+        "kinesis": {
+            "kinesisSchemaVersion": "1.0",
+            "partitionKey": key,
+            "sequenceNumber": "49607",
+            "data": base64.b64encode(data).decode(),
+            "approximateArrivalTimestamp": ARRIVED,
+        },
+    }
+
+
+def event(records: Iterable[dict[str, Any]]) -> dict[str, Any]:
+    return {"Records": list(records)}
+
+
+def gzipped(data: bytes) -> bytes:
+    return zlib.compress(data, wbits=31)
+
+
+def escaped(data: bytes) -> bytes:
+    """A variable as nginx writes it: ngx_http_log_escape, `escape=default`."""
+    return b"".join(bytes([byte]) if 32 <= byte <= 126 and byte not in b'"\\' else b"\\x%02X" % byte for byte in data)
+
+
+def combined(
+    *,
+    host: bytes = b"192.168.99.1",
+    user: bytes = b"-",
+    time: bytes = b"18/Apr/2020:01:42:18 +0000",
+    request: bytes = b"GET / HTTP/1.1",
+    status: int = 200,
+    size: int = 612,
+    referer: bytes = b"-",
+    agent: bytes = b"curl/8.5.0",
+) -> bytes:
+    """A line of the combined format; the byte arguments are what the client sent."""
+    return b'%s - %s [%s] "%s" %03d %d "%s" "%s"' % (
+        *(escaped(host), escaped(user), time, escaped(request)),
+        *(status, size, escaped(referer), escaped(agent)),
+    )
+
+
+def bytes_of(text: str) -> bytes:
+    """The bytes behind a text in which bytes were made visible: the documented inverse."""
+    return re.sub(rb"\\x([0-9A-F]{2})", lambda match: bytes.fromhex(match[1].decode()), text.encode())

@@ -1,0 +1,291 @@
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Callable
+from itertools import pairwise
+from typing import TYPE_CHECKING, cast
+
+import pytest
+from botocore.exceptions import ClientError
+
+from archiver.archive import (
+    ATTEMPTS,
+    BACKOFF_CAP,
+    CONTENT_TYPE,
+    METADATA_KEY,
+    Appended,
+    Archive,
+    ContentionError,
+    Limits,
+    _spans,
+)
+from archiver.filing import Item
+from archiver.layout import HourlyObject
+from archiver.ledger import Ledger, LedgerError
+from tests.fake_s3 import FakeS3, Stored
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+TARGET = HourlyObject("logs/", "2020/04/18/01")
+GENERATION = "5e9a5f2a0123456789abcdef"
+TINY = Limits(min_part=60, max_copy=130, max_metadata=80)
+
+
+def archive(
+    s3: FakeS3, *, bucket: str = "b", sleep: Callable[[float], None] = lambda _: None, limits: Limits = TINY
+) -> Archive:
+    return Archive(cast("S3Client", s3), bucket, rng=random.Random(0), sleep=sleep, limits=limits)
+
+
+def tiny() -> FakeS3:
+    return FakeS3(min_part=60, max_copy=130, max_metadata=80 + len(METADATA_KEY))
+
+
+def items(*numbers: int) -> list[Item]:
+    return [Item(GENERATION, number * 10, number * 10 + 10, f"line {number}\n".encode()) for number in numbers]
+
+
+def names(s3: FakeS3) -> list[str]:
+    return [name for name, _ in s3.calls]
+
+
+def body(s3: FakeS3) -> bytes:
+    return s3.objects[TARGET.key].body
+
+
+def test_a_new_object() -> None:
+    s3 = tiny()
+    assert archive(s3).append(TARGET, items(0, 1)) == Appended(2, 14)
+    assert names(s3) == ["head_object", "put_object"]
+    assert s3.objects["logs/2020/04/18/01/web-access.log"].body == b"line 0\nline 1\n"
+    assert s3.objects[TARGET.key].metadata == {"ledger": f"1;e;{GENERATION}=0-14"}
+
+
+def test_what_is_there_is_not_written_again() -> None:
+    s3 = tiny()
+    archive(s3).append(TARGET, items(0, 1, 2))
+    s3.calls.clear()
+    assert archive(s3).append(TARGET, items(2, 0)) == Appended(0, 0)
+    assert names(s3) == ["head_object"], "neither read nor written"
+    assert archive(s3).append(TARGET, items(1, 3, 3, 2)) == Appended(1, 7)
+    assert body(s3) == b"line 0\nline 1\nline 2\nline 3\n"
+
+
+def test_a_line_is_dropped_only_when_all_of_it_is_covered() -> None:
+    s3 = tiny()
+    archive(s3).append(TARGET, items(1))
+    (half,) = items(0)
+    assert archive(s3).append(TARGET, [half._replace(end=15)]).lines == 1
+    assert archive(s3).append(TARGET, [half._replace(start=3, end=20)]).lines == 0
+
+
+def test_foreign_lines_are_always_written() -> None:
+    s3 = tiny()
+    foreign = Item(None, 0, 0, b"foreign\n")
+    for _ in range(2):
+        assert archive(s3).append(TARGET, [foreign]).lines == 1
+    assert body(s3) == b"foreign\n" * 2
+
+
+def test_from_the_size_of_a_part_on_the_old_bytes_are_neither_read_nor_sent() -> None:
+    s3 = tiny()
+    archive(s3).append(TARGET, items(*range(20)))
+    size = len(body(s3))
+    s3.calls.clear()
+    archive(s3).append(TARGET, items(20))
+    copies = -(-size // TINY.max_copy)
+    assert copies == 2
+    assert names(s3) == [
+        "head_object",
+        "create_multipart_upload",
+        *["upload_part_copy"] * copies,
+        "upload_part",
+        "complete_multipart_upload",
+    ]
+    assert body(s3) == b"".join(each.text for each in items(*range(21)))
+
+
+@pytest.mark.parametrize("size", [5 * 1024**2, 1024**3, 1024**3 + 1, 5 * 1024**3 + 7, 5 * 1024**4 - 1])
+def test_copied_parts_are_within_the_limits_of_s3(size: int) -> None:
+    limits = Limits()
+    spans = list(_spans(size, limits.max_copy))
+    assert spans[0][0] == 0
+    assert spans[-1][1] == size
+    assert all(a[1] == b[0] for a, b in pairwise(spans))
+    assert all(limits.min_part <= end - start <= limits.max_copy for start, end in spans)
+    assert len(spans) < 10_000
+
+
+def test_a_large_ledger_moves_out_and_comes_back() -> None:
+    s3 = tiny()
+    archive(s3).append(TARGET, items(*range(0, 30, 2)))
+    (side,) = [key for key in s3.objects if "/ledger/" in f"/{key}"]
+    assert side.startswith("logs/ledger/2020/04/18/01/entries-")
+    assert archive(s3).append(TARGET, items(2, 4)).lines == 0
+    archive(s3).append(TARGET, items(*range(1, 30, 2)))
+    assert list(s3.objects) == [TARGET.key], "one range again: it fits the metadata, the side object is gone"
+
+
+def test_the_side_object_stands_before_the_object_that_names_it() -> None:
+    s3 = tiny()
+    archive(s3).append(TARGET, items(*range(0, 30, 2)))
+    assert [key for name, key in s3.calls if name == "put_object"][-1] == TARGET.key
+    assert names(s3) == ["head_object", "put_object", "put_object"]
+
+
+def test_a_lost_side_object_is_loud() -> None:
+    s3 = tiny()
+    archive(s3).append(TARGET, items(*range(0, 30, 2)))
+    (side,) = [key for key in s3.objects if key != TARGET.key]
+    content = s3.objects.pop(side)
+    with pytest.raises(LedgerError, match=r"side object .* is gone"):
+        archive(s3).append(TARGET, items(1))
+    s3.objects[side] = Stored(content.body + b" ", content.etag, {})
+    with pytest.raises(LedgerError, match="not what the name says"):
+        archive(s3).append(TARGET, items(1))
+    s3.objects[side] = content
+    assert archive(s3).append(TARGET, items(1)).lines == 1
+
+
+@pytest.mark.parametrize("text", ["", "2;0", "1;0;ab=0", "rubbish"])
+def test_a_ledger_that_cannot_be_read_is_loud(text: str) -> None:
+    s3 = tiny()
+    s3.objects[TARGET.key] = Stored(b"line 0\n", '"x"', {METADATA_KEY: text})
+    with pytest.raises(LedgerError, match=r"s3://b/logs/2020/04/18/01/web-access\.log: .*Restore"):
+        archive(s3).append(TARGET, items(1))
+    assert body(s3) == b"line 0\n"
+
+
+@pytest.mark.parametrize("foreign", [b"mine", b"mine\n", b"mine" * 50, b"mine\n" * 50])
+def test_an_object_of_somebody_else_keeps_its_bytes(foreign: bytes, caplog: pytest.LogCaptureFixture) -> None:
+    s3 = tiny()
+    s3.objects[TARGET.key] = Stored(foreign, '"x"', {"theirs": "1"})
+    for _ in range(2):
+        archive(s3).append(TARGET, items(0))
+    assert body(s3) == foreign.removesuffix(b"\n") + b"\nline 0\n"
+    assert Ledger.decode(s3.objects[TARGET.key].metadata[METADATA_KEY])[1] == len(body(s3))
+    assert [record.levelno for record in caplog.records] == [logging.WARNING]
+
+
+@pytest.mark.parametrize("count", [3, 20])
+@pytest.mark.parametrize("edit", [lambda old: old[7:], lambda old: old + b"by hand", lambda old: old + b"by hand\n"])
+def test_an_edited_object_keeps_its_edit_and_its_ledger(
+    count: int, edit: Callable[[bytes], bytes], caplog: pytest.LogCaptureFixture
+) -> None:
+    """By an editor that keeps the metadata. What was removed does not come back with a re-send."""
+    s3 = tiny()
+    archive(s3).append(TARGET, items(*range(count)))
+    stored = s3.objects[TARGET.key]
+    edited = edit(stored.body)
+    s3.objects[TARGET.key] = Stored(edited, '"edited"', stored.metadata)
+    for _ in range(2):
+        archive(s3).append(TARGET, items(*range(count + 1)))
+    assert body(s3) == edited.removesuffix(b"\n") + f"\nline {count}\n".encode()
+    assert len([record for record in caplog.records if "was edited" in record.message]) == 1
+
+
+@pytest.mark.parametrize("left", [[0], [1, 0], [0, 1]])
+def test_what_a_killed_first_write_left_is_replaced(left: list[int]) -> None:
+    s3 = tiny()
+    s3.objects[TARGET.key] = Stored(b"".join(each.text for each in items(*left)), '"x"', {})
+    archive(s3).append(TARGET, items(0, 1))
+    assert body(s3) == b"line 0\nline 1\n"
+
+
+@pytest.mark.parametrize("left", [b"line 0\nline 0\n", b"line 0\nline 7\n", b"\n", b"line 0"])
+def test_other_bytes_without_a_ledger_are_not_replaced(left: bytes) -> None:
+    s3 = tiny()
+    s3.objects[TARGET.key] = Stored(left, '"x"', {})
+    archive(s3).append(TARGET, items(0, 1))
+    assert body(s3) == left.removesuffix(b"\n") + b"\nline 0\nline 1\n"
+
+
+def test_an_empty_object_is_filled() -> None:
+    s3 = tiny()
+    s3.objects[TARGET.key] = Stored(b"", '"x"', {})
+    archive(s3).append(TARGET, items(0))
+    assert body(s3) == b"line 0\n"
+
+
+def test_a_bucket_that_is_not_there_is_no_race() -> None:
+    s3 = tiny()
+    with pytest.raises(ClientError, match="NoSuchBucket"):
+        archive(s3, bucket="other").append(TARGET, items(0))
+    assert len(s3.calls) == 2
+
+
+def test_who_always_loses_gives_up_with_growing_waits() -> None:
+    s3 = tiny()
+    rounds = 0
+
+    def other() -> None:
+        nonlocal rounds
+        rounds += 1
+        s3.objects[TARGET.key] = Stored(b"", f'"{rounds}"', {METADATA_KEY: "1;0"})
+
+    s3.fault_from_now_on = (0, other)
+    waits: list[float] = []
+    with pytest.raises(ContentionError, match=str(ATTEMPTS)):
+        archive(s3, sleep=waits.append).append(TARGET, items(0))
+    assert len(waits) == ATTEMPTS
+    assert all(0 <= wait <= BACKOFF_CAP for wait in waits)
+    assert len(set(waits)) == ATTEMPTS, "jittered"
+    assert max(waits) > 1
+
+
+def test_an_object_deleted_under_us_is_begun_anew() -> None:
+    for nth in range(8):
+        for count in (3, 20):
+            s3 = tiny()
+            archive(s3).append(TARGET, items(*range(count)))
+            s3.faults = {len(s3.calls) + nth: lambda s3=s3: s3.objects.pop(TARGET.key, None) and None}  # type: ignore[misc]
+            archive(s3).append(TARGET, items(50))
+            assert TARGET.key not in s3.objects or body(s3).count(b"line 50\n") == 1
+            assert s3.uploads == {}
+
+
+def test_a_short_read_is_loud() -> None:
+    class Short(FakeS3):
+        def get_object(self, **request: object) -> dict[str, object]:
+            answer = super().get_object(**request)
+            answer["Body"].read(1)
+            return answer
+
+    s3 = Short()
+    archive(s3).append(TARGET, items(0))
+    with pytest.raises(OSError, match="6 bytes instead of 7"):
+        archive(s3).append(TARGET, items(1))
+
+
+def test_content_type() -> None:
+    seen = []
+
+    class Noting(FakeS3):
+        def put_object(self, **request: object) -> dict[str, object]:
+            seen.append(request["ContentType"])
+            return super().put_object(**request)
+
+    archive(Noting()).append(TARGET, items(0))
+    assert seen == [CONTENT_TYPE]
+
+
+def test_an_edited_object_is_not_taken_for_the_remains_of_a_write() -> None:
+    s3 = tiny()
+    same = [Item(GENERATION, at, at + 10, b"same\n") for at in (0, 10, 20)]
+    archive(s3).append(TARGET, same[:2])
+    s3.objects[TARGET.key] = Stored(b"same\n", '"edited"', s3.objects[TARGET.key].metadata)
+    archive(s3).append(TARGET, same)
+    assert body(s3) == b"same\nsame\n"
+
+
+def test_a_side_object_that_is_named_again_stays() -> None:
+    """Seven bytes were removed by hand and a foreign line of seven bytes comes: the same ledger for the same length."""
+    s3 = tiny()
+    archive(s3).append(TARGET, items(*range(0, 30, 2)))
+    stored = s3.objects[TARGET.key]
+    s3.objects[TARGET.key] = Stored(stored.body[7:], '"edited"', stored.metadata)
+    archive(s3).append(TARGET, [Item(None, 0, 0, b"line 0\n")])
+    assert s3.objects[TARGET.key].metadata == stored.metadata
+    assert archive(s3).append(TARGET, items(0)).lines == 0

@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+import base64
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from archiver.event import records
+from archiver.filing import file_record
+from archiver.parse import NotCombinedError, parse, visible
+from tests.lambda_events import bytes_of, combined, event, record
+
+GOLDEN = json.loads((Path(__file__).parent.parent / "golden" / "lines.json").read_text())
+
+
+@pytest.mark.parametrize("case", GOLDEN["lines"], ids=lambda case: str(case["about"]))
+def test_golden_line(case: dict[str, Any]) -> None:
+    line = base64.b64decode(case["line_base64"]) if "line_base64" in case else case["line"].encode()
+    (only,) = records(event([record(line, f"{GOLDEN['generation']}:0")]))
+    ((target, item),) = file_record(only, "")
+    assert target.key == case["object"]
+    assert item.text.decode() == json.dumps(case["entry"], ensure_ascii=False, separators=(",", ":")) + "\n"
+    assert (item.owner, item.start, item.end) == (GOLDEN["generation"], 0, len(line) + 1)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        combined(time=b"00/Apr/2020:01:42:18 +0000"),
+        combined(time=b"18/Apr/0000:01:42:18 +0000"),
+        combined(time=b"18/Apr/2020:01:42:61 +0000"),
+        combined(time=b"18/Apr/2020:01:42:18 +9999"),
+        combined(time=b"01/Jan/0001:00:00:00 +0100"),
+        combined(time=b"31/Dec/9999:23:59:59 -0100"),
+        combined(time=b"18/apr/2020:01:42:18 +0000"),
+        combined() + b"\r",
+        combined() + b"\n",
+        b" " + combined(),
+        combined().replace(b" 200 ", b" 2000 "),
+    ],
+)
+def test_what_is_no_combined_line_is_refused(line: bytes) -> None:
+    with pytest.raises(NotCombinedError):
+        parse(line)
+
+
+def test_a_year_before_1000_is_written_with_four_digits() -> None:
+    entry = parse(combined(time=b"18/Apr/0020:01:42:18 +0000"))
+    assert entry.hour == "0020/04/18/01"
+    assert json.loads(entry.text)["time"] == "0020-04-18T01:42:18.000Z"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"1.1.1.1 - " + b" [" * 500_000,
+        b"1.1.1.1 - " + b" [18/Apr/2020:01:42:18 +0000]" * 40_000,
+        combined(request=b"\x01" * 300_000)[:-1],
+        combined(request=b"\\" * 300_000, agent=b'"' * 300_000)[:-1],
+        b'"' * 1_000_000,
+        b"a" * 1_000_000,
+        b"\0" * 1_000_000,
+    ],
+    ids=range(7),
+)
+def test_a_hostile_line_costs_linear_time(line: bytes) -> None:
+    begun = time.process_time()
+    with pytest.raises(NotCombinedError):
+        parse(line)
+    assert time.process_time() - begun < 0.5
+
+
+def test_a_line_of_a_megabyte_is_an_entry() -> None:
+    assert json.loads(parse(combined(agent=b"a" * 1024 * 1024)).text)["userAgent"] == "a" * 1024 * 1024
+
+
+@pytest.mark.parametrize(
+    ("data", "text"),
+    [
+        (b"plain", "plain"),
+        (b"\xff\xfe", r"\xFF\xFE"),
+        (rb"\x41", r"\x5Cx41"),
+        (rb"\x5C", r"\x5Cx5C"),
+        (rb"\xab", r"\xab"),
+        (b"\\\xff", r"\\xFF"),
+        (b"\\x\xff", r"\x\xFF"),
+        (b"\xe3\x81", r"\xE3\x81"),
+        ("한".encode(), "한"),
+    ],
+)
+def test_bytes_made_visible(data: bytes, text: str) -> None:
+    assert visible(data) == text
+    assert bytes_of(text) == data
