@@ -1,0 +1,118 @@
+"""`python -m producer`: ship the access log into the stream, at each poll or once."""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import logging
+import os
+import random
+import signal
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from appliance.clock import SystemClock
+from appliance.log import configure
+from appliance.settings import Settings, SettingsError, load_settings
+from producer.checkpoint import CheckpointError, CheckpointFile
+from producer.schedule import describe, serve
+from producer.ship import ship_once
+from producer.sink import kinesis_sink
+from producer.source import Source, SourceError
+
+log = logging.getLogger("producer")
+
+SHIPPED = 0
+NOT_ALL_SHIPPED = 1
+UNUSABLE = 2
+# sysexits.h, EX_TEMPFAIL: "the user is invited to try again later"
+LOCKED = 75
+
+HELP = f"""\
+Ships the complete lines of DATA_DIR/log/access.log, and of its rotated siblings, to KINESIS_DATA_STREAM.
+All settings are environment variables; README.md lists them.
+
+Exit codes:
+  {SHIPPED}   stopped by a signal; with --once: everything that was there is acknowledged by the stream
+  {NOT_ALL_SHIPPED}   --once: not everything could be shipped, or lines were lost; the log says why. Run it again.
+  {UNUSABLE}   the settings or the checkpoint cannot be used; the log says what mends it
+  {LOCKED}  another producer holds the lock beside the checkpoint
+"""
+
+
+class LockedError(Exception):
+    """Another producer is at work on the same checkpoint."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m producer", epilog=HELP, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--once", action="store_true", help="ship what is there and exit (for cron); never rotates")
+    options = parser.parse_args(arguments)
+    configure()
+    try:
+        settings = load_settings()
+        configure(settings.log_level)
+        with locked(settings.checkpoint_file):
+            return once(settings) if options.once else serve(settings)
+    except SettingsError as error:
+        log.error("%s", error)
+        return UNUSABLE
+    except LockedError as error:
+        log.error("%s", error)
+        return LOCKED
+    except OSError as error:
+        log.error("cannot start: %s", error)
+        return NOT_ALL_SHIPPED
+
+
+def once(settings: Settings) -> int:
+    """Ship what is there. SIGTERM and SIGINT end it after the batch at hand."""
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    clock, rng = SystemClock(), random.SystemRandom()
+    sink = kinesis_sink(settings, clock, rng, stop=stop.is_set, pause=stop.wait)
+    try:
+        report = ship_once(
+            Source(settings.log_file, clock, rng), CheckpointFile(settings.checkpoint_file), sink, stop=stop.is_set
+        )
+    except CheckpointError as error:
+        log.error("%s", error)
+        return UNUSABLE
+    except SourceError as error:
+        log.error("%s", error)
+        return NOT_ALL_SHIPPED
+    finally:
+        sink.close()
+    if report.records:
+        log.info("%s", describe(report))
+    stopped = "stopped with lines left; the next run sends them" if report.stopped else None
+    complaints = [*report.problems, *filter(None, [report.error, stopped])]
+    for message in complaints:
+        log.error("%s", message)
+    return NOT_ALL_SHIPPED if complaints else SHIPPED
+
+
+@contextmanager
+def locked(checkpoint: Path) -> Iterator[None]:
+    """Hold the lock beside the checkpoint; the kernel drops it with the process. Raises LockedError, OSError."""
+    checkpoint.parent.mkdir(parents=True, exist_ok=True)
+    path = checkpoint.with_name(f"{checkpoint.name}.lock")
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise LockedError(f"another producer holds {path}: stop it, or let it do the work") from None
+        yield
+    finally:
+        os.close(descriptor)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

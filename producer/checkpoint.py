@@ -1,0 +1,200 @@
+"""What is acknowledged, durably: versioned JSON beside the log, so that log and checkpoint live and die together.
+
+Everything below a generation's offset is acknowledged; nothing above it is claimed. Whoever is in doubt sends again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from appliance.atomic import write_atomic
+from producer.record import Record
+
+VERSION = 1
+
+
+class CheckpointError(Exception):
+    """The checkpoint cannot be used. The message says what to do; nothing is sent until then."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fingerprint:
+    """What a stretch of a file looked like: how many bytes, and their BLAKE2b in hex."""
+
+    length: int = 0
+    digest: str = ""
+
+    @classmethod
+    def of(cls, data: bytes) -> Fingerprint:
+        return cls(len(data), hashlib.blake2b(data, digest_size=16).hexdigest())
+
+
+@dataclass(frozen=True, slots=True)
+class FileId:
+    """A file a generation's bytes stand in. `copy`: made from another one and perhaps shorter (copytruncate)."""
+
+    device: int
+    inode: int
+    copy: bool = False
+
+    @property
+    def key(self) -> tuple[int, int]:
+        return self.device, self.inode
+
+
+@dataclass(slots=True)
+class Generation:
+    """One incarnation of the log's bytes.
+
+    `offset`: everything below is acknowledged. `head`: the file's first bytes when it was first seen. `tail`: the
+    bytes just before `position`. `inside_line`: the offset stands within a line that travels as fragments. `closed`:
+    the last line's virtual newline is acknowledged, one byte past the end of the file. `size` and `name`: the file as
+    last seen, for messages.
+    """
+
+    id: str
+    files: list[FileId]
+    head: Fingerprint
+    offset: int = 0
+    tail: Fingerprint = field(default_factory=Fingerprint)
+    inside_line: bool = False
+    closed: bool = False
+    size: int = 0
+    name: str = ""
+
+    @property
+    def position(self) -> int:
+        """Where in the file the first byte that is not acknowledged stands."""
+        return self.offset - 1 if self.closed else self.offset
+
+    @property
+    def unread(self) -> int:
+        return max(0, self.size - self.position)
+
+    def advance(self, record: Record) -> None:
+        """Count `record` as acknowledged. Raises RuntimeError when it does not continue what is."""
+        if record.start != self.offset:
+            raise RuntimeError(f"generation {self.id}: [{record.start}, {record.end}) acknowledged at {self.offset}")
+        self.offset = record.end
+        self.tail = Fingerprint.of(record.window)
+        self.inside_line = record.inside_line
+        self.closed = record.closed
+
+
+@dataclass(slots=True)
+class Checkpoint:
+    """The generations that have a file on disk, oldest first."""
+
+    generations: list[Generation] = field(default_factory=list)
+
+    def acknowledge(self, batch: Sequence[Record], acknowledged: Sequence[object | None]) -> None:
+        """Move over the contiguous acknowledged prefix of each generation in `batch`, and never over a gap."""
+        by_id = {generation.id: generation for generation in self.generations}
+        stuck: set[str] = set()
+        for record, ack in zip(batch, acknowledged, strict=True):
+            if ack is None:
+                stuck.add(record.generation)
+            elif record.generation not in stuck:
+                by_id[record.generation].advance(record)
+
+    @property
+    def unread(self) -> int:
+        """Bytes seen in the log and not acknowledged."""
+        return sum(generation.unread for generation in self.generations)
+
+
+class CheckpointFile:
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._stored: bytes | None = None
+
+    def load(self) -> Checkpoint | None:
+        """What was saved last; None when nothing ever was. Raises CheckpointError (damaged, newer), OSError."""
+        try:
+            self._stored = self.path.read_bytes()
+        except FileNotFoundError:
+            self._stored = None
+            return None
+        return self._decode(self._stored)
+
+    def save(self, checkpoint: Checkpoint) -> None:
+        """Make `checkpoint` durable, unless it is what the file holds. Raises OSError, e.g. when the disk is full."""
+        data = encode(checkpoint)
+        if data == self._stored:
+            return
+        self._stored = None  # after a failure nobody knows which version stands
+        write_atomic(self.path, data)
+        self._stored = data
+
+    def _decode(self, data: bytes) -> Checkpoint:
+        try:
+            tree = json.loads(data)
+            version = tree["version"]
+            if not isinstance(version, int):
+                raise TypeError("version is no number")
+            if version > VERSION:
+                raise CheckpointError(
+                    f"the checkpoint {self.path} has version {version}, this program knows {VERSION}: "
+                    "start the newer program that wrote it"
+                )
+            generations = [_generation(item) for item in tree["generations"]]
+            if len({generation.id for generation in generations}) != len(generations):
+                raise ValueError("a generation stands in it twice")
+        except (ValueError, TypeError, KeyError) as error:
+            raise CheckpointError(
+                f"the checkpoint {self.path} is damaged ({type(error).__name__}: {error}): put back a good one, or "
+                "delete it to send every log on disk again from its beginning (what is in S3 already is then doubled)"
+            ) from error
+        return Checkpoint(generations)
+
+
+def encode(checkpoint: Checkpoint) -> bytes:
+    tree = {"version": VERSION, "generations": [asdict(generation) for generation in checkpoint.generations]}
+    return json.dumps(tree, indent=1).encode() + b"\n"
+
+
+def _generation(item: Any) -> Generation:
+    """The inverse of `asdict`, trusting nothing. Raises ValueError, TypeError, KeyError."""
+    generation = Generation(
+        id=_typed(item, "id", str),
+        files=[
+            FileId(_count(file, "device"), _count(file, "inode"), _typed(file, "copy", bool))
+            for file in _typed(item, "files", list)
+        ],
+        head=_fingerprint(item["head"]),
+        offset=_count(item, "offset"),
+        tail=_fingerprint(item["tail"]),
+        inside_line=_typed(item, "inside_line", bool),
+        closed=_typed(item, "closed", bool),
+        size=_count(item, "size"),
+        name=_typed(item, "name", str),
+    )
+    if not re.fullmatch("[0-9a-f]{24}", generation.id):
+        raise ValueError(f"{generation.id!r} is no generation")
+    if generation.tail.length > generation.position:
+        raise ValueError(f"generation {generation.id} remembers more than it has read")
+    return generation
+
+
+def _fingerprint(item: Any) -> Fingerprint:
+    return Fingerprint(_count(item, "length"), _typed(item, "digest", str))
+
+
+def _count(item: Any, name: str) -> int:
+    value: int = _typed(item, name, int)
+    if value < 0:
+        raise ValueError(f"{name} is {value}")
+    return value
+
+
+def _typed(item: Any, name: str, kind: type) -> Any:
+    value = item[name]
+    if type(value) is not kind:
+        raise TypeError(f"{name} is {value!r}")
+    return value

@@ -1,0 +1,45 @@
+"""What /proc knows of other processes."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+PROC = Path("/proc")
+
+
+def held_open(device: int, inode: int) -> bool | None:
+    """Whether another process has this file open; None when that cannot be known, as some cannot be looked into."""
+    unknown = False
+    try:
+        processes = list(PROC.iterdir())
+    except OSError:
+        return None
+    for process in processes:
+        if not process.name.isdigit() or int(process.name) == os.getpid():
+            continue
+        try:
+            descriptors = list((process / "fd").iterdir())
+        except PermissionError:
+            unknown = True
+            continue
+        except OSError:  # it has ended meanwhile
+            continue
+        for descriptor in descriptors:
+            try:
+                status = descriptor.stat()
+            except OSError:
+                continue
+            if (status.st_dev, status.st_ino) == (device, inode):
+                return True
+    return None if unknown else False
+
+
+def nginx_pid(pid_file: Path) -> int | None:
+    """The process in `pid_file`, if it runs and is nginx: a stale file may name anybody."""
+    try:
+        pid = int(pid_file.read_text())
+        program = (PROC / str(pid) / "comm").read_text().strip()
+    except (OSError, ValueError):
+        return None
+    return pid if program == "nginx" and pid > 0 else None

@@ -1,0 +1,88 @@
+"""The producer's main path: read, batch, put, checkpoint."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from producer.batch import batches
+from producer.checkpoint import Checkpoint, CheckpointFile
+from producer.record import Record
+from producer.sink import Ack, Sink
+from producer.source import Source
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Shipped:
+    """What one tick has got acknowledged: complete lines, records, bytes of the log.
+
+    `first` and `last`: where the stream has put the first and last of them, in the log's order. `ranges`: generation,
+    start, end. `lag`: bytes seen in the log that are not acknowledged. `error`: why it ended early. `stopped`: it was
+    told to end early. `problems`: what the user should know of the log's files.
+    """
+
+    lines: int = 0
+    records: int = 0
+    bytes: int = 0
+    first: Ack | None = None
+    last: Ack | None = None
+    ranges: list[tuple[str, int, int]] = field(default_factory=list)
+    lag: int = 0
+    error: str | None = None
+    stopped: bool = False
+    problems: list[str] = field(default_factory=list)
+
+    def add(self, batch: Sequence[Record], acknowledged: Sequence[Ack | None]) -> None:
+        for record, ack in zip(batch, acknowledged, strict=True):
+            if ack is None:
+                continue
+            self.lines += record.lines
+            self.records += 1
+            self.bytes += record.end - record.start
+            self.first = self.first or ack
+            self.last = ack
+            if self.ranges and self.ranges[-1][0] == record.generation and self.ranges[-1][2] == record.start:
+                self.ranges[-1] = (record.generation, self.ranges[-1][1], record.end)
+            else:
+                self.ranges.append((record.generation, record.start, record.end))
+
+
+def ship_once(
+    source: Source,
+    checkpoint_file: CheckpointFile,
+    sink: Sink,
+    *,
+    stop: Callable[[], bool] = lambda: False,
+    progress: Callable[[Shipped], None] = lambda _: None,
+) -> Shipped:
+    """Ship everything that is there, in bounded memory, until it is acknowledged, refused, or `stop` says so.
+
+    Nothing is remembered between two calls but the checkpoint. Raises CheckpointError and SourceError with the
+    remedy, and OSError when the checkpoint cannot be saved: what was sent since is then sent again.
+    """
+    checkpoint = checkpoint_file.load() or _first_start(checkpoint_file)
+    poll = source.poll(checkpoint)
+    report = Shipped(problems=poll.problems)
+    checkpoint_file.save(checkpoint)  # a generation is durable before anything is sent under its name
+    for batch in batches(source.pieces(poll)):
+        if stop():
+            report.stopped = True
+            break
+        put = sink.put(batch)
+        report.add(batch, put.acknowledged)
+        checkpoint.acknowledge(batch, put.acknowledged)
+        checkpoint_file.save(checkpoint)
+        progress(report)
+        if put.error:
+            report.error = put.error
+            break
+    report.lag = checkpoint.unread
+    return report
+
+
+def _first_start(checkpoint_file: CheckpointFile) -> Checkpoint:
+    log.warning("no checkpoint at %s: first start, all logs are sent from their beginning", checkpoint_file.path)
+    return Checkpoint()

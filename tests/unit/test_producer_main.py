@@ -1,0 +1,181 @@
+"""`python -m producer` as a process: exit codes, the lock, and a stop that keeps its time."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from producer.__main__ import LOCKED, NOT_ALL_SHIPPED, SHIPPED, UNUSABLE, main
+from producer.schedule import STOP_SECONDS
+from tests.waiting import eventually
+
+ROOT = Path(__file__).parents[2]
+
+
+class Endpoint(BaseHTTPRequestHandler):
+    """As much of Kinesis as answers PutRecords."""
+
+    records: list[str]
+
+    def do_POST(self) -> None:
+        records = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["Records"]
+        self.records.extend(record["PartitionKey"] for record in records)
+        entries = [{"ShardId": "shardId-000000000000", "SequenceNumber": "1"} for _ in records]
+        body = json.dumps({"FailedRecordCount": 0, "Records": entries}).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/x-amz-json-1.1")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def endpoint() -> Iterator[tuple[str, list[str]]]:
+    """Host and port of a stream, and the keys it has got."""
+    records: list[str] = []
+    handler = type("Handler", (Endpoint,), {"records": records})
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        yield f"127.0.0.1:{server.server_port}", records
+        server.shutdown()
+        thread.join()
+
+
+class Process:
+    def __init__(self, folder: Path, host: str) -> None:
+        self.folder = folder
+        self.log = folder / "log" / "access.log"
+        self.log.parent.mkdir()
+        self.environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+        self.environment |= {"DATA_DIR": str(folder), "LOCALSTACK_HOST": host, "POLL_INTERVAL": "60"}
+
+    @contextmanager
+    def running(self, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+        with subprocess.Popen(
+            [sys.executable, "-m", "producer", *arguments],
+            cwd=ROOT,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        ) as process:
+            try:
+                yield process
+            finally:
+                process.kill()
+
+    def once(self) -> tuple[int, str]:
+        with self.running("--once") as process:
+            output, _ = process.communicate(timeout=30)
+            return process.returncode, output
+
+    def status(self) -> dict[str, Any]:
+        status: dict[str, Any] = json.loads((self.folder / "run" / "status" / "producer.json").read_bytes())
+        return status
+
+
+def test_once_ships_what_is_there_and_never_rotates(tmp_path: Path, endpoint: tuple[str, list[str]]) -> None:
+    host, keys = endpoint
+    process = Process(tmp_path, host)
+    process.environment["LOG_ROTATE_BYTES"] = "1024"
+    assert process.once()[0] == SHIPPED
+    process.log.write_bytes(b"x" * 2000 + b"\nb\n")
+    code, output = process.once()
+    assert code == SHIPPED
+    assert output.count("shipped 2 lines") == 1
+    assert len(keys) == 2
+    assert sorted(path.name for path in process.log.parent.iterdir()) == [
+        "access.log",
+        "checkpoint.json",
+        "checkpoint.json.lock",
+    ]
+    code, output = process.once()
+    assert (code, output, len(keys)) == (SHIPPED, "", 2)
+
+
+def test_once_that_cannot_ship_all(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        process = Process(tmp_path, f"127.0.0.1:{silent.getsockname()[1]}")
+        process.log.write_bytes(b"a\n")
+        with process.running("--once") as running:
+            eventually(process.log.with_name("checkpoint.json").exists, every=0.02)
+            silent.accept()[0].close()
+            running.send_signal(signal.SIGTERM)
+            silent.close()
+            output, _ = running.communicate(timeout=30)
+    assert running.returncode == NOT_ALL_SHIPPED
+    assert "PutRecords" in output
+
+
+def test_once_with_a_damaged_checkpoint(tmp_path: Path) -> None:
+    process = Process(tmp_path, "127.0.0.1:1")
+    process.log.with_name("checkpoint.json").write_bytes(b"{")
+    code, output = process.once()
+    assert code == UNUSABLE
+    assert "put back a good one" in output
+
+
+def test_bad_settings(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("POLL_INTERVAL", "often")
+    assert main(["--once"]) == UNUSABLE
+    assert "-e POLL_INTERVAL=60" in capsys.readouterr().out
+
+
+def test_help_names_the_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        main(["--help"])
+    text = capsys.readouterr().out
+    for code in (SHIPPED, NOT_ALL_SHIPPED, UNUSABLE, LOCKED):
+        assert f"\n  {code} " in text
+
+
+def test_stop_ships_the_last_lines_and_two_exclude_each_other(tmp_path: Path, endpoint: tuple[str, list[str]]) -> None:
+    host, keys = endpoint
+    process = Process(tmp_path, host)
+    process.log.write_bytes(b"a\n")
+    with process.running() as running:
+        eventually(lambda: len(keys) == 1, every=0.02, why="the first tick ships at once")
+        eventually(lambda: process.status()["state"] == "idle", every=0.02)
+        code, output = process.once()
+        assert code == LOCKED
+        assert "another producer" in output
+        with process.log.open("ab") as file:
+            file.write(b"b\n")
+        running.terminate()
+        output, _ = running.communicate(timeout=STOP_SECONDS + 2)
+    assert running.returncode == 0
+    assert len(keys) == 2
+    assert output.count("shipped 1 lines") == 2
+    assert "stopped; everything is acknowledged" in output
+    assert process.status()["state"] == "stopped"
+
+
+def test_stop_does_not_wait_for_an_endpoint_that_hangs(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        process = Process(tmp_path, f"127.0.0.1:{silent.getsockname()[1]}")
+        process.log.write_bytes(b"a\n")
+        with process.running() as running:
+            connection, _ = silent.accept()
+            start = time.monotonic()
+            running.terminate()
+            running.communicate(timeout=30)
+            assert time.monotonic() - start < STOP_SECONDS + 1
+        connection.close()
+    assert running.returncode == 0

@@ -1,0 +1,238 @@
+"""The log stays bounded, and nothing goes that is not acknowledged to its last byte."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from producer import processes
+from producer.processes import held_open, nginx_pid
+from producer.rotate import RELEASED_AFTER, Rotator
+from producer.ship import ship_once
+from tests.fake_kinesis import FakeClock, FakeKinesis, checkpoint_of, delivered, sink_of, source_of
+
+NGINX = 4711
+LIMIT = 10
+
+
+class Server:
+    """A log, its nginx and the scheduled producer's two steps."""
+
+    def __init__(self, folder: Path) -> None:
+        self.log = folder / "access.log"
+        self.clock = FakeClock()
+        self.stream = FakeKinesis()
+        self.source = source_of(self.log, self.clock)
+        self.pid: int | None = NGINX
+        self.signals: list[tuple[int, int]] = []
+        self.held: bool | None = False
+        self.deaf = False
+
+    def write(self, data: bytes) -> None:
+        with self.log.open("ab") as file:
+            file.write(data)
+
+    def kill(self, pid: int, number: int) -> None:
+        self.signals.append((pid, number))
+        if not self.deaf:
+            self.log.touch()
+
+    def tick(self) -> None:
+        self.ship()
+        self.rotate()
+
+    def ship(self) -> None:
+        ship_once(self.source, checkpoint_of(self.log), sink_of(self.stream, self.clock))
+
+    def rotate(self) -> None:
+        Rotator(
+            self.log,
+            self.log.with_name("nginx.pid"),
+            LIMIT,
+            self.clock,
+            held=lambda _device, _inode: self.held,
+            find_nginx=lambda _file: self.pid,
+            kill=self.kill,
+        ).run(checkpoint_of(self.log))
+
+    @property
+    def rotated(self) -> list[Path]:
+        return sorted(self.log.parent.glob("access.log.*"))
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Server:
+    return Server(tmp_path)
+
+
+def test_a_small_log_stays(server: Server) -> None:
+    server.write(b"small\n")
+    server.tick()
+    assert (server.rotated, server.signals) == ([], [])
+
+
+def test_rename_reopen_ship_delete(server: Server) -> None:
+    server.write(b"a line that is long\n")
+    server.tick()
+    (rotated,) = server.rotated
+    assert rotated.name == server.clock.now().strftime("access.log.%Y%m%dT%H%M%SZ-0")
+    assert server.signals == [(NGINX, signal.SIGUSR1)]
+    with rotated.open("ab") as file:
+        file.write(b"written before the reopen\n")
+    server.write(b"new\n")
+    server.rotate()
+    assert server.rotated == [rotated], "its last line is not acknowledged"
+    server.tick()
+    assert server.rotated == []
+    server.tick()
+    assert [*delivered(server.stream.records).values()] == [
+        b"a line that is long",
+        b"written before the reopen",
+        b"new",
+    ]
+
+
+def test_two_rotations_in_one_second_have_two_names(server: Server) -> None:
+    server.held = True
+    for _ in range(2):
+        server.write(b"a line that is long\n")
+        server.rotate()
+    assert [path.name[-2:] for path in server.rotated] == ["-0", "-1"]
+
+
+def test_a_signal_without_effect_is_sent_again(server: Server) -> None:
+    server.deaf = True
+    server.write(b"a line that is long\n")
+    server.tick()
+    server.tick()
+    assert len(server.signals) == 2
+    assert len(server.rotated) == 1, "as long as nginx writes to it, it stays"
+    server.deaf = False
+    server.tick()
+    server.tick()
+    assert (server.rotated, len(server.signals)) == ([], 3)
+
+
+def test_without_nginx_nothing_is_renamed_nor_signalled(server: Server) -> None:
+    server.pid = None
+    server.write(b"a line that is long\n")
+    server.tick()
+    assert (server.rotated, server.signals) == ([], [])
+    server.log.unlink()
+    server.tick()
+    assert server.signals == []
+
+
+def test_what_a_process_holds_open_stays(server: Server) -> None:
+    server.write(b"a line that is long\n")
+    server.held = True
+    server.tick()
+    server.tick()
+    assert len(server.rotated) == 1
+    server.held = None
+    server.tick()
+    assert len(server.rotated) == 1, "it may be held by a process that cannot be seen"
+    server.clock.advance(RELEASED_AFTER + 60)
+    server.tick()
+    assert server.rotated == []
+
+
+def test_what_others_have_rotated_is_theirs(server: Server) -> None:
+    for name in ("access.log.1", "access.log.20200418T014218Z", "access.log-20200418", "access.log.bak"):
+        server.log.with_name(name).write_bytes(b"line of %s\n" % name.encode())
+    server.write(b"x\n")
+    server.tick()
+    server.tick()
+    assert len(delivered(server.stream.records)) == 5
+    assert len(list(server.log.parent.glob("access.log?*"))) == 4
+
+
+def test_a_damaged_checkpoint_deletes_nothing(server: Server, caplog: pytest.LogCaptureFixture) -> None:
+    server.write(b"a line that is long\n")
+    server.tick()
+    server.ship()
+    checkpoint_of(server.log).path.write_bytes(b"{")
+    server.rotate()
+    assert len(server.rotated) == 1
+    assert "damaged" in caplog.text
+
+
+def test_what_is_written_while_it_is_looked_at_stays(server: Server) -> None:
+    """The last holder writes a line and goes, just between the two questions."""
+    server.write(b"a line that is long\n")
+    server.tick()
+    server.ship()
+    (rotated,) = server.rotated
+
+    def held(_device: int, _inode: int) -> bool:
+        with rotated.open("ab") as file:
+            file.write(b"late\n")
+        return False
+
+    Rotator(server.log, server.log, LIMIT, server.clock, held=held, find_nginx=lambda _: None).run(
+        checkpoint_of(server.log)
+    )
+    assert server.rotated == [rotated]
+
+
+def test_without_a_checkpoint_nothing_is_deleted(server: Server) -> None:
+    server.write(b"a line that is long\n")
+    server.tick()
+    checkpoint_of(server.log).path.unlink()
+    server.rotate()
+    assert len(server.rotated) == 1
+
+
+@pytest.mark.parametrize("content", [None, "", "text", "-1", "0", "99999999", str(os.getpid())])
+def test_only_nginx_is_nginx(tmp_path: Path, content: str | None) -> None:
+    """A stale pid file may hold anything, and name anybody, even this process."""
+    pid_file = tmp_path / "nginx.pid"
+    if content is not None:
+        pid_file.write_text(content)
+    assert nginx_pid(pid_file) is None
+
+
+def test_nginx_is_known_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "PROC", tmp_path)
+    (tmp_path / "17").mkdir()
+    (tmp_path / "17" / "comm").write_text("nginx\n")
+    (tmp_path / "nginx.pid").write_text("17\n")
+    assert nginx_pid(tmp_path / "nginx.pid") == 17
+
+
+def make_process(proc: Path, pid: int, opened: Path | None = None) -> Path:
+    descriptors = proc / str(pid) / "fd"
+    descriptors.mkdir(parents=True)
+    if opened:
+        (descriptors / "3").symlink_to(opened)
+    return descriptors
+
+
+def test_who_holds_a_file_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    proc, file = tmp_path / "proc", tmp_path / "file"
+    monkeypatch.setattr(processes, "PROC", proc)
+    file.touch()
+    where = file.stat()
+    assert held_open(where.st_dev, where.st_ino) is None, "no /proc, no answer"
+    make_process(proc, os.getpid(), file)
+    make_process(proc, 1, tmp_path / "gone")
+    (proc / "uptime").touch()
+    assert held_open(where.st_dev, where.st_ino) is False, "this process itself does not count"
+    make_process(proc, 2, file)
+    assert held_open(where.st_dev, where.st_ino) is True
+
+
+def test_a_process_that_cannot_be_looked_into(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_process(tmp_path, 1)
+    monkeypatch.setattr(processes, "PROC", tmp_path)
+
+    def refuse(path: Path) -> list[Path]:
+        if path.name == "fd":
+            raise PermissionError(13, "Permission denied")
+        return [tmp_path / "1"]
+
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    assert held_open(1, 1) is None

@@ -1,0 +1,237 @@
+"""When it ticks, and what it says of each tick."""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from appliance.settings import Settings
+from appliance.status import read_status
+from producer.rotate import Rotator
+from producer.schedule import OVERDUE_AFTER, REMEMBERED_TICKS, Producer, make_scheduler, poll_trigger
+from tests.fake_kinesis import FakeClock, FakeKinesis, checkpoint_of, error, sink_of, source_of
+
+START = datetime(2020, 4, 18, 1, 42, 18, 500_000, tzinfo=UTC)
+
+
+def fires(interval: float, count: int) -> list[datetime]:
+    trigger = poll_trigger(interval)
+    times: list[datetime] = []
+    now = START
+    for _ in range(count):
+        now = trigger.get_next_fire_time(times[-1] if times else None, now)
+        times.append(now)
+        now += timedelta(microseconds=1)
+    return times
+
+
+@pytest.mark.parametrize(
+    ("interval", "seconds"),
+    [(60, [0, 0, 0]), (30, [30, 0, 30]), (15, [30, 45, 0]), (20, [20, 40, 0]), (1, [19, 20, 21])],
+)
+def test_polls_are_on_the_minute_and_its_parts(interval: float, seconds: list[int]) -> None:
+    assert [(moment.second, moment.microsecond) for moment in fires(interval, 3)] == [(s, 0) for s in seconds]
+
+
+@pytest.mark.parametrize("interval", [0.2, 0.5, 7, 45, 90, 3600])
+def test_other_intervals_are_kept_as_they_are(interval: float) -> None:
+    trigger = poll_trigger(interval)
+    first = trigger.get_next_fire_time(None, datetime.now(UTC))
+    assert (trigger.get_next_fire_time(first, first) - first).total_seconds() == pytest.approx(interval)
+
+
+def test_the_scheduler_starts_at_once_never_skips_and_reports_what_escapes() -> None:
+    """APScheduler by itself drops a tick that is a second late, and swallows even SystemExit."""
+    ticks, failures = threading.Event(), []
+
+    def tick() -> None:
+        ticks.set()
+        raise SystemExit(3)
+
+    def failed(error: BaseException) -> None:
+        failures.append(error)
+        scheduler.shutdown(wait=False)
+
+    scheduler = make_scheduler(60, tick, failed)
+    watchdog = threading.Timer(10, lambda: scheduler.shutdown(wait=False))
+    watchdog.start()
+    scheduler.start()
+    watchdog.cancel()
+    watchdog.join()
+    assert ticks.is_set()
+    assert [type(failure) for failure in failures] == [SystemExit]
+    (job,) = scheduler.get_jobs() or [None]
+    assert job is None or (job.misfire_grace_time, job.coalesce, job.max_instances) == (None, True, 1)
+
+
+class Setup:
+    def __init__(self, folder: Path, **settings: Any) -> None:
+        self.settings = Settings(data_dir=folder, poll_interval=60, **settings)
+        self.log = self.settings.log_file
+        self.log.parent.mkdir(parents=True)
+        self.clock = FakeClock()
+        self.stream = FakeKinesis()
+        self.sink = sink_of(self.stream, self.clock)
+        self.producer = self.start()
+
+    def start(self) -> Producer:
+        rotator = Rotator(self.log, self.settings.run_dir / "nginx.pid", 10**9, self.clock)
+        return Producer(self.settings, source_of(self.log, self.clock), checkpoint_of(self.log), rotator, self.clock)
+
+    def tick(self) -> dict[str, Any]:
+        self.producer.tick(self.sink, lambda: False)
+        return self.status()
+
+    def status(self) -> dict[str, Any]:
+        status = read_status(self.settings.status_dir, "producer")
+        assert status
+        return status
+
+    def due_in(self) -> timedelta:
+        due = datetime.fromisoformat(self.status()["next_tick_due"])
+        return timedelta(milliseconds=round((due - self.clock.now()).total_seconds() * 1000))
+
+
+@pytest.fixture
+def setup(tmp_path: Path) -> Setup:
+    return Setup(tmp_path)
+
+
+def test_the_status_of_a_tick(setup: Setup, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    setup.log.write_bytes(b"a\nb\npart")
+    status = setup.tick()
+    assert status["state"] == "idle"
+    assert (status["lines"], status["records"], status["bytes"], status["total_lines"]) == (2, 2, 4, 2)
+    assert status["first"] == {"shard": "shardId-000000000000", "sequence_number": "1"}
+    assert status["last"]["sequence_number"] == "2"
+    assert (status["lag_bytes"], status["error"]) == (4, None)
+    (tick,) = status["acknowledged"]
+    assert tick["at"] == status["shipped_at"] == status["last_tick"]
+    assert [(start, end) for _, start, end in tick["ranges"]] == [(0, 4)]
+    assert abs(setup.due_in() - timedelta(seconds=60) - OVERDUE_AFTER) < timedelta(milliseconds=2)
+    (line,) = [record.getMessage() for record in caplog.records if record.levelno == logging.INFO]
+    assert line == (
+        "shipped 2 lines in 2 records, 4 bytes; first shardId-000000000000 1, last shardId-000000000000 2; lag 4 bytes"
+    )
+
+
+def test_a_tick_with_nothing_to_do_is_quiet(setup: Setup, caplog: pytest.LogCaptureFixture) -> None:
+    setup.log.write_bytes(b"a\n")
+    setup.tick()
+    caplog.clear()
+    caplog.set_level(logging.INFO)
+    status = setup.tick()
+    assert caplog.records == []
+    assert (status["lines"], status["total_lines"], len(status["acknowledged"])) == (1, 1, 1)
+
+
+def test_a_tick_that_failed_says_why_and_the_next_tries_again(setup: Setup) -> None:
+    setup.log.write_bytes(b"a\n")
+    setup.stream.script = [error("AccessDeniedException")]
+    status = setup.tick()
+    assert (status["state"], status["lag_bytes"]) == ("behind", 2)
+    assert "kinesis:PutRecords" in status["error"]
+    status = setup.tick()
+    assert (status["state"], status["error"], status["lag_bytes"]) == ("idle", None, 0)
+
+
+def test_the_same_error_is_logged_now_and_then(setup: Setup, caplog: pytest.LogCaptureFixture) -> None:
+    setup.log.write_bytes(b"a\n")
+    setup.stream.script = [error("ResourceNotFoundException")] * 10
+    for _ in range(4):
+        setup.tick()
+        setup.clock.advance(20)
+    assert caplog.text.count("ResourceNotFoundException") == 2
+
+
+def test_a_damaged_checkpoint_fails_each_tick_until_it_is_mended(setup: Setup) -> None:
+    setup.log.write_bytes(b"a\n")
+    setup.tick()
+    path = setup.settings.checkpoint_file
+    good = path.read_bytes()
+    path.write_bytes(good[:-30])
+    setup.log.write_bytes(b"a\nb\n")
+    for _ in range(2):
+        status = setup.tick()
+        assert status["state"] == "failed"
+        assert "put back a good one" in status["error"]
+    assert len(setup.stream.records) == 1
+    path.write_bytes(good)
+    assert setup.tick()["state"] == "idle"
+    assert [record.data for record in setup.stream.records] == [b"a", b"b"]
+
+
+def test_what_nobody_foresaw_fails_the_tick_and_not_the_process(setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
+    def surprise(*_: object, **__: object) -> None:
+        raise ZeroDivisionError("surprise")
+
+    monkeypatch.setattr("producer.schedule.ship_once", surprise)
+    status = setup.tick()
+    assert (status["state"], status["error"]) == ("failed", "ZeroDivisionError: surprise")
+
+
+def test_a_long_drain_is_not_overdue(setup: Setup) -> None:
+    """While batches are acknowledged, the next tick is not due."""
+    rng = random.Random(1)
+    setup.log.write_bytes(b"".join(rng.randbytes(500).hex().encode() + b"\n" for _ in range(4_000)))
+    seen = []
+
+    def put(batch: Any) -> Any:
+        answer = setup.sink.put(batch)
+        seen.append((setup.status()["state"], setup.due_in()))
+        setup.clock.advance(50)
+        return answer
+
+    class Slow:
+        def put(self, batch: Any) -> Any:
+            return put(batch)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("producer.batch.MAX_BATCH_BYTES", 600_000)
+        setup.producer.tick(Slow(), lambda: False)
+    assert len(seen) > 3
+    assert all(state == "shipping" and due > timedelta(seconds=60) for state, due in seen)
+
+
+def test_only_so_many_ticks_are_remembered(setup: Setup) -> None:
+    for number in range(REMEMBERED_TICKS + 5):
+        with setup.log.open("ab") as file:
+            file.write(b"%d\n" % number)
+        status = setup.tick()
+    assert len(status["acknowledged"]) == REMEMBERED_TICKS
+    assert status["total_lines"] == REMEMBERED_TICKS + 5
+
+
+def test_a_restarted_producer_keeps_what_was_said(setup: Setup) -> None:
+    setup.log.write_bytes(b"a\n")
+    setup.tick()
+    setup.producer = setup.start()
+    with setup.log.open("ab") as file:
+        file.write(b"b\n")
+    status = setup.tick()
+    assert (status["total_lines"], len(status["acknowledged"])) == (2, 2)
+
+
+def test_a_status_that_cannot_be_written_stops_nothing(setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("producer.schedule.write_status", full)
+    setup.log.write_bytes(b"a\n")
+    setup.producer.tick(setup.sink, lambda: False)
+    assert len(setup.stream.records) == 1
+
+
+def test_a_stopped_tick_leaves_the_rest(setup: Setup) -> None:
+    setup.log.write_bytes(b"a\n")
+    setup.producer.tick(setup.sink, lambda: True)
+    assert setup.stream.records == []
+    setup.producer.stopped()
+    assert setup.status()["state"] == "stopped"

@@ -1,0 +1,154 @@
+"""How long the sink tries, what it gives up on at once, and what it says then."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from botocore.exceptions import (
+    ConnectTimeoutError,
+    EndpointConnectionError,
+    NoCredentialsError,
+    NoRegionError,
+)
+from botocore.parsers import ResponseParserError
+
+from producer.record import Piece, Record, singles
+from producer.sink import BACKOFF_CAP, RETRY_SECONDS, KinesisSink
+from tests.fake_kinesis import (
+    FakeClock,
+    FakeKinesis,
+    Fault,
+    answer_nonsense,
+    answer_short,
+    error,
+    refuse,
+    refuse_all,
+    sink_of,
+)
+
+GENERATION = "5e9a0000" + "0123456789abcdef"
+
+
+def batch(count: int) -> list[Record]:
+    return list(singles(Piece(GENERATION, 0, b"line\n" * count)))
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        refuse_all,
+        answer_nonsense,
+        error("ProvisionedThroughputExceededException"),
+        error("KMSThrottlingException"),
+        error("LimitExceededException"),
+        error("ResourceInUseException"),
+        error("Whatever", 429),
+        error("Whatever", 500),
+        error("Whatever", 503),
+    ],
+)
+def test_what_passes_is_tried_until_the_deadline(fault: Fault) -> None:
+    clock, stream = FakeClock(), FakeKinesis([fault] * 10_000)
+    put = sink_of(stream, clock).put(batch(3))
+    assert put.acknowledged == [None] * 3
+    assert put.error
+    assert "\n" not in put.error
+    assert RETRY_SECONDS - BACKOFF_CAP <= clock.monotonic() < RETRY_SECONDS
+    assert 5 < len(stream.calls) < 100
+
+
+@pytest.mark.parametrize(
+    ("code", "remedy"),
+    [
+        ("ResourceNotFoundException", "KINESIS_DATA_STREAM"),
+        ("AccessDeniedException", "kinesis:PutRecords"),
+        ("ExpiredTokenException", "renew"),
+        ("UnrecognizedClientException", "AWS_ACCESS_KEY_ID"),
+        ("InvalidSignatureException", "clock"),
+        ("ValidationException", "ValidationException"),
+    ],
+)
+def test_what_does_not_pass_is_said_at_once(code: str, remedy: str) -> None:
+    clock, stream = FakeClock(), FakeKinesis([error(code)])
+    put = sink_of(stream, clock).put(batch(1))
+    assert put.error
+    assert remedy in put.error
+    assert (len(stream.calls), clock.monotonic()) == (1, 0)
+    assert sink_of(stream, clock).put(batch(1)).error is None
+
+
+def test_progress_gives_more_time() -> None:
+    """A throttled shard that takes one record at a time gets all it needs; the deadline is for standing still."""
+    clock = FakeClock()
+    stream = FakeKinesis([refuse(range(1, 500))] * 399)
+    put = sink_of(stream, clock).put(batch(400))
+    assert put.error is None
+    assert None not in put.acknowledged
+    assert clock.monotonic() > RETRY_SECONDS
+
+
+@pytest.mark.parametrize("lie", [0, 1, 3])
+def test_the_entries_count_not_their_sum(lie: int) -> None:
+    stream = FakeKinesis([refuse(range(3), lie=lie)])
+    put = sink_of(stream, FakeClock()).put(batch(3))
+    assert put.error is None
+    assert stream.calls == [3, 3]
+
+
+def test_an_answer_for_half_of_the_records_acknowledges_half() -> None:
+    stream = FakeKinesis([answer_short])
+    put = sink_of(stream, FakeClock()).put(batch(4))
+    assert stream.calls == [4, 2]
+    assert None not in put.acknowledged
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [None, {}, "text", {"ShardId": "s"}, {"ShardId": "s", "SequenceNumber": 7}, {"ErrorCode": "InternalFailure"}],
+)
+def test_an_entry_that_says_nothing_acknowledges_nothing(entry: object) -> None:
+    stream = FakeKinesis([lambda _stream, records: {"Records": [entry] * len(records)}])
+    assert sink_of(stream, FakeClock()).put(batch(2)).error is None
+    assert stream.calls == [2, 2]
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        EndpointConnectionError(endpoint_url="http://stream"),
+        ConnectTimeoutError(endpoint_url="http://stream"),
+        ConnectionResetError(104, "reset"),
+        ResponseParserError("no\nXML"),
+    ],
+)
+def test_after_a_lost_connection_the_endpoint_is_looked_up_again(failure: Exception) -> None:
+    first, second = FakeKinesis(), FakeKinesis()
+
+    def fail(_stream: FakeKinesis, _records: object) -> dict[str, object]:
+        raise failure
+
+    first.script = [fail]
+    clients = [first, second]
+    sink = KinesisSink(lambda: clients.pop(0), "stream", FakeClock(), random.Random(1))  # type: ignore[arg-type,return-value]
+    assert sink.put(batch(2)).error is None
+    assert (first.closed, second.calls) == (1, [2])
+
+
+@pytest.mark.parametrize("failure", [NoCredentialsError(), NoRegionError(), ValueError("Invalid endpoint")])
+def test_a_client_that_cannot_be_made_is_an_answer(failure: Exception) -> None:
+    def connect() -> FakeKinesis:
+        raise failure
+
+    clock = FakeClock()
+    put = KinesisSink(connect, "stream", clock, random.Random(1)).put(batch(1))  # type: ignore[arg-type]
+    assert put.error
+    assert str(failure) in put.error
+    assert clock.monotonic() == 0
+
+
+def test_stop_ends_the_trying() -> None:
+    stream = FakeKinesis([refuse_all] * 100)
+    put = sink_of(stream, FakeClock(), stop=lambda: len(stream.calls) == 2).put(batch(2))
+    assert put.error
+    assert stream.calls == [2, 2]

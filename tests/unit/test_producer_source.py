@@ -1,0 +1,366 @@
+"""The log's life on a disk, one story a test. What is sent is what an exactly-once reader gets."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from producer import source as sourcing
+from producer.checkpoint import Checkpoint
+from producer.ship import Shipped, ship_once
+from producer.source import SourceError
+from tests.fake_kinesis import (
+    FakeClock,
+    FakeKinesis,
+    checkpoint_of,
+    delivered,
+    error,
+    lose_answer,
+    sink_of,
+    source_of,
+)
+
+
+class Machine:
+    """A log, and a producer that is restarted before each poll."""
+
+    def __init__(self, folder: Path) -> None:
+        self.log = folder / "access.log"
+        self.clock = FakeClock()
+        self.stream = FakeKinesis()
+        self.held: bool | None = False
+        self.starts = 0
+
+    def write(self, data: bytes, name: str = "access.log") -> Path:
+        path = self.log.with_name(name)
+        with path.open("ab") as file:
+            file.write(data)
+        return path
+
+    def rotate(self, name: str) -> Path:
+        return self.log.rename(self.log.with_name(name))
+
+    def poll(self) -> Shipped:
+        self.starts += 1
+        source = source_of(self.log, self.clock, held=self.held, seed=self.starts)
+        return ship_once(source, checkpoint_of(self.log), sink_of(self.stream, self.clock))
+
+    def age(self, seconds: float) -> None:
+        for path in self.log.parent.glob("access.log*"):
+            modified = path.stat().st_mtime - seconds
+            os.utime(path, (modified, modified))
+
+    @property
+    def arrived(self) -> list[bytes]:
+        """In the order of arrival, each line once."""
+        return list(delivered(self.stream.records).values())
+
+    @property
+    def generations(self) -> set[str]:
+        return {generation for generation, _ in delivered(self.stream.records)}
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Machine:
+    return Machine(tmp_path)
+
+
+def test_a_log_that_is_not_there_yet(machine: Machine) -> None:
+    assert machine.poll() == Shipped()
+    machine.write(b"a\n")
+    assert machine.poll().lines == 1
+    assert machine.arrived == [b"a"]
+
+
+def test_a_folder_that_is_not_there_yet(tmp_path: Path) -> None:
+    (tmp_path / "log").mkdir()
+    source = source_of(tmp_path / "nowhere" / "access.log", FakeClock())
+    assert not ship_once(source, checkpoint_of(tmp_path / "log" / "x"), sink_of(FakeKinesis(), FakeClock())).problems
+
+
+def test_a_partial_line_waits_for_its_newline(machine: Machine) -> None:
+    machine.write(b"a\nb")
+    assert machine.poll().lag == 1
+    assert machine.arrived == [b"a"]
+    machine.write(b"bb\n")
+    machine.age(3600)
+    assert machine.poll().lines == 1
+    assert machine.arrived == [b"a", b"bbb"]
+
+
+def test_the_live_logs_last_line_is_never_final(machine: Machine) -> None:
+    machine.write(b"a\nb")
+    machine.age(1_000_000)
+    machine.poll()
+    assert machine.arrived == [b"a"]
+
+
+def test_bytes_that_are_no_text(machine: Machine) -> None:
+    line = bytes(range(256)).replace(b"\n", b"")
+    machine.write(line + b"\n\n\x1f\x8b\x00\n")
+    machine.poll()
+    assert machine.arrived == [line, b"", b"\x1f\x8b\x00"]
+
+
+def test_several_rotations_while_the_producer_was_down(machine: Machine) -> None:
+    machine.write(b"a\n")
+    machine.poll()
+    machine.write(b"b\n")
+    for number, text in enumerate((b"c\n", b"d\n", b"e\n"), 1):
+        machine.rotate(f"access.log.{number}")
+        machine.age(10)
+        machine.write(text)
+    report = machine.poll()
+    assert machine.arrived == [b"a", b"b", b"c", b"d", b"e"]
+    assert len(machine.generations) == 4
+    assert not report.problems
+
+
+def test_the_unread_tail_is_taken_from_the_copy(machine: Machine) -> None:
+    """copytruncate: what was not read yet stands in the copy, at the same place."""
+    machine.write(b"a\n")
+    machine.poll()
+    machine.write(b"b\n")
+    machine.write(machine.log.read_bytes(), "access.log.1")
+    os.truncate(machine.log, 0)
+    machine.write(b"c\n")
+    report = machine.poll()
+    assert machine.arrived == [b"a", b"b", b"c"]
+    assert len(machine.generations) == 2
+    assert not report.problems
+
+
+@pytest.mark.parametrize("polled_before", [False, True])
+def test_a_poll_between_copy_and_truncate(machine: Machine, polled_before: bool) -> None:
+    machine.write(b"a\nb\n")
+    if polled_before:
+        machine.poll()
+    copy = machine.write(b"a\n", "access.log.1")
+    machine.poll()
+    machine.write(b"c\n")
+    copy.write_bytes(b"a\nb\nc\n")
+    os.truncate(machine.log, 0)
+    machine.write(b"d\n")
+    machine.poll()
+    assert machine.arrived == [b"a", b"b", b"c", b"d"]
+
+
+def test_a_copy_is_not_sent_even_when_its_original_is_gone(machine: Machine) -> None:
+    machine.write(b"a\n")
+    machine.poll()
+    machine.write(b"a\n", "access.log.bak")
+    machine.write(b"b\n")
+    machine.poll()
+    machine.rotate("access.log.1").unlink()
+    machine.poll()
+    machine.write(b"c\n")
+    machine.poll()
+    assert machine.arrived == [b"a", b"b", b"c"]
+
+
+def test_a_restored_volume_has_other_inodes_and_goes_on(machine: Machine) -> None:
+    machine.write(b"a\nb\n")
+    machine.poll()
+    data = machine.log.read_bytes()
+    keep = machine.rotate("elsewhere")
+    machine.write(data + b"c\n")
+    assert machine.log.stat().st_ino != keep.stat().st_ino
+    keep.unlink()
+    machine.poll()
+    assert machine.arrived == [b"a", b"b", b"c"]
+    assert len(machine.generations) == 1
+
+
+def test_emptied_and_refilled_under_the_same_inode(machine: Machine) -> None:
+    machine.write(b"first\nsecond\n")
+    machine.poll()
+    inode = machine.log.stat().st_ino
+    os.truncate(machine.log, 0)
+    machine.write(b"third\nfourth\nfifth\n")
+    assert machine.log.stat().st_ino == inode
+    report = machine.poll()
+    assert machine.arrived == [b"first", b"second", b"third", b"fourth", b"fifth"]
+    assert len(machine.generations) == 2
+    assert "if anything was" in report.problems[0]
+    assert machine.poll().problems == []
+
+
+def test_refilled_with_the_same_first_line(machine: Machine) -> None:
+    """Only the bytes just before the offset tell the two apart."""
+    machine.write(b"# the same first line\n")
+    machine.poll()
+    machine.write(b"first\n")
+    machine.poll()
+    os.truncate(machine.log, 0)
+    machine.write(b"# the same first line\nother\nthird\n")
+    machine.poll()
+    assert machine.arrived == [b"# the same first line", b"first", b"# the same first line", b"other", b"third"]
+    assert len(machine.generations) == 2
+
+
+def test_refilled_before_anything_was_acknowledged(machine: Machine) -> None:
+    """The same offsets name other bytes now: under the same generation, the ledger would drop them."""
+    machine.write(b"first\n")
+    machine.stream.script = [lose_answer] * 1000
+    assert machine.poll().error
+    machine.stream.script = []
+    os.truncate(machine.log, 0)
+    machine.write(b"other\n")
+    report = machine.poll()
+    assert machine.arrived == [b"first", b"other"]
+    assert len(machine.generations) == 2
+    assert "6 bytes are lost" in report.problems[0]
+
+
+def test_refilled_while_it_is_read(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between two blocks the log becomes another one; none of that is read under the old name."""
+    monkeypatch.setattr(sourcing, "BLOCK_BYTES", 16)
+    machine.write(b"".join(b"old line %d\n" % number for number in range(9)))
+    source, checkpoint = source_of(machine.log, machine.clock), Checkpoint()
+    pieces = source.pieces(source.poll(checkpoint))
+    assert next(pieces).data == b"old line 0\n"
+    os.truncate(machine.log, 0)
+    machine.write(b"".join(b"new line %d\n" % number for number in range(20)))
+    assert list(pieces) == []
+
+
+def test_an_unterminated_last_line_of_a_rotated_log(machine: Machine) -> None:
+    machine.write(b"a\nhalf")
+    machine.rotate("access.log.1")
+    machine.write(b"b\n")
+    machine.poll()
+    assert machine.arrived == [b"a", b"b"]
+    machine.age(sourcing.FINAL_AFTER + 1)
+    machine.held = True
+    machine.poll()
+    assert machine.arrived == [b"a", b"b"], "a process may still write to it"
+    machine.held = None
+    machine.poll()
+    assert machine.arrived == [b"a", b"b"], "a process that cannot be seen may still write to it"
+    machine.held = False
+    report = machine.poll()
+    assert machine.arrived == [b"a", b"b", b"half"]
+    assert [(start, end) for _, start, end in report.ranges] == [(2, 7)]
+    assert machine.poll().records == 0
+
+
+def test_an_unterminated_last_line_when_processes_cannot_be_seen(machine: Machine) -> None:
+    machine.write(b"half", "access.log-20200418")
+    machine.age(sourcing.FINAL_AFTER_UNSEEN + 1)
+    machine.held = None
+    machine.poll()
+    assert machine.arrived == [b"half"]
+
+
+def test_a_closed_log_that_grows_after_all(machine: Machine) -> None:
+    rotated = machine.write(b"a\nhalf", "access.log.1")
+    machine.age(60)
+    machine.poll()
+    machine.write(b" more\nb\n", rotated.name)
+    machine.poll()
+    machine.poll()
+    assert machine.arrived == [b"a", b"half", b" more", b"b"]
+    assert len(machine.generations) == 2
+
+
+def test_a_rotated_log_that_vanished_unread(machine: Machine) -> None:
+    machine.write(b"a\n")
+    machine.poll()
+    machine.write(b"b\nccc\n")
+    machine.stream.script = [error("ResourceNotFoundException")]
+    machine.poll()
+    machine.rotate("access.log.1").unlink()
+    machine.write(b"d\n")
+    report = machine.poll()
+    assert len(report.problems) == 1
+    assert report.problems[0].startswith("6 bytes are lost: ")
+    assert "access.log" in report.problems[0]
+    assert machine.arrived == [b"a", b"d"]
+    assert machine.poll().problems == []
+
+
+def test_an_acknowledged_rotated_log_may_go_without_a_word(machine: Machine) -> None:
+    machine.write(b"a\n")
+    machine.poll()
+    rotated = machine.rotate("access.log.1")
+    machine.poll()
+    rotated.unlink()
+    assert machine.poll().problems == []
+    checkpoint = checkpoint_of(machine.log).load()
+    assert checkpoint
+    assert checkpoint.generations == []
+
+
+def test_what_is_compressed_or_has_another_name_is_left_alone(machine: Machine) -> None:
+    for name in ("access.log.2.gz", "access.log-20200418.zst", "error.log", "access.logs", "old-access.log"):
+        machine.write(b"no\n", name)
+    machine.poll()
+    assert machine.arrived == []
+
+
+def test_links_to_the_log_are_the_log(machine: Machine) -> None:
+    machine.write(b"a\n")
+    os.link(machine.log, machine.log.with_name("access.log.hard"))
+    machine.log.with_name("access.log.soft").symlink_to(machine.log)
+    machine.log.with_name("access.log.nowhere").symlink_to("gone")
+    assert machine.poll().lines == 1
+    assert machine.poll().lines == 0
+
+
+def test_a_log_that_is_a_device(machine: Machine) -> None:
+    machine.log.symlink_to("/dev/null")
+    with pytest.raises(SourceError, match="no plain file"):
+        machine.poll()
+
+
+def test_one_file_that_cannot_be_read_does_not_hold_up_the_others(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine.write(b"a\n", "access.log.1")
+    machine.write(b"b\n")
+    real = os.open
+
+    def refuse(path: Path, flags: int) -> int:
+        if str(path).endswith(".1"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path, flags)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", lambda path, flags, *_: refuse(path, flags))
+        patch.setattr("producer.checkpoint.write_atomic", lambda path, data: path.write_bytes(data))
+        (problem,) = machine.poll().problems
+    assert "access.log.1 cannot be read" in problem
+    assert machine.arrived == [b"b"]
+    assert machine.poll().problems == []
+    assert machine.arrived == [b"b", b"a"]
+
+
+def test_a_line_longer_than_a_block_is_cut_the_same_way_again(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stopped in the middle of a line, the rest of it is not taken for a line of its own."""
+    monkeypatch.setattr(sourcing, "BLOCK_BYTES", 4096)
+    monkeypatch.setattr(sourcing, "FRAGMENT_BYTES", 1000)
+    monkeypatch.setattr("producer.batch.MAX_BATCH_RECORDS", 3)
+    line = bytes(range(32, 127)) * 95
+    machine.write(b"a\n" + line + b"\nb\n")
+    machine.stream.script = [None, error("ResourceNotFoundException")]
+    report = machine.poll()
+    assert report.error
+    assert 0 < report.bytes < len(line)
+    machine.poll()
+    fragments = [stored for stored in machine.stream.records if stored.key.count(":") == 2]
+    assert b"".join(fragment.data for fragment in fragments) == line + b"\n"
+    assert [len(fragment.data) for fragment in fragments] == [1000] * 9 + [26]
+    assert machine.arrived[0] == b"a"
+    assert machine.arrived[-1] == b"b"
+
+
+def test_the_time_in_a_generations_name(machine: Machine) -> None:
+    machine.write(b"a\n")
+    machine.poll()
+    (generation,) = machine.generations
+    assert int(generation[:8], 16) == int(machine.clock.now().timestamp())
+    assert len(generation) == 24
