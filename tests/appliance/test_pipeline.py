@@ -37,6 +37,8 @@ class Traffic:
         s3 = s3_client(url or self._appliance.emulator_url)
         try:
             found = entries(s3, BUCKET)
+        except s3.exceptions.NoSuchBucket:
+            found = []  # not provisioned yet
         finally:
             s3.close()
         return [(key, entry) for key, entry in found if entry["path"].startswith(f"/{self._run}/")]
