@@ -93,21 +93,19 @@ def _of_this_process(name: str) -> int:
 def _gains_capability(nginx: str) -> bool:
     """Whether nginx, as in the image, may listen on any port though this process may not. Raises StartError.
 
-    capabilities(7): a file capability outside the bounding set makes the program impossible to start, and under
-    no_new_privs it is ignored.
+    capabilities(7): a file capability outside the bounding set makes the program impossible to start; with
+    no_new_privs it starts, without it.
     """
     try:
         os.getxattr(nginx, "security.capability")
     except OSError:
-        return False
-    if _of_this_process("NoNewPrivs"):
         return False
     if not _of_this_process("CapBnd") & CAP_NET_BIND_SERVICE:
         raise StartError(
             "nginx cannot be started in a container without the capability to listen on port 80. "
             "Mend it with --cap-add NET_BIND_SERVICE"
         )
-    return True
+    return not _of_this_process("NoNewPrivs")
 
 
 def check_nginx(settings: Settings) -> None:
