@@ -1,0 +1,68 @@
+"""The image as a product: what is in it, what is not, and what it says of its health."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+
+import pytest
+
+from tests.appliance.drivers import IMAGE, Container, ready
+from tests.waiting import eventually
+
+pytestmark = pytest.mark.container
+
+
+@pytest.fixture
+def config(container_engine: str, image: str) -> dict[str, object]:
+    shown = subprocess.run(
+        [container_engine, "image", "inspect", image], capture_output=True, text=True, timeout=60, check=True
+    )
+    described = json.loads(shown.stdout)[0]
+    # podman shows the health check beside the configuration, Docker in it
+    found: dict[str, object] = {"Healthcheck": described.get("Healthcheck")} | described["Config"]
+    return found
+
+
+def shell(container_engine: str, script: str) -> str:
+    command = [container_engine, "run", "--rm", "--user", "0", "--entrypoint", "sh", IMAGE, "-c", script]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
+
+
+def test_runs_unprivileged_and_says_what_it_is(config: dict[str, object]) -> None:
+    assert config["User"] == "10001:10001"
+    labels = config["Labels"]
+    assert isinstance(labels, dict)
+    assert labels["org.opencontainers.image.title"] == "kinesis-lambda-logging"
+    assert labels["org.opencontainers.image.licenses"] == "MIT"
+
+
+def test_holds_no_credentials(config: dict[str, object]) -> None:
+    variables = config["Env"]
+    assert isinstance(variables, list)
+    assert not [one for one in variables if "KEY" in one or "SECRET" in one or "TOKEN" in one]
+
+
+@pytest.mark.usefixtures("image")
+def test_holds_no_build_tools_and_no_tests(container_engine: str) -> None:
+    tools = shell(container_engine, "for one in gcc make git pip uv curl; do command -v $one || true; done")
+    assert not tools
+    assert shell(container_engine, "ls /app").split() == [
+        *("LICENSE", "appliance", "entrypoint", "lambda", "nginx", "producer", "supervisord.conf"),
+    ]
+
+
+def test_health_fails_when_the_programs_hang_and_recovers(container: Container, config: dict[str, object]) -> None:
+    check = config["Healthcheck"]
+    assert isinstance(check, dict)
+    kind, *command = check["Test"]
+    assert kind in ("CMD", "CMD-SHELL")
+    container.start()
+    ready(container)
+    assert container.run(*command).returncode == 0
+    container.run("sh", "-c", "kill -STOP -1")
+    failed = container.run(*command)
+    assert failed.returncode == 1
+    assert "nginx: failing" in failed.stdout
+    container.run("sh", "-c", "kill -CONT -1")
+    eventually(lambda: container.run(*command).returncode == 0)
