@@ -160,7 +160,7 @@ def supervise(settings: Settings, variables: dict[str, str]) -> int:
         # supervisord opens /dev/stdout anew for each program: in a plain file all of them must append
         fcntl.fcntl(1, fcntl.F_SETFL, fcntl.fcntl(1, fcntl.F_GETFL) | os.O_APPEND)
     stopping = False
-    command = [sys.executable, "-m", "supervisor.supervisord", "--configuration", str(HOME / "supervisord.conf")]
+    command = [sys.executable, "-m", "appliance.supervise", "--configuration", str(HOME / "supervisord.conf")]
     if os.geteuid() == 0:
         command += ["--user", "root"]  # said on purpose: it would warn that nobody said so
     supervisord = subprocess.Popen(

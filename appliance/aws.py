@@ -9,12 +9,10 @@ import threading
 from typing import TYPE_CHECKING, Any, Literal, overload
 from urllib.parse import urlsplit
 
-import boto3
-from botocore.config import Config
-
 from appliance.settings import Settings
 
 if TYPE_CHECKING:
+    import boto3.session
     from mypy_boto3_iam import IAMClient
     from mypy_boto3_kinesis import KinesisClient
     from mypy_boto3_lambda import LambdaClient
@@ -92,6 +90,9 @@ def client(settings: Settings, service: Service, **options: Any) -> Any:
 
     `options` go to botocore's Config, e.g. `retries={"total_max_attempts": 1}` where the caller retries by itself.
     """
+    # here, not above: the start and the health check need no client, and boto3 takes a quarter of a second to import
+    from botocore.config import Config
+
     config: dict[str, Any] = {
         "connect_timeout": CONNECT_TIMEOUT,
         "read_timeout": READ_TIMEOUT,
@@ -115,6 +116,8 @@ def client(settings: Settings, service: Service, **options: Any) -> Any:
 @functools.cache
 def _session(region: str) -> boto3.session.Session:
     """One session for all clients: it keeps the service models, without which each client costs 100 ms more."""
+    import boto3.session
+
     return boto3.session.Session(region_name=region)
 
 
