@@ -37,6 +37,10 @@ HANDLER = "index.handler"
 TIMEOUT = 60
 # MiB. An hourly object below 5 MiB is held twice, an event of 6 MB about three times, boto3 needs some 80.
 MEMORY = 256
+# The most there is (Kinesis Data Streams quotas), since here it costs nothing. Above all, MiniStack counts a mapping's
+# position in the list of records that it still keeps: after 24 hours, the default, each record that expires would make
+# the mapping pass over one that it has not read.
+RETENTION_HOURS = 8760
 DESCRIPTION = "Turns access log lines from Kinesis into hourly JSON objects in S3"
 # Seconds in which IAM makes a new role and its permissions known to Lambda; on AWS it takes some ten.
 ROLE_PROPAGATION = 30.0
@@ -136,6 +140,8 @@ def ensure_stream(kinesis: KinesisClient, name: str, *, shards: int, deadline: D
 
     Resharding costs money on AWS, and MiniStack reads a shard that appears after the mapping from its end, so that its
     first lines would be passed over. The remedy given in the details is a stream of another name.
+
+    It keeps its records for RETENTION_HOURS.
     """
 
     def look() -> dict[str, Any] | None:
@@ -165,9 +171,15 @@ def ensure_stream(kinesis: KinesisClient, name: str, *, shards: int, deadline: D
     if apply:
         found = deadline.until(f"stream {name} to be ACTIVE", active)
     assert found is not None  # noqa: S101 - for the type checker: looked at above, created otherwise
-    return Outcome(
-        "stream", name, state, _shards(found, shards), found["StreamARN"], found.get("StreamCreationTimestamp")
-    )
+    details = _shards(found, shards)
+    if found["RetentionPeriodHours"] < RETENTION_HOURS:
+        if state == "unchanged":
+            state = "updated"
+            details = (f"retention {found['RetentionPeriodHours']} -> {RETENTION_HOURS} hours", *details)
+        if apply:
+            kinesis.increase_stream_retention_period(StreamName=name, RetentionPeriodHours=RETENTION_HOURS)
+            deadline.until(f"stream {name} to be ACTIVE", active)
+    return Outcome("stream", name, state, details, found["StreamARN"], found.get("StreamCreationTimestamp"))
 
 
 def _shards(stream: dict[str, Any], wanted: int) -> tuple[str, ...]:

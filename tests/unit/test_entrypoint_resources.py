@@ -127,14 +127,16 @@ def test_a_token_that_is_not_accepted_is_no_matter_of_names(play: Any) -> None:
     assert "LAMBDA_ROLE" not in str(caught.value)
 
 
-def described(status: str, shards: int = 1, mode: str = "PROVISIONED") -> dict[str, Any]:
+def described(
+    status: str, shards: int = 1, mode: str = "PROVISIONED", hours: int = resources.RETENTION_HOURS
+) -> dict[str, Any]:
     return {
         "StreamDescriptionSummary": {
             "StreamName": "s",
             "StreamARN": STREAM_ARN,
             "StreamStatus": status,
             "StreamModeDetails": {"StreamMode": mode},
-            "RetentionPeriodHours": 24,
+            "RetentionPeriodHours": hours,
             "StreamCreationTimestamp": SINCE,
             "EnhancedMonitoring": [],
             "OpenShardCount": shards,
@@ -183,6 +185,24 @@ def test_shards_of_an_existing_stream_are_left_and_told(play: Any) -> None:
     told = stream(kinesis, 4)
     assert told.state == "unchanged"
     assert str(told).startswith("stream s: unchanged (has 1 shard, SHARD_COUNT=4: to change it")
+
+
+def test_a_new_stream_keeps_its_records_as_long_as_it_can(play: Any) -> None:
+    kinesis = play("kinesis")
+    kinesis.refuse("describe_stream_summary", "ResourceNotFoundException")
+    kinesis.answer("create_stream")
+    kinesis.answer("describe_stream_summary", described("ACTIVE", hours=24))
+    kinesis.answer("increase_stream_retention_period", StreamName="s", RetentionPeriodHours=8760)
+    kinesis.answer("describe_stream_summary", described("UPDATING"))
+    kinesis.answer("describe_stream_summary", described("ACTIVE"))
+    assert stream(kinesis).state == "created"
+
+
+def test_a_short_retention_of_an_existing_stream_is_mended_or_planned(play: Any) -> None:
+    kinesis = play("kinesis")
+    kinesis.answer("describe_stream_summary", described("ACTIVE", hours=24))
+    planned = stream(kinesis, apply=False)
+    assert (planned.state, planned.details) == ("updated", ("retention 24 -> 8760 hours",))
 
 
 def test_an_on_demand_stream_has_no_shard_count_to_quarrel_about(play: Any) -> None:
