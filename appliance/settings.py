@@ -119,7 +119,18 @@ class Settings(BaseSettings):
     log_rotate_bytes: Annotated[int, Field(ge=1024)] = Field(
         100 * 1024 * 1024,
         description="Size in bytes at which access.log is rotated; a rotated log is deleted once "
-        "all of it is acknowledged.",
+        "all of it is archived.",
+    )
+    log_disk_bytes: Annotated[int, Field(ge=1024)] = Field(
+        10 * 1024**3,
+        description="Bytes all logs together may take. From 80 % on the log and `health` say so; nothing that is not "
+        "archived is deleted even then.",
+    )
+    repair_interval: Annotated[float, Field(ge=0.2, le=86_400)] = Field(
+        60, description="Seconds between two comparisons of what is acknowledged with what the bucket holds."
+    )
+    repair_after: Annotated[float, Field(ge=1, le=86_400)] = Field(
+        300, description="Seconds after which a line that is acknowledged, but not in the bucket, is sent again."
     )
     target: Literal["localstack", "aws"] = Field(
         "localstack", description="`aws`: the usual credential chain and real AWS; nothing is provisioned from here."
@@ -145,6 +156,11 @@ class Settings(BaseSettings):
     def _fits_together(self) -> Self:
         if self.target == "aws" and self.localstack_host:
             raise ValueError("TARGET=aws and LOCALSTACK_HOST exclude each other; leave one of them out")
+        if self.log_disk_bytes < self.log_rotate_bytes:
+            raise ValueError(
+                f"LOG_DISK_BYTES={self.log_disk_bytes} has no room for one log of LOG_ROTATE_BYTES="
+                f"{self.log_rotate_bytes}. Mend it with: -e LOG_ROTATE_BYTES={max(1024, self.log_disk_bytes // 4)}"
+            )
         return self
 
     @property
@@ -156,6 +172,16 @@ class Settings(BaseSettings):
     def checkpoint_file(self) -> Path:
         """Beside the log on purpose: log and checkpoint live and die together."""
         return self.data_dir / "log" / "checkpoint.json"
+
+    @property
+    def archived_file(self) -> Path:
+        """What was once seen archived; beside the checkpoint, for the same reason."""
+        return self.data_dir / "log" / "archived.json"
+
+    @property
+    def repair_request(self) -> Path:
+        """Left by `audit --repair` for the producer, which answers in its status and removes it."""
+        return self.run_dir / "repair.request"
 
     @property
     def run_dir(self) -> Path:

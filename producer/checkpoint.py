@@ -17,6 +17,8 @@ from appliance.atomic import write_atomic
 from producer.record import Record
 
 VERSION = 1
+# What repair keeps beside the checkpoint: where it is, lines were sent under names that only the checkpoint knows
+WITNESS = "archived.json"
 
 
 class CheckpointError(Exception):
@@ -52,7 +54,8 @@ class FileId:
 class Generation:
     """One incarnation of the log's bytes.
 
-    `offset`: everything below is acknowledged. `head`: the file's first bytes when it was first seen. `tail`: the
+    `offset`: everything from `start` to it is acknowledged. `start`: where the first record sent under this name
+    began; None as long as there is none. `head`: the file's first bytes when it was first seen. `tail`: the
     bytes just before `position`. `inside_line`: the offset stands within a line that travels as fragments. `closed`:
     the last line's virtual newline is acknowledged, one byte past the end of the file. `size` and `name`: the file as
     last seen, for messages.
@@ -67,6 +70,12 @@ class Generation:
     closed: bool = False
     size: int = 0
     name: str = ""
+    start: int | None = None
+
+    @property
+    def acknowledged(self) -> tuple[int, int]:
+        """[start, end) of what is acknowledged; empty as long as nothing is."""
+        return self.offset if self.start is None else self.start, self.offset
 
     @property
     def position(self) -> int:
@@ -81,6 +90,8 @@ class Generation:
         """Count `record` as acknowledged. Raises RuntimeError when it does not continue what is."""
         if record.start != self.offset:
             raise RuntimeError(f"generation {self.id}: [{record.start}, {record.end}) acknowledged at {self.offset}")
+        if self.start is None:
+            self.start = record.start
         self.offset = record.end
         self.tail = Fingerprint.of(record.window)
         self.inside_line = record.inside_line
@@ -115,11 +126,18 @@ class CheckpointFile:
         self._stored: bytes | None = None
 
     def load(self) -> Checkpoint | None:
-        """What was saved last; None when nothing ever was. Raises CheckpointError (damaged, newer), OSError."""
+        """What was saved last; None when nothing ever was. Raises CheckpointError (damaged, newer, gone), OSError."""
         try:
             self._stored = self.path.read_bytes()
         except FileNotFoundError:
             self._stored = None
+            witness = self.path.with_name(WITNESS)
+            if witness.exists():
+                raise CheckpointError(
+                    f"the checkpoint {self.path} is gone, but {witness.name} beside it knows of lines that were sent: "
+                    f"put it back, or delete {witness.name} too to send every log on disk again from its beginning "
+                    "(what is in S3 already is then doubled)"
+                ) from None
             return None
         return self._decode(self._stored)
 
@@ -149,7 +167,8 @@ class CheckpointFile:
         except (ValueError, TypeError, KeyError) as error:
             raise CheckpointError(
                 f"the checkpoint {self.path} is damaged ({type(error).__name__}: {error}): put back a good one, or "
-                "delete it to send every log on disk again from its beginning (what is in S3 already is then doubled)"
+                f"delete it and {WITNESS} to send every log on disk again from its beginning (what is in S3 already "
+                "is then doubled)"
             ) from error
         return Checkpoint(generations)
 
@@ -174,6 +193,8 @@ def _generation(item: Any) -> Generation:
         closed=_typed(item, "closed", bool),
         size=_count(item, "size"),
         name=_typed(item, "name", str),
+        # not there before repair was: a generation then began with its file
+        start=0 if "start" not in item else None if item["start"] is None else _count(item, "start"),
     )
     if not re.fullmatch("[0-9a-f]{24}", generation.id):
         raise ValueError(f"{generation.id!r} is no generation")

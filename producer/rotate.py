@@ -1,6 +1,8 @@
-"""Keeps the appliance's own log bounded: rotation by rename and reopen, deletion of what is acknowledged.
+"""Keeps the appliance's own log bounded: rotation by rename and reopen, deletion of what is archived.
 
-Only the scheduled producer does this. A host's log belongs to logrotate.
+Only the scheduled producer does this. A host's log belongs to logrotate. Acknowledged is not enough to be deleted: a
+stream may lose what it acknowledged, and the log is what it is then sent again from. So the logs may grow beyond their
+budget, which is said early; nothing is deleted for it.
 """
 
 from __future__ import annotations
@@ -12,18 +14,25 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 
+from appliance.archived import Archived, ArchivedError, ArchivedFile
 from appliance.clock import Clock
-from producer.checkpoint import Checkpoint, CheckpointError, CheckpointFile, FileId
+from producer.checkpoint import CheckpointError, CheckpointFile, FileId, Generation
 from producer.processes import held_open, nginx_pid
 
 log = logging.getLogger(__name__)
 
 # A file of which nobody can say who holds it open counts as released when it was not written to for so long
 RELEASED_AFTER = 600.0
+# The part of the budget from which on it is said that it runs out: time enough to act while a fifth is left
+LOUD_FROM = 0.8
 
 
 class Rotator:
-    """`log_file`: what nginx writes; `pid_file`: nginx's; `limit`: bytes at which the log is renamed."""
+    """`log_file`: what nginx writes; `pid_file`: nginx's; `limit`: bytes at which the log is renamed.
+
+    `archived_file`: what was seen archived; without it (a delivery that keeps no ledgers) acknowledged has to do.
+    `budget`: bytes all logs together may take.
+    """
 
     def __init__(
         self,
@@ -32,6 +41,8 @@ class Rotator:
         limit: int,
         clock: Clock,
         *,
+        archived_file: ArchivedFile | None = None,
+        budget: int | None = None,
         held: Callable[[int, int], bool | None] = held_open,
         find_nginx: Callable[[Path], int | None] = nginx_pid,
         kill: Callable[[int, int], None] = os.kill,
@@ -40,17 +51,41 @@ class Rotator:
         self._pid_file = pid_file
         self._limit = limit
         self._clock = clock
+        self._archived_file = archived_file
+        self._budget = budget
         self._held = held
         self._find_nginx = find_nginx
         self._kill = kill
 
-    def run(self, checkpoint_file: CheckpointFile) -> None:
-        """Rotate if it is time, delete what may go. Converges: whatever did not work is tried at the next call."""
+    def run(self, checkpoint_file: CheckpointFile) -> str | None:
+        """Rotate if it is time, delete what may go. Converges: whatever did not work is tried at the next call.
+
+        Returns what the user should know: that the logs are about to outgrow their budget.
+        """
         try:
             fresh = self._rotate()
             self._delete(checkpoint_file, fresh)
-        except (OSError, CheckpointError) as error:
+        except (OSError, CheckpointError, ArchivedError) as error:
             log.error("rotation of %s failed: %s", self._log, error)
+        return self._full()
+
+    def _full(self) -> str | None:
+        if self._budget is None:
+            return None
+        size = 0
+        try:
+            for path in self._log.parent.iterdir():
+                if path.name.startswith(self._log.name) and path.is_file():
+                    size += path.stat().st_size
+        except OSError:  # deleted meanwhile: the next call counts again
+            return None
+        if size < LOUD_FROM * self._budget:
+            return None
+        return (
+            f"the logs in {self._log.parent} take {size} bytes, {100 * size // self._budget} % of LOG_DISK_BYTES="
+            f"{self._budget}; what is not archived is not deleted, so they grow until the disk is full. `audit` says "
+            "what keeps each of them: mend that, or give them more room with -e LOG_DISK_BYTES=…"
+        )
 
     def _rotate(self) -> Path | None:
         """The name the log has now, if it was renamed."""
@@ -77,7 +112,7 @@ class Rotator:
             self._kill(pid, signal.SIGUSR1)
 
     def _delete(self, checkpoint_file: CheckpointFile, fresh: Path | None) -> None:
-        """Delete what was renamed here, is acknowledged to its last byte, and can get no further byte.
+        """Delete what was renamed here, is archived to its last byte, and can get no further byte.
 
         `fresh` waits for the next call: nginx's workers may be about to reopen.
         """
@@ -87,17 +122,19 @@ class Rotator:
             return
         # What is on disk counts, not what this process believes
         checkpoint = checkpoint_file.load()
+        archived = self._archived_file.load() if self._archived_file else None
         for path in rotated:
-            if (
-                checkpoint
-                and _acknowledged(checkpoint, path)
-                and self._released(path)
-                and _acknowledged(checkpoint, path)
-            ):
+            generation = (
+                next((each for each in checkpoint.generations if _holds(each, path)), None) if checkpoint else None
+            )
+            if generation and _archived(generation, archived) and self._released(path) and _holds(generation, path):
                 # asked twice: only once nobody holds it open is its size its last one
                 size = path.stat().st_size
                 path.unlink()
-                log.info("deleted %s: all of its %d bytes are acknowledged", path.name, size)
+                log.info(
+                    "deleted %s: all of its %d bytes are %s",
+                    *(path.name, size, "archived" if archived else "acknowledged"),
+                )
 
     def _released(self, path: Path) -> bool:
         status = path.stat()
@@ -105,7 +142,12 @@ class Rotator:
         return held is False or (held is None and self._clock.now().timestamp() - status.st_mtime >= RELEASED_AFTER)
 
 
-def _acknowledged(checkpoint: Checkpoint, path: Path) -> bool:
+def _holds(generation: Generation, path: Path) -> bool:
+    """Whether this is the generation's file, and acknowledged to its last byte."""
     status = path.stat()
     here = FileId(status.st_dev, status.st_ino)
-    return any(here in each.files and each.position == status.st_size for each in checkpoint.generations)
+    return here in generation.files and generation.position == status.st_size
+
+
+def _archived(generation: Generation, archived: Archived | None) -> bool:
+    return archived is None or archived.covers(generation.id, *generation.acknowledged)

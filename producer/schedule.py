@@ -7,7 +7,8 @@ import os
 import random
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from types import FrameType
 from typing import Any, NoReturn
@@ -18,10 +19,13 @@ from apscheduler.schedulers.blocking import BlockingScheduler
 from apscheduler.triggers.cron import CronTrigger
 from apscheduler.triggers.interval import IntervalTrigger
 
+from appliance.archived import ArchivedFile
 from appliance.clock import Clock, SystemClock
+from appliance.ledgers import connect
 from appliance.settings import Settings
 from appliance.status import read_status, write_status
 from producer.checkpoint import CheckpointError, CheckpointFile
+from producer.repair import Repair
 from producer.rotate import Rotator
 from producer.ship import Shipped, ship_once
 from producer.sink import Ack, Sink, kinesis_sink
@@ -42,6 +46,8 @@ REPEAT_ERROR_SECONDS = 60.0
 REMEMBERED_TICKS = 20
 # While a long backlog drains, the status is written only so often
 STATUS_SECONDS = 1.0
+# How often repair looks whether it is its time, or whether `audit --repair` asks for it
+LOOK_SECONDS = 1.0
 
 
 class Producer:
@@ -65,6 +71,8 @@ class Producer:
         self._status = _carried_over(read_status(settings.status_dir, "producer") or {})
         self._status_written = -STATUS_SECONDS
         self._logged = ("", 0.0)
+        self._error: str | None = None
+        self._concerns: dict[str, str] = {}
 
     def tick(self, sink: Sink, stop: Callable[[], bool], *, rotate: bool = True) -> None:
         """Ship what is there until `stop`."""
@@ -85,10 +93,26 @@ class Producer:
             else:
                 state, error = ("behind" if report.error or report.stopped else "idle"), report.error
                 self._record(report)
+            self._error = error
             self._complain(error)
             if rotate:
-                self._rotator.run(self._checkpoint_file)
-            self._say(state, error=error, last_tick=_iso(self._clock.now()))
+                self._concern("disk", self._rotator.run(self._checkpoint_file))
+            self._say(state, last_tick=_iso(self._clock.now()))
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """Keep ticks waiting: whoever else sends does it between two of them."""
+        with self._running:
+            yield
+
+    def concern(self, source: str, problem: str | None) -> None:
+        """Take up, or let go of, what is wrong beside the ticks; the status says it at once, or after this tick."""
+        changed = self._concern(source, problem)
+        if changed and self._running.acquire(blocking=False):
+            try:
+                self._publish()
+            finally:
+                self._running.release()
 
     def idle_within(self, seconds: float) -> bool:
         """Wait for the tick that runs, if one does."""
@@ -104,7 +128,8 @@ class Producer:
 
     def failed(self, error: BaseException) -> None:
         """A tick has ended with what `tick` does not catch."""
-        self._say("failed", error=f"{type(error).__name__}: {error}")
+        self._error = f"{type(error).__name__}: {error}"
+        self._say("failed")
 
     def _record(self, report: Shipped) -> None:
         for problem in report.problems:
@@ -130,10 +155,26 @@ class Producer:
         if self._clock.monotonic() - self._status_written >= STATUS_SECONDS and not report.error:
             self._say("shipping")
 
+    def _concern(self, source: str, problem: str | None) -> bool:
+        before = self._concerns.get(source)
+        self._concerns = {name: text for name, text in self._concerns.items() if name != source}
+        if problem:
+            self._concerns[source] = problem
+        if problem and not before:
+            log.error("%s", problem)
+        elif before and not problem:
+            log.info("no longer: %s", before)
+        return before != problem
+
     def _say(self, state: str, **facts: Any) -> None:
+        """The status of a tick; only this moves the time of the next one."""
         now = self._clock.now()
         self._status |= facts | {"state": state, "next_tick_due": _iso(now + self._interval + OVERDUE_AFTER)}
         self._status_written = self._clock.monotonic()
+        self._publish()
+
+    def _publish(self) -> None:
+        self._status["error"] = "; ".join(filter(None, [self._error, *self._concerns.values()])) or None
         try:
             write_status(self._status_dir, "producer", self._status)
         except OSError as error:
@@ -153,11 +194,35 @@ def serve(settings: Settings) -> int:
     """Ship at each poll until SIGTERM or SIGINT, then once more within STOP_SECONDS. Returns the exit code."""
     clock, rng = SystemClock(), random.SystemRandom()
     checkpoint_file = CheckpointFile(settings.checkpoint_file)
-    rotator = Rotator(settings.log_file, settings.run_dir / "nginx.pid", settings.log_rotate_bytes, clock)
+    rotator = Rotator(
+        settings.log_file,
+        settings.run_dir / "nginx.pid",
+        settings.log_rotate_bytes,
+        clock,
+        archived_file=ArchivedFile(settings.archived_file),
+        budget=settings.log_disk_bytes,
+    )
     producer = Producer(settings, Source(settings.log_file, clock, rng), checkpoint_file, rotator, clock)
     stop = threading.Event()
     sink = kinesis_sink(settings, clock, rng, stop=stop.is_set, pause=stop.wait)
-    scheduler = make_scheduler(settings.poll_interval, lambda: producer.tick(sink, stop.is_set), producer.failed)
+    repair = Repair(
+        settings,
+        Source(settings.log_file, clock, rng),
+        clock,
+        connect=lambda: connect(settings),
+        sink=lambda ended: kinesis_sink(settings, clock, rng, stop=ended, pause=stop.wait),
+        turn=producer.turn,
+        stop=stop.is_set,
+    )
+    looking = threading.Lock()
+
+    def look() -> None:
+        with looking:
+            repaired = repair.look()
+        if repaired:
+            producer.concern("repair", repaired.error)
+
+    scheduler = make_scheduler(settings.poll_interval, lambda: producer.tick(sink, stop.is_set), producer.failed, look)
     try:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, _end)
@@ -189,14 +254,36 @@ def serve(settings: Settings) -> int:
         os._exit(0)
     sink.close()
     producer.stopped()
+    if not looking.acquire(blocking=False):
+        # Repair waits for an answer about the bucket; nobody needs it any more
+        logging.shutdown()
+        os._exit(0)
     return 0
 
 
 def make_scheduler(
-    interval: float, tick: Callable[[], None], failed: Callable[[BaseException], None]
+    interval: float,
+    tick: Callable[[], None],
+    failed: Callable[[BaseException], None],
+    look: Callable[[], None] | None = None,
 ) -> BlockingScheduler:
-    """Runs `tick` at once and then at every poll, never two at a time, and never skips one because it is late."""
-    scheduler = BlockingScheduler(timezone=UTC, executors={"default": ThreadPoolExecutor(1)})
+    """Runs `tick` at once and then at every poll, never two at a time, and never skips one because it is late.
+
+    `look` (repair) is asked every LOOK_SECONDS, in a thread of its own: while it waits for S3, ticks go on.
+    """
+    scheduler = BlockingScheduler(
+        timezone=UTC, executors={"default": ThreadPoolExecutor(1), "repair": ThreadPoolExecutor(1)}
+    )
+    if look:
+        scheduler.add_job(
+            look,
+            IntervalTrigger(seconds=LOOK_SECONDS, timezone=UTC),
+            id="repair",
+            executor="repair",
+            misfire_grace_time=None,
+            coalesce=True,
+            max_instances=1,
+        )
     scheduler.add_job(
         tick,
         poll_trigger(interval),

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from appliance.archived import Archived, ArchivedFile, Known
+from appliance.ranges import Ranges
 from producer import processes
 from producer.processes import held_open, nginx_pid
 from producer.rotate import RELEASED_AFTER, Rotator
@@ -30,6 +32,8 @@ class Server:
         self.signals: list[tuple[int, int]] = []
         self.held: bool | None = False
         self.deaf = False
+        self.archived_file: ArchivedFile | None = None
+        self.budget: int | None = None
 
     def write(self, data: bytes) -> None:
         with self.log.open("ab") as file:
@@ -47,12 +51,14 @@ class Server:
     def ship(self) -> None:
         ship_once(self.source, checkpoint_of(self.log), sink_of(self.stream, self.clock))
 
-    def rotate(self) -> None:
-        Rotator(
+    def rotate(self) -> str | None:
+        return Rotator(
             self.log,
             self.log.with_name("nginx.pid"),
             LIMIT,
             self.clock,
+            archived_file=self.archived_file,
+            budget=self.budget,
             held=lambda _device, _inode: self.held,
             find_nginx=lambda _file: self.pid,
             kill=self.kill,
@@ -93,6 +99,71 @@ def test_rename_reopen_ship_delete(server: Server) -> None:
         b"written before the reopen",
         b"new",
     ]
+
+
+def archived(server: Server, *ranges: tuple[int, int]) -> None:
+    """Note these ranges of the first generation as seen archived."""
+    checkpoint = checkpoint_of(server.log).load()
+    assert checkpoint
+    first = checkpoint.generations[0]
+    known = Known(first.name, *first.acknowledged, archived=Ranges(ranges))
+    server.archived_file = ArchivedFile(server.log.with_name("archived.json"))
+    server.archived_file.load()
+    server.archived_file.save(Archived(generations={first.id: known}))
+
+
+@pytest.mark.parametrize("ranges", [[], [(0, 19)], [(1, 20)], [(0, 5), (6, 20)]])
+def test_acknowledged_is_not_archived(server: Server, ranges: list[tuple[int, int]]) -> None:
+    server.write(b"a line that is long\n")
+    server.tick()
+    archived(server, *ranges)
+    for _ in range(3):
+        server.tick()
+    assert len(server.rotated) == 1, "a byte of it is not archived"
+    archived(server, (0, 20))
+    server.tick()
+    assert server.rotated == []
+
+
+def test_a_last_line_without_a_newline_is_archived_with_the_newline_it_lacks(server: Server) -> None:
+    server.write(b"a line that is long\nhalf")
+    server.rotate()
+    server.clock.advance(60)
+    server.ship()
+    archived(server, (0, 24))
+    server.rotate()
+    assert len(server.rotated) == 1
+    archived(server, (0, 25))
+    server.rotate()
+    assert server.rotated == []
+
+
+@pytest.mark.parametrize("content", [b"{", b'{"version": 99}'])
+def test_without_knowing_what_is_archived_nothing_is_deleted(
+    server: Server, caplog: pytest.LogCaptureFixture, content: bytes
+) -> None:
+    server.write(b"a line that is long\n")
+    server.tick()
+    server.archived_file = ArchivedFile(server.log.with_name("archived.json"))
+    server.archived_file.path.write_bytes(content)
+    server.tick()
+    assert len(server.rotated) == 1
+    assert "archived.json" in caplog.text
+
+
+def test_the_budget_is_for_all_logs_together_and_deletes_nothing(server: Server) -> None:
+    server.budget = 100
+    server.write(b"a line of 20 bytes.\n")
+    assert server.rotate() is None
+    server.write(b"b" * 58 + b"\n")
+    server.log.with_name("access.log.1.gz").write_bytes(b"")
+    assert server.rotate() is None
+    server.log.with_name("access.log.1.gz").write_bytes(b"z")
+    server.log.with_name("checkpoint.json").write_bytes(b"x" * 50)
+    concern = server.rotate()
+    assert concern
+    assert "take 80 bytes, 80 % of LOG_DISK_BYTES=100" in concern
+    assert len(server.rotated) == 3
 
 
 def test_two_rotations_in_one_second_have_two_names(server: Server) -> None:

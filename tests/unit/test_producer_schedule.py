@@ -48,7 +48,8 @@ def test_other_intervals_are_kept_as_they_are(interval: float) -> None:
 
 def test_the_scheduler_starts_at_once_never_skips_and_reports_what_escapes() -> None:
     """APScheduler by itself drops a tick that is a second late, and swallows even SystemExit."""
-    ticks, failures = threading.Event(), []
+    ticks, reported = threading.Event(), threading.Event()
+    failures, jobs, looks = [], [], threading.Event()
 
     def tick() -> None:
         ticks.set()
@@ -56,18 +57,24 @@ def test_the_scheduler_starts_at_once_never_skips_and_reports_what_escapes() -> 
 
     def failed(error: BaseException) -> None:
         failures.append(error)
+        reported.set()
+
+    def end() -> None:
+        reported.wait(10)
+        looks.wait(10)
+        jobs.extend(scheduler.get_jobs())
         scheduler.shutdown(wait=False)
 
-    scheduler = make_scheduler(60, tick, failed)
-    watchdog = threading.Timer(10, lambda: scheduler.shutdown(wait=False))
-    watchdog.start()
+    scheduler = make_scheduler(60, tick, failed, looks.set)
+    ending = threading.Thread(target=end)
+    ending.start()
     scheduler.start()
-    watchdog.cancel()
-    watchdog.join()
+    ending.join()
     assert ticks.is_set()
+    assert looks.is_set(), "repair is looked at, too"
     assert [type(failure) for failure in failures] == [SystemExit]
-    (job,) = scheduler.get_jobs() or [None]
-    assert job is None or (job.misfire_grace_time, job.coalesce, job.max_instances) == (None, True, 1)
+    assert {job.id for job in jobs} == {"tick", "repair"}
+    assert {(job.misfire_grace_time, job.coalesce, job.max_instances) for job in jobs} == {(None, True, 1)}
 
 
 class Setup:
@@ -81,7 +88,9 @@ class Setup:
         self.producer = self.start()
 
     def start(self) -> Producer:
-        rotator = Rotator(self.log, self.settings.run_dir / "nginx.pid", 10**9, self.clock)
+        rotator = Rotator(
+            self.log, self.settings.run_dir / "nginx.pid", 10**9, self.clock, budget=self.settings.log_disk_bytes
+        )
         return Producer(self.settings, source_of(self.log, self.clock), checkpoint_of(self.log), rotator, self.clock)
 
     def tick(self) -> dict[str, Any]:
@@ -198,6 +207,44 @@ def test_a_long_drain_is_not_overdue(setup: Setup) -> None:
         setup.producer.tick(Slow(), lambda: False)
     assert len(seen) > 3
     assert all(state == "shipping" and due > timedelta(seconds=60) for state, due in seen)
+
+
+def test_what_is_wrong_beside_the_ticks_is_said_with_them(setup: Setup, caplog: pytest.LogCaptureFixture) -> None:
+    setup.log.write_bytes(b"a\n")
+    due = setup.tick()["next_tick_due"]
+    setup.clock.advance(5)
+    setup.producer.concern("repair", "403 from the bucket")
+    setup.producer.concern("repair", "403 from the bucket")
+    status = setup.status()
+    assert (status["error"], status["state"]) == ("403 from the bucket", "idle")
+    assert status["next_tick_due"] == due, "only a tick shows that ticks go on"
+    setup.stream.script = [error("AccessDeniedException")]
+    setup.log.write_bytes(b"a\nb\n")
+    assert "kinesis:PutRecords" in setup.tick()["error"]
+    assert setup.status()["error"].endswith("; 403 from the bucket")
+    setup.producer.concern("repair", None)
+    assert setup.tick()["error"] is None
+    errors = [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR]
+    assert errors.count("403 from the bucket") == 1
+
+
+def test_a_repair_waits_for_the_tick_and_the_tick_for_the_repair(setup: Setup) -> None:
+    setup.log.write_bytes(b"a\n")
+    with setup.producer.turn():
+        assert not setup.producer.idle_within(0)
+        setup.producer.concern("repair", "said with the next tick")
+    assert setup.tick()["error"] == "said with the next tick"
+
+
+def test_logs_that_outgrow_their_budget_are_shouted_about(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    setup = Setup(tmp_path, log_disk_bytes=1024, log_rotate_bytes=1024)
+    setup.log.write_bytes(b"x" * 818 + b"\n")
+    assert setup.tick()["error"] is None
+    setup.log.write_bytes(b"x" * 819 + b"\n")
+    status = setup.tick()
+    assert "80 % of LOG_DISK_BYTES=1024" in status["error"]
+    assert status["state"] == "idle"
+    assert "80 % of LOG_DISK_BYTES=1024" in caplog.text
 
 
 def test_only_so_many_ticks_are_remembered(setup: Setup) -> None:

@@ -1,0 +1,283 @@
+"""What the ledgers of a bucket say is archived, read from the outside.
+
+Every hourly object carries the ranges of the log it holds, in its user metadata `ledger` or, when that is too long for
+S3, in a side object that the metadata names. The text form is the function's (`lambda/`, which nothing here imports);
+`tests/golden/lambda_ledger.json` is the contract between the two:
+
+    1;<length>;<generation>=<gap>-<size>,<gap>-<size>;<generation>=…      numbers in hexadecimal
+    1;<length>;@<SHA-256 of the side object that holds the text above>
+
+An owner that begins with `~` is a record that could not be read; it says nothing about the log.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
+from botocore.exceptions import ConnectionError as BotoConnectionError
+from botocore.parsers import ResponseParserError
+
+from appliance.aws import client
+from appliance.ranges import Ranges
+from appliance.settings import Settings
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+METADATA_KEY = "ledger"
+# Looking is cheap to repeat, so no call may keep its caller for long
+TIMEOUTS: dict[str, Any] = {
+    "connect_timeout": 2.0,
+    "read_timeout": 5.0,
+    "retries": {"mode": "standard", "total_max_attempts": 2},
+}
+# How often an object is read again because it changed between two reads of it and its side object
+ROUNDS = 5
+
+_RANGES = r"[0-9a-f]+-[0-9a-f]+(?:,[0-9a-f]+-[0-9a-f]+)*"
+_TEXT = re.compile(rf"1;[0-9a-f]+((?:;~?[0-9a-f]+={_RANGES})*)")
+_REFERENCE = re.compile(r"1;[0-9a-f]+;@([0-9a-f]{64})")
+_HOUR = re.compile(r"\d{4}/\d\d/\d\d/\d\d")
+_YEAR = re.compile(r"\d{4}/")
+_NAME = "/web-access.log"
+_REJECTED = "rejected/"
+
+Pairs = dict[str, list[tuple[int, int]]]
+
+
+class LedgersError(Exception):
+    """The ledgers cannot be read; the message names the remedy. `passing`: a little time may mend it."""
+
+    def __init__(self, message: str, *, passing: bool) -> None:
+        super().__init__(message)
+        self.passing = passing
+
+
+@dataclass(frozen=True, slots=True)
+class Archive:
+    """What was found in a bucket. `ranges`: by generation. `objects`: hourly objects that were looked into.
+
+    `oldest`: when the hourly object that was not written to for longest was written. `problems`: objects whose ledger
+    cannot be read, so that `ranges` may lack what they hold; each with its remedy.
+    """
+
+    ranges: dict[str, Ranges]
+    objects: int
+    oldest: datetime | None
+    problems: list[str]
+
+
+class _Listed(NamedTuple):
+    key: str
+    hour: str
+    rejected: bool
+    etag: str
+    modified: datetime
+
+    @property
+    def version(self) -> tuple[str, datetime]:
+        """The ETag alone would not tell when somebody mends the metadata of the same bytes."""
+        return self.etag, self.modified
+
+
+class _Known(NamedTuple):
+    """What was read of an object, and the version it was listed as then; None: to be read again in any case."""
+
+    version: tuple[str, datetime] | None
+    pairs: Pairs
+    problem: str | None
+
+
+def decode(text: str) -> Pairs:
+    """The ranges of each generation in a ledger's text. Raises ValueError for what is no ledger."""
+    match = _TEXT.fullmatch(text)
+    if match is None:
+        raise ValueError(f"{text[:80]!r} is no ledger this version can read")
+    found: Pairs = {}
+    for field in match[1].split(";")[1:]:
+        owner, _, steps = field.partition("=")
+        if owner in found:
+            raise ValueError(f"{owner} stands twice in the ledger")
+        found[owner] = []
+        at = 0
+        for step in steps.split(","):
+            gap, _, size = step.partition("-")
+            start = at + int(gap, 16)
+            at = start + int(size, 16)
+            if start == at:
+                raise ValueError(f"an empty range of {owner} stands in the ledger")
+            found[owner].append((start, at))
+    return {owner: pairs for owner, pairs in found.items() if not owner.startswith("~")}
+
+
+def connect(settings: Settings) -> S3Client:
+    return client(settings, "s3", **TIMEOUTS)
+
+
+class Ledgers:
+    """The ledgers of one bucket. Remembers what it has read: only objects that are new or changed are asked again."""
+
+    def __init__(self, bucket: str, prefix: str) -> None:
+        self._bucket = bucket
+        self._prefix = prefix
+        self._known: dict[str, _Known] = {}
+
+    def created(self, s3: S3Client) -> datetime | None:
+        """When the bucket was created; None when these credentials may not know, or the endpoint does not say.
+
+        Raises LedgersError when there is no answer.
+        """
+        try:
+            listed = s3.list_buckets(Prefix=self._bucket).get("Buckets", [])
+        except ClientError as error:
+            if _status(error) >= 500:
+                raise self._explained(error) from error
+            return None
+        except (BotoCoreError, ResponseParserError) as error:
+            raise self._explained(error) from error
+        return next((one.get("CreationDate") for one in listed if one.get("Name") == self._bucket), None)
+
+    def read(self, s3: S3Client, since: datetime, expired: Callable[[], bool] = lambda: False) -> Archive:
+        """What the objects written at or after `since` hold. Raises LedgersError.
+
+        `expired` is asked before each call; when it says so the reading ends with an error, and the next one goes on
+        with what is known by then.
+        """
+        try:
+            listed = list(self._list(s3, expired))
+            recent = [one for one in listed if one.modified >= since]
+            self._known = {one.key: self._known[one.key] for one in recent if one.key in self._known}
+            for one in recent:
+                known = self._known.get(one.key)
+                if known is None or known.version != one.version:
+                    self._check(expired)
+                    self._look(s3, one)
+        except (ClientError, BotoCoreError, ResponseParserError) as error:
+            raise self._explained(error) from error
+        pairs: Pairs = {}
+        for known in self._known.values():
+            for generation, some in known.pairs.items():
+                pairs.setdefault(generation, []).extend(some)
+        return Archive(
+            ranges={generation: Ranges(some) for generation, some in pairs.items()},
+            objects=len(self._known),
+            oldest=min((one.modified for one in listed), default=None),
+            problems=[known.problem for known in self._known.values() if known.problem],
+        )
+
+    def _list(self, s3: S3Client, expired: Callable[[], bool]) -> Iterator[_Listed]:
+        """The hourly objects. Whatever else is in the bucket, side objects too, is not even listed, but for the top."""
+        for rejected in (False, True):
+            base = self._prefix + (_REJECTED if rejected else "")
+            for year in self._years(s3, base, expired):
+                for page in self._pages(s3, expired, Prefix=year):
+                    for item in page.get("Contents", []):
+                        hour = item["Key"][len(base) :].removesuffix(_NAME)
+                        if item["Key"].endswith(_NAME) and _HOUR.fullmatch(hour):
+                            yield _Listed(item["Key"], hour, rejected, item["ETag"], item["LastModified"])
+
+    def _years(self, s3: S3Client, base: str, expired: Callable[[], bool]) -> list[str]:
+        years = []
+        for page in self._pages(s3, expired, Prefix=base, Delimiter="/"):
+            names = [one["Prefix"] for one in page.get("CommonPrefixes", [])]
+            years += [name for name in names if _YEAR.fullmatch(name[len(base) :])]
+            keys = [item["Key"] for item in page.get("Contents", [])]
+            if max([*names, *keys], default="") > f"{base}:":
+                break  # the colon comes after the digits: no year follows
+        return years
+
+    def _pages(self, s3: S3Client, expired: Callable[[], bool], **request: Any) -> Iterator[Any]:
+        while True:
+            self._check(expired)
+            page = s3.list_objects_v2(Bucket=self._bucket, **request)
+            yield page
+            if not page.get("IsTruncated") or not page.get("NextContinuationToken"):
+                return
+            request["ContinuationToken"] = page["NextContinuationToken"]
+
+    def _look(self, s3: S3Client, one: _Listed) -> None:
+        """Read an object's ledger into what is known."""
+        for _ in range(ROUNDS):
+            try:
+                head = s3.head_object(Bucket=self._bucket, Key=one.key)
+            except ClientError as error:
+                if _status(error) == 404:  # deleted since it was listed
+                    self._known.pop(one.key, None)
+                    return
+                raise
+            text = head["Metadata"].get(METADATA_KEY)
+            if text is None:  # somebody else's
+                self._known[one.key] = _Known(one.version, {}, None)
+                return
+            try:
+                reference = _REFERENCE.fullmatch(text)
+                if reference:
+                    text = self._side(s3, one, reference[1])
+                    if text is None:
+                        continue
+                self._known[one.key] = _Known(one.version, decode(text), None)
+            except ValueError as error:
+                problem = (
+                    f"the ledger of s3://{self._bucket}/{one.key} cannot be read ({error}), so nobody can tell what it "
+                    "holds: restore an earlier version of it, or move it to another key"
+                )
+                self._known[one.key] = _Known(one.version, {}, problem)
+            return
+        problem = f"s3://{self._bucket}/{one.key}: its side object below {self._prefix}ledger/ is gone: restore it"
+        self._known[one.key] = _Known(None, {}, problem)
+
+    def _side(self, s3: S3Client, one: _Listed, digest: str) -> str | None:
+        """The text of a side object; None when it is gone, as it is once the object names another. ValueError."""
+        key = f"{self._prefix}ledger/{one.hour}/{'rejected' if one.rejected else 'entries'}-{digest}"
+        try:
+            content = s3.get_object(Bucket=self._bucket, Key=key)["Body"].read()
+        except ClientError as error:
+            if _status(error) == 404:
+                return None
+            raise
+        if hashlib.sha256(content).hexdigest() != digest:
+            raise ValueError(f"the content of its side object {key} is not what the name says")
+        return content.decode("ascii")
+
+    def _check(self, expired: Callable[[], bool]) -> None:
+        if expired():
+            raise LedgersError(
+                f"the ledgers of s3://{self._bucket}/{self._prefix} could not all be read in time; the next look goes "
+                "on from there. If this stays so, give the log a bucket or an S3_PREFIX of its own",
+                passing=True,
+            )
+
+    def _explained(self, error: Exception) -> LedgersError:
+        where = f"the ledgers of s3://{self._bucket}/{self._prefix}"
+        if isinstance(error, ClientError):
+            code = str(error.response.get("Error", {}).get("Code", "?"))
+            status = _status(error)
+            if code == "NoSuchBucket" or (status == 404 and error.operation_name != "GetObject"):
+                return LedgersError(
+                    f"{where}: there is no such bucket (yet): the entrypoint makes it, on AWS Terraform does; check "
+                    "S3_BUCKET and LOCALSTACK_HOST",
+                    passing=True,
+                )
+            problem = f"{where}: {error.operation_name} was refused: {code}"
+            if status >= 500 or status == 429 or code == "SlowDown" or "Throttl" in code:
+                return LedgersError(f"{problem}; it is tried again", passing=True)
+            return LedgersError(
+                f"{problem}: allow s3:ListBucket on the bucket and s3:GetObject on its objects to these credentials, "
+                "or give others with -e AWS_ACCESS_KEY_ID=… -e AWS_SECRET_ACCESS_KEY=…",
+                passing=False,
+            )
+        reason = " ".join(str(error).split()) or type(error).__name__
+        if isinstance(error, BotoConnectionError | HTTPClientError | ResponseParserError):
+            return LedgersError(f"{where}: no answer ({reason}): is the endpoint up and reachable?", passing=True)
+        return LedgersError(f"{where}: {reason}: check the AWS settings", passing=False)
+
+
+def _status(error: ClientError) -> int:
+    status: int = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    return status

@@ -1,0 +1,335 @@
+"""What `audit` says, and that it says nothing when it cannot tell."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from appliance import audit
+from appliance.archived import ArchivedError
+from appliance.ledgers import LedgersError
+from appliance.status import write_status
+from producer.source import COMPRESSED, FINAL_AFTER
+from tests.fake_kinesis import checkpoint_of
+from tests.fake_s3 import DOWN
+from tests.repair_setup import AFTER, World
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path)
+
+
+def audited(world: World, grace: float = AFTER) -> audit.Audit:
+    return audit.audit(world.settings, world.clock, world.bucket.client, grace=grace)
+
+
+def numbers(world: World, grace: float = AFTER) -> list[int]:
+    """written, acknowledged, archived, missing, pending"""
+    answer = audited(world, grace)
+    return [answer.total(name) for name in ("written", "acknowledged", "archived", "missing", "pending")]
+
+
+def test_a_line_on_its_way(world: World) -> None:
+    assert numbers(world) == [0, 0, 0, 0, 0]
+    world.write(b"a\nb\nhalf")
+    assert numbers(world) == [4, 0, 0, 0, 4]
+    (row,) = audited(world).rows
+    assert (row.id, row.name) == ("", "access.log")
+    world.ship()
+    assert numbers(world) == [4, 4, 0, 0, 4]
+    world.deliver()
+    assert numbers(world) == [4, 4, 4, 0, 0]
+    world.write(b" line\nc\n")
+    assert numbers(world) == [16, 4, 4, 0, 12]
+
+
+def test_what_is_lost_is_pending_and_then_missing(world: World) -> None:
+    world.write(b"a\nb\n")
+    world.ship()
+    world.deliver(lose=True)
+    assert numbers(world) == [4, 4, 0, 0, 4]
+    world.wait(AFTER + 5)
+    assert numbers(world) == [4, 4, 0, 4, 0]
+    world.write(b"c\n")
+    world.run()
+    world.wait(5)
+    world.ship()
+    os.utime(world.settings.checkpoint_file, (world.clock.now().timestamp(),) * 2)
+    assert numbers(world) == [6, 6, 0, 4, 2], "the last line is acknowledged for a moment only"
+    assert numbers(world, grace=0) == [6, 6, 0, 6, 0]
+    world.deliver()
+    assert numbers(world)[2:] == [6, 0, 0]
+
+
+def test_an_object_deleted_by_its_owner_is_not_missing(world: World) -> None:
+    world.write(b"a\nb\n")
+    world.ship()
+    world.deliver()
+    world.run()
+    world.bucket.objects.clear()
+    world.wait(2 * AFTER)
+    answer = audited(world)
+    assert (answer.total("archived"), answer.total("removed"), answer.total("missing")) == (4, 4, 0)
+    assert any("removed in access.log" in line and "deleted since" in line for line in audit.table(answer))
+    world.bucket.make_again(world.clock.now())
+    assert numbers(world) == [4, 4, 0, 4, 0], "but a bucket that was made again has lost it"
+
+
+def test_the_table(world: World) -> None:
+    world.write(b"x" * 12_344 + b"\n")
+    world.ship()
+    world.deliver()
+    world.write(b"b\n")
+    world.ship()
+    lines = audit.table(audited(world))
+    (generation,) = [each.id for each in checkpoint_of(world.log).load().generations]  # type: ignore[union-attr]
+    assert lines == [
+        "log         generation                written  acknowledged  archived  missing  pending",
+        f"access.log  {generation}   12,347        12,347    12,345        0        2",
+        f"pending in access.log {generation}: bytes [12345, 12347)",
+        "12,347 bytes written, 12,347 acknowledged, 12,345 archived, 0 missing, 2 pending",
+    ]
+
+
+def test_json_says_the_same(world: World) -> None:
+    world.write(b"a\nb\n")
+    world.ship()
+    world.deliver()
+    world.write(b"c\n")
+    tree = json.loads(json.dumps(audit.as_json(audited(world))))
+    assert tree["verdict"] == "6 bytes written, 4 acknowledged, 4 archived, 0 missing, 2 pending"
+    (generation,) = tree["generations"]
+    assert (generation["written"], generation["pending"]) == ([[0, 6]], [[4, 6]])
+    assert tree["totals"]["archived"] == 4
+
+
+def rotated(world: World, data: bytes, name: str = "access.log.1", age: float = 3600) -> Path:
+    world.write(data)
+    path = world.log.with_name(name)
+    world.log.rename(path)
+    old = world.clock.now().timestamp() - age
+    os.utime(path, (old, old))
+    world.log.touch()
+    return path
+
+
+def answer_for(world: World, name: str = "access.log.1") -> tuple[bool, str]:
+    return next((may, why) for found, may, why in audited(world).rotated() if found == name)
+
+
+def test_may_i_delete_this_rotated_log(world: World) -> None:
+    path = rotated(world, b"a\nb\n")
+    assert answer_for(world) == (False, "the producer has not seen it yet")
+    world.ship()
+    assert answer_for(world) == (False, "4 of its bytes are not archived yet")
+    world.deliver(lose=True)
+    world.wait(2 * AFTER)
+    assert answer_for(world) == (False, "4 of its bytes are missing in S3 and are sent again from it")
+    world.run(again=True)
+    world.deliver()
+    assert answer_for(world) == (True, "all of its 4 bytes are archived")
+    now = world.clock.now().timestamp() - 3
+    os.utime(path, (now, now))
+    assert answer_for(world) == (False, "it was written to 3 s ago")
+    assert "access.log.1 may be deleted: no, because it was written to 3 s ago" in audit.table(audited(world))
+    os.utime(path, (0, 0))
+    world.run()
+    world.bucket.objects.clear()
+    assert answer_for(world) == (True, "all of its 4 bytes were archived (4 of them deleted since)")
+    with path.open("ab") as file:
+        file.write(b"late\n")
+    os.utime(path, (0, 0))
+    assert answer_for(world) == (False, "5 of its bytes are not archived yet")
+
+
+def test_a_last_line_without_its_end(world: World) -> None:
+    rotated(world, b"a\nhalf", age=0)
+    world.write(b"c\n")
+    world.ship()
+    world.deliver()
+    assert answer_for(world)[1].startswith("its last line has no end")
+    world.wait(FINAL_AFTER)
+    world.ship()
+    world.deliver()
+    assert answer_for(world) == (True, "all of its 6 bytes are archived")
+    assert numbers(world)[2:] == [9, 0, 0]
+
+
+def test_a_compressed_log_cannot_be_answered_for(world: World) -> None:
+    assert audit.COMPRESSED == COMPRESSED
+    world.log.with_name("access.log.2.gz").write_bytes(gzip.compress(b"a\n"))
+    may, why = answer_for(world, "access.log.2.gz")
+    assert not may
+    assert "compressed" in why
+    assert numbers(world) == [0, 0, 0, 0, 0]
+
+
+def test_a_copy_is_answered_for_as_what_it_is_a_copy_of(world: World) -> None:
+    world.write(b"a\nb\n")
+    world.ship()
+    copy = world.log.with_name("access.log.1")
+    shutil.copy(world.log, copy)
+    os.utime(copy, (0, 0))
+    world.write(b"c\n")
+    world.ship()
+    world.deliver()
+    assert numbers(world) == [6, 6, 6, 0, 0], "its bytes are not counted twice"
+    assert answer_for(world)[0]
+
+
+def test_a_log_emptied_and_filled_anew_is_not_what_was_acknowledged(world: World) -> None:
+    world.write(b"a\nb\n")
+    world.ship()
+    world.deliver()
+    world.log.write_bytes(b"x\ny\nz\n")
+    answer = audited(world)
+    assert [(row.name, bool(row.id), row.pending.total) for row in answer.rows] == [
+        ("access.log", True, 0),
+        ("access.log", False, 6),
+    ]
+
+
+def test_a_log_deleted_before_it_was_archived_stays_missing(world: World) -> None:
+    world.write(b"a\nb\n")
+    world.ship()
+    world.deliver(lose=True)
+    world.run()
+    world.log.rename(world.log.with_name("elsewhere"))
+    world.ship()
+    world.run()
+    answer = audited(world)
+    assert answer.total("missing") == 4
+    assert any(line.startswith("access.log (gone)") for line in audit.table(answer))
+
+
+def test_what_cannot_be_told(world: World) -> None:
+    world.write(b"a\n")
+    world.ship()
+    world.bucket.fault_from_now_on = (0, DOWN)
+    with pytest.raises(LedgersError, match="endpoint up"):
+        audited(world)
+    world.bucket.fault_from_now_on = None
+    world.bucket.file("2026/11/23/10", ("ab", 0, 1))
+    next(iter(world.bucket.objects.values())).metadata["ledger"] = "oops"
+    with pytest.raises(LedgersError, match="restore an earlier version"):
+        audited(world)
+    world.bucket.objects.clear()
+    checkpoint = world.settings.checkpoint_file
+    good = checkpoint.read_bytes()
+    for bad, message in [(b"{", "damaged"), (b'{"version": 1}', "damaged"), (b'{"version": 2}', "version 2")]:
+        checkpoint.write_bytes(bad)
+        with pytest.raises(audit.AuditError, match=message):
+            audited(world)
+    checkpoint.write_bytes(good)
+    world.run()
+    checkpoint.unlink()
+    with pytest.raises(audit.AuditError, match="is gone"):
+        audited(world)
+    checkpoint.write_bytes(good)
+    world.settings.archived_file.write_bytes(b"{")
+    with pytest.raises(ArchivedError, match="put back a good one"):
+        audited(world)
+
+
+def run(world: World, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    monkeypatch.setattr(audit, "load_settings", lambda: world.settings)
+    monkeypatch.setattr(audit, "connect", lambda _: world.bucket.client)
+    monkeypatch.setattr(audit, "SystemClock", lambda: world.clock)
+    return audit.main(arguments)
+
+
+def test_exit_codes(world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    world.write(b"a\n")
+    world.ship()
+    world.deliver(lose=True)
+    assert run(world, monkeypatch) == audit.NOTHING_MISSING, "it may still arrive"
+    world.wait(2 * AFTER)
+    assert run(world, monkeypatch) == audit.MISSING
+    assert capsys.readouterr().out.splitlines()[-1].endswith("0 archived, 2 missing, 0 pending")
+    assert run(world, monkeypatch, "--json") == audit.MISSING
+    assert json.loads(capsys.readouterr().out)["totals"]["missing"] == 2
+    world.bucket.fault_from_now_on = (0, DOWN)
+    assert run(world, monkeypatch) == audit.CANNOT_TELL
+    captured = capsys.readouterr()
+    assert captured.err.startswith("cannot tell: ")
+    assert captured.out == ""
+    assert run(world, monkeypatch, "--grace", str(AFTER + 1)) == audit.CANNOT_TELL
+    assert "REPAIR_AFTER" in capsys.readouterr().err
+
+
+def test_bad_settings_are_said(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("REPAIR_AFTER", "soon")
+    assert audit.main([]) == audit.CANNOT_TELL
+    assert "-e REPAIR_AFTER=300" in capsys.readouterr().err
+
+
+def test_the_help_teaches(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        audit.main(["--help"])
+    assert ended.value.code == 0
+    out = capsys.readouterr().out
+    for word in (
+        "written",
+        "acknowledged",
+        "archived",
+        "missing",
+        "pending",
+        "may be deleted",
+        "--repair",
+        "Exit codes",
+    ):
+        assert word in out
+
+
+def test_repair_asks_the_producer_and_waits_for_the_lines(
+    world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    world.write(b"a\nb\n")
+    world.ship()
+    world.deliver(lose=True)
+    world.wait(2 * AFTER)
+    assert run(world, monkeypatch, "--repair") == audit.CANNOT_TELL
+    assert "no producer runs" in capsys.readouterr().err
+    write_status(world.settings.status_dir, "producer", {"state": "idle"})
+    sleep = world.clock.sleep
+    steps: list[Any] = [lambda: None, world.repair.look, lambda: None, world.deliver]
+
+    def producer_works(seconds: float) -> None:
+        sleep(seconds)
+        if steps:
+            steps.pop(0)()
+
+    monkeypatch.setattr(world.clock, "sleep", producer_works)
+    assert run(world, monkeypatch, "--repair") == audit.NOTHING_MISSING
+    captured = capsys.readouterr()
+    assert captured.err == "repair: 4 bytes were sent again\n"
+    assert captured.out.splitlines()[-1] == "4 bytes written, 4 acknowledged, 4 archived, 0 missing, 0 pending"
+
+
+def test_a_producer_that_cannot_repair_or_does_not_answer(
+    world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    world.write(b"a\n")
+    world.ship()
+    world.deliver(lose=True)
+    world.wait(2 * AFTER)
+    write_status(world.settings.status_dir, "producer", {"state": "idle"})
+    assert run(world, monkeypatch, "--repair") == audit.CANNOT_TELL
+    assert "did not answer within 90 s" in capsys.readouterr().err
+    assert not world.settings.repair_request.exists(), "nobody repairs after the one who asked has gone"
+
+    def fail(_: float) -> None:
+        world.settings.archived_file.write_bytes(b"{")
+        world.repair.look()
+        world.settings.archived_file.unlink()
+
+    monkeypatch.setattr(world.clock, "sleep", fail)
+    assert run(world, monkeypatch, "--repair") == audit.CANNOT_TELL
+    assert "put back a good one" in capsys.readouterr().err

@@ -1,0 +1,506 @@
+"""What was acknowledged and is not archived is sent again; what was, is not."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import random
+from datetime import timedelta
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from appliance.archived import CLOCKS_APART, Archived
+from appliance.ranges import Ranges
+from appliance.status import read_status
+from producer.checkpoint import CheckpointError, CheckpointFile
+from producer.record import FRAGMENT_BYTES
+from producer.source import BLOCK_BYTES, FINAL_AFTER
+from tests.fake_kinesis import checkpoint_of, error, refuse_all
+from tests.fake_s3 import DOWN, LOST
+from tests.repair_setup import AFTER, World
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path)
+
+
+def test_what_arrives_is_never_sent_again(world: World) -> None:
+    world.write(b"a\nb\n")
+    world.ship()
+    assert world.run().pending == 4
+    world.deliver()
+    world.wait()
+    repaired = world.run()
+    assert (repaired.archived, repaired.pending, repaired.missing, repaired.sent) == (4, 0, 0, 0)
+    assert world.stream.records == []
+    assert world.seen() == Ranges([(0, 4)])
+
+
+def test_what_the_stream_has_lost_is_sent_again_once_it_is_old_enough(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.write(b"a\nb\nc\n")
+    world.ship()
+    world.deliver()
+    world.write(b"d\ne\n")
+    world.ship()
+    before = world.settings.checkpoint_file.read_bytes()
+    world.deliver(lose=True)
+    world.run()
+    world.wait(AFTER - 1)
+    assert world.run().sent == 0
+    world.wait(1)
+    repaired = world.run()
+    assert (repaired.missing, repaired.sent, repaired.records) == (4, 4, 2)
+    assert world.sent() == [b"d", b"e"]
+    assert "4 bytes were acknowledged by the stream but are in no ledger of s3://bucket/" in caplog.text
+    assert "access.log [6, 10)" in caplog.text
+    assert world.settings.checkpoint_file.read_bytes() == before
+    world.deliver()
+    world.wait(10 * AFTER)
+    assert world.run().missing == 0
+    assert len(world.lines) == 5
+
+
+def test_the_same_range_waits_longer_each_time(world: World) -> None:
+    world.write(b"a\n")
+    world.ship()
+    world.deliver(lose=True)
+    world.run()
+    times, start = [], world.clock.monotonic()
+    for _ in range(400):
+        world.wait(60)
+        if world.run().sent:
+            times.append(world.clock.monotonic() - start)
+    gaps = [later - sooner for sooner, later in pairwise(times)]
+    assert gaps[:5] == [300, 600, 1200, 2400, 3600]
+    assert set(gaps[5:]) == {3600}
+    world.start()
+    world.wait(60)
+    assert world.run().sent == 0, "a new process remembers it"
+
+
+def test_what_does_not_arrive_however_often_it_is_sent_is_said(world: World) -> None:
+    world.write(b"a\n")
+    world.ship()
+    world.deliver(lose=True)
+    errors = []
+    for _ in range(60):
+        errors.append(world.run().error)
+        world.wait(60)
+    assert errors[0] is None
+    assert "does the function stream-transformation run?" in (errors[-1] or "")
+
+
+def test_an_object_that_was_deleted_does_not_come_back_even_to_a_new_process(world: World) -> None:
+    world.write(b"a\nb\n")
+    world.ship()
+    world.deliver()
+    world.run()
+    world.bucket.objects.clear()
+    world.write(b"c\n")
+    world.ship()
+    for _ in range(5):
+        world.start()
+        world.wait()
+        world.run()
+    assert set(world.sent()) == {b"c"}
+
+
+def test_a_bucket_created_again_gets_everything_that_is_on_disk(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    world.write(b"a\nb\n")
+    world.ship()
+    world.deliver()
+    world.run()
+    world.wait()
+    world.bucket.make_again(world.clock.now())
+    world.start()
+    assert world.run().sent == 4
+    assert "created again" in caplog.text
+    world.deliver()
+    assert len(world.lines) == 2
+    world.wait()
+    assert world.run().missing == 0
+    world.bucket.objects.clear()
+    world.wait()
+    assert world.run().missing == 0, "it is remembered that the new one has had them"
+
+
+def test_a_creation_date_that_changes_by_itself_is_no_new_bucket(world: World) -> None:
+    """AWS changes it with the policy, MiniStack when it was killed; but nothing is older than the bucket it is in."""
+    world.write(b"a\n")
+    world.ship()
+    world.deliver(hour="2026/11/23/10")
+    world.wait(3600)
+    world.write(b"b\n")
+    world.ship()
+    world.deliver(hour="2026/11/23/11")
+    world.run()
+    del world.bucket.objects["2026/11/23/11/web-access.log"]
+    world.wait()
+    world.bucket.created = world.clock.now()
+    world.write(b"c\n")
+    world.ship()
+    world.wait()
+    world.run()
+    assert set(world.sent()) == {b"c"}
+    assert world.archived().created == world.bucket.created
+
+
+def test_the_first_bucket_is_not_a_new_one(world: World) -> None:
+    """A fresh start: no bucket, then one, then its first object."""
+    world.write(b"a\n")
+    world.ship()
+    world.bucket.bucket = "elsewhere"
+    assert world.run().error is None, "the entrypoint may be about to make it"
+    world.wait(10)
+    world.bucket.bucket = "bucket"
+    world.bucket.make_again(world.clock.now())
+    world.run()
+    world.deliver()
+    world.run()
+    world.bucket.objects.clear()
+    world.wait()
+    assert world.run().sent == 0
+
+
+def test_another_bucket_is_the_users_decision_and_no_loss(world: World) -> None:
+    world.write(b"a\n")
+    world.ship()
+    world.deliver()
+    world.run()
+    world.settings = world.settings.model_copy(update={"s3_prefix": "logs/"})
+    world.bucket.created = world.clock.now() + timedelta(days=1)
+    world.start()
+    world.wait()
+    assert world.run().sent == 0
+    assert world.archived().prefix == "logs/"
+
+
+def test_an_endpoint_that_does_not_say_when_a_bucket_was_created(world: World) -> None:
+    world.write(b"a\n")
+    world.ship()
+    world.deliver()
+    world.run()
+    created = world.archived().created
+    world.bucket.created = None
+    world.wait()
+    assert world.run().sent == 0
+    assert world.archived().created == created
+
+
+def test_nothing_is_concluded_from_what_cannot_be_read(world: World) -> None:
+    world.write(b"a\nb\n")
+    world.ship()
+    world.deliver()
+    (key,) = world.bucket.objects
+    good = world.bucket.objects[key].metadata["ledger"]
+    world.bucket.objects[key].metadata["ledger"] = "1;0;oops"
+    for _ in range(3):
+        world.wait()
+        repaired = world.run()
+        assert repaired.sent == 0, "its lines would come to an object that takes none, and block the shard"
+        assert f"the ledger of s3://bucket/{key} cannot be read" in (repaired.error or "")
+    world.bucket.objects[key].metadata["ledger"] = good
+    world.start()
+    assert world.run().missing == 0
+
+
+def test_an_endpoint_that_is_away_is_no_news_at_first(world: World) -> None:
+    world.write(b"a\n")
+    world.ship()
+    world.bucket.fault_from_now_on = (0, DOWN)
+    errors = []
+    for _ in range(7):
+        errors.append(world.run().error)
+        world.wait(60)
+    assert errors[0] is None
+    assert "is the endpoint up and reachable?" in (errors[-1] or "")
+    assert world.stream.records[1:] == []
+    world.bucket.fault_from_now_on = None
+    assert world.run().error is None
+    world.bucket.fault_from_now_on = (0, DOWN)
+    assert "is the endpoint up" in (world.run(again=True).error or ""), "who asks is told"
+
+
+def test_a_refusal_is_said_at_once(world: World) -> None:
+    world.write(b"a\n")
+    world.ship()
+    world.bucket.faults[len(world.bucket.calls) + 1] = lambda: world.bucket._refuse(
+        403, "AccessDenied", "ListObjectsV2"
+    )
+    assert "s3:ListBucket" in (world.run().error or "")
+
+
+def test_when_all_is_archived_the_bucket_is_left_alone(world: World) -> None:
+    world.write(b"a\n")
+    world.ship()
+    world.deliver()
+    world.run()
+    world.bucket.calls.clear()
+    world.wait()
+    world.run()
+    assert {name for name, _ in world.bucket.calls} == {"list_buckets"}
+
+
+def test_a_stream_that_refuses_is_tried_again_in_the_next_run(world: World) -> None:
+    world.write(b"a\nb\n")
+    world.ship()
+    world.deliver(lose=True)
+    world.run()
+    world.wait()
+    world.stream.script = [error("ResourceNotFoundException")]
+    repaired = world.run()
+    assert (repaired.sent, repaired.missing) == (0, 4)
+    assert "the entrypoint makes it" in (repaired.error or "")
+    world.stream.script = [refuse_all] * 100
+    assert world.run().sent == 0
+    world.stream.script = []
+    assert world.run().sent == 4
+
+
+def test_a_run_takes_turns_with_the_ticks(world: World) -> None:
+    """It stops after a while, and the next run goes on where it stopped."""
+    rng = random.Random(1)
+    world.write(b"".join(rng.randbytes(500).hex().encode() + b"\n" for _ in range(12_000)))
+    world.ship()
+    world.deliver(lose=True)
+    world.run()
+    world.wait()
+    size = world.log.stat().st_size
+    sent, runs = 0, 0
+    accept = world.stream.accept
+
+    def slow(records):  # type: ignore[no-untyped-def]
+        world.clock.advance(11)
+        return accept(records)
+
+    world.stream.accept = slow  # type: ignore[method-assign]
+    while sent < size:
+        runs += 1
+        repaired = world.run()
+        assert 0 < repaired.sent < size
+        sent += repaired.sent
+    assert runs > 1
+    world.deliver()
+    assert len(world.lines) == 12_000
+
+
+def test_a_log_that_is_gone_is_said_and_remembered(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    world.write(b"a\nb\n")
+    world.ship()
+    world.deliver(lose=True)
+    world.run()
+    world.log.rename(world.log.with_name("gone"))
+    world.ship()
+    world.wait()
+    repaired = world.run()
+    assert (repaired.missing, repaired.unsent, repaired.sent) == (4, 4, 0)
+    assert "4 bytes of access.log" in caplog.text
+    assert "the file is gone" in caplog.text
+    world.wait(40 * 86400)
+    world.run()
+    assert world.archived().generations == {}
+
+
+def test_a_log_that_was_deleted_after_all_of_it_was_archived_is_forgotten(world: World) -> None:
+    world.write(b"a\n")
+    world.ship()
+    world.deliver()
+    world.run()
+    world.log.unlink()
+    world.ship()
+    world.run()
+    assert world.archived().generations == {}
+
+
+def test_a_rotated_log_is_read_under_its_new_name(world: World) -> None:
+    world.write(b"a\nb")
+    world.ship()
+    world.log.rename(world.log.with_name("access.log.1"))
+    world.write(b"c\n")
+    os.utime(world.log.with_name("access.log.1"), (0, 0))
+    world.wait(FINAL_AFTER)
+    world.ship()
+    world.deliver(lose=True)
+    world.run()
+    world.wait()
+    repaired = world.run()
+    assert (repaired.missing, repaired.sent) == (6, 6)
+    assert sorted(world.sent()) == [b"a", b"b", b"c"]
+
+
+def test_other_bytes_in_the_same_file_are_not_sent_for_the_lost_ones(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.write(b"a\nb\n")
+    world.ship()
+    world.deliver(lose=True)
+    world.run()
+    world.log.write_bytes(b"x\ny\nz\n")  # emptied and filled anew, and no tick has noticed yet
+    world.wait()
+    assert world.run().sent == 0
+    assert "not what it was" in caplog.text
+
+
+def test_what_is_emptied_and_filled_while_it_is_read_is_not_sent(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.write(b"a\nb\n")
+    world.ship()
+    world.deliver(lose=True)
+    world.run()
+    world.wait()
+    pieces = world.source.pieces
+
+    def late(poll):  # type: ignore[no-untyped-def]
+        world.log.write_bytes(b"x\ny\n")
+        yield from pieces(poll)
+
+    monkeypatch.setattr(world.source, "pieces", late)
+    assert world.run().sent == 0
+
+
+def test_a_part_of_a_line_is_sent_as_the_line_it_is_of(world: World) -> None:
+    """A rejected line is kept in pieces of its own, so a ledger may hold a part of it."""
+    world.write(b"first\nsecond line\nthird\n")
+    world.ship()
+    world.deliver(lose=True)
+    (generation,) = checkpoint_of(world.log).load().generations  # type: ignore[union-attr]
+    world.bucket.now = world.clock.now()
+    world.bucket.file("2026/11/23/10", (generation.id, 0, 10), (generation.id, 18, 24))
+    world.run()
+    world.wait()
+    assert world.run().missing == 8
+    assert world.sent() == [b"second line"]
+
+
+@pytest.mark.parametrize("newline", [b"\n", b""])
+def test_a_line_longer_than_a_block_is_taken_up_at_the_fragment(world: World, newline: bytes) -> None:
+    long = random.Random(1).randbytes(BLOCK_BYTES + 3 * FRAGMENT_BYTES // 2).replace(b"\n", b" ")
+    world.write(b"first\n" + long + newline)
+    world.log.rename(world.log.with_name("access.log.1"))
+    os.utime(world.log.with_name("access.log.1"), (0, 0))
+    world.write(b"")
+    world.log.touch()
+    world.wait(FINAL_AFTER)
+    world.ship()
+    keys = [record.key for record in world.stream.records]
+    world.deliver(lose=True)
+    (generation,) = checkpoint_of(world.log).load().generations  # type: ignore[union-attr]
+    held = 6 + 2 * FRAGMENT_BYTES
+    world.bucket.now = world.clock.now()
+    world.bucket.file("2026/11/23/10", (generation.id, 0, held + 17))
+    world.run()
+    world.wait()
+    world.run()
+    assert [record.key for record in world.stream.records] == keys[3:]
+
+
+def test_without_a_checkpoint_nothing_is_done_and_with_its_witness_nothing_is_sent(world: World) -> None:
+    assert world.run().error is None
+    assert world.bucket.calls == []
+    world.write(b"a\n")
+    world.ship()
+    world.run()
+    world.settings.checkpoint_file.unlink()
+    with pytest.raises(CheckpointError, match=r"is gone, but archived\.json"):
+        CheckpointFile(world.settings.checkpoint_file).load()
+    assert "put it back" in (world.run().error or "")
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b'{"version": 1}', b'{"version": 2}', b"\xff"])
+def test_a_damaged_memory_is_an_error_with_a_remedy(world: World, content: bytes) -> None:
+    world.write(b"a\n")
+    world.ship()
+    world.settings.archived_file.write_bytes(content)
+    assert "archived.json" in (world.run().error or "")
+    assert world.settings.archived_file.read_bytes() == content
+
+
+def test_a_clock_that_is_set_back_stops_nothing(world: World) -> None:
+    world.write(b"a\n")
+    world.wait(365 * 86400)
+    world.ship()
+    world.deliver(lose=True)
+    world.run()
+    world.wait(-364 * 86400)
+    world.run()
+    world.wait()
+    assert world.run().sent == 2
+
+
+def test_old_objects_are_not_asked(world: World) -> None:
+    world.write(b"a\n")
+    world.ship()
+    world.run()
+    seen, now = int(next(iter(world.archived().generations))[:8], 16), world.clock.now().timestamp()
+    assert world.archived().horizon(now + 1000).timestamp() == seen - CLOCKS_APART.total_seconds()
+    early = seen - 3600 * 24 * 365
+    assert world.archived().horizon(early).timestamp() == early - CLOCKS_APART.total_seconds(), "a clock set back"
+
+
+def test_it_looks_at_its_times_and_when_it_is_asked(world: World) -> None:
+    world.write(b"a\n")
+    world.ship()
+    world.deliver(lose=True)
+    assert world.repair.look() is None
+    world.wait(world.settings.repair_interval)
+    assert world.repair.look() is not None
+    assert world.repair.look() is None
+    world.settings.repair_request.write_text(json.dumps({"id": "me", "after": 0}))
+    repaired = world.repair.look()
+    assert repaired
+    assert repaired.sent == 2
+    status = read_status(world.settings.status_dir, "repair")
+    assert status
+    assert (status["request"], status["sent"], status["error"]) == ("me", 2, None)
+    assert not world.settings.repair_request.exists()
+    world.settings.repair_request.write_text(json.dumps({"id": "me", "after": 0}))
+    repaired = world.repair.look()
+    assert repaired
+    assert repaired.sent == 2, "who asks does not wait"
+
+
+@pytest.mark.parametrize("content", ["", "{}", "[]"])
+def test_a_request_that_is_none_is_thrown_away(world: World, content: str) -> None:
+    world.settings.repair_request.write_text(content)
+    assert world.repair.look() is None
+    assert world.repair.look() is None
+
+
+def test_what_nobody_foresaw_ends_the_run_and_not_the_job(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.ERROR)
+    world.write(b"a\n")
+    world.ship()
+    monkeypatch.setattr(Archived, "horizon", lambda *_: 1 / 0)
+    for _ in range(2):
+        world.wait(world.settings.repair_interval)
+        repaired = world.repair.look()
+        assert repaired
+        assert "ZeroDivisionError" in (repaired.error or "")
+
+
+def test_a_full_disk_is_said(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    world.write(b"a\n")
+    world.ship()
+    monkeypatch.setattr("appliance.archived.write_atomic", full)
+    assert "No space left" in (world.run().error or "")
+
+
+def test_a_lost_answer_sends_it_once_more_and_the_ledger_takes_it_out(world: World) -> None:
+    world.write(b"a\nb\n")
+    world.ship()
+    world.deliver()
+    world.bucket.faults[len(world.bucket.calls) + 2] = LOST
+    world.run()
+    world.wait()
+    assert world.run().missing == 0
+    assert len(world.lines) == 2
