@@ -7,12 +7,13 @@ import random
 from collections.abc import Callable
 from typing import Literal, NoReturn
 
-from botocore.exceptions import BotoCoreError
+from botocore.exceptions import BotoCoreError, ClientError
 
 from appliance import aws
 from appliance.clock import Clock, backoff
 from appliance.settings import Settings
 from appliance.status import write_status
+from entrypoint.capabilities import ignored_conditions, meaning
 from entrypoint.deadline import Deadline
 from entrypoint.errors import ProvisionError, UnavailableError
 from entrypoint.presence import look_on_aws
@@ -69,6 +70,7 @@ class Watch:
         self._resources: dict[str, str] = {}
         self._lines: dict[str, str] = {}
         self._provisioned_at: str | None = None
+        self._conditions: str | None = None
         self._mended: list[str] = []
         self._mended_at = 0.0
         self._reminded_at: float | None = None
@@ -118,9 +120,23 @@ class Watch:
             if outcome.state != "unchanged" or str(outcome) != self._lines.get(outcome.kind):
                 log.info("%s", outcome)
             self._lines[outcome.kind] = str(outcome)
+        if self._conditions is None or self._resources.get("bucket") == "created":
+            self._probe(clients)
         self._complete = True
         self._provisioned_at = self._clock.now().isoformat()
         self._ready()
+
+    def _probe(self, clients: Clients) -> None:
+        """Whether the bucket's endpoint keeps two writers apart: said when it does not, and never a failure."""
+        try:
+            ignored = ignored_conditions(clients.s3, self._settings.s3_bucket, self._settings.s3_prefix)
+        except (ClientError, BotoCoreError) as error:
+            found = f"whether {self._endpoint} honours conditional writes cannot be seen: {error}"
+        else:
+            found = meaning(self._endpoint, ignored, self._settings.shard_count) if ignored else "honoured"
+        if found not in ("honoured", self._conditions):
+            log.warning("%s", found)
+        self._conditions = found
 
     def _differs(self, clients: Clients) -> bool:
         """Whether to provision again: something is gone, or is not as it was made."""
@@ -188,6 +204,7 @@ class Watch:
             "resources": self._resources,
             "checked_at": self._clock.now().isoformat(),
             "provisioned_at": self._provisioned_at,
+            "conditional_writes": self._conditions,
             "error": self.error,
         }
         try:

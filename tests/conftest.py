@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 
 import pytest
 
 from tests.emulator import Emulator
+from tests.localstack_process import LocalStack, LocalStackImage, by_image, unavailable
 
 
 @pytest.fixture(scope="session")
@@ -18,3 +20,53 @@ def ministack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield emulator.url
     finally:
         emulator.stop()
+
+
+@pytest.fixture(scope="session")
+def localstack_here() -> type[LocalStack] | type[LocalStackImage]:
+    """LocalStack, installed; or the test is skipped with the reason."""
+    reason = unavailable()
+    if reason:
+        pytest.skip(reason)
+    return LocalStackImage if by_image() else LocalStack
+
+
+@pytest.fixture(scope="session")
+def localstack(
+    localstack_here: type[LocalStack] | type[LocalStackImage], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
+    """The URL of a LocalStack that lives as long as the test session; share it by using random names."""
+    server = localstack_here(tmp_path_factory.mktemp("localstack"))
+    try:
+        server.start()
+        yield server.url
+    finally:
+        server.stop(kill=True)
+
+
+# The columns of the table below; "fake" is the tests' own, and moto runs in the test's process.
+BACKENDS = ("fake", "moto", "ministack", "localstack")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """The contract tests' result per backend, where LocalStack is one of them: what `script/test --all` ends with."""
+    table: dict[str, dict[str, Counter[str]]] = defaultdict(lambda: defaultdict(Counter))
+    for outcome in ("passed", "failed", "error", "skipped", "xfailed", "xpassed"):
+        for report in terminalreporter.stats.get(outcome, []):
+            path, _, test = report.nodeid.rpartition("::")
+            name, _, parameters = test.partition("[")
+            for backend in set(BACKENDS) & set(parameters.rstrip("]").split("-")):
+                if path.startswith("tests/contract/"):
+                    table[f"{path.rpartition('/')[2]}::{name}"][backend][outcome] += 1
+    if not any("localstack" in row for row in table.values()):
+        return
+    terminalreporter.section("contract tests, by backend")
+    width = max(map(len, table))
+    cells = {
+        row: [", ".join(f"{n} {outcome}" for outcome, n in found[backend].items()) or "–" for backend in BACKENDS]
+        for row, found in sorted(table.items())
+    }
+    widths = [max(len(BACKENDS[at]), *(len(each[at]) for each in cells.values())) for at in range(len(BACKENDS))]
+    for row, each in {"": list(BACKENDS), **cells}.items():
+        padded = "  ".join(cell.ljust(size) for cell, size in zip(each, widths, strict=True))
+        terminalreporter.write_line(f"{row.ljust(width)}  {padded}".rstrip())

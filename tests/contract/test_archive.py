@@ -77,12 +77,18 @@ class Backend:
         return self.s3.head_object(Bucket=self.bucket, Key=self.target.key)["Metadata"]
 
 
-@pytest.fixture(params=["fake", pytest.param("ministack", marks=pytest.mark.emulator)])
+SERVERS = [
+    pytest.param("ministack", marks=pytest.mark.emulator),
+    pytest.param("localstack", marks=pytest.mark.localstack),
+]
+
+
+@pytest.fixture(params=["fake", *SERVERS])
 def backend(request: pytest.FixtureRequest) -> Iterator[Backend]:
     if request.param == "fake":
         yield Backend(cast("S3Client", FakeS3()), "b")
         return
-    with client(request.getfixturevalue("ministack")) as s3:
+    with client(request.getfixturevalue(request.param)) as s3:
         bucket = f"archive-{secrets.token_hex(6)}"
         s3.create_bucket(Bucket=bucket)
         yield Backend(s3, bucket)
@@ -185,11 +191,21 @@ def test_no_bucket(backend: Backend) -> None:
         backend.archive().append(backend.target, items(0))
 
 
+@pytest.fixture(params=SERVERS)
+def endpoint(request: pytest.FixtureRequest) -> str:
+    """The URL of a server, for tests that need more than one client of it."""
+    url: str = request.getfixturevalue(request.param)
+    return url
+
+
 @pytest.mark.parametrize("standing", [0, 6], ids=["small", "multipart"])
-@pytest.mark.emulator
-def test_concurrent_writers_to_one_key(ministack: str, standing: int) -> None:
+def test_concurrent_writers_to_one_key(endpoint: str, standing: int, request: pytest.FixtureRequest) -> None:
     """Eight writers, each line sent by two of them, in different packs."""
-    with client(ministack) as s3:
+    if standing and "localstack" in request.node.name:
+        # its provider.py compares the ETag, then assembles the parts, and no lock spans the two
+        racy = "LocalStack 4.14.0 completes two uploads that are based on the same ETag when they come at the same time"
+        request.applymarker(pytest.mark.xfail(reason=racy, strict=False))
+    with client(endpoint) as s3:
         bucket = f"archive-{secrets.token_hex(6)}"
         s3.create_bucket(Bucket=bucket)
         backend = Backend(s3, bucket)
@@ -199,7 +215,7 @@ def test_concurrent_writers_to_one_key(ministack: str, standing: int) -> None:
 
         def write(writer: int) -> None:
             try:
-                with client(ministack) as own:
+                with client(endpoint) as own:
                     archive = Archive(own, bucket, rng=random.Random(writer), sleep=time.sleep)
                     mine = items(*range(writer * 20, writer * 20 + 40))
                     for at in range(0, 40, 8):
@@ -257,11 +273,10 @@ def test_ministack_killed_between_an_objects_bytes_and_its_metadata(
     assert path.stat().st_size == len(text(old + new + more))
 
 
-@pytest.mark.emulator
-def test_the_function_with_the_client_it_makes_itself(ministack: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_function_with_the_client_it_makes_itself(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
     bucket = f"archive-{secrets.token_hex(6)}"
     for name, value in {
-        "AWS_ENDPOINT_URL": ministack,
+        "AWS_ENDPOINT_URL": endpoint,
         "AWS_ACCESS_KEY_ID": "test",
         "AWS_SECRET_ACCESS_KEY": "test",
         "AWS_DEFAULT_REGION": "us-east-1",
@@ -270,7 +285,7 @@ def test_the_function_with_the_client_it_makes_itself(ministack: str, monkeypatc
         "S3_PREFIX": "logs/",
     }.items():
         monkeypatch.setenv(name, value)
-    with client(ministack) as s3:
+    with client(endpoint) as s3:
         s3.create_bucket(Bucket=bucket)
         own = index.client()
         monkeypatch.setattr(index, "client", lambda: own)

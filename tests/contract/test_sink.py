@@ -66,7 +66,14 @@ def real(**options: Any) -> Iterator[Backend]:
     client.close()
 
 
-@pytest.fixture(params=["fake", "moto", pytest.param("ministack", marks=pytest.mark.emulator)])
+@pytest.fixture(
+    params=[
+        "fake",
+        "moto",
+        pytest.param("ministack", marks=pytest.mark.emulator),
+        pytest.param("localstack", marks=pytest.mark.localstack),
+    ]
+)
 def backend(request: pytest.FixtureRequest) -> Iterator[Backend]:
     if request.param == "fake":
         fake = FakeKinesis()
@@ -75,7 +82,7 @@ def backend(request: pytest.FixtureRequest) -> Iterator[Backend]:
         with mock_aws():
             yield from real()
     else:
-        yield from real(endpoint_url=request.getfixturevalue("ministack"))
+        yield from real(endpoint_url=request.getfixturevalue(request.param))
 
 
 def records(lines: list[bytes]) -> list[Record]:

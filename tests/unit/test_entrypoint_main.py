@@ -60,7 +60,7 @@ def test_plan_once_plan(capsys: pytest.CaptureFixture[str], caplog: pytest.LogCa
     assert all(line.endswith(": would be created") for line in lines)
 
     assert program.main(["--once"]) == 0
-    steps = [record.getMessage() for record in caplog.records]
+    steps = [record.getMessage() for record in caplog.records if record.levelname == "INFO"]
     assert [step.split()[0] for step in steps] == [*KINDS, "ready"]
     assert all(step.endswith(": created") for step in steps[:5])
 

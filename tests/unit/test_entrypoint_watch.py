@@ -35,6 +35,15 @@ class Endpoint:
         self.error_at = "bucket"
         self.applied = 0
         self.connections = 0
+        self.ignores: list[str] | Exception = []
+        self.probed = 0
+        self.s3 = None
+
+    def ignored_conditions(self, *_: Any) -> list[str]:
+        self.probed += 1
+        if isinstance(self.ignores, Exception):
+            raise self.ignores
+        return self.ignores
 
     def connect(self, _: Settings) -> Clients:
         self.connections += 1
@@ -57,6 +66,7 @@ class Endpoint:
 def endpoint(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> Endpoint:
     endpoint = Endpoint()
     monkeypatch.setattr(module, "provision", endpoint.provision)
+    monkeypatch.setattr(module, "ignored_conditions", endpoint.ignored_conditions)
     caplog.set_level("INFO")
     return endpoint
 
@@ -98,8 +108,57 @@ def test_one_line_a_resource_then_silence(watch: Watch, settings: Settings, capl
         "resources": dict.fromkeys(ALL, "created"),
         "checked_at": "2026-01-01T00:00:00+00:00",
         "provisioned_at": "2026-01-01T00:00:00+00:00",
+        "conditional_writes": "honoured",
         "error": None,
     }
+
+
+def test_what_the_bucket_does_not_honour_is_said_once_and_stays_in_the_status(
+    watch: Watch, endpoint: Endpoint, settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    endpoint.ignores = ["If-Match on PutObject"]
+    for _ in range(3):
+        watch.round()
+    (warning,) = [line for line in said(caplog) if line.startswith("WARNING")]
+    assert "http://127.0.0.1:9 does not honour If-Match on PutObject: " in warning
+    assert "one shard and one writer only" in warning
+    assert status(settings)["state"] == "ready"
+    assert status(settings)["conditional_writes"] in warning
+    assert endpoint.probed == 1
+
+
+def test_a_bucket_made_anew_is_probed_anew_and_others_are_not(
+    watch: Watch, endpoint: Endpoint, settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    watch.round()
+    endpoint.there.remove("function")
+    watch.round()
+    assert endpoint.probed == 1
+    endpoint.there.clear()
+    endpoint.ignores = ["If-Match on PutObject"]
+    said(caplog)
+    watch.round()
+    assert endpoint.probed == 2
+    assert any("does not honour" in line for line in said(caplog))
+    endpoint.there.clear()
+    watch.round()
+    assert endpoint.probed == 3
+    assert not any("does not honour" in line for line in said(caplog))
+    endpoint.there.clear()
+    endpoint.ignores = []
+    watch.round()
+    assert status(settings)["conditional_writes"] == "honoured"
+
+
+def test_a_probe_that_cannot_be_made_is_said_and_no_failure(
+    watch: Watch, endpoint: Endpoint, settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    endpoint.ignores = refusal("AccessDenied", 403)
+    assert watch.round() == LOOK_EVERY
+    (warning,) = [line for line in said(caplog) if line.startswith("WARNING")]
+    assert "cannot be seen" in warning
+    assert "AccessDenied" in warning
+    assert status(settings)["state"] == "ready"
 
 
 def test_it_looks_before_it_provisions_again(watch: Watch, endpoint: Endpoint) -> None:

@@ -1,0 +1,63 @@
+"""`logs lambda` against moto: what it prints, and what it says when there is nothing to print."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from moto import mock_aws
+
+from appliance import aws, logs
+from appliance.clock import SystemClock
+from appliance.settings import Settings
+
+SETTINGS = Settings(target="aws", localstack_host="", lambda_function="some")
+GROUP = "/aws/lambda/some"
+
+
+@pytest.fixture
+def cloudwatch(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "test")
+    with mock_aws():
+        client = aws.client(SETTINGS, "logs")
+        yield client
+        client.close()
+
+
+def log(client: Any, *lines: str, minutes_ago: float = 0) -> None:
+    at = int((SystemClock().now().timestamp() - 60 * minutes_ago) * 1000)
+    client.create_log_group(logGroupName=GROUP)
+    client.create_log_stream(logGroupName=GROUP, logStreamName="s")
+    events = [{"timestamp": at + number, "message": line} for number, line in enumerate(lines)]
+    client.put_log_events(logGroupName=GROUP, logStreamName="s", logEvents=events)
+
+
+def test_its_lines_in_order(cloudwatch: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    log(cloudwatch, "START\n", "안녕", "END\n")
+    assert logs.show(SETTINGS, SystemClock(), 60) == 0
+    assert capsys.readouterr().out.splitlines() == ["START", "안녕", "END"]
+
+
+def test_no_log_yet(cloudwatch: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cloudwatch
+    assert logs.show(SETTINGS, SystemClock(), 60) == 1
+    assert "has not run yet" in capsys.readouterr().err
+
+
+def test_nothing_lately(cloudwatch: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    log(cloudwatch, "old", minutes_ago=30)
+    assert logs.show(SETTINGS, SystemClock(), 10) == 1
+    assert "--minutes" in capsys.readouterr().err
+    assert logs.show(SETTINGS, SystemClock(), 60) == 0
+
+
+def test_an_endpoint_that_is_away(capsys: pytest.CaptureFixture[str]) -> None:
+    assert logs.show(Settings(localstack_host="127.0.0.1:1"), SystemClock(), 60) == 1
+    assert "`health`" in capsys.readouterr().err
+
+
+def test_what_else_is_asked_for_is_refused() -> None:
+    with pytest.raises(SystemExit, match="2"):
+        logs.main(["nginx"])
