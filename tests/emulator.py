@@ -13,8 +13,9 @@ from tests.waiting import eventually, free_port
 class Emulator:
     """Listens on a free port of the loopback interface; keeps nothing over a restart."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, variables: dict[str, str] | None = None) -> None:
         self.port = free_port()
+        self._variables = variables or {}
         self.url = f"http://127.0.0.1:{self.port}"
         self._directory = directory
         self._process: subprocess.Popen[bytes] | None = None
@@ -33,6 +34,7 @@ class Emulator:
             "IOT_MTLS_ENABLED": "0",
             "SFTP_ENABLED": "0",
             "SERVICES": "s3,kinesis,lambda,iam,sts,logs,firehose",
+            **self._variables,
         }
         with (self._directory / "emulator.log").open("ab") as log:
             self._process = subprocess.Popen(

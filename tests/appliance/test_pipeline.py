@@ -199,6 +199,8 @@ def test_killed_programs_come_back_and_nothing_is_lost(native: Native) -> None:
     traffic = Traffic(native)
     for program in ("-m producer", "nginx: worker", "-m entrypoint", "-m producer"):
         traffic.send(10)
+        # nginx answers before it logs: a worker killed in between leaves a request without a line
+        eventually(lambda: traffic.sent[-1] in (native.directory / "data" / "log" / "access.log").read_text())
         for pid in native.pids(program):
             os.kill(pid, signal.SIGKILL)
         eventually(lambda: get(native.http_port, "/") == 200)
@@ -260,3 +262,17 @@ def test_the_image_fronts_an_application(container: Container, outside: tuple[st
     traffic = Traffic(container)
     traffic.send(5)
     traffic.arrived(url)
+
+
+@pytest.mark.emulator
+def test_nginx_comes_back_when_its_master_alone_is_killed(native: Native) -> None:
+    native.start()
+    ready(native)
+    traffic = Traffic(native)
+    traffic.send(5)
+    [master] = native.pids("nginx: master")
+    os.kill(master, signal.SIGKILL)
+    eventually(lambda: (pids := native.pids("nginx: master")) and pids != [master], why="another master")
+    ready(native)
+    traffic.send(5)
+    traffic.arrived()

@@ -1,0 +1,73 @@
+"""Continuous requests against the real appliance while everything breaks: each is archived exactly once.
+
+A failing run prints its seed and keeps its folder; `script/chaos --seed S` repeats the plan.
+"""
+
+from __future__ import annotations
+
+import random
+import shutil
+from itertools import islice
+from pathlib import Path
+
+import pytest
+
+from tests.chaos.faults import ALL_LOST, STREAM_LOST, WEIGHTS, proxy_steps, steps
+from tests.chaos.proxy import Kind
+from tests.chaos.run import Outcome, chaos
+
+SEED = 20200417
+
+
+def run(
+    directory: Path,
+    seconds: float,
+    rate: float,
+    capsys: pytest.CaptureFixture[str],
+    losses: dict[str, float] | None = None,
+) -> Outcome:
+    if shutil.which("nginx", path="/usr/sbin:/usr/bin") is None:
+        pytest.skip("nginx is not installed; enable this test with: apt-get install nginx")
+    outcome = chaos(directory, SEED, seconds, rate, losses)
+    with capsys.disabled():
+        print(f"\n{outcome.table()}\n")
+    assert outcome.clean, f"{outcome.table()}\nlogs and data are in {directory}"
+    return outcome
+
+
+@pytest.mark.chaos
+def test_five_minutes_of_chaos_lose_and_double_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    outcome = run(tmp_path, 300, 190, capsys, STREAM_LOST)
+    assert outcome.faults >= 100
+    assert outcome.confirmed >= 40_000
+    assert set(WEIGHTS) - {"disk full"} <= set(outcome.counts), "a kind of fault has never happened"
+
+
+@pytest.mark.chaos
+def test_an_emulator_restarted_empty_gets_all_that_is_on_disk(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    outcome = run(tmp_path, 60, 120, capsys, STREAM_LOST | ALL_LOST)
+    assert outcome.counts.keys() >= ALL_LOST.keys()
+
+
+@pytest.mark.emulator
+def test_half_a_minute_of_chaos_loses_and_doubles_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    outcome = run(tmp_path, 30, 100, capsys)
+    assert outcome.faults >= 20
+    assert outcome.confirmed >= 1_000
+
+
+def test_a_seed_is_a_plan() -> None:
+    def plan(seed: int) -> list[object]:
+        return [*islice(steps(random.Random(seed), WEIGHTS), 50), *islice(proxy_steps(random.Random(seed)), 50)]
+
+    assert plan(1) == plan(1)
+    assert plan(1) != plan(2)
+
+
+def test_a_plan_has_every_kind_of_fault_early() -> None:
+    planned = [step.fault for step in islice(steps(random.Random(SEED), WEIGHTS), len(WEIGHTS))]
+    assert sorted(planned) == sorted(WEIGHTS)
+    requests = {fault.kind for _, fault in islice(proxy_steps(random.Random(SEED)), 100)}
+    assert requests == set(Kind)
