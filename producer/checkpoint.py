@@ -128,7 +128,7 @@ class CheckpointFile:
     def load(self) -> Checkpoint | None:
         """What was saved last; None when nothing ever was. Raises CheckpointError (damaged, newer, gone), OSError."""
         try:
-            self._stored = self.path.read_bytes()
+            data = self.path.read_bytes()
         except FileNotFoundError:
             self._stored = None
             witness = self.path.with_name(WITNESS)
@@ -139,7 +139,9 @@ class CheckpointFile:
                     "(what is in S3 already is then doubled)"
                 ) from None
             return None
-        return self._decode(self._stored)
+        if data != self._stored:
+            self._stored = None  # there, but perhaps not durable: whoever wrote it may have died before the folder was
+        return self._decode(data)
 
     def save(self, checkpoint: Checkpoint) -> None:
         """Make `checkpoint` durable, unless it is what the file holds. Raises OSError, e.g. when the disk is full."""

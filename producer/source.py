@@ -12,6 +12,7 @@ gone. A generation begins with its first complete line; until then there is noth
 
 from __future__ import annotations
 
+import copy
 import errno
 import os
 import random
@@ -35,6 +36,9 @@ COMPRESSED = (".gz", ".bz2", ".xz", ".zst", ".lz4", ".Z", ".zip")
 FINAL_AFTER = 10.0
 # The same when other users' processes cannot be looked into, to see whether they hold the file
 FINAL_AFTER_UNSEEN = 600.0
+
+# How often the directory is looked at until two looks agree on what is gone and what is new
+LOOKS = 4
 
 Key = tuple[int, int]
 
@@ -86,29 +90,50 @@ class Source:
 
         Raises SourceError. A file that cannot be read, or that is gone before it was read, is one of the `problems`.
         """
+        before = list(checkpoint.generations)
+        agreed: object = None
+        for _ in range(LOOKS):
+            checkpoint.generations = copy.deepcopy(before)
+            poll, changes = self._look(checkpoint)
+            if changes in ([], agreed):
+                break
+            agreed = changes
+        return poll
+
+    def _look(self, checkpoint: Checkpoint) -> tuple[Poll, list[object]]:
+        """One look at the directory; and what it shows that a rotation in the middle of it could show as well."""
         poll = Poll()
         found = self._find(checkpoint)
         reading = self._known(checkpoint, found, poll)
+        # With a file that cannot be read nothing can be compared: what seems new may be its copy
+        hidden = any(each.files and each.id not in reading for each in checkpoint.generations)
+        blind = hidden
         claimed = {file.key for generation in checkpoint.generations for file in generation.files}
         fresh: dict[Key, Generation] = {}
         # The log itself first: of two files with the same content it is the one that is no copy
         for seen in reversed(found.values()):
-            if seen.key in claimed:
+            if seen.key in claimed or (hidden and not seen.live):
                 continue
+            readable = False
             with self._reporting(poll, seen):
                 started = self._claim(seen, [*checkpoint.generations, *fresh.values()], reading)
+                readable = True
                 if started:
                     fresh[seen.key] = started
                     reading[started.id] = seen
+            blind = blind or not readable
+        changes: list[object] = [each.id for each in checkpoint.generations if not each.files]
+        changes += [key for key, seen in found.items() if key in fresh and not seen.live]
         checkpoint.generations += [fresh[key] for key in found if key in fresh]
-        self._forget(checkpoint, poll)
+        if not blind:  # else a file that could not be read may be the one a generation goes on in
+            self._forget(checkpoint, poll)
         for generation in checkpoint.generations:
             seen_as = reading.get(generation.id)
             if seen_as:
                 generation.size, generation.name = seen_as.size, seen_as.path.name
                 if generation.unread:
                     poll.unread.append((generation, seen_as))
-        return poll
+        return poll, changes
 
     def pieces(self, poll: Poll) -> Iterator[Piece]:
         """Everything complete that `poll` has seen and that is not acknowledged, oldest first, a block at a time.
@@ -203,7 +228,7 @@ class Source:
                 if original and seen.size and not seen.live and self._copied(descriptor, original):
                     generation.files.append(FileId(seen.device, seen.inode, copy=True))
                     return None
-            if _line_end(descriptor, 0, seen.size) is None and not (seen.size and self._final(seen)):
+            if _line_end(descriptor, 0, seen.size) is None and not (seen.size and self._final(seen, descriptor)):
                 return None
             head = Fingerprint.of(os.pread(descriptor, min(WINDOW_BYTES, seen.size), 0))
         return self._fresh([FileId(seen.device, seen.inode)], head)
@@ -239,13 +264,15 @@ class Source:
                     f"last read at byte {generation.position} is lost, if anything was"
                 )
 
-    def _final(self, seen: Found) -> bool:
-        """Whether nobody will write to the file any more."""
+    def _final(self, seen: Found, descriptor: int) -> bool:
+        """Whether nobody will write to the file any more, and it is as it was seen."""
         age = self._clock.now().timestamp() - seen.modified
         if seen.live or age < FINAL_AFTER:
             return False
         held = self._held(seen.device, seen.inode)
-        return held is False or (held is None and age >= FINAL_AFTER_UNSEEN)
+        released = held is False or (held is None and age >= FINAL_AFTER_UNSEEN)
+        # asked in this order: only once nobody holds it open is its size its last one
+        return released and os.fstat(descriptor).st_size == seen.size
 
     # Reading
 
@@ -265,19 +292,24 @@ class Source:
             return  # replaced since the poll; the next one sees what is there now
         _make_durable(descriptor)
         while position < limit:
-            data = _follows(descriptor, position, min(BLOCK_BYTES, limit - position), before)
+            length = min(BLOCK_BYTES, limit - position)
+            data = _follows(descriptor, position, length if position else max(length, generation.head.length), before)
             if data is None:
                 return
+            if not position:  # nothing stands before the first byte, so its head tells the file
+                if Fingerprint.of(data[: generation.head.length]) != generation.head:
+                    return
+                data = data[:length]
             cut = data.rfind(b"\n") + 1
             if cut and not inside_line:
                 piece = Piece(generation.id, position, data[:cut], before)
             elif not inside_line and len(data) < BLOCK_BYTES:
-                if not self._final(seen):
+                if not self._final(seen, descriptor):
                     return
                 piece = Piece(generation.id, position, data, before, Kind.LAST_LINE)
             else:
                 long_end = long_end or _line_end(descriptor, position, limit)
-                if long_end is None and self._final(seen):
+                if long_end is None and self._final(seen, descriptor):
                     long_end = limit
                 if long_end is None:
                     return

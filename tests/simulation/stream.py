@@ -1,0 +1,190 @@
+"""Kinesis between the two: shards, sequence numbers, and every way PutRecords can go wrong."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import random
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+from botocore.exceptions import ClientError, EndpointConnectionError, ReadTimeoutError
+
+from archiver import event
+from archiver.filing import Item, file_record
+from archiver.layout import HourlyObject
+from producer import batch as batching
+from producer import record as recording
+from tests.fake_kinesis import FakeClock
+from tests.simulation.faults import Faults, Violation
+
+CODES = [
+    ("ProvisionedThroughputExceededException", 400),
+    ("LimitExceededException", 400),
+    ("ResourceInUseException", 400),
+    ("ResourceNotFoundException", 400),
+    ("ExpiredTokenException", 400),
+    ("AccessDeniedException", 400),
+    ("KMSThrottlingException", 400),
+    ("InternalFailure", 500),
+    ("ServiceUnavailable", 503),
+    ("TooManyRequestsException", 429),
+]
+
+
+class Sent(NamedTuple):
+    """A record as a shard holds it."""
+
+    key: str
+    data: bytes
+    number: int
+    arrived: float
+
+
+class Ranges:
+    """Byte ranges of generations; not the archive's ledger, which is what it is compared with."""
+
+    def __init__(self) -> None:
+        self._ranges: dict[str, set[tuple[int, int]]] = {}
+
+    def add(self, generation: str, start: int, end: int) -> None:
+        self._ranges.setdefault(generation, set()).add((start, end))
+
+    def reach(self, generation: str, start: int) -> int:
+        """Up to where everything from `start` on is in it."""
+        for first, end in sorted(self._ranges.get(generation, ())):
+            if first > start:
+                break
+            start = max(start, end)
+        return start
+
+    def merged(self) -> list[tuple[str, int, int]]:
+        found: list[tuple[str, int, int]] = []
+        for generation in sorted(self._ranges):
+            for start, end in sorted(self._ranges[generation]):
+                if found and found[-1][0] == generation and found[-1][2] >= start:
+                    found[-1] = (generation, found[-1][1], max(end, found[-1][2]))
+                else:
+                    found.append((generation, start, end))
+        return found
+
+
+class Stream:
+    def __init__(
+        self, shards: int, clock: FakeClock, rng: random.Random, prefix: str, say: Callable[[str], None]
+    ) -> None:
+        self.shards: list[list[Sent]] = [[] for _ in range(shards)]
+        self.faults = Faults()
+        self.clock = clock
+        self.rng = rng
+        self.acknowledged = Ranges()
+        self.lines: set[bytes] = set()
+        self.items: dict[str, dict[bytes, Item]] = {}  # key of an object → text → the line that is to be in it
+        self._prefix = prefix
+        self._say = say
+        self._numbers = 0
+        self._known: set[tuple[str, bytes]] = set()
+        self._places: dict[tuple[str, int], bytes] = {}
+        self._throttled_until = 0.0
+
+    def put_records(self, *, StreamName: str, Records: list[dict[str, Any]]) -> dict[str, Any]:  # noqa: N803
+        del StreamName
+        sizes = [len(record["Data"]) + len(record["PartitionKey"]) for record in Records]
+        if not 1 <= len(Records) <= batching.MAX_BATCH_RECORDS or sum(sizes) > batching.MAX_BATCH_BYTES:
+            raise Violation(f"a call with {len(Records)} records, {sum(sizes)} bytes")
+        if max(sizes) > recording.MAX_RECORD_BYTES:
+            raise Violation(f"a record of {max(sizes)} bytes")
+        rng, faults = self.rng, self.faults
+        if rng.random() < faults.put_unreachable:
+            self._say("  PutRecords does not arrive")
+            raise EndpointConnectionError(endpoint_url="http://stream")
+        if rng.random() < faults.throttled_for_minutes:
+            self._throttled_until = self.clock.monotonic() + rng.uniform(10, 200)
+        code, status = CODES[0] if self.clock.monotonic() < self._throttled_until else rng.choice(CODES)
+        if rng.random() < faults.put_refused:
+            self._say(f"  PutRecords is refused: {code}")
+            raise ClientError(
+                {"Error": {"Code": code, "Message": "no"}, "ResponseMetadata": {"HTTPStatusCode": status}},  # type: ignore[typeddict-item]
+                "PutRecords",
+            )
+        refused = [False] * len(Records)
+        if self.clock.monotonic() < self._throttled_until:
+            refused = [True] * len(Records)
+        elif rng.random() < faults.put_partial:
+            share = rng.random()
+            refused = [rng.random() < share for _ in Records]
+        entries: list[dict[str, Any]] = [
+            {"ErrorCode": "ProvisionedThroughputExceededException", "ErrorMessage": "Rate exceeded"} for _ in Records
+        ]
+        order = [at for at in range(len(Records)) if not refused[at]]
+        if rng.random() < faults.put_unordered:
+            rng.shuffle(order)
+        for at in order:
+            entries[at] = self._store(Records[at]["PartitionKey"], Records[at]["Data"])
+        self._say(f"  PutRecords stores {len(order)} of {len(Records)}: {Records[0]['PartitionKey']} ...")
+        if rng.random() < faults.answer_lost:
+            self._say("  its answer is lost")
+            raise ReadTimeoutError(endpoint_url="http://stream")
+        if rng.random() < faults.answer_nonsense:
+            return {"message": "<html>"}
+        if rng.random() < faults.answer_short:
+            entries = entries[: rng.randrange(len(entries))]
+        for record, entry in zip(Records, entries, strict=False):
+            if "SequenceNumber" in entry:
+                self.acknowledged.add(*covered(record["PartitionKey"], record["Data"]))
+        count = sum(refused)
+        return {
+            "FailedRecordCount": rng.randint(0, len(entries)) if rng.random() < faults.put_lies else count,
+            "Records": entries,
+        }
+
+    def close(self) -> None:
+        pass
+
+    def _store(self, key: str, data: bytes) -> dict[str, Any]:
+        self._numbers += 1
+        shard = int(hashlib.md5(key.encode()).hexdigest(), 16) % len(self.shards)
+        self.shards[shard].append(Sent(key, data, self._numbers, self.clock.now().timestamp()))
+        if (key, data) not in self._known:
+            self._known.add((key, data))
+            self._learn(key, data)
+        return {"ShardId": f"shardId-{shard:012}", "SequenceNumber": str(self._numbers)}
+
+    def _learn(self, key: str, data: bytes) -> None:
+        for place, line in places(key, data):
+            if self._places.setdefault(place, line) != line:
+                raise Violation(f"{place} names two lines: {self._places[place]!r} and {line!r}")
+            self.lines.add(line)
+        for target, item in self.filed(key, data):
+            if self.items.setdefault(target.key, {}).setdefault(item.text, item) != item:
+                first = self.items[target.key][item.text]
+                raise Violation(f"a line is sent under two names: {first} and {item}")
+
+    def filed(self, key: str, data: bytes) -> list[tuple[HourlyObject, Item]]:
+        generation, *numbers = key.split(":")
+        length = int(numbers[1]) if len(numbers) == 2 else None
+        return list(file_record(event.Record(data, generation, int(numbers[0]), length, 0.0, None), self._prefix))
+
+
+def covered(key: str, data: bytes) -> tuple[str, int, int]:
+    """Generation, start and end of what a record stands for."""
+    generation, start, *length = key.split(":")
+    if length:
+        return generation, int(start), int(start) + int(length[0])
+    if data.startswith(b"\x1f\x8b"):
+        return generation, int(start), int(start) + len(gzip.decompress(data))
+    return generation, int(start), int(start) + len(data) + 1
+
+
+def places(key: str, data: bytes) -> Iterator[tuple[tuple[str, int], bytes]]:
+    """Each line of a record, or its fragment, with its place."""
+    generation, offset, *length = key.split(":")
+    start = int(offset)
+    if length:
+        yield (generation, start), data
+    elif data.startswith(b"\x1f\x8b"):
+        for line in gzip.decompress(data).split(b"\n")[:-1]:
+            yield (generation, start), line
+            start += len(line) + 1
+    else:
+        yield (generation, start), data

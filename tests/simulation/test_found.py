@@ -1,0 +1,187 @@
+"""What the simulation has found, each as small as it can be."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from appliance import atomic
+from producer import source as sourcing
+from producer.checkpoint import CheckpointFile
+from producer.ship import Shipped, ship_once
+from tests.fake_kinesis import FakeClock, FakeKinesis, delivered, sink_of, source_of
+from tests.simulation.disk import Disk, SimOs, SimPath, broken
+
+
+class Bench:
+    """A log and its producer. `at` says what happens before which of the operations of the next tick."""
+
+    def __init__(self, folder: Path) -> None:
+        self.log = folder / "access.log"
+        self.copy = folder / "access.log.1"
+        self.clock = FakeClock()
+        self.stream = FakeKinesis()
+        self.saved = folder / "checkpoint.json"
+        self.disk = Disk(self._step, lambda _: None)
+        self._at: tuple[str, int] = ("", 0)
+        self._act: Callable[[], None] = lambda: None
+        self._starts = 0
+        self.unreadable = ""
+
+    def at(self, operation: str, number: int, act: Callable[[], None]) -> None:
+        self._at, self._act = (operation, number), act
+
+    def _step(self, kind: str, name: str) -> None:
+        operation, number = self._at
+        if kind != "after" and name == operation:
+            self._at = (operation, number - 1)
+            if number == 1:
+                with self.disk.aside():
+                    self._act()
+
+    def write(self, data: bytes) -> None:
+        with self.log.open("ab") as file:
+            file.write(data)
+
+    def copytruncate(self) -> None:
+        shutil.copyfile(self.log, self.copy)
+        os.truncate(self.log, 0)
+
+    def ship(self) -> Shipped:
+        """A producer that has just been started ships once."""
+        self._starts += 1
+        source = source_of(SimPath(self.log), self.clock, seed=self._starts)
+        file = CheckpointFile(SimPath(self.saved))
+        with self.disk.running():
+            return ship_once(source, file, sink_of(self.stream, self.clock))
+
+    def arrived(self) -> list[bytes]:
+        """What an exactly-once reader of the stream has."""
+        return sorted(delivered(self.stream.records).values())
+
+
+@pytest.fixture
+def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
+    bench = Bench(tmp_path)
+
+    class Refusing(SimOs):
+        def open(self, path: Path, flags: int) -> int:
+            if path.name == bench.unreadable:
+                raise PermissionError(13, "Permission denied")
+            return super().open(path, flags)
+
+    monkeypatch.setattr(sourcing, "os", Refusing())
+    monkeypatch.setattr(atomic, "os", SimOs())
+    return bench
+
+
+def test_copytruncate_between_the_listing_and_the_look_at_the_log(bench: Bench) -> None:
+    # before: the copy is in no listing, the log no longer matches: the generation is forgotten, the copy new
+    bench.write(b"a\nb\n")
+    bench.ship()
+    bench.write(b"c\n")
+    bench.at("open", 1, bench.copytruncate)
+    bench.ship()
+    bench.ship()
+    assert bench.arrived() == [b"a", b"b", b"c"]
+
+
+def test_a_copy_that_cannot_be_read_at_first(bench: Bench) -> None:
+    # before: the copy cannot be claimed while it cannot be read, and its generation is forgotten meanwhile
+    bench.write(b"a\nb\n")
+    bench.ship()
+    bench.write(b"c\n")
+    bench.copytruncate()
+    bench.unreadable = bench.copy.name
+    assert "access.log.1 cannot be read" in bench.ship().problems[0]
+    bench.unreadable = ""
+    bench.ship()
+    assert bench.arrived() == [b"a", b"b", b"c"]
+
+
+def test_a_log_that_cannot_be_read_while_it_is_copied(bench: Bench) -> None:
+    # before: with what is not readable nothing can be compared, so the copy beside it is taken for something new
+    bench.write(b"a\nb\n")
+    bench.ship()
+    shutil.copyfile(bench.log, bench.copy)
+    bench.unreadable = bench.log.name
+    assert "access.log cannot be read" in bench.ship().problems[0]
+    bench.unreadable = ""
+    bench.ship()
+    assert bench.arrived() == [b"a", b"b"]
+
+
+def test_emptied_between_the_look_at_the_log_and_the_look_at_its_copy(bench: Bench) -> None:
+    # before: compared with a log that has just been emptied, its copy is no copy, and so something new
+    bench.write(b"a\nb\n")
+    bench.ship()
+    bench.write(b"c\n")
+    shutil.copyfile(bench.log, bench.copy)
+    bench.at("open", 3, lambda: os.truncate(bench.log, 0))  # the log, the copy, the log to compare
+    bench.ship()
+    bench.ship()
+    assert bench.arrived() == [b"a", b"b", b"c"]
+
+
+def test_a_last_line_that_is_finished_between_the_listing_and_the_reading(bench: Bench) -> None:
+    # before: whether anybody holds the file is asked after its size was taken: the line is sent without its end
+    bench.log.touch()
+    bench.copy.write_bytes(b"a\nb")
+
+    def finish() -> None:
+        with bench.copy.open("ab") as file:
+            file.write(b"c\n")
+
+    bench.at("fdatasync", 1, finish)
+    bench.ship()
+    bench.ship()
+    assert bench.arrived() == [b"a", b"bc"]
+
+
+def test_emptied_and_refilled_before_the_first_byte_is_read(bench: Bench) -> None:
+    # before: nothing stands before offset 0 that could be compared: the new content is sent under the old name
+    """Here `b` arrives under two names. Where the tick ends before its checkpoint is saved, the copy goes on under the
+    old name: then two lines have one, and the ledger takes the second of an hour for the first, which loses it.
+    """
+    bench.write(b"a\n")
+
+    def refill() -> None:
+        bench.copytruncate()
+        bench.write(b"b\n")
+
+    bench.at("fdatasync", 1, refill)
+    for _ in range(3):
+        bench.ship()
+    assert bench.arrived() == [b"a", b"b"]
+
+
+def test_a_checkpoint_whose_folder_could_not_be_made_durable(bench: Bench) -> None:
+    # before: what a load finds counts as durable: a generation is sent whose name a power cut takes back
+    def fail() -> None:
+        raise broken()
+
+    bench.write(b"a\n")
+    bench.at("fsync", 2, fail)  # the file, the folder
+    with pytest.raises(OSError, match="Input/output"):
+        bench.ship()
+    bench.stream.script = [_power_cut]
+    with pytest.raises(PowerCut):
+        bench.ship()
+    if bench.disk.unsettled:
+        bench.saved.unlink()
+    bench.disk.unsettled.clear()
+    bench.ship()
+    assert bench.arrived() == [b"a"]
+
+
+class PowerCut(BaseException):
+    pass
+
+
+def _power_cut(stream: FakeKinesis, records: list[dict[str, object]]) -> dict[str, object]:
+    stream.accept(records)
+    raise PowerCut

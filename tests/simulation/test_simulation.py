@@ -1,0 +1,200 @@
+"""The simulation in the test run: some seeds each time, many on demand; and that it finds what is broken on purpose.
+
+What a seed does is in world.py. A seed that fails prints how to run it alone: `script/simulate --seed N --trace`.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from archiver.archive import Archive
+from archiver.ledger import Ledger
+from producer import source
+from producer.checkpoint import Checkpoint, CheckpointFile
+from producer.record import Record
+from tests.fake_s3 import FakeS3
+from tests.simulation.disk import SimOs
+from tests.simulation.faults import Violation
+from tests.simulation.seeds import run
+from tests.simulation.stream import Stream
+from tests.simulation.world import simulate
+
+ROOT = Path(__file__).parents[2]
+FEW, MANY = 100, 1000
+# A mutant is caught by one of so many seeds; each is by one of the first twenty or so
+ENOUGH = 80
+
+
+def failures(seeds: Sequence[int], workers: int) -> list[str]:
+    return [problem for _, _, problem in run(seeds, workers) if problem]
+
+
+def test_some_seeds() -> None:
+    assert failures(range(FEW), workers=1) == []
+
+
+@pytest.mark.chaos
+def test_many_seeds() -> None:
+    assert failures(range(MANY), workers=2) == []
+
+
+def test_a_seed_is_one_run() -> None:
+    """The same seed is the same run, step by step, also in another process with other hashes and inodes."""
+    seed = 7
+    steps: list[str] = []
+    simulate(seed, steps.append)
+    again = subprocess.run(
+        [sys.executable, "-m", "tests.simulation", "--seed", str(seed), "--trace"],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": ".:lambda", "PYTHONHASHSEED": "5"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert len(steps) > 50
+    assert without_folders(again.stdout.splitlines()[: len(steps)]) == without_folders(steps)
+
+
+def without_folders(steps: list[str]) -> list[str]:
+    return [" ".join(word for word in step.split() if "/simulation-" not in word) for step in steps]
+
+
+# What must not pass
+
+
+def high_water_mark(patch: pytest.MonkeyPatch) -> None:
+    """The ledger remembers the last byte of a generation instead of a set of ranges."""
+    patch.setattr(Ledger, "covers", lambda self, owner, _start, end: end <= max(self._bounds.get(owner, [0])))
+
+
+def checkpoint_over_a_gap(patch: pytest.MonkeyPatch) -> None:
+    """The checkpoint follows the last entry that was acknowledged."""
+
+    def acknowledge(self: Checkpoint, batch: Sequence[Record], acknowledged: Sequence[object | None]) -> None:
+        by_id = {generation.id: generation for generation in self.generations}
+        for record, ack in zip(batch, acknowledged, strict=True):
+            if ack is not None:
+                by_id[record.generation].offset = record.start
+                by_id[record.generation].advance(record)
+
+    patch.setattr(Checkpoint, "acknowledge", acknowledge)
+
+
+def failed_record_count_is_trusted(patch: pytest.MonkeyPatch) -> None:
+    """An answer that says that nothing has failed is taken at its word."""
+    put_records = Stream.put_records
+
+    def trusting(self: Stream, **request: Any) -> dict[str, Any]:
+        answer = put_records(self, **request)
+        if answer.get("FailedRecordCount") == 0:
+            answer["Records"] = [{"ShardId": "shardId-0", "SequenceNumber": "1"}] * len(request["Records"])
+        return answer
+
+    patch.setattr(Stream, "put_records", trusting)
+
+
+def no_conditions(patch: pytest.MonkeyPatch) -> None:
+    """Objects are written without If-Match and If-None-Match."""
+    patch.setattr(FakeS3, "_precondition", lambda *_: None)
+    patch.setattr(FakeS3, "_check", lambda *_: None)
+
+
+def checkpoint_before_the_answer(patch: pytest.MonkeyPatch) -> None:
+    """Everything that was read counts as acknowledged."""
+    acknowledge = Checkpoint.acknowledge
+    patch.setattr(Checkpoint, "acknowledge", lambda self, batch, _: acknowledge(self, batch, [True] * len(batch)))
+
+
+def generation_saved_too_late(patch: pytest.MonkeyPatch) -> None:
+    """A generation is sent before anybody remembers its name."""
+    save, poll = CheckpointFile.save, source.Source.poll
+
+    def lazy(self: CheckpointFile, checkpoint: Checkpoint) -> None:
+        if not fresh.pop("polled", False):
+            save(self, checkpoint)
+
+    def polled(self: source.Source, checkpoint: Checkpoint) -> source.Poll:
+        fresh["polled"] = True
+        return poll(self, checkpoint)
+
+    fresh: dict[str, bool] = {}
+    patch.setattr(CheckpointFile, "save", lazy)
+    patch.setattr(source.Source, "poll", polled)
+
+
+def side_object_deleted_too_early(patch: pytest.MonkeyPatch) -> None:
+    """The old ledger goes before the object that names the new one is written."""
+    put = Archive._multipart
+
+    def multipart(self: Archive, target: Any, state: Any, new: bytes, metadata: dict[str, str]) -> None:
+        if state.side:
+            self._discard(state.side)
+        put(self, target, state, new, metadata)
+
+    patch.setattr(Archive, "_multipart", multipart)
+
+
+def content_is_not_compared(patch: pytest.MonkeyPatch) -> None:
+    """A file is known by its inode alone."""
+    patch.setattr(source, "_continues", lambda descriptor, each: os.fstat(descriptor).st_size >= each.position)
+
+
+def log_is_not_made_durable(patch: pytest.MonkeyPatch) -> None:
+    """Lines are sent that a power cut may take back."""
+    patch.setattr(SimOs, "fdatasync", lambda *_: None)
+
+
+def handler_swallows_errors(patch: pytest.MonkeyPatch) -> None:
+    """A batch that failed counts as done."""
+    append = Archive.append
+
+    def swallowing(self: Archive, target: Any, items: Any) -> Any:
+        try:
+            return append(self, target, items)
+        except Exception:
+            return type("Nothing", (), {"lines": 0, "bytes": 0})
+
+    patch.setattr(Archive, "append", swallowing)
+
+
+MUTANTS: list[Callable[[pytest.MonkeyPatch], None]] = [
+    high_water_mark,
+    checkpoint_over_a_gap,
+    failed_record_count_is_trusted,
+    no_conditions,
+    checkpoint_before_the_answer,
+    generation_saved_too_late,
+    side_object_deleted_too_early,
+    content_is_not_compared,
+    log_is_not_made_durable,
+    handler_swallows_errors,
+]
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.__name__)
+def test_what_is_broken_on_purpose_is_found(mutant: Callable[[pytest.MonkeyPatch], None]) -> None:
+    for seed in range(ENOUGH):
+        with pytest.MonkeyPatch.context() as patch:
+            mutant(patch)
+            try:
+                simulate(seed)
+            except Violation:
+                return
+    pytest.fail(f"{mutant.__doc__} {ENOUGH} seeds have not noticed")
+
+
+def test_what_fails_says_how_to_see_it_again() -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        checkpoint_before_the_answer(patch)
+        problem = next(problem for _, _, problem in run(range(ENOUGH), 1) if problem)
+    seed = problem.split(":")[0].removeprefix("seed ")
+    assert f"script/simulate --seed {seed} --trace" in problem
+    assert "appliances" in problem

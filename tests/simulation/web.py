@@ -1,0 +1,356 @@
+"""The web server and its logrotate: what is written, and so what must arrive.
+
+The truth is the bytes: each file's content is remembered, and at the end cut into lines. What was destroyed (emptied
+or deleted) before it was in the stream may have arrived or not; all that was in the stream by then, or is on disk at
+the end, must arrive.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+from typing import NamedTuple
+
+from tests.fake_kinesis import FakeClock
+from tests.simulation.disk import Disk
+from tests.simulation.faults import Faults
+
+MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
+ZONES = [timezone(timedelta(minutes=minutes)) for minutes in (0, 0, 0, 540, -210, 345, -720, 840)]
+# What nginx writes of a request, and what the entry has of it: method, path, httpVersion
+REQUESTS: list[tuple[bytes, str, str, str]] = [
+    (b"GET / HTTP/1.1", "GET", "/", "HTTP/1.1"),
+    (b"POST /form?a=1 HTTP/2.0", "POST", "/form?a=1", "HTTP/2.0"),
+    (rb"GET /caf\xC3\xA9 HTTP/1.1", "GET", "/café", "HTTP/1.1"),
+    (rb"GET /\xFF\x22 HTTP/1.1", "GET", r'/\xFF"', "HTTP/1.1"),
+    (b"GET /a b HTTP/1.0", "GET", "/a b", "HTTP/1.0"),
+    (b"GET /old", "GET", "/old", ""),
+    (rb"\x16\x03\x01\x02", "", "\x16\x03\x01\x02", ""),
+    (b"", "", "", ""),
+]
+# A line is not cut within its first bytes: a file that holds no more than these cannot be told from others
+CLEAR = 18
+
+
+class Line(NamedTuple):
+    """What a line is to become: `text` with `hour` as YYYY/MM/DD/HH; or rejected, `hour` None: its generation's."""
+
+    raw: bytes
+    hour: str | None
+    text: bytes | None
+
+
+@dataclass
+class LogFile:
+    """One file of the log and all that is in it."""
+
+    path: Path
+    content: bytearray = field(default_factory=bytearray)
+
+
+class Web:
+    def __init__(
+        self,
+        name: str,
+        log: Path,
+        disk: Disk,
+        clock: FakeClock,
+        rng: random.Random,
+        sent: Callable[[bytes], bool],
+        say: Callable[[str], None],
+    ) -> None:
+        self.name = name
+        self.log = log
+        self.disk = disk
+        self.clock = clock
+        self.rng = rng
+        self.faults = Faults()
+        self._sent = sent
+        self._say = say
+        self.lines: dict[bytes, Line] = {}
+        self.may: Counter[bytes] = Counter()
+        self.must: Counter[bytes] = Counter()
+        self.rotated: list[LogFile] = []
+        self._count = 0
+        self._rest = b""  # of a line that is not written to its end
+        self._copy: Path | None = None
+        self._copied: int | None = None  # bytes, once the copy is complete
+        self._descriptor = -1
+        self._live = LogFile(log)
+        self.reopen()
+
+    # What is written
+
+    def line(self) -> Line:
+        rng, faults = self.rng, self.faults
+        self._count += 1
+        mark = f"{self.name}-{self._count}"
+        late = rng.choice([1, 60, 3600, 7200]) * rng.random() if rng.random() < faults.late_line else 0
+        moment = self.clock.now().replace(microsecond=0) - timedelta(seconds=int(late))
+        hour = f"{moment:%Y/%m/%d/%H}"
+        local = moment.astimezone(rng.choice(ZONES))
+        written = f"{local:%d}/{MONTHS[local.month - 1]}/{local:%Y:%H:%M:%S %z}"
+        if rng.random() < faults.unparsable:
+            raw = rng.choice(
+                [
+                    (b"%s junk." % mark.encode(), None),
+                    (b"\xff %s \x80\x1b \\xFF" % mark.encode(), None),
+                    (b"\x1f\x8b %s." % mark.encode(), None),
+                    (f"{mark} [{written}] cut".encode(), hour),
+                    (f"{mark} [99/{written[3:]}] ".encode() + b"x" * 400, None),
+                    (b"", None),
+                ]
+            )
+            return Line(raw[0], raw[1], None)
+        request, method, path, version = rng.choice(REQUESTS)
+        if rng.random() < faults.long_line:
+            length = rng.choice([200, 500, 900, 2500])
+            more = b"l" * length if rng.random() < 0.3 else rng.randbytes(length // 2).hex().encode()
+            request, method, path, version = b"GET /%s HTTP/1.1" % more, "GET", f"/{more.decode()}", "HTTP/1.1"
+        host = ".".join(str(rng.randrange(100, 250)) for _ in range(4))
+        agent, status = f"sim/{mark}", rng.choice([200, 301, 404, 500])
+        raw_line = b'%s - - [%s] "%s" %d %d "-" "%s"' % (
+            *(host.encode(), written.encode(), request, status),
+            *(rng.randrange(10_000), agent.encode()),
+        )
+        entry = {
+            "host": host,
+            "time": f"{moment:%Y-%m-%dT%H:%M:%S}.000Z",
+            "method": method,
+            "path": path,
+            "httpVersion": version,
+            "status": status,
+            "userAgent": agent,
+        }
+        text = json.dumps(entry, ensure_ascii=False, separators=(",", ":")).encode()
+        return Line(raw_line, hour, text)
+
+    def write(self, count: int) -> None:
+        if self._rest:
+            self._append(self._rest)
+            self._rest = b""
+        for _ in range(count):
+            line = self.line()
+            self.lines[line.raw] = line
+            data = line.raw + b"\n"
+            if len(line.raw) > CLEAR and self.rng.random() < self.faults.partial_line:
+                cut = self.rng.choice([self.rng.randint(CLEAR, len(line.raw)), len(line.raw)])
+                self._append(data[:cut])
+                self._rest = data[cut:]
+                break
+            self._append(data)
+
+    def _append(self, data: bytes) -> None:
+        os.write(self._descriptor, data)
+        self._live.content += data
+        self.disk.touched(self._live.path)
+
+    # What happens to the files
+
+    def act(self, *, gently: bool = False) -> None:
+        """One turn of nginx or logrotate; `gently`: nothing is emptied, and nothing said to be complete grows."""
+        rng, faults = self.rng, self.faults
+        with self.disk.aside():
+            if gently:
+                if self._live.path == self.log and self._copy is None and rng.random() < faults.renamed:
+                    self.rename()
+                elif self._copied is None or self._live.content.endswith(b"\n"):
+                    self.write(rng.choice([1, 2, 3, 12]))
+                return
+            if rng.random() < faults.deleted:
+                self.delete(early=False)
+            if rng.random() < faults.deleted_too_early:
+                self.delete(early=True)
+            if self._live.path != self.log:
+                self.write(rng.randint(0, 2))
+                self.reopen()
+            elif self._copy:
+                if self._copied is None or self._live.content.endswith(b"\n"):
+                    self.write(rng.randint(0, 3))
+                self.end_copy(at_once=rng.random() < 0.5)
+            elif rng.random() < faults.renamed:
+                self.rename()
+                if rng.random() >= faults.late_reopen:
+                    self.reopen()
+            elif rng.random() < faults.copytruncated and self._live.content:
+                self.begin_copy()
+                if rng.random() < 0.5:
+                    self.end_copy(at_once=True)
+            elif rng.random() < faults.truncated:
+                self.truncate(rng.random() < faults.regrown)
+            else:
+                count = rng.choice([1, 2, 3, 3, 5, 12])
+                self._say(f"{self.name} writes {count} lines")
+                self.write(count)
+
+    def _new_name(self) -> Path:
+        self._count += 1
+        return self.log.with_name(f"{self.log.name}{'.-'[self._count % 2]}{self._count}")
+
+    def _move(self, file: LogFile, target: Path) -> None:
+        file.path.rename(target)
+        file.path = target
+
+    def rename(self) -> None:
+        """As logrotate: the older ones go up by one, nginx goes on writing to its file under the new name."""
+        numbered = self.log.with_name(f"{self.log.name}.1")
+        for number, file in enumerate(reversed([*self.rotated, self._live])):
+            if self.rng.random() < 0.3 or file is self._live:
+                self._say(f"{self.name} renames {file.path.name}")
+                self._move(file, self._new_name() if number else self._free(numbered))
+        self.rotated.append(self._live)
+
+    def _free(self, wanted: Path) -> Path:
+        return self._new_name() if wanted.exists() else wanted
+
+    def reopen(self) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._say(f"{self.name} reopens its log")
+        self._descriptor = os.open(self.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        self._live = LogFile(self.log)
+        self.disk.created(self.log)
+
+    def close(self) -> None:
+        os.close(self._descriptor)
+
+    def held(self, _device: int, inode: int) -> bool:
+        """Whether nginx has this file open, or logrotate, which copies into it."""
+        with self.disk.aside():
+            copying = self._copy if self._copied is None else None
+            return inode in [self.disk.inode(path) for path in (self._live.path, copying) if path]
+
+    def begin_copy(self) -> None:
+        """copytruncate: the copy is there, perhaps not all of it, and the log is not emptied yet."""
+        self._copy = self._new_name()
+        self._say(f"{self.name} begins to copy to {self._copy.name}")
+        data = bytes(self._live.content)
+        self._copy.write_bytes(data[: self.rng.randint(1, len(data))])
+        self.disk.created(self._copy)
+
+    def end_copy(self, *, at_once: bool) -> None:
+        """The copy is complete, then the log is emptied; what was written in between is in neither."""
+        assert self._copy
+        if self._copied is None:
+            self._say(f"{self.name} has copied to {self._copy.name}")
+            content = bytes(self._live.content)
+            self._copied = len(content)
+            self._copy.write_bytes(content)
+            self.disk.touched(self._copy)
+            self.disk.durable[self.disk.inode(self._copy)] = len(content)
+            if not at_once:
+                return
+        self._say(f"{self.name} empties its log, {len(self._live.content) - self._copied} bytes more than the copy has")
+        content = bytes(self._live.content)
+        self.rotated.append(LogFile(self._copy, bytearray(content[: self._copied])))
+        whole = content[: self._copied].endswith(b"\n")
+        self._destroy(content, since=self._copied if whole else self._copied + 1)
+        self._copy = self._copied = None
+        self._empty()
+
+    def truncate(self, regrow: bool) -> None:
+        size = len(self._live.content)
+        self._say(f"{self.name} empties its log{', which grows at once' if regrow else ''}")
+        self._destroy(bytes(self._live.content))
+        self._empty()
+        while regrow and len(self._live.content) <= size:
+            self.write(3)
+
+    def _empty(self) -> None:
+        os.truncate(self.log, 0)
+        self.disk.touched(self.log)
+        self.disk.durable[self.disk.inode(self.log)] = 0
+        self._live.content.clear()
+
+    def delete(self, *, early: bool) -> None:
+        """logrotate throws a file away: one that is all in the stream, unless it is `early`."""
+        found = [file for file in self.rotated if file is not self._live]
+        if not early:
+            found = [file for file in found if all(map(self._sent, cut(bytes(file.content))))]
+        if found:
+            file = self.rng.choice(found)
+            self._say(f"{self.name} deletes {file.path.name}{', too early' if early else ''}")
+            self.disk.deleted(file.path)
+            file.path.unlink()
+            self.rotated.remove(file)
+            self._destroy(bytes(file.content))
+
+    def power_cut(self) -> None:
+        """What was written last may be gone; it was not sent, as what is sent is made durable first."""
+        self._rest = b""
+        if self._copy:
+            self.disk.deleted(self._copy)
+            self._copy.unlink()
+            self._copy = self._copied = None
+        files = self.rotated if self._live in self.rotated else [*self.rotated, self._live]
+        for file in files:
+            durable = self.disk.durable[self.disk.inode(file.path)]
+            left = self.rng.randint(min(durable, len(file.content)), len(file.content))
+            line = file.content.rfind(b"\n", 0, left) + 1
+            left = max(durable, line) if left - line < CLEAR else left
+            if left < len(file.content):
+                self._say(f"{self.name}: {file.path.name} has {left} of {len(file.content)} bytes")
+                os.truncate(file.path, left)
+                del file.content[left:]
+        for path, before in reversed(self.disk.unsettled):
+            if self.rng.random() < self.faults.rename_undone:
+                self._say(f"{self.name}: {path.name} is as before")
+                if before is None:
+                    path.unlink(missing_ok=True)
+                else:
+                    path.write_bytes(before)
+        self.disk.unsettled.clear()
+        if self._live.path != self.log:
+            self.reopen()
+
+    def _destroy(self, content: bytes, since: int = 0) -> None:
+        """The lines of the content are gone that have a byte behind `since`."""
+        position = 0
+        for line in cut(content):
+            position += len(line) + 1
+            if position > since:
+                # Only of what stands in the log once can it be told; the rest may have arrived
+                if line and line in self.lines and self._sent(line):
+                    self.must[line] += 1
+                else:
+                    self.may[line] += 1
+
+    # The end
+
+    def settle(self) -> None:
+        """nginx finishes its line and writes to access.log, logrotate finishes its work."""
+        with self.disk.aside():
+            if self._copy:
+                self.end_copy(at_once=True)
+            if self._live.path != self.log:
+                self.reopen()
+            if self._rest:
+                self.write(0)
+            if self._live.content and not self._live.content.endswith(b"\n"):
+                self._append(b"\n")
+
+    def expected(self) -> Counter[bytes]:
+        """Every line that must arrive, as often as it must."""
+        found = Counter(self.must)
+        for file in [*self.rotated, self._live]:
+            found.update(cut(bytes(file.content)))
+        self.may[b""] += found.pop(b"", 0)  # a file of an empty line only may pass for a copy of one that starts so
+        return found
+
+
+def cut(content: bytes) -> list[bytes]:
+    """The lines, also a last one without an end."""
+    lines = content.split(b"\n")
+    return lines if lines[-1] else lines[:-1]
+
+
+def started(rng: random.Random) -> datetime:
+    """Some minutes before the end of an hour."""
+    day = datetime(2020, 4, 18, tzinfo=UTC) + timedelta(days=rng.randrange(700), hours=rng.randrange(24))
+    return day + timedelta(minutes=60) - timedelta(seconds=rng.randint(5, 900))

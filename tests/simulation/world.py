@@ -1,0 +1,530 @@
+"""The whole pipeline in one process, from one seed.
+
+nginx and logrotate (`web`) → files (`disk`) → the producer's own code → Kinesis (`stream`) → the function's own code →
+S3 (`bucket`). Only time, chance, the two services and `os` are simulated. One actor moves at a time, chosen by the
+seed; some act in the middle of another's operation, and several invocations of the function interleave at each of their
+calls. In the end the faults stop, everything drains within a bounded number of rounds, and the judge compares.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import logging
+import random
+import shutil
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+from unittest import mock
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+import index
+from appliance import atomic
+from archiver import filing
+from archiver.archive import Archive, ContentionError, Limits
+from archiver.event import FRAGMENT
+from archiver.parse import NotCombinedError, hour_of, parse, readable_hour
+from producer import batch as batching
+from producer import record as recording
+from producer import source as sourcing
+from producer.checkpoint import CheckpointFile
+from producer.ship import Shipped, ship_once
+from producer.sink import RETRY_SECONDS, KinesisSink
+from producer.source import Source
+from tests.checker import entries, judge
+from tests.fake_kinesis import FakeClock
+from tests.lambda_events import bytes_of
+from tests.simulation.baton import Baton
+from tests.simulation.bucket import Bucket
+from tests.simulation.disk import Disk, SimOs, SimPath, broken, full
+from tests.simulation.faults import Crash, Faults, Violation
+from tests.simulation.stream import Sent, Stream
+from tests.simulation.web import Line, Web, started
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+PREFIX = "logs/"
+# So small that some lines reach every limit
+SMALL: list[tuple[Any, dict[str, Any]]] = [
+    (sourcing, {"BLOCK_BYTES": 1500, "FRAGMENT_BYTES": 500, "WINDOW_BYTES": 100, "os": SimOs()}),
+    (recording, {"MAX_RECORD_BYTES": 700, "PACK_BYTES": 600, "FRAGMENT_BYTES": 500, "WINDOW_BYTES": 100}),
+    (batching, {"MAX_BATCH_RECORDS": 5, "MAX_BATCH_BYTES": 3500}),
+    (atomic, {"os": SimOs()}),
+    (filing, {"MAX_REJECTED": 300}),
+    (index, {"FLUSH_BYTES": 3000, "print": lambda *_, **__: None}),
+]
+# No parts, no side object; small parts and metadata; the smallest
+LIMITS = [
+    Limits(),
+    Limits(min_part=2000, max_copy=5000, max_metadata=300),
+    Limits(min_part=600, max_copy=1300, max_metadata=100),
+]
+# Nginx and logrotate take at most so many turns while the producer is at one tick, which lasts some milliseconds
+MEANWHILE = 3
+# After the faults have stopped, everything has arrived within so many ticks and invocations
+DRAIN_TICKS = 6
+DRAIN_INVOCATIONS = 2000
+# A rotated file that ends without a newline is read to its end after ten minutes at the latest; clocks jump up to hours
+DRAIN_SECONDS = 5 * 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What a run is about."""
+
+    appliances: int
+    shards: int
+    steps: int
+    limits: Limits
+    batch_size: int
+    faults: Faults
+
+    @classmethod
+    def drawn(cls, rng: random.Random) -> Setting:
+        return cls(
+            appliances=rng.choice([1, 1, 2, 3]),
+            shards=rng.randint(1, 4),
+            steps=rng.randint(25, 90),
+            limits=rng.choice(LIMITS),
+            batch_size=rng.choice([1, 3, 10, 30]),
+            faults=Faults.drawn(rng),
+        )
+
+    def __str__(self) -> str:
+        return (
+            f"  {self.appliances} appliances, {self.shards} shards, {self.steps} steps, "
+            f"batches of {self.batch_size}, {self.limits}\n{self.faults}"
+        )
+
+
+class SimClock(FakeClock):
+    """Starts where it is told; sleeping lets others act."""
+
+    def __init__(self, rng: random.Random) -> None:
+        super().__init__()
+        self._now = started(rng)
+        self.meanwhile: Callable[[], None] = lambda: None
+
+    def sleep(self, seconds: float) -> None:
+        self.advance(seconds)
+        self.meanwhile()
+
+    def jump(self, seconds: float) -> None:
+        """The wall clock is set; the other one does not know."""
+        monotonic = self._monotonic
+        self.advance(seconds)
+        self._monotonic = monotonic
+
+
+class Appliance:
+    """One container: nginx, its log, the producer and its checkpoint."""
+
+    def __init__(self, name: str, world: World, folder: Path) -> None:
+        folder.mkdir()
+        self.name = name
+        self._world = world
+        self._rng = random.Random(world.rng.getrandbits(64))
+        self.disk = Disk(self._step, self._saved)
+        self.disk.now = lambda: world.clock.now().timestamp()
+        self.log = SimPath(folder / "access.log")
+        self._checkpoint = SimPath(folder / "checkpoint.json")
+        self.faults = Faults()
+        self.web = Web(name, folder / "access.log", self.disk, world.clock, self._rng, self._sent, world.say)
+        self._dead = False
+        self._turns = 0
+        self._offsets: dict[str, int] = {}
+        self.start()
+
+    def _sent(self, line: bytes) -> bool:
+        return line in self._world.stream.lines
+
+    def start(self) -> None:
+        world = self._world
+        self._dead = False
+        self._source = Source(self.log, world.clock, random.Random(self._rng.getrandbits(64)), held=self.web.held)
+        self._file = CheckpointFile(self._checkpoint)
+        self._sink = KinesisSink(
+            lambda: cast(Any, _Client(self, world.stream)),
+            "web-log-stream",
+            world.clock,
+            random.Random(self._rng.getrandbits(64)),
+            retry_seconds=self._rng.choice([0.0, RETRY_SECONDS]),
+        )
+
+    def tick(self) -> Shipped | None:
+        """One poll; None when it ended early."""
+        say, rng, report = self._world.say, self._rng, None
+        if rng.random() < self.faults.producer_restarted:
+            say(f"{self.name} starts its producer anew")
+            self.start()
+        say(f"{self.name} ships")
+        self._turns = MEANWHILE
+        try:
+            with self.disk.running():
+                report = ship_once(
+                    self._source, self._file, self._sink, stop=lambda: rng.random() < self.faults.producer_stopped
+                )
+        except Crash as crash:
+            say(f"{self.name}: {crash}")
+            if rng.random() < self.faults.power_cut:
+                say(f"{self.name}: power cut")
+                self.web.power_cut()
+                self._offsets.clear()
+            self.start()
+        except OSError as error:
+            say(f"{self.name}: {error}")
+        else:
+            say(f"{self.name} has shipped {report.records} records, {report.lag} bytes left; {report.error}")
+            for problem in report.problems:
+                say(f"{self.name}: {problem}")
+        return report
+
+    def _step(self, kind: str, name: str) -> None:
+        """An operation of the producer begins, or has just taken effect (`after`)."""
+        if self._dead:
+            raise Crash(name)
+        rng, faults = self._rng, self.faults
+        if rng.random() < faults.producer_killed:
+            self._dead = True
+            raise Crash(f"killed {'after' if kind == 'after' else 'before'} {name}")
+        if self._turns and rng.random() < faults.meanwhile_written:
+            self._turns -= 1
+            self._world.say(f"  in the middle of {name}:")
+            self.web.act(gently=True)
+        if self._turns and rng.random() < faults.meanwhile_emptied:
+            self._turns -= 1
+            self._world.say(f"  in the middle of {name}:")
+            self.web.act()
+        if kind in ("write", "after") and rng.random() < faults.disk_full:
+            raise full() if kind == "write" else broken()
+        if kind == "read" and rng.random() < faults.read_error:
+            raise broken()
+
+    def call(self, put: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        self._step("call", "PutRecords")
+        answer = put()
+        self._step("call", "the answer of PutRecords")
+        return answer
+
+    def _saved(self, path: Path) -> None:
+        """The checkpoint on disk claims nothing that is not acknowledged, and takes nothing back."""
+        with self.disk.aside():
+            tree = json.loads(path.read_bytes())
+        for generation in tree["generations"]:
+            name, offset = generation["id"], generation["offset"]
+            reach = self._world.stream.acknowledged.reach(name, 0)
+            if offset > reach:
+                raise Violation(f"{self.name}: the checkpoint claims {offset} of {name}, acknowledged is {reach}")
+            if offset < self._offsets.get(name, 0):
+                raise Violation(f"{self.name}: the checkpoint goes back from {self._offsets[name]} to {offset}")
+            self._offsets[name] = offset
+
+
+class _Client:
+    """The stream as one appliance's client sees it."""
+
+    def __init__(self, appliance: Appliance, stream: Stream) -> None:
+        self._appliance = appliance
+        self._stream = stream
+
+    def put_records(self, **request: Any) -> dict[str, Any]:
+        return self._appliance.call(lambda: self._stream.put_records(**request))
+
+    def close(self) -> None:
+        pass
+
+
+class World:
+    def __init__(self, seed: int, folder: Path, say: Callable[[str], None]) -> None:
+        self.say = say
+        self.rng = random.Random(seed)
+        self.setting = Setting.drawn(self.rng)
+        self.clock = SimClock(self.rng)
+        self.stream = Stream(self.setting.shards, self.clock, self._chance(), PREFIX, say)
+        limits = self.setting.limits
+        self.bucket = Bucket(
+            self.stream,
+            self._chance(),
+            say,
+            min_part=limits.min_part,
+            max_copy=limits.max_copy,
+            max_metadata=limits.max_metadata + len("ledger"),
+        )
+        self._baton = Baton(self._chance())
+        self.bucket.pause = self._baton.pause
+        self.positions = [0] * self.setting.shards
+        self.appliances = [
+            Appliance(f"a{number}", self, folder / f"a{number}") for number in range(self.setting.appliances)
+        ]
+        self.clock.meanwhile = self._meanwhile
+        self.lines = 0
+
+    def _chance(self) -> random.Random:
+        return random.Random(self.rng.getrandbits(64))
+
+    def inject(self, faults: Faults) -> None:
+        self.stream.faults = self.bucket.injected = self.faults = faults
+        for appliance in self.appliances:
+            appliance.faults = appliance.web.faults = faults
+
+    def run(self) -> None:
+        """Live through it, drain, and judge. Raises Violation."""
+        rng = self.rng
+        self.inject(self.setting.faults)
+        for _ in range(self.setting.steps):
+            appliance = rng.choice(self.appliances)
+            chance = rng.random()
+            if chance < 0.4:
+                appliance.web.act()
+            elif chance < 0.65:
+                appliance.tick()
+            elif chance < 0.9:
+                self.invoke()
+            else:
+                self._time_passes()
+        self._drain()
+        self._judge()
+
+    def close(self) -> None:
+        for appliance in self.appliances:
+            appliance.web.close()
+
+    def _time_passes(self) -> None:
+        if self.rng.random() < self.faults.clock_jumps:
+            seconds = self.rng.uniform(-7200, 7200)
+            self.say(f"the clock jumps by {seconds:.0f} s")
+            self.clock.jump(seconds)
+        else:
+            self.clock.advance(self.rng.choice([1, 15, 60, 700]) * self.rng.uniform(0.5, 1.5))
+            self.say(f"it is {self.clock.now():%Y-%m-%d %H:%M:%S}")
+
+    def _meanwhile(self) -> None:
+        """The producer waits."""
+        if self.rng.random() < self.faults.meanwhile_written:
+            self.rng.choice(self.appliances).web.act(gently=True)
+
+    # The event source mapping
+
+    def invoke(self) -> None:
+        """One invocation, or several at the same time."""
+        rng, faults = self.rng, self.faults
+        waiting = [at for at, shard in enumerate(self.stream.shards) if self.positions[at] < len(shard)]
+        if not waiting:
+            if rng.random() < faults.redelivered:
+                self._go_back(rng.randrange(len(self.positions)))
+            return
+        if rng.random() >= faults.at_the_same_time:
+            self._deliver(rng.choice(waiting))
+            return
+        chosen = rng.sample(waiting, min(len(waiting), 3))
+        if len(chosen) == 1 or rng.random() < faults.same_twice:
+            chosen.append(rng.choice(chosen))
+        self.say(f"at the same time: shards {chosen}")
+        self._baton.run([lambda shard=shard: self._deliver(shard) for shard in chosen])  # type: ignore[misc]
+
+    def _deliver(self, shard: int) -> None:
+        rng, faults = self.rng, self.faults
+        first = self.positions[shard]
+        batch = self.stream.shards[shard][first : first + rng.randint(1, self.setting.batch_size)]
+        self.say(f"  shard {shard}: records {first} to {first + len(batch)}")
+        archive = Archive(
+            cast("S3Client", self.bucket),
+            self.bucket.bucket,
+            rng=random.Random(rng.getrandbits(64)),
+            sleep=lambda _: self.bucket.pause(),
+            limits=self.setting.limits,
+        )
+        run = index.Run(archive, PREFIX, _Context(rng, faults.out_of_time))
+        try:
+            run.archive({"Records": [_event_record(record) for record in batch]})
+        except (Crash, ClientError, BotoCoreError, ContentionError, OSError, index.OutOfTimeError) as error:
+            self.say(f"  shard {shard}: {type(error).__name__}: {error}")
+        else:
+            self.say(f"  shard {shard}: {run.counts}")
+            # Another delivery of the same records may have ended meanwhile
+            self.positions[shard] = max(self.positions[shard], first + len(batch))
+            if rng.random() < faults.redelivered:
+                self._go_back(shard)
+
+    def _go_back(self, shard: int) -> None:
+        self.positions[shard] = self.rng.randint(0, self.positions[shard])
+        self.say(f"  shard {shard} starts again from {self.positions[shard]}")
+
+    # The end
+
+    def _drain(self) -> None:
+        self.say("the faults end")
+        self.inject(Faults())
+        for appliance in self.appliances:
+            appliance.web.settle()
+        self.clock.advance(DRAIN_SECONDS)
+        for appliance in self.appliances:
+            for _ in range(DRAIN_TICKS):
+                report = appliance.tick()
+                if report is None or report.error:
+                    raise Violation(f"{appliance.name} cannot ship: {report and report.error}")
+                if report.lag == 0 and not report.records:
+                    break
+            else:
+                raise Violation(f"{appliance.name} does not come to an end: {report}")
+        for _ in range(DRAIN_INVOCATIONS):
+            if all(at == len(shard) for at, shard in zip(self.positions, self.stream.shards, strict=True)):
+                break
+            self.invoke()
+        else:
+            raise Violation("the shards do not come to an end")
+
+    def _judge(self) -> None:
+        expected, may, lines = Counter[bytes](), Counter[bytes](), {}
+        for appliance in self.appliances:
+            expected.update(appliance.web.expected())
+            may.update(appliance.web.may)
+            lines.update(appliance.web.lines)
+        self.lines = expected.total()
+        becomes: dict[tuple[str, bytes], bytes] = {}  # hour and text of an entry → the line
+        for raw in [*expected, *may]:
+            known = lines.get(raw)
+            if known and known.text is not None and known.hour:
+                becomes[known.hour, known.text] = raw
+            elif known is None:  # cut in two by a rotation, or joined by a power cut: any entry will do, but once
+                with suppress(NotCombinedError):
+                    entry = parse(raw)
+                    becomes[entry.hour, entry.text[:-1]] = raw
+        rejected = self._rejected(lines, expected, may)
+        archive = entries(cast("S3Client", self.bucket), self.bucket.bucket, PREFIX)
+        found = Counter(rejected)
+        for key, archived in archive:
+            text = json.dumps(archived, ensure_ascii=False, separators=(",", ":")).encode()
+            line = becomes.get((key.removeprefix(PREFIX)[:13], text))
+            if line is None:
+                raise Violation(f"{key} has an entry that is no line's, or not this hour's: {text.decode()}")
+            found[line] += 1
+        # First what a customer would ask; whoever destroyed a line may have it or not
+        wanted = {
+            json.loads(text)["userAgent"]
+            for (_, text), raw in becomes.items()
+            if raw not in rejected and (raw in expected or found[raw])
+        }
+        verdict = judge(wanted, archive, lambda archived: str(archived["userAgent"]))
+        if not verdict.exactly_once:
+            raise Violation(f"{verdict}")
+        # Then every line, also the rejected ones
+        if lost := expected - found:
+            raise Violation(f"lost: {dict(lost)}")
+        if more := found - expected - may:
+            raise Violation(f"doubled, or never written: {dict(more)}")
+        # Then all that the stream has acknowledged or not, destroyed or not
+        for key, items in self.stream.items.items():
+            there = self.bucket.objects[key].body.splitlines(keepends=True) if key in self.bucket.objects else []
+            if missing := items.keys() - set(there):
+                raise Violation(f"{key} lacks what the stream had: {sorted(missing)}")
+
+    def _rejected(self, lines: dict[bytes, Line], expected: Counter[bytes], may: Counter[bytes]) -> Counter[bytes]:
+        """The lines in the rejected objects, those put together again that were kept in pieces."""
+        found: Counter[bytes] = Counter()
+        pieces: dict[tuple[str, int], tuple[str, bytes]] = {}
+        for key in sorted(self.bucket.objects):
+            if not key.startswith(f"{PREFIX}rejected/"):
+                continue
+            hour = key.removeprefix(f"{PREFIX}rejected/")[:13]
+            for text in self.bucket.objects[key].body.splitlines():
+                entry = json.loads(text)
+                raw, place = bytes_of(entry["raw"]), (entry["generation"], entry["offset"])
+                if place in pieces:
+                    raise Violation(f"{key} has {place} twice")
+                pieces[place] = (hour, raw)
+                if entry["reason"] != FRAGMENT:
+                    self._filed_right(hour, raw, entry["generation"], lines)
+                    found[raw] += 1
+                    pieces[place] = (hour, b"")
+        whole, end = b"", ("", 0)
+        for place in sorted(pieces):
+            hour, raw = pieces[place]
+            if not raw:
+                continue
+            if place != end and whole:
+                self._unfinished(whole, found, expected, may)
+                whole = b""
+            whole, end = whole + raw, (place[0], place[1] + len(raw))
+            if whole.endswith(b"\n"):
+                found[whole[:-1]] += 1
+                self._filed_right(hour, whole[:-1], place[0], lines, fragments=True)
+                whole = b""
+        if whole:
+            self._unfinished(whole, found, expected, may)
+        return found
+
+    @staticmethod
+    def _unfinished(whole: bytes, found: Counter[bytes], expected: Counter[bytes], may: Counter[bytes]) -> None:
+        """Pieces without a newline: a line kept in pieces by the function, or some of one that was destroyed."""
+        if whole in expected or not any(whole in line for line in may):
+            found[whole] += 1
+
+    def _filed_right(
+        self, hour: str, raw: bytes, generation: str, lines: dict[bytes, Line], *, fragments: bool = False
+    ) -> None:
+        known = lines[raw].hour if raw in lines else readable_hour(raw)
+        first_seen = hour_of(int(generation[:8], 16))
+        if hour != (first_seen if fragments or known is None else known):
+            raise Violation(f"{raw!r} is filed under {hour}, not under {known or first_seen}")
+
+
+class _Context:
+    """Lambda's: how much time is left."""
+
+    def __init__(self, rng: random.Random, chance: float) -> None:
+        self._rng = rng
+        self._chance = chance
+
+    def get_remaining_time_in_millis(self) -> int:
+        return 100 if self._rng.random() < self._chance else 60_000
+
+
+def _event_record(record: Sent) -> dict[str, Any]:
+    return {
+        "kinesis": {
+            "partitionKey": record.key,
+            "sequenceNumber": str(record.number),
+            "data": base64.b64encode(record.data).decode(),
+            "approximateArrivalTimestamp": record.arrived,
+        }
+    }
+
+
+@contextmanager
+def small() -> Iterator[None]:
+    """The limits of the code under test so small that a few lines reach them, and its `os` a simulated one."""
+    with ExitStack() as stack:
+        for module, values in SMALL:
+            stack.enter_context(mock.patch.multiple(module, create=True, **values))
+        stack.callback(logging.disable, logging.root.manager.disable)
+        logging.disable()
+        yield
+
+
+def simulate(seed: int, say: Callable[[str], None] = lambda _: None) -> World:
+    """One run. Raises Violation, with the seed, what it was about, and how to run it again."""
+    folder = Path(tempfile.mkdtemp(prefix="simulation-", dir="/dev/shm" if Path("/dev/shm").is_dir() else None))
+    world: World | None = None
+    try:
+        with small():
+            world = World(seed, folder, say)
+            try:
+                world.run()
+            except Exception as error:
+                raise Violation(
+                    f"seed {seed}: {type(error).__name__}: {error}\n{world.setting}\n"
+                    f"run it again: script/simulate --seed {seed} --trace"
+                ) from error
+            finally:
+                world.close()
+    finally:
+        shutil.rmtree(folder)
+    return world
