@@ -1,4 +1,4 @@
-"""Size of the image, layer by layer, and how long a start takes: container, then nginx, then the whole pipeline."""
+"""The image's size by layer, how long a start takes (container, nginx, whole pipeline), and what an append costs."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from bench import append
 from tests.appliance.drivers import IMAGE, ROOT, Appliance, Container, Native, engine
 from tests.waiting import eventually
 
@@ -111,6 +112,7 @@ def main() -> None:
     else:
         container(name, options.runs)
     native(options.runs)
+    append.report()
 
 
 if __name__ == "__main__":

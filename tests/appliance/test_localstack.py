@@ -61,6 +61,9 @@ def test_a_thousand_requests_are_a_thousand_lines(native: Native, own: Server, h
     traffic.send(1000)
     archive = traffic.arrived(own.url, within=60)
     assert len(archive) == 1000
+    audited = native.run("audit")
+    assert audited.returncode == 0, audited.stdout + audited.stderr
+    assert " 0 missing" in audited.stdout, audited.stdout
 
 
 def test_killed_and_started_empty_in_the_middle(native: Native, own: Server, host: str) -> None:
