@@ -28,7 +28,7 @@ from producer.batch import batches
 from producer.checkpoint import Checkpoint, CheckpointError, CheckpointFile, Fingerprint, Generation
 from producer.record import FRAGMENT_BYTES, WINDOW_BYTES, Piece
 from producer.sink import Sink
-from producer.source import BLOCK_BYTES, Found, Poll, Source
+from producer.source import BLOCK_BYTES, Found, Poll, Source, continues
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -283,7 +283,7 @@ class Repair:
                 limit = replace(seen, size=min(end, seen.size))
                 for piece in self._source.pieces(Poll([(part, limit)])):
                     # asked after the bytes were read: had the log been emptied and filled anew before, this would show
-                    if not _is(descriptor, generation):
+                    if not continues(descriptor, generation):
                         return
                     yield piece
         finally:
@@ -307,7 +307,7 @@ class Repair:
                 continue
             status = os.fstat(descriptor)
             key = status.st_dev, status.st_ino
-            if key in wanted and _is(descriptor, generation):
+            if key in wanted and continues(descriptor, generation):
                 live = path == self._source.log
                 return Found(path, *key, status.st_size, status.st_mtime, live), descriptor
             os.close(descriptor)
@@ -353,16 +353,6 @@ class Repair:
 
 def _acknowledged(generation: Generation) -> Acknowledged:
     return Acknowledged(generation.id, generation.name, *generation.acknowledged)
-
-
-def _is(descriptor: int, generation: Generation) -> bool:
-    """Whether the file begins as the generation does and has the bytes that were acknowledged last."""
-    head, tail, position = generation.head, generation.tail, generation.position
-    return (
-        Fingerprint.of(os.pread(descriptor, head.length, 0)) == head
-        and os.fstat(descriptor).st_size >= position
-        and (not tail.length or Fingerprint.of(os.pread(descriptor, tail.length, position - tail.length)) == tail)
-    )
 
 
 def _whole(descriptor: int, ranges: Ranges, size: int) -> Ranges:

@@ -191,7 +191,7 @@ class Source:
                 readable = False
                 with self._reporting(poll, seen):
                     with self._open(seen) as descriptor:
-                        if not _continues(descriptor, generation) and not (
+                        if not continues(descriptor, generation) and not (
                             file.copy and _begins(descriptor, generation)
                         ):
                             continue
@@ -220,7 +220,7 @@ class Source:
         with self._open(seen) as descriptor:
             for generation in generations:
                 original = reading.get(generation.id)
-                if not generation.files and _continues(descriptor, generation):
+                if not generation.files and continues(descriptor, generation):
                     # Its file is gone and this one goes on where it stood: moved, restored, or left by copytruncate
                     generation.files = [FileId(seen.device, seen.inode)]
                     reading[generation.id] = seen
@@ -364,7 +364,7 @@ def _begins(descriptor: int, generation: Generation) -> bool:
     return Fingerprint.of(os.pread(descriptor, generation.head.length, 0)) == generation.head
 
 
-def _continues(descriptor: int, generation: Generation) -> bool:
+def continues(descriptor: int, generation: Generation) -> bool:
     """Whether the file starts as the generation's does and has the bytes before its offset."""
     tail, position = generation.tail, generation.position
     return (

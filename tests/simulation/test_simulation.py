@@ -144,7 +144,7 @@ def side_object_deleted_too_early(patch: pytest.MonkeyPatch) -> None:
 
 def content_is_not_compared(patch: pytest.MonkeyPatch) -> None:
     """A file is known by its inode alone."""
-    patch.setattr(source, "_continues", lambda descriptor, each: os.fstat(descriptor).st_size >= each.position)
+    patch.setattr(source, "continues", lambda descriptor, each: os.fstat(descriptor).st_size >= each.position)
 
 
 def log_is_not_made_durable(patch: pytest.MonkeyPatch) -> None:
