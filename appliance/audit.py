@@ -23,6 +23,7 @@ from appliance.archived import Acknowledged, Archived, ArchivedError, ArchivedFi
 from appliance.atomic import write_atomic
 from appliance.clock import Clock, SystemClock
 from appliance.ledgers import Ledgers, LedgersError, connect
+from appliance.lines import line_start
 from appliance.ranges import Ranges
 from appliance.settings import Settings, SettingsError, load_settings
 from appliance.status import read_status
@@ -37,7 +38,6 @@ CANNOT_TELL = 2
 # The version of checkpoint.json that this knows; `producer/checkpoint.py` has the other end
 CHECKPOINT_VERSION = 1
 COMPRESSED = (".gz", ".bz2", ".xz", ".zst", ".lz4", ".Z", ".zip")
-STEP = 64 * 1024
 # A log that was written to a moment ago may be written to again
 QUIET_SECONDS = 10.0
 READ_SECONDS = 120.0
@@ -279,24 +279,12 @@ def look_at_files(log: Path, now: float) -> tuple[list[_File], list[str]]:
             continue  # rotated or deleted meanwhile
         try:
             status = os.fstat(descriptor)
-            complete = _complete(descriptor, status.st_size)
+            complete = line_start(descriptor, status.st_size)
         finally:
             os.close(descriptor)
         facts = OnDisk(path.name, live, status.st_size, complete, max(0.0, now - status.st_mtime))
         found.append(_File(path, (status.st_dev, status.st_ino), facts))
     return found, unread
-
-
-def _complete(descriptor: int, size: int) -> int:
-    """Behind the last newline."""
-    end = size
-    while end > 0:
-        step = min(STEP, end)
-        newline = os.pread(descriptor, step, end - step).rfind(b"\n")
-        if newline >= 0:
-            return end - step + newline + 1
-        end -= step
-    return 0
 
 
 def _holds(file: _File, generation: Checkpointed) -> bool:

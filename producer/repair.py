@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Protocol
 from appliance.archived import Acknowledged, Archived, ArchivedError, ArchivedFile
 from appliance.clock import Clock
 from appliance.ledgers import Archive, Ledgers, LedgersError
+from appliance.lines import STEP, line_start
 from appliance.ranges import Ranges
 from appliance.settings import Settings
 from appliance.status import write_status
@@ -43,7 +44,6 @@ SEND_SECONDS = 10.0
 REPEAT_SECONDS = 600.0
 # Ranges that are named in one log line
 NAMED = 5
-STEP = 64 * 1024
 
 
 class ClosableSink(Sink, Protocol):
@@ -363,23 +363,12 @@ def _whole(descriptor: int, ranges: Ranges, size: int) -> Ranges:
     """
     whole = []
     for start, end in ranges:
-        begin = _line_start(descriptor, min(start, size))
+        begin = line_start(descriptor, min(start, size))
         ending = end if end >= size else _line_end(descriptor, end - 1, size)
         if min(_line_end(descriptor, begin, size), size) - begin > BLOCK_BYTES:
             begin += (start - begin) // FRAGMENT_BYTES * FRAGMENT_BYTES
         whole.append((begin, ending))
     return Ranges(whole)
-
-
-def _line_start(descriptor: int, position: int) -> int:
-    """Where the line begins that the byte at `position` is in."""
-    while position > 0:
-        step = min(STEP, position)
-        newline = os.pread(descriptor, step, position - step).rfind(b"\n")
-        if newline >= 0:
-            return position - step + newline + 1
-        position -= step
-    return 0
 
 
 def _line_end(descriptor: int, position: int, size: int) -> int:
