@@ -124,12 +124,12 @@ def check_nginx(settings: Settings) -> None:
             if not gains:
                 raise StartError(
                     f"HTTP_PORT={port} may not be listened on by user {os.geteuid()}. "
-                    "Mend it with -e HTTP_PORT=8080 (and -p 80:8080), or HTTP_PORT=8080 script/up"
+                    "Mend it with -e HTTP_PORT=8000 (and -p 80:8000), or HTTP_PORT=8000 script/up"
                 ) from None
         except OSError as error:
             raise StartError(
                 f"HTTP_PORT={port} cannot be listened on: {error.strerror}. "
-                "Mend it with another one: -e HTTP_PORT=8080, or HTTP_PORT=8080 script/up"
+                "Mend it with another one: -e HTTP_PORT=8000, or HTTP_PORT=8000 script/up"
             ) from None
 
 

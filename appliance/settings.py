@@ -132,6 +132,17 @@ class Settings(BaseSettings):
     repair_after: Annotated[float, Field(ge=1, le=86_400)] = Field(
         300, description="Seconds after which a line that is acknowledged, but not in the bucket, is sent again."
     )
+    delivery: Literal["kinesis", "firehose"] = Field(
+        "kinesis",
+        description="`firehose`: lines go to the delivery stream FIREHOSE_STREAM instead of the data stream, at least "
+        "once, and Firehose names the objects.",
+    )
+    firehose_stream: Annotated[
+        str, _name(r"[a-zA-Z0-9_.-]{1,64}", "a delivery stream name has 1 to 64 letters, digits and ._-")
+    ] = Field("web-log-delivery", description="The Firehose delivery stream, with DELIVERY=firehose.")
+    firehose_role: Annotated[str, _name(r"[\w+=,.@-]{1,64}", "a role name has 1 to 64 letters, digits and +=,.@-_")] = (
+        Field("firehose-ex", description="The delivery stream's IAM role, with DELIVERY=firehose.")
+    )
     target: Literal["localstack", "aws"] = Field(
         "localstack", description="`aws`: the usual credential chain and real AWS; nothing is provisioned from here."
     )
@@ -150,12 +161,34 @@ class Settings(BaseSettings):
         Path("/data"),
         description="All state: the logs with their checkpoint, the embedded emulator's data, run-time files.",
     )
+    log_file: Annotated[Path, AfterValidator(Path.absolute)] = Field(
+        default_factory=lambda given: given.get("data_dir", Path("/data")) / "log" / "access.log",
+        description="The log that is shipped. Another one than DATA_DIR's own is for the producer without the "
+        "appliance: rotating it and deleting what was rotated is then somebody else's work.",
+    )
+    dashboard_port: Annotated[int, Field(ge=0, le=65535)] = Field(
+        8080, description="The port of the dashboard and of /metrics; 0: none."
+    )
+    dashboard_host: Annotated[str, _ADDRESS] = Field(
+        "127.0.0.1",
+        description="The address the dashboard listens on (the image sets 0.0.0.0, so that `-p 8080:8080` reaches it).",
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="What is logged.")
+    log_format: Literal["human", "json", "syslog"] = Field(
+        "human",
+        description="How events are logged: `json`, one object a line; `syslog`, with the `<priority>` that journald "
+        "and `logger --prio-prefix` read.",
+    )
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
         if self.target == "aws" and self.localstack_host:
             raise ValueError("TARGET=aws and LOCALSTACK_HOST exclude each other; leave one of them out")
+        if self.dashboard_port == self.http_port:
+            raise ValueError(
+                f"HTTP_PORT and DASHBOARD_PORT are both {self.http_port}. "
+                f"Mend it with: -e DASHBOARD_PORT={self.http_port + 1 if self.http_port < 65535 else 8080}"
+            )
         if self.log_disk_bytes < self.log_rotate_bytes:
             raise ValueError(
                 f"LOG_DISK_BYTES={self.log_disk_bytes} has no room for one log of LOG_ROTATE_BYTES="
@@ -164,9 +197,9 @@ class Settings(BaseSettings):
         return self
 
     @property
-    def log_file(self) -> Path:
-        """The log nginx appends to; rotated ones stand beside it as access.log.<something>."""
-        return self.data_dir / "log" / "access.log"
+    def owns_log(self) -> bool:
+        """Whether the log is DATA_DIR's own, so that the producer rotates it, and deletes what is archived."""
+        return self.log_file == self.data_dir / "log" / "access.log"
 
     @property
     def checkpoint_file(self) -> Path:
@@ -204,6 +237,8 @@ def load_settings() -> Settings:
 def explain(error: ValidationError) -> str:
     lines = ["The settings cannot be used:"]
     for problem in error.errors():
+        if problem["type"] == "default_factory_not_called":
+            continue  # follows from another problem, which is said
         name = str(problem["loc"][0]).upper() if problem["loc"] else ""
         what = problem["msg"].removeprefix("Value error, ")
         if not name:

@@ -237,7 +237,7 @@ def test_the_image_runs_hardened(container: Container) -> None:
 
 
 @pytest.mark.container
-@pytest.mark.parametrize("port", ["80", "8080"])
+@pytest.mark.parametrize("port", ["80", "8000"])
 def test_the_image_without_the_capability_says_what_to_do(container: Container, port: str) -> None:
     container.options = ["--cap-drop", "ALL"]
     container.start(HTTP_PORT=port)
@@ -248,7 +248,7 @@ def test_the_image_without_the_capability_says_what_to_do(container: Container, 
 @pytest.mark.container
 def test_the_image_without_new_privileges_listens_above_1023(container: Container) -> None:
     container.options = ["--security-opt", "no-new-privileges"]
-    container.start(HTTP_PORT="8080")
+    container.start(HTTP_PORT="8000")
     ready(container)
 
 

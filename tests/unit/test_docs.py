@@ -25,7 +25,7 @@ DOCUMENTS = [
 ]
 EMPTY = "–"
 # script/up gives a container everything but these: addresses and folder are other ones inside than outside
-NOT_FOR_CONTAINERS = {"HTTP_HOST", "EMULATOR_HOST", "DATA_DIR"}
+NOT_FOR_CONTAINERS = {"HTTP_HOST", "EMULATOR_HOST", "DASHBOARD_HOST", "DATA_DIR", "LOG_FILE"}
 
 FOLDERS = "appliance|bench|docs|entrypoint|lambda|locks|nginx|producer|script|terraform|tests"
 PATH = re.compile(rf"(?<![\w./:-])(?:{FOLDERS}|\.ci)/(?:[\w.-]+/?)*", re.ASCII)
@@ -81,7 +81,10 @@ def documented_settings(markdown: str) -> list[tuple[str, str]]:
 
 
 def actual_settings() -> list[tuple[str, str]]:
-    return [(name.upper(), str(field.default)) for name, field in Settings.model_fields.items()]
+    return [
+        (name.upper(), "" if field.default_factory else str(field.default))
+        for name, field in Settings.model_fields.items()
+    ]
 
 
 @pytest.mark.parametrize("readme", READMES)

@@ -53,11 +53,11 @@ def test_upstream_is_resolved_when_it_can_change(url: str, passed: str, resolver
 
 
 def test_listens_where_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HTTP_PORT", "8080")
-    assert listen(Settings(), ipv6=False) == "listen 8080 default_server;"
-    assert listen(Settings(), ipv6=True) == "listen 8080 default_server; listen [::]:8080 default_server;"
+    monkeypatch.setenv("HTTP_PORT", "8000")
+    assert listen(Settings(), ipv6=False) == "listen 8000 default_server;"
+    assert listen(Settings(), ipv6=True) == "listen 8000 default_server; listen [::]:8000 default_server;"
     monkeypatch.setenv("HTTP_HOST", "::1")
-    assert listen(Settings(), ipv6=True) == "listen [::1]:8080 default_server;"
+    assert listen(Settings(), ipv6=True) == "listen [::1]:8000 default_server;"
 
 
 @pytest.mark.skipif(NGINX is None, reason="nginx is not installed; enable with: script/bootstrap")

@@ -24,9 +24,13 @@ DEFAULTS: dict[str, object] = {
     "UPSTREAM": "",
     "S3_PREFIX": "",
     "TARGET": "localstack",
+    "DELIVERY": "kinesis",
+    "FIREHOSE_STREAM": "web-log-delivery",
     "AWS_DEFAULT_REGION": "us-east-1",
     "EMULATOR_PORT": 4566,
+    "DASHBOARD_PORT": 8080,
     "LOG_LEVEL": "INFO",
+    "LOG_FORMAT": "human",
 }
 
 # Variable, bad value, and a word of the sentence that says what would be good.
@@ -116,6 +120,21 @@ def test_aws_and_localstack_exclude_each_other(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("LOCALSTACK_HOST", "somewhere")
     with pytest.raises(SettingsError, match="TARGET=aws and LOCALSTACK_HOST exclude each other"):
         load_settings()
+
+
+def test_two_programs_cannot_have_one_port(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTP_PORT", "8080")
+    with pytest.raises(SettingsError, match=r"HTTP_PORT and DASHBOARD_PORT are both 8080.*-e DASHBOARD_PORT=8081"):
+        load_settings()
+
+
+def test_the_log_is_below_the_data_unless_another_one_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATA_DIR", "/somewhere")
+    assert load_settings().log_file == Path("/somewhere/log/access.log")
+    assert load_settings().owns_log
+    monkeypatch.setenv("LOG_FILE", "/var/log/nginx/access.log")
+    assert load_settings().log_file == Path("/var/log/nginx/access.log")
+    assert not load_settings().owns_log
 
 
 def test_an_empty_variable_is_an_unset_one(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -65,7 +65,7 @@ def test_a_port_in_use_is_said(settings: Settings) -> None:
         listener.bind(("127.0.0.1", 0))
         listener.listen()
         taken = settings.model_copy(update={"http_port": listener.getsockname()[1]})
-        with pytest.raises(start.StartError, match=r"HTTP_PORT=.*another one: -e HTTP_PORT=8080"):
+        with pytest.raises(start.StartError, match=r"HTTP_PORT=.*another one: -e HTTP_PORT=8000"):
             start.check_nginx(taken)
 
 
