@@ -1,24 +1,34 @@
-"""The Lambda function: a batch of Kinesis records becomes lines of hourly objects in S3, each line exactly once.
+"""The Lambda function, with an entry point for each delivery.
+
+`handler`: a batch of Kinesis records becomes lines of hourly objects in S3, each line exactly once.
+`firehose_handler`: the transform of a delivery stream; Firehose delivers the entries that it answers.
 
 Environment: S3_BUCKET (required), S3_PREFIX; AWS_ENDPOINT_URL or LOCALSTACK_HOSTNAME where S3 is not AWS's own.
 
 A batch that fails raises, and comes back whole: what it had written before is in the ledgers, so it is not written
 again. (`batchItemFailures` is no alternative: some emulators ignore it and go on, which loses the records.)
+
+Each invocation prints one JSON line with its event (`archived`, `transformed` or `failed`), its counts and the
+milliseconds it took; warnings are JSON lines too.
 """
 
 from __future__ import annotations
 
 import functools
 import json
+import logging
 import os
 import random
+import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
 from archiver.archive import Archive
 from archiver.event import records
-from archiver.filing import Item, file_record
+from archiver.filing import Item, file_runs
+from archiver.firehose import Transform
 from archiver.layout import HourlyObject
 
 if TYPE_CHECKING:
@@ -26,10 +36,12 @@ if TYPE_CHECKING:
 
 # Below this much remaining time no further object is begun: one append takes some tenths of a second, a slow one 2 s
 TIME_MARGIN_MS = 5_000
-# Lines are written once this many bytes wait, so that memory follows neither the batch nor how well it was packed
-FLUSH_BYTES = 16 * 1024 * 1024
+# Lines are written once this many bytes wait (entries and the log's lines they were made of), so that memory follows
+# neither the batch nor how well it was packed
+FLUSH_BYTES = 64 * 1024 * 1024
 CONNECT_TIMEOUT = 3
-READ_TIMEOUT = 30  # S3 copies a part of 1 GiB in some 10 s
+READ_TIMEOUT = 40  # S3 copies the largest part in some 25 s
+COPIES = 8  # at the same time; botocore keeps 10 connections
 EDGE_PORT = "4566"
 
 Batch = dict[HourlyObject, list[Item]]
@@ -49,9 +61,44 @@ class OutOfTimeError(Exception):
     """The function stopped before its time-out; what it has written stays, the batch comes again."""
 
 
-def handler(event: Mapping[str, Any], context: Context) -> dict[str, int]:
-    """Archive one batch. Returns and prints its counts; raises when not every line of it is archived."""
+def handler(event: Mapping[str, Any], context: Context) -> dict[str, Any]:
+    """Archive one batch. Returns and prints its counts; raises when not every line of it is archived.
+
+    A function that has just been made the transform of a delivery stream, or the other way round, may still be handed
+    an event of the other kind.
+    """
+    _warn_as_json()
+    if "deliveryStreamArn" in event:
+        return _transform(event)
     return Run(archive(), os.environ.get("S3_PREFIX", ""), context).archive(event)
+
+
+def firehose_handler(event: Mapping[str, Any], context: Context) -> dict[str, Any]:
+    """Answer every record of a Firehose event: `{"records": [{"recordId", "result", "data", "metadata"}, ...]}`."""
+    _warn_as_json()
+    if "Records" in event:
+        return handler(event, context)
+    return _transform(event)
+
+
+def _transform(event: Mapping[str, Any]) -> dict[str, Any]:
+    transform = Transform(lambda target, items: archive().append(target, items), os.environ.get("S3_PREFIX", ""))
+    with _reporting("transformed", transform.counts):
+        return transform.answer(event)
+
+
+@contextmanager
+def _reporting(done: str, counts: dict[str, int]) -> Iterator[None]:
+    """Print one line for what is done within: the event, the counts as they are in the end, and the milliseconds."""
+    begun = time.monotonic()
+    outcome: dict[str, Any] = {"event": done}
+    try:
+        yield
+    except Exception as error:
+        outcome = {"event": "failed", "error": f"{type(error).__name__}: {error}"}
+        raise
+    finally:
+        print(json.dumps(outcome | counts | {"ms": round((time.monotonic() - begun) * 1000)}), flush=True)
 
 
 class Run:
@@ -61,18 +108,14 @@ class Run:
         self._archive = archive
         self._prefix = prefix
         self._context = context
-        self.counts = dict.fromkeys(("records", "lines", "rejected", "written", "duplicates", "objects", "bytes"), 0)
+        names = ("records", "lines", "rejected", "written", "duplicates", "objects", "conflicts", "bytes")
+        self.counts = dict.fromkeys(
+            names, 0
+        )  # objects: conditional writes; conflicts: those that others were faster at
 
     def archive(self, event: Mapping[str, Any]) -> dict[str, int]:
-        begun = time.monotonic()
-        outcome: dict[str, Any] = {"event": "batch"}
-        try:
+        with _reporting("archived", self.counts):
             self._file(event)
-        except Exception as error:
-            outcome = {"event": "failed batch", "error": f"{type(error).__name__}: {error}"}
-            raise
-        finally:
-            print(json.dumps(outcome | self.counts | {"ms": round((time.monotonic() - begun) * 1000)}), flush=True)
         return self.counts
 
     def _file(self, event: Mapping[str, Any]) -> None:
@@ -80,11 +123,11 @@ class Run:
         waiting = 0
         for record in records(event):
             self.counts["records"] += 1
-            for target, item in file_record(record, self._prefix):
-                self.counts["lines"] += 1
-                self.counts["rejected"] += target.rejected
+            for target, item in file_runs(record, self._prefix):
+                self.counts["lines"] += item.lines
+                self.counts["rejected"] += target.rejected * item.lines
                 batch.setdefault(target, []).append(item)
-                waiting += len(item.text)
+                waiting += len(item.text) + len(item.raw)
                 if waiting >= FLUSH_BYTES:
                     self._commit(batch)
                     batch, waiting = {}, 0
@@ -102,13 +145,30 @@ class Run:
             items = batch[target]
             written = self._archive.append(target, items)
             self.counts["written"] += written.lines
-            self.counts["duplicates"] += len(items) - written.lines
+            self.counts["duplicates"] += sum(item.lines for item in items) - written.lines
             self.counts["objects"] += written.lines > 0
+            self.counts["conflicts"] += written.conflicts
             self.counts["bytes"] += written.bytes
 
 
 def _has_foreign(items: Iterable[Item]) -> bool:
     return any(item.owner is None for item in items)
+
+
+class _JsonFormatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return json.dumps({"event": "concern", "level": record.levelname, "message": record.getMessage()})
+
+
+@functools.cache
+def _warn_as_json() -> None:
+    """Where Lambda runs this, what is logged is to look like the rest; elsewhere logging belongs to somebody else."""
+    if "AWS_LAMBDA_FUNCTION_NAME" in os.environ:
+        root = logging.getLogger()
+        if not root.handlers:
+            root.addHandler(logging.StreamHandler(sys.stdout))
+        for each in root.handlers:
+            each.setFormatter(_JsonFormatter())
 
 
 @functools.cache
@@ -117,7 +177,10 @@ def archive() -> Archive:
     bucket = os.environ.get("S3_BUCKET")
     if not bucket:
         raise ConfigurationError("S3_BUCKET is not set: give the function the name of the bucket in its environment")
-    return Archive(client(), bucket, rng=random.Random(), sleep=time.sleep)  # noqa: S311 (jitter, no secret)
+    from concurrent.futures import ThreadPoolExecutor  # needed for the largest objects, and costs some milliseconds
+
+    rng = random.Random()  # noqa: S311 (jitter, no secret)
+    return Archive(client(), bucket, rng=rng, sleep=time.sleep, side_by_side=ThreadPoolExecutor(COPIES).map)
 
 
 def client() -> S3Client:

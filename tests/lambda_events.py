@@ -31,6 +31,26 @@ def event(records: Iterable[dict[str, Any]]) -> dict[str, Any]:
     return {"Records": list(records)}
 
 
+STREAM_ARN = "arn:aws:firehose:us-east-1:000000000000:deliverystream/web-log-delivery"
+
+
+def firehose_event(*data: bytes) -> dict[str, Any]:
+    """An event of a delivery stream; the records are called r0, r1, ..."""
+    return {
+        "invocationId": "i",
+        "deliveryStreamArn": STREAM_ARN,
+        "region": "us-east-1",
+        "records": [
+            {
+                "recordId": f"r{number}",
+                "approximateArrivalTimestamp": int(ARRIVED * 1000),
+                "data": base64.b64encode(each).decode(),
+            }
+            for number, each in enumerate(data)
+        ],
+    }
+
+
 def gzipped(data: bytes) -> bytes:
     return zlib.compress(data, wbits=31)
 

@@ -28,10 +28,12 @@ from __future__ import annotations
 import hashlib
 import logging
 import random
+import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, NamedTuple
+from itertools import chain
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -41,14 +43,16 @@ from archiver.ledger import Ledger, LedgerError, reference, referenced
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
-    from mypy_boto3_s3.type_defs import CompletedPartTypeDef
+    from mypy_boto3_s3.type_defs import CompletedPartTypeDef as _Part
 
 METADATA_KEY = "ledger"
+LINES_KEY = "lines"  # how many lines the object has, decimal; nobody needs it to append
 CONTENT_TYPE = "application/x-ndjson"
 ATTEMPTS = 20  # one writer wins each round; Lambda allows 10 parallel batches a shard
 BACKOFF_BASE = 0.05
 BACKOFF_CAP = 2.0
 
+_COUNT = re.compile(r"[0-9]{1,15}")
 _log = logging.getLogger(__name__)
 
 
@@ -56,8 +60,9 @@ class Limits(NamedTuple):
     """In bytes. Amazon S3 User Guide, "Amazon S3 multipart upload limits" and "Working with object metadata"."""
 
     min_part: int = 5 * 1024**2  # a part that is not the last is at least this long
-    # S3 allows 5 GiB a copied part; 1 GiB ends well within a read time-out, and 5 TiB still fit in 10,000 parts
-    max_copy: int = 1024**3
+    # S3 allows 5 GiB a copied part. Half of it is copied in 25 s at 100 MB/s, which ends within the read time-out; the
+    # parts are copied at the same time, so an hour of 10 GB takes no longer, and four requests instead of one
+    max_copy: int = 5 * 1024**3 // 2
     max_metadata: int = 1900  # S3 allows 2 KB for keys and values together
 
 
@@ -66,10 +71,11 @@ class ContentionError(Exception):
 
 
 class Appended(NamedTuple):
-    """What one append wrote. Nothing is written when every line is there already."""
+    """What one append wrote: nothing when every line is there already. `conflicts`: rounds that others won."""
 
     lines: int
     bytes: int
+    conflicts: int = 0
 
 
 class _State(NamedTuple):
@@ -81,10 +87,22 @@ class _State(NamedTuple):
     side: str | None
     ledgered: bool  # it carries a ledger of ours
     intact: bool  # its bytes are the ones that ledger was written with; else nobody knows how they end
+    lines: int | None  # None: an older version of this wrote it, or somebody else
+
+
+class SideBySide(Protocol):
+    """`map`, which may make the calls at the same time."""
+
+    def __call__(
+        self, call: Callable[[tuple[int, int, int]], _Part], each: Iterable[tuple[int, int, int]], /
+    ) -> Iterable[_Part]: ...
 
 
 class Archive:
-    """Appends to the objects of one bucket. `rng` and `sleep` are for the waits between two rounds of a race."""
+    """Appends to the objects of one bucket. `rng` and `sleep` are for the waits between two rounds of a race.
+
+    `side_by_side` makes the calls that copy the parts of one object; `map` makes them one after the other.
+    """
 
     def __init__(
         self,
@@ -94,12 +112,14 @@ class Archive:
         rng: random.Random,
         sleep: Callable[[float], None],
         limits: Limits | None = None,
+        side_by_side: SideBySide = map,
     ) -> None:
         self._s3 = s3
         self._bucket = bucket
         self._rng = rng
         self._sleep = sleep
         self._limits = limits or Limits()
+        self._side_by_side = side_by_side
 
     def append(self, target: HourlyObject, items: Sequence[Item]) -> Appended:
         """Add the items that are not there yet, in their order.
@@ -109,13 +129,13 @@ class Archive:
         """
         unused: dict[str, str | None] = {}  # side objects of lost rounds, and the ETag their round was based on
         cause: ClientError | None = None
-        for wait in self._waits():
+        for conflicts, wait in enumerate(self._waits()):
             try:
                 state = self._read(target)
                 for key in [key for key, etag in unused.items() if etag != state.etag and key != state.side]:
                     self._discard(key)
                     del unused[key]
-                return self._extend(target, state, items, unused)
+                return self._extend(target, state, items, unused)._replace(conflicts=conflicts)
             except ClientError as error:
                 if not _lost(error):
                     raise
@@ -133,11 +153,11 @@ class Archive:
         except ClientError as error:
             if _status(error) != 404:
                 raise
-            return _State(None, 0, Ledger(), None, ledgered=False, intact=True)
+            return _State(None, 0, Ledger(), None, ledgered=False, intact=True, lines=0)
         size, text, side = head["ContentLength"], head["Metadata"].get(METADATA_KEY), None
         if text is None:
             _log.warning("s3://%s/%s has no ledger: its %d bytes stay as they are", self._bucket, target.key, size)
-            return _State(head["ETag"], size, Ledger(), None, ledgered=False, intact=False)
+            return _State(head["ETag"], size, Ledger(), None, ledgered=False, intact=False, lines=None)
         try:
             found = referenced(text)
             if found:
@@ -154,7 +174,9 @@ class Archive:
                 "s3://%s/%s was edited: %d bytes, %d by its ledger; both are kept",
                 *(self._bucket, target.key, size, length),
             )
-        return _State(head["ETag"], size, ledger, side, ledgered=True, intact=length == size)
+        count = head["Metadata"].get(LINES_KEY, "")
+        lines = int(count) if length == size and _COUNT.fullmatch(count) else None
+        return _State(head["ETag"], size, ledger, side, ledgered=True, intact=length == size, lines=lines)
 
     def _read_side(self, target: HourlyObject, etag: str, key: str, digest: str) -> str:
         try:
@@ -171,30 +193,25 @@ class Archive:
     def _extend(
         self, target: HourlyObject, state: _State, items: Sequence[Item], unused: dict[str, str | None]
     ) -> Appended:
-        ledger, texts = state.ledger, []
-        for item in items:
-            if item.owner is not None:
-                if ledger.covers(item.owner, item.start, item.end):
-                    continue
-                ledger.add(item.owner, item.start, item.end)
-            texts.append(item.text)
-        if not texts:
+        texts, count = _uncovered(state.ledger, items)
+        if not count:
             return Appended(0, 0)
         new = b"".join(texts)
         if state.size < self._limits.min_part:
-            body = self._old_bytes(target, state, texts)
-            metadata, side = self._metadata(target, state, len(body) + len(new), unused)
-            self._put(target, state, body + new, metadata)
+            body = self._old_bytes(target, state, new) + new
+            metadata, side = self._metadata(target, state, len(body), body.count(b"\n"), unused)
+            self._put(target, state, body, metadata)
         else:
             if not state.intact and self._get(target, state, state.size - 1) != b"\n":
                 new = b"\n" + new
-            metadata, side = self._metadata(target, state, state.size + len(new), unused)
+            lines = None if state.lines is None else state.lines + count
+            metadata, side = self._metadata(target, state, state.size + len(new), lines, unused)
             self._multipart(target, state, new, metadata)
         if state.side and state.side != side:
             self._discard(state.side)
-        return Appended(len(texts), len(new))
+        return Appended(count, len(new))
 
-    def _old_bytes(self, target: HourlyObject, state: _State, texts: Sequence[bytes]) -> bytes:
+    def _old_bytes(self, target: HourlyObject, state: _State, new: bytes) -> bytes:
         if not state.size:
             return b""
         body = self._get(target, state, 0)
@@ -202,7 +219,7 @@ class Archive:
             return body
         if not body.endswith(b"\n"):
             return body + b"\n"
-        if not state.ledgered and _are_remains(body, texts):
+        if not state.ledgered and _are_remains(body, new):
             _log.warning("s3://%s/%s is what a killed write left: it is replaced", self._bucket, target.key)
             return b""
         return body
@@ -222,17 +239,18 @@ class Archive:
         return body
 
     def _metadata(
-        self, target: HourlyObject, state: _State, length: int, unused: dict[str, str | None]
+        self, target: HourlyObject, state: _State, length: int, lines: int | None, unused: dict[str, str | None]
     ) -> tuple[dict[str, str], str | None]:
-        """The metadata of the object to be written, and the key of the side object made for it, if one was needed."""
+        """The metadata of an object of this many bytes and lines, and the key of the side object made, if one was."""
+        counted = {} if lines is None else {LINES_KEY: str(lines)}
         text = state.ledger.encode(length)
-        if len(text) <= self._limits.max_metadata:
-            return {METADATA_KEY: text}, None
+        if len(text) + sum(map(len, chain(*counted.items()))) <= self._limits.max_metadata:
+            return {METADATA_KEY: text} | counted, None
         digest = hashlib.sha256(text.encode()).hexdigest()
         side = target.ledger_key(digest)
         self._s3.put_object(Bucket=self._bucket, Key=side, Body=text.encode(), ContentType="text/plain")
         unused[side] = state.etag
-        return {METADATA_KEY: reference(length, digest)}, side
+        return {METADATA_KEY: reference(length, digest)} | counted, side
 
     def _put(self, target: HourlyObject, state: _State, body: bytes, metadata: dict[str, str]) -> None:
         if state.etag is None:
@@ -260,19 +278,23 @@ class Archive:
         upload = self._s3.create_multipart_upload(Bucket=bucket, Key=key, Metadata=metadata, ContentType=CONTENT_TYPE)[
             "UploadId"
         ]
+
+        def copy(part: tuple[int, int, int]) -> _Part:
+            number, start, end = part
+            copied = self._s3.upload_part_copy(
+                Bucket=bucket,
+                Key=key,
+                UploadId=upload,
+                PartNumber=number,
+                CopySource={"Bucket": bucket, "Key": key},
+                CopySourceIfMatch=etag,
+                CopySourceRange=f"bytes={start}-{end - 1}",
+            )
+            return {"PartNumber": number, "ETag": copied["CopyPartResult"]["ETag"]}
+
         try:
-            parts: list[CompletedPartTypeDef] = []
-            for number, (start, end) in enumerate(_spans(state.size, self._limits.max_copy), 1):
-                copied = self._s3.upload_part_copy(
-                    Bucket=bucket,
-                    Key=key,
-                    UploadId=upload,
-                    PartNumber=number,
-                    CopySource={"Bucket": bucket, "Key": key},
-                    CopySourceIfMatch=etag,
-                    CopySourceRange=f"bytes={start}-{end - 1}",
-                )
-                parts.append({"PartNumber": number, "ETag": copied["CopyPartResult"]["ETag"]})
+            spans = enumerate(_spans(state.size, self._limits.max_copy), 1)
+            parts = list(self._side_by_side(copy, [(number, start, end) for number, (start, end) in spans]))
             number = len(parts) + 1
             sent = self._s3.upload_part(Bucket=bucket, Key=key, UploadId=upload, PartNumber=number, Body=new)
             parts.append({"PartNumber": number, "ETag": sent["ETag"]})
@@ -298,9 +320,30 @@ def _spans(size: int, limit: int) -> Iterator[tuple[int, int]]:
         yield size * index // count, size * (index + 1) // count
 
 
-def _are_remains(body: bytes, texts: Sequence[bytes]) -> bool:
-    """Whether the lines of `body` are all among `texts`, as often as they occur."""
-    return not Counter(body[:-1].split(b"\n")) - Counter(text[:-1] for text in texts)
+def _uncovered(ledger: Ledger, items: Iterable[Item]) -> tuple[list[bytes], int]:
+    """The texts of the items that the ledger lacks, which are entered there, and the number of their lines.
+
+    A run of lines is looked at as a whole, and line by line only where the ledger has a part of it.
+    """
+    texts, count = [], 0
+    for item in items:
+        if item.owner is None:
+            texts.append(item.text)
+            count += item.lines
+            continue
+        if ledger.covers(item.owner, item.start, item.end):
+            continue
+        for each in (item,) if ledger.misses(item.owner, item.start, item.end) else item.singly():
+            if not ledger.covers(item.owner, each.start, each.end):
+                ledger.add(item.owner, each.start, each.end)
+                texts.append(each.text)
+                count += each.lines
+    return texts, count
+
+
+def _are_remains(body: bytes, new: bytes) -> bool:
+    """Whether the lines of `body` are all among those of `new`, as often as they occur."""
+    return not Counter(body.split(b"\n")) - Counter(new.split(b"\n"))
 
 
 def _status(error: ClientError) -> int:

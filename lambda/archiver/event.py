@@ -23,8 +23,8 @@ MAX_INFLATED = 16 * 1024 * 1024
 # As many as 512 KiB can hold, all of them empty; more could keep the function busy beyond its time-out, for ever
 MAX_LINES = 512 * 1024
 FRAGMENT = "fragment of a line longer than a record"
+GZIP_MAGIC = b"\x1f\x8b"
 
-_GZIP_MAGIC = b"\x1f\x8b"
 _GZIP_WBITS = 31  # zlib: 15 bits of window, +16 for the gzip container
 _LATEST = 253402300799  # 9999-12-31T23:59:59Z, the last second datetime can tell
 _PLACE = re.compile(r"([0-9a-f]{24}):(0|[1-9][0-9]{0,17})(?::([1-9][0-9]{0,17}))?")
@@ -61,12 +61,7 @@ def records(event: Mapping[str, Any]) -> Iterator[Record]:
     """The records of a Kinesis event, in its order. Nothing in a record makes this raise."""
     for entry in event.get("Records") or ():
         kinesis = entry.get("kinesis") or {}
-        problem = None
-        try:
-            data = base64.b64decode(kinesis.get("data") or "", validate=True)
-        except (binascii.Error, ValueError, TypeError):
-            data = str(kinesis["data"]).encode("utf-8", "surrogatepass")
-            problem = "broken base64"
+        data, problem = _data(kinesis.get("data"))
         place = _PLACE.fullmatch(str(kinesis.get("partitionKey")))
         generation, offset, length = place.groups() if place else (None, "0", None)
         yield Record(
@@ -79,6 +74,22 @@ def records(event: Mapping[str, Any]) -> Iterator[Record]:
         )
 
 
+def firehose_record(entry: Mapping[str, Any]) -> Record:
+    """A record of a Firehose event: lines without a place. Nothing in it makes this raise."""
+    data, problem = _data(entry.get("data"))
+    arrived = entry.get("approximateArrivalTimestamp")  # in milliseconds, unlike Kinesis' own
+    seconds = _seconds(arrived / 1000 if isinstance(arrived, int | float) else None)
+    return Record(data, None, 0, None, seconds, problem)
+
+
+def _data(sent: Any) -> tuple[bytes, str | None]:
+    """What base64 stands for, or, with the reason, what stands there instead."""
+    try:
+        return base64.b64decode(sent or "", validate=True), None
+    except (binascii.Error, ValueError, TypeError):
+        return str(sent).encode("utf-8", "surrogatepass"), "broken base64"
+
+
 def lines(record: Record) -> Iterator[Line]:
     """The lines of a record in order, or its fragment. Raises BadRecordError before the first one, or not at all."""
     if record.problem:
@@ -86,14 +97,25 @@ def lines(record: Record) -> Iterator[Line]:
     if record.length is not None:
         end = record.offset + record.length
         return iter([Line(_fragment(record, record.length), record.offset, end, FRAGMENT)])
-    data = record.data
-    if data.startswith(_GZIP_MAGIC):
-        data = _inflate(data)
-        if not data:
-            return iter(())
+    data = content(record)
+    if not data and record.data:
+        return iter(())
+    return _split(data, record.offset)
+
+
+def content(record: Record) -> bytes:
+    """What a record of whole lines carries. Raises BadRecordError."""
+    if record.problem:
+        raise BadRecordError(record.problem)
+    data = inflated(record.data)
     if data.count(b"\n") > MAX_LINES:
         raise BadRecordError(f"more than {MAX_LINES} lines in one record")
-    return _split(data, record.offset)
+    return data
+
+
+def inflated(data: bytes) -> bytes:
+    """The data, unpacked if it is gzip. Raises BadRecordError."""
+    return _inflate(data) if data.startswith(GZIP_MAGIC) else data
 
 
 def _split(data: bytes, offset: int) -> Iterator[Line]:
@@ -111,7 +133,7 @@ def _split(data: bytes, offset: int) -> Iterator[Line]:
 def _fragment(record: Record, length: int) -> bytes:
     """A fragment's own bytes. They may start like gzip by chance, so its length decides, then the content."""
     data = record.data
-    if len(data) != length and data.startswith(_GZIP_MAGIC):
+    if len(data) != length and data.startswith(GZIP_MAGIC):
         data = _inflate(data)
     if len(data) != length:
         raise BadRecordError(f"fragment of {length} bytes that carries {len(data)}")

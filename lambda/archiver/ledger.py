@@ -41,6 +41,12 @@ class Ledger:
         at = bisect_right(bounds, start)
         return at % 2 == 1 and end <= bounds[at]
 
+    def misses(self, owner: str, start: int, end: int) -> bool:
+        """Whether no byte of [start, end) is in the set."""
+        bounds = self._bounds.get(owner, [])
+        at = bisect_right(bounds, start)
+        return at % 2 == 0 and bisect_left(bounds, end) == at
+
     def add(self, owner: str, start: int, end: int) -> None:
         """Put [start, end) into the set; 0 <= start < end."""
         if not 0 <= start < end:

@@ -13,9 +13,9 @@ from datetime import UTC, datetime, timedelta, timezone
 from functools import lru_cache
 from typing import NamedTuple
 
-_MONTHS = (b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec")
-_MONTH = {name: number for number, name in enumerate(_MONTHS, 1)}
-_TIME = rb"\[(\d\d/(?:" + b"|".join(_MONTHS) + rb")/\d{4}:\d\d:\d\d:\d\d [+-]\d{4})\]"
+MONTHS = (b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec")
+_MONTH = {name: number for number, name in enumerate(MONTHS, 1)}
+_TIME = rb"\[(\d\d/(?:" + b"|".join(MONTHS) + rb")/\d{4}:\d\d:\d\d:\d\d [+-]\d{4})\]"
 # The quantifiers are possessive (`++`, `*+`) and the time has a fixed width: a hostile line costs linear time.
 _QUOTED = rb'"([^"\\]*+(?:\\.[^"\\]*+)*+)"'
 _LINE = re.compile(
@@ -47,7 +47,7 @@ def parse(line: bytes) -> Entry:
     if match is None:
         raise NotCombinedError("not in the combined format" if line else "empty line")
     host, _user, written, request, status, _referer, agent = match.groups()
-    moment = _moment(written)
+    moment = in_utc(written)
     if moment is None:
         raise NotCombinedError("no such time")
     hour, time = moment
@@ -72,7 +72,7 @@ def rejected(raw: bytes, reason: str, generation: str | None, offset: int | None
 def readable_hour(line: bytes) -> str | None:
     """The UTC hour of the first `[time]` in the line that exists, if there is any."""
     for match in _ANY_TIME.finditer(line):
-        moment = _moment(match[1])
+        moment = in_utc(match[1])
         if moment:
             return moment[0]
     return None
@@ -121,7 +121,7 @@ def _request(request: bytes) -> tuple[str, str, str]:
 
 
 @lru_cache(maxsize=1024)  # the lines of one second share their time
-def _moment(written: bytes) -> tuple[str, str] | None:
+def in_utc(written: bytes) -> tuple[str, str] | None:
     """`17/Apr/2020:16:00:00 +0900` as (hour, ISO time) in UTC; None when there is no such time."""
     minutes = int(written[22:24]) * 60 + int(written[24:26])
     try:

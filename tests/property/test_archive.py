@@ -16,7 +16,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from archiver.archive import METADATA_KEY, Archive, Limits
+from archiver.archive import LINES_KEY, METADATA_KEY, Archive, Limits
 from archiver.filing import Item
 from archiver.layout import HourlyObject
 from archiver.ledger import Ledger, referenced
@@ -42,6 +42,12 @@ def archive(s3: FakeS3) -> Archive:
 
 def item(owner: str, number: int) -> Item:
     return Item(owner, number * LINE, (number + 1) * LINE, f"{owner}-{number}\n".encode())
+
+
+def run(numbers: list[tuple[str, int]]) -> Item:
+    singly = [item(*each) for each in numbers]
+    text = b"".join(each.text for each in singly)
+    return Item(singly[0].owner, singly[0].start, singly[-1].end, text, (b"x" * (LINE - 1) + b"\n") * len(singly))
 
 
 def archived(s3: FakeS3, target: HourlyObject = TARGET) -> Counter[bytes]:
@@ -91,6 +97,14 @@ class ExactlyOnce(RuleBasedStateMachine):
     @rule(lines=NUMBERS)
     def deliver(self, lines: list[tuple[str, int]]) -> None:
         self._deliver(lines)
+
+    @rule(first=st.integers(0, LINES - 1), count=st.integers(1, 8), lines=NUMBERS)
+    def deliver_a_run(self, first: int, count: int, lines: list[tuple[str, int]]) -> None:
+        """Lines that follow one another as one item, of which some may stand already."""
+        numbers = [(OWNERS[0], number) for number in range(first, min(first + count, LINES))]
+        self.sent |= {item(*line).text for line in [*numbers, *lines]}
+        self.archive.append(TARGET, [*(item(*line) for line in lines), run(numbers)])
+        self._count(numbers + lines)
 
     @rule(
         lines=NUMBERS, nth=st.integers(0, 9), fault=st.sampled_from([DOWN, LOST, SLOW_DOWN]), persistent=st.booleans()
@@ -144,6 +158,11 @@ class ExactlyOnce(RuleBasedStateMachine):
             for number in range(LINES):
                 line = item(owner, number)
                 assert ledger.covers(owner, line.start, line.end) == (line.text in there)
+
+    @invariant()
+    def the_lines_are_counted(self) -> None:
+        if stored := self.s3.objects.get(TARGET.key):
+            assert stored.metadata[LINES_KEY] == str(stored.body.count(b"\n"))
 
     @invariant()
     def the_side_object_is_there(self) -> None:

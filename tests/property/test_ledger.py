@@ -29,6 +29,10 @@ class LedgerIsASet(RuleBasedStateMachine):
     def covers(self, owner: str, span: tuple[int, int]) -> None:
         assert self.ledger.covers(owner, *span) == all((owner, at) in self.model for at in range(*span))
 
+    @rule(owner=OWNERS, span=RANGES)
+    def misses(self, owner: str, span: tuple[int, int]) -> None:
+        assert self.ledger.misses(owner, *span) == all((owner, at) not in self.model for at in range(*span))
+
     @rule(length=st.integers(0, 2**40))
     def write_and_read(self, length: int) -> None:
         text = self.ledger.encode(length)

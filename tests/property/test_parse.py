@@ -1,15 +1,23 @@
-"""Whatever bytes a log line has, they are kept once; whatever a client sends, its fields stay its fields."""
+"""Whatever bytes a log line has, they are kept once; whatever a client sends, its fields stay its fields.
+
+And the fast way, a block of lines at a time, makes of any bytes what the plain way makes of them line by line.
+"""
 
 from __future__ import annotations
 
+import base64
 import json
+from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from archiver import filing
 from archiver.event import records
-from archiver.filing import Item, file_record
+from archiver.fast import runs
+from archiver.filing import Item, file_record, file_runs
 from archiver.layout import HourlyObject
 from archiver.parse import NotCombinedError, parse, visible
 from tests.lambda_events import GENERATION, bytes_of, combined, event, gzipped, record
@@ -127,3 +135,109 @@ def test_any_record_is_filed(data: bytes, key: str) -> None:
     for _, item in file(data, key):
         assert json.loads(item.text)
         assert 0 <= item.start <= item.end
+
+
+GOLDEN = json.loads((Path(__file__).parent.parent / "golden" / "lines.json").read_text())["lines"]
+KNOWN = [base64.b64decode(each["line_base64"]) if "line_base64" in each else each["line"].encode() for each in GOLDEN]
+PLAIN = combined(
+    time=b"18/Apr/2020:01:59:09 +0000", request=b"GET /a?b=%20c HTTP/1.1", referer=b"http://a/", agent=b"b c"
+)
+ZONES = st.sampled_from([b"+0000", b"-0000", b"+0900", b"-0330", b"+0545", b"+2400", b"+0060", b"+9900"])
+TIMES = st.builds(
+    b"%02d/%b/%04d:%02d:%02d:%02d %b".__mod__,
+    st.tuples(
+        *(st.integers(0, 32), st.sampled_from([b"Apr", b"Feb", b"apr", b"Xyz"]), st.sampled_from([0, 1, 2020, 9999])),
+        *(st.sampled_from([0, 1, 2, 23, 24]), st.integers(0, 61), st.integers(0, 61), ZONES),
+    ),
+)
+FIELDS = st.sampled_from(
+    [b"", b"-", b"a", b"a b", b"{", b"%", b"'", b"\x7f", b"\x80", b"\r", b"\0", b"\x85", b"\\", b'"']
+)
+UNUSUAL = [
+    b"",
+    b"-",
+    b"GET /",
+    b"GET  HTTP/1.1",
+    b"GET /a b HTTP/1.1",
+    b"get / HTTP/1.1",
+    b"GET / HTTP/10.1",
+    b"\x16\x03",
+]
+
+
+@st.composite
+def close_to_plain(draw: st.DrawFn) -> bytes:
+    """A line that the fast way takes, or would but for a byte or two."""
+    line = draw(
+        st.just(PLAIN)
+        | st.builds(combined, time=TIMES)
+        | st.builds(combined, time=TIMES, user=FIELDS, referer=FIELDS, agent=FIELDS, status=st.integers(0, 1000))
+        | st.builds(combined, host=FIELDS, request=st.sampled_from(UNUSUAL), size=st.sampled_from([0, 10**9]))
+    )
+    if draw(st.booleans()):
+        at = draw(st.integers(0, len(line)))
+        instead = draw(FIELDS | st.binary(max_size=2))
+        line = line[:at] + instead + line[at + draw(st.integers(0, 2)) :]
+    return line.replace(b"\n", b"")
+
+
+BLOCKS = st.lists(close_to_plain() | st.just(PLAIN) | LINES | st.sampled_from(KNOWN), min_size=1, max_size=8)
+
+
+def check(lines: list[bytes]) -> int:
+    """The runs of the lines are what `parse` makes of each; how many were taken the fast way."""
+    block = b"".join(line + b"\n" for line in lines)
+    taken, fast = b"", 0
+    for some, entry in runs(block):
+        taken += some
+        if entry is None:
+            assert some.count(b"\n") == 1
+            continue
+        singly = [parse(line) for line in some.split(b"\n")[:-1]]
+        assert entry.text == b"".join(each.text for each in singly)
+        assert {entry.hour} == {each.hour for each in singly}
+        fast += len(singly)
+    assert taken == block
+    return fast
+
+
+@given(BLOCKS)
+@example([PLAIN, b'{"host":"1.2.3.4"}', PLAIN])
+@example([b"9" + PLAIN, b"x" + PLAIN[3:], b"", b"junk", PLAIN, b"junk", b"ajunk", b"junk", PLAIN])
+@example([PLAIN + b"\r", PLAIN.replace(b" 200 ", b" 020 "), PLAIN.replace(b"]", b"\x85]")])
+def test_the_fast_way_is_the_plain_way(lines: list[bytes]) -> None:
+    check(lines)
+
+
+@given(st.binary(max_size=300))
+def test_the_fast_way_answers_any_bytes(data: bytes) -> None:
+    check(data.split(b"\n"))
+
+
+def test_ordinary_lines_go_the_fast_way() -> None:
+    assert check([PLAIN] * 3) == 3
+    assert check([PLAIN, b"junk", PLAIN, PLAIN]) == 3
+    for zone in (b"+0900", b"-1100"):
+        assert check([combined(time=b"18/Apr/2020:01:%02d:59 %b" % (minute, zone)) for minute in (0, 59)]) == 2
+    for zone in (b"+0530", b"-0330"):
+        assert check([combined(time=b"18/Apr/2020:01:%02d:59 %b" % (minute, zone)) for minute in (40, 49, 50)]) == 2
+    assert check([combined(time=b"18/Apr/2020:%02d:00:00 +0000" % hour) for hour in (1, 1, 2, 1)]) == 3
+
+
+@given(
+    BLOCKS,
+    st.booleans(),
+    st.sampled_from([bytes, gzipped]),
+    st.sampled_from([f"{GENERATION}:0", f"{GENERATION}:70000", f"{GENERATION}:5:100", "somebody"]),
+    st.sampled_from([1, 100, 300, 10**6]),
+)
+def test_runs_are_filed_as_their_lines_are(lines: list[bytes], ended: bool, pack: Any, key: str, block: int) -> None:
+    data = b"\n".join(lines) + (b"\n" if ended else b"")
+    (one,) = records(event([record(pack(data), key)]))
+    with mock.patch.multiple(filing, BLOCK_BYTES=block, MAX_REJECTED=40):
+        plain = list(file_record(one, "logs/"))
+        fast = list(file_runs(one, "logs/"))
+    assert [(target, line) for target, item in fast for line in item.singly()] == plain
+    for _, item in fast:
+        assert item.lines == item.text.count(b"\n")
+        assert not item.raw or len(item.raw) == item.end - item.start

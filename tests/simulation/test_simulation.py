@@ -160,7 +160,7 @@ def handler_swallows_errors(patch: pytest.MonkeyPatch) -> None:
         try:
             return append(self, target, items)
         except Exception:
-            return type("Nothing", (), {"lines": 0, "bytes": 0})
+            return type("Nothing", (), {"lines": 0, "bytes": 0, "conflicts": 0})
 
     patch.setattr(Archive, "append", swallowing)
 

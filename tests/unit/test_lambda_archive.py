@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import logging
 import random
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from typing import TYPE_CHECKING, cast
 
@@ -23,6 +25,7 @@ from archiver.archive import (
 from archiver.filing import Item
 from archiver.layout import HourlyObject
 from archiver.ledger import Ledger, LedgerError
+from bench.sizes import SizesS3
 from tests.fake_s3 import FakeS3, Stored
 
 if TYPE_CHECKING:
@@ -60,7 +63,7 @@ def test_a_new_object() -> None:
     assert archive(s3).append(TARGET, items(0, 1)) == Appended(2, 14)
     assert names(s3) == ["head_object", "put_object"]
     assert s3.objects["logs/2020/04/18/01/web-access.log"].body == b"line 0\nline 1\n"
-    assert s3.objects[TARGET.key].metadata == {"ledger": f"1;e;{GENERATION}=0-14"}
+    assert s3.objects[TARGET.key].metadata == {"ledger": f"1;e;{GENERATION}=0-14", "lines": "2"}
 
 
 def test_what_is_there_is_not_written_again() -> None:
@@ -105,6 +108,29 @@ def test_from_the_size_of_a_part_on_the_old_bytes_are_neither_read_nor_sent() ->
         "complete_multipart_upload",
     ]
     assert body(s3) == b"".join(each.text for each in items(*range(21)))
+
+
+def test_the_parts_of_a_large_object_are_copied_at_the_same_time() -> None:
+    together = threading.Barrier(3, timeout=30)
+
+    class Slow(FakeS3):
+        def upload_part_copy(self, **request: object) -> dict[str, object]:
+            together.wait()
+            return super().upload_part_copy(**request)
+
+    s3 = Slow(min_part=60, max_copy=130, max_metadata=200)
+    archive(s3).append(TARGET, items(*range(40)))
+    with ThreadPoolExecutor(3) as pool:
+        side_by_side = Archive(
+            cast("S3Client", s3), "b", rng=random.Random(0), sleep=lambda _: None, limits=TINY, side_by_side=pool.map
+        )
+        assert side_by_side.append(TARGET, items(40)).lines == 1
+        assert names(s3).count("upload_part_copy") == 3
+        assert body(s3) == b"".join(each.text for each in items(*range(41)))
+        together.abort()
+        with pytest.raises(threading.BrokenBarrierError):
+            side_by_side.append(TARGET, items(41))
+    assert s3.uploads == {}
 
 
 @pytest.mark.parametrize("size", [5 * 1024**2, 1024**3, 1024**3 + 1, 5 * 1024**3 + 7, 5 * 1024**4 - 1])
@@ -287,5 +313,84 @@ def test_a_side_object_that_is_named_again_stays() -> None:
     stored = s3.objects[TARGET.key]
     s3.objects[TARGET.key] = Stored(stored.body[7:], '"edited"', stored.metadata)
     archive(s3).append(TARGET, [Item(None, 0, 0, b"line 0\n")])
-    assert s3.objects[TARGET.key].metadata == stored.metadata
+    assert s3.objects[TARGET.key].metadata["ledger"] == stored.metadata["ledger"]
     assert archive(s3).append(TARGET, items(0)).lines == 0
+
+
+def counted(s3: FakeS3) -> str | None:
+    return s3.objects[TARGET.key].metadata.get("lines")
+
+
+def test_the_object_tells_how_many_lines_it_has() -> None:
+    s3 = tiny()
+    for count in (3, 4, 20, 21, 40):
+        archive(s3).append(TARGET, items(*range(count)))
+        assert counted(s3) == str(count) == str(body(s3).count(b"\n"))
+    assert "complete_multipart_upload" in names(s3)
+
+
+@pytest.mark.parametrize("said", [None, "", "-1", "x", "1" * 16])
+def test_lines_of_a_large_object_that_nobody_has_counted_stay_unknown(said: str | None) -> None:
+    s3 = tiny()
+    archive(s3).append(TARGET, items(*range(20)))
+    stored = s3.objects[TARGET.key]
+    ledger = {METADATA_KEY: stored.metadata[METADATA_KEY]}
+    s3.objects[TARGET.key] = Stored(stored.body, stored.etag, ledger | ({"lines": said} if said is not None else {}))
+    archive(s3).append(TARGET, items(20))
+    assert counted(s3) is None
+
+
+def test_lines_of_an_edited_object_are_counted_again_when_it_is_small_and_unknown_when_it_is_not() -> None:
+    for count, expected in ((3, "5"), (20, None)):
+        s3 = tiny()
+        archive(s3).append(TARGET, items(*range(count)))
+        stored = s3.objects[TARGET.key]
+        s3.objects[TARGET.key] = Stored(stored.body + b"by hand\n", '"edited"', stored.metadata)
+        archive(s3).append(TARGET, items(count))
+        assert counted(s3) == expected
+
+
+def test_lost_rounds_are_counted() -> None:
+    s3 = tiny()
+    s3.faults = {1: lambda: archive(s3).append(TARGET, items(1)) and None}
+    assert archive(s3).append(TARGET, items(0)) == Appended(1, 7, conflicts=1)
+
+
+def run(first: int, after: int) -> Item:
+    """The lines [first, after) of `items` as one item."""
+    singly = items(*range(first, after))
+    raw = b"".join(b"log %05d\n" % number for number in range(first, after))
+    return Item(GENERATION, singly[0].start, singly[-1].end, b"".join(each.text for each in singly), raw)
+
+
+def test_a_run_is_its_lines() -> None:
+    assert list(run(3, 7).singly()) == items(3, 4, 5, 6)
+    assert run(3, 7).lines == 4
+    (one,) = items(3)
+    assert (one.lines, list(one.singly())) == (1, [one])
+
+
+def test_a_run_is_written_whole_or_in_part_or_not() -> None:
+    s3 = tiny()
+    assert archive(s3).append(TARGET, [run(0, 3), run(3, 5)]).lines == 5
+    assert archive(s3).append(TARGET, [run(1, 5)]) == Appended(0, 0)
+    assert archive(s3).append(TARGET, [run(7, 9)]).lines == 2
+    assert archive(s3).append(TARGET, [run(2, 12), run(4, 13)]).lines == 6
+    assert sorted(body(s3).splitlines()) == sorted(b"line %d" % number for number in range(13))
+    assert archive(s3).append(TARGET, [run(0, 2)._replace(owner=None)]).lines == 2
+
+
+def test_an_append_costs_the_same_from_5_mib_to_10_gb() -> None:
+    """S3's own limits, and an object of which only the size is kept."""
+    s3 = SizesS3()
+    large = Archive(cast("S3Client", s3), "b", rng=random.Random(0), sleep=lambda _: None)
+    text = b"x" * (32 * 1024**2 - 1) + b"\n"
+    for number in range(10 * 10**9 // len(text) + 1):
+        size = number * len(text)
+        before = (s3.requests, s3.sent, s3.received, s3.copied)
+        large.append(TARGET, [Item(GENERATION, size, size + len(text), text)])
+        spent = [now - then for now, then in zip((s3.requests, s3.sent, s3.received, s3.copied), before, strict=True)]
+        if number:
+            assert spent == [4 + -(-size // (5 * 1024**3 // 2)), len(text), 0, size]
+    assert s3.objects[TARGET.key].size > 10 * 10**9
+    assert s3.objects[TARGET.key].metadata["lines"] == str(number + 1)

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from archiver.event import records
-from archiver.filing import file_record
+from archiver.fast import runs
+from archiver.filing import file_record, file_runs
 from archiver.parse import NotCombinedError, parse, visible
 from tests.lambda_events import bytes_of, combined, event, record
 
@@ -21,6 +22,7 @@ def test_golden_line(case: dict[str, Any]) -> None:
     line = base64.b64decode(case["line_base64"]) if "line_base64" in case else case["line"].encode()
     (only,) = records(event([record(line, f"{GOLDEN['generation']}:0")]))
     ((target, item),) = file_record(only, "")
+    assert list(file_runs(only, "")) == [(target, item)]
     assert target.key == case["object"]
     assert item.text.decode() == json.dumps(case["entry"], ensure_ascii=False, separators=(",", ":")) + "\n"
     assert (item.owner, item.start, item.end) == (GOLDEN["generation"], 0, len(line) + 1)
@@ -71,6 +73,25 @@ def test_a_hostile_line_costs_linear_time(line: bytes) -> None:
     with pytest.raises(NotCombinedError):
         parse(line)
     assert time.process_time() - begun < 0.5
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        combined(agent=b"a" * 1_000_000)[:-1],
+        combined(user=b" [18/Apr/2020:01:42:18 +0000]" * 40_000),
+        b"\n".join([combined(), b"a" * 20] * 5_000),
+        b"\n".join([b"a" * 99, combined(), b"a" * 100, combined()] * 1_000),
+        combined() + b"\n" * 100_000,
+        combined() + b"\n\x00" * 100_000,
+    ],
+    ids=range(6),
+)
+def test_hostile_lines_cost_linear_time_the_fast_way(line: bytes) -> None:
+    block = line + b"\n"
+    begun = time.process_time()
+    assert b"".join(lines for lines, _ in runs(block)) == block
+    assert time.process_time() - begun < 2
 
 
 def test_a_line_of_a_megabyte_is_an_entry() -> None:
