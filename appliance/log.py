@@ -3,27 +3,166 @@
 A call names its event and gives its facts beside the sentence for people:
 
     log.info("shipped %d lines", lines, extra=event("shipped", lines=lines))
+
+docs/events.md lists the events. LOG_FORMAT chooses how a line looks; whatever it is, it holds no query string, no
+password in a URL, and no value that is called a secret.
 """
 
 from __future__ import annotations
 
+import json
 import logging
+import re
 import sys
 import time
-from typing import Any
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, Literal, TextIO
+
+# Every event there is; docs/events.md says of each what it means and which facts it has
+Event = Literal[
+    "bucket_created_again",
+    "concern",
+    "deleted",
+    "failed",
+    "first_start",
+    "missing",
+    "provisioned",
+    "refused",
+    "repaired",
+    "resolved",
+    "retrying",
+    "rotated",
+    "settings_rejected",
+    "shipped",
+    "started",
+    "stopped",
+    "unreachable",
+]
+# What is logged without an event of ours: by a library, or by a program that only prints
+OUTPUT = "output"
+# sd-daemon(3): the priority that stands before each line
+PRIORITIES = ((logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6), (logging.NOTSET, 7))
+
+HIDDEN = "..."
+_HIDE: list[tuple[re.Pattern[str], str]] = [
+    # from the question mark to the next blank: a query string may hold anything, quotes and brackets included
+    (re.compile(r"""\?\S*[^\s"',;.)\]}]"""), f"?{HIDDEN}"),
+    (re.compile(r"://[^\s/@]+@"), f"://{HIDDEN}@"),
+    (
+        re.compile(
+            r"""(?ix) ( \b [\w-]* (?: secret[\w-]* | token | signature | credential | password | passwd
+            | authorization ) ["']? \s* [=:] \s* ["']? )
+            (?: (?:bearer|basic|aws4-hmac-sha256) \s+ )? [^\s"',;&]+"""
+        ),
+        rf"\1{HIDDEN}",
+    ),
+]
 
 
-def event(name: str, **facts: Any) -> dict[str, Any]:
+def event(name: Event, /, **facts: Any) -> dict[str, Any]:
     """The `extra` of a logging call: the event's name, the same in all processes, and its facts, which must be JSON."""
     return {"event": name, "facts": facts}
 
 
-def configure(level: str = "INFO") -> None:
-    """Send this process's log to standard output; the program's name is put before each line by `appliance/tagged`."""
-    formatter = logging.Formatter("%(asctime)s %(levelname)-7s %(message)s", "%Y-%m-%dT%H:%M:%SZ")
-    formatter.converter = time.gmtime
-    handler = logging.StreamHandler(sys.stdout)
-    handler.setFormatter(formatter)
+def redact(text: str) -> str:
+    """`text` without what must be in no log: query strings, user and password in a URL, values that name a secret."""
+    for pattern, instead in _HIDE:
+        text = pattern.sub(instead, text)
+    return text
+
+
+def _redacted(value: Any) -> Any:
+    if isinstance(value, str):
+        return redact(value)
+    if isinstance(value, dict):
+        return {str(key): _redacted(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_redacted(each) for each in value]
+    return value
+
+
+class HumanFormatter(logging.Formatter):
+    """`2026-11-23T16:05:00Z INFO    shipped 12 lines`, and a traceback below it."""
+
+    converter = staticmethod(time.gmtime)
+
+    def __init__(self, tag: str) -> None:
+        super().__init__(f"{tag and f'{tag} | '}%(asctime)s %(levelname)-7s %(message)s", "%Y-%m-%dT%H:%M:%SZ")
+
+    def format(self, record: logging.LogRecord) -> str:
+        return redact(super().format(record))
+
+
+class JsonFormatter(logging.Formatter):
+    """One object a line: time, level, program, event, message, facts, and traceback where there is one."""
+
+    converter = staticmethod(time.gmtime)
+
+    def __init__(self, program: str) -> None:
+        super().__init__()
+        self._program = program
+
+    def format(self, record: logging.LogRecord) -> str:
+        line: dict[str, Any] = {
+            "time": f"{self.formatTime(record, '%Y-%m-%dT%H:%M:%S')}.{int(record.msecs):03d}Z",
+            "level": record.levelname.lower(),
+            "program": self._program,
+            "event": getattr(record, "event", OUTPUT),
+            "message": redact(record.getMessage()),
+        }
+        facts = getattr(record, "facts", None)
+        if facts:
+            line["facts"] = _redacted(facts)
+        if record.exc_info and record.exc_info[0]:
+            line["traceback"] = redact(self.formatException(record.exc_info))
+        return json.dumps(line, ensure_ascii=False, default=str)
+
+
+class SyslogFormatter(logging.Formatter):
+    """`<6>shipped 12 lines`: the reader knows the time and, under systemd, the program; each line has a priority."""
+
+    def __init__(self, tag: str) -> None:
+        super().__init__("%(message)s")
+        self._tag = tag and f"{tag}: "
+
+    def format(self, record: logging.LogRecord) -> str:
+        priority = next(number for level, number in PRIORITIES if record.levelno >= level)
+        lines = redact(super().format(record)).splitlines() or [""]
+        return "\n".join(f"<{priority}>{self._tag}{line}" for line in lines)
+
+
+def configure(
+    level: str = "INFO",
+    format: str = "human",  # noqa: A002 - as the setting is called
+    program: str = "",
+    *,
+    tag: bool = False,
+    stream: TextIO | None = None,
+) -> None:
+    """Send this process's log to standard output, or `stream`, as LOG_FORMAT says (human, json, syslog).
+
+    `program` names the process in JSON. In the other formats `appliance/tagged` puts the name before each line; a
+    process that runs without it says `tag`.
+    """
+    shown = program if tag else ""
+    formatters: dict[str, Callable[[], logging.Formatter]] = {
+        "human": lambda: HumanFormatter(shown),
+        "json": lambda: JsonFormatter(program),
+        "syslog": lambda: SyslogFormatter(shown),
+    }
+    handler = logging.StreamHandler(stream or sys.stdout)
+    handler.setFormatter(formatters[format]())
     logging.basicConfig(level=level, handlers=[handler], force=True)
     for chatty in ("apscheduler", "botocore", "boto3", "urllib3"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
+    sys.excepthook = log_uncaught
+
+
+def log_uncaught(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
+    """What ends a process unforeseen is one event as well. Ctrl-C is no error."""
+    if issubclass(kind, KeyboardInterrupt):
+        return
+    logging.getLogger().critical(
+        "%s: %s", kind.__name__, error, exc_info=(kind, error, traceback), extra=event("failed", error=kind.__name__)
+    )

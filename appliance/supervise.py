@@ -1,15 +1,29 @@
-"""supervisord, looking at its programs ten times a second instead of once.
+"""supervisord, looking at its programs ten times a second instead of once, and logging as LOG_FORMAT says.
 
 It starts its programs only after the first look, sees only at the next one that a program has ended, and takes two
 looks for each priority when it stops: at a second a look that was half of the time until nginx answered, and several
 of the ten seconds that `docker stop` gives.
+
+`python -m appliance.supervise FORMAT [OPTION …]`: the options are supervisord's.
 """
 
 from __future__ import annotations
 
-from supervisor import poller, supervisord
+import logging
+import sys
+
+from supervisor import loggers, poller, supervisord
+
+from appliance.log import configure
 
 LOOK_EVERY = 0.1  # seconds
+LEVELS = {
+    loggers.LevelsByName.CRIT: logging.CRITICAL,
+    loggers.LevelsByName.ERRO: logging.ERROR,
+    loggers.LevelsByName.WARN: logging.WARNING,
+}
+
+log = logging.getLogger("supervisord")
 
 
 class AttentivePoller(poller.Poller):  # type: ignore[misc]
@@ -18,8 +32,29 @@ class AttentivePoller(poller.Poller):  # type: ignore[misc]
         return looked
 
 
+class Handler(loggers.Handler):  # type: ignore[misc]
+    """Hands supervisord's own messages to this project's log."""
+
+    def emit(self, record: loggers.LogRecord) -> None:
+        log.log(LEVELS.get(record.level, logging.INFO), "%s", record.asdict()["message"])
+
+    def reopen(self) -> None:
+        """Standard output stays what it is."""
+
+    def remove(self) -> None:
+        """Nothing to remove."""
+
+
+def _log_here(logger: loggers.Logger, _format: str) -> None:
+    handler = Handler(sys.stdout)
+    handler.setLevel(logger.level)
+    logger.addHandler(handler)
+
+
 def main() -> None:
+    configure("INFO", sys.argv.pop(1), "supervisord", tag=True)
     poller.Poller = AttentivePoller
+    loggers.handle_stdout = _log_here
     supervisord.main()
 
 

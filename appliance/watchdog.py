@@ -1,7 +1,7 @@
 """Supervisord's event listener: when a program cannot be kept running, the whole appliance ends, and says why.
 
 supervisord itself would go on with the rest, and would exit with 0 even then; so the name of the program is left in
-DATA_DIR/run/fatal for `python -m appliance`, whose exit status is the container's.
+DATA_DIR/run/fatal for `python -m appliance`, whose exit status is the container's, and which logs it as the last line.
 """
 
 from __future__ import annotations
@@ -12,11 +12,15 @@ import sys
 
 from supervisor import childutils
 
+from appliance.log import configure
 from appliance.settings import load_settings
 
 
 def main() -> None:
-    fatal = load_settings().run_dir / "fatal"
+    settings = load_settings()
+    # standard output belongs to the protocol with supervisord
+    configure(settings.log_level, settings.log_format, "watchdog", tag=True, stream=sys.stderr)
+    fatal = settings.run_dir / "fatal"
     while True:
         _, payload = childutils.listener.wait(sys.stdin, sys.stdout)
         fatal.write_text(childutils.get_headers(payload)["processname"])

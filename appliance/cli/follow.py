@@ -1,0 +1,208 @@
+"""The archived lines of a bucket as they come: what is new of the newest hourly objects, read by Range.
+
+An object that has grown is read from where it ended, and only if the bytes before that are still the ones that were
+seen: one that was rewritten is read from its beginning, and `notice` says so. Nothing is ever written.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from botocore.exceptions import ClientError
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+# Bytes of one GET when an object is read forwards; and of the first one when its last lines are wanted
+BLOCK = 4 * 1024**2
+TAIL_BLOCK = 64 * 1024
+# How many bytes the search for the last lines goes through at most, so that a filter nothing passes comes to an end
+SCAN_BYTES = 64 * 1024**2
+# Bytes before the end of what was read that must still be there when it is read on
+OVERLAP = 64
+# Lines get into the object of their own hour, however late: how many hours back objects are watched. Firehose makes
+# many objects an hour, so there it is the hour that just ended only.
+WATCHED = {"kinesis": timedelta(hours=24), "firehose": timedelta(hours=1)}
+HOUR = timedelta(hours=1)
+LISTED_BY_HOUR = 3
+
+_HOUR = re.compile(r"\d{4}/\d\d/\d\d/\d\d(?=/)")
+
+
+class Listed(NamedTuple):
+    hour: str
+    modified: datetime
+    key: str
+    etag: str
+    size: int
+
+
+@dataclass(slots=True)
+class Position:
+    """How far an object was read: up to `offset`, and `before` stands before it. `etag`: the version that was read to
+    its end; empty while it was not."""
+
+    offset: int = 0
+    before: bytes = b""
+    etag: str = ""
+
+
+class Follower:
+    """Lines come without their newline, those of one object in its order. All methods raise ClientError,
+    BotoCoreError and ResponseParserError; what was not returned then comes the next time."""
+
+    def __init__(
+        self,
+        s3: S3Client,
+        bucket: str,
+        prefix: str,
+        *,
+        delivery: str = "kinesis",
+        rejected: bool = False,
+        notice: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        self._s3 = s3
+        self._bucket = bucket
+        self._base = prefix + ("rejected/" if rejected else "")
+        self._by_reason = rejected and delivery == "firehose"
+        self._watched = WATCHED[delivery]
+        self._notice = notice
+        self._positions: dict[str, Position] = {}
+
+    def newest(self, now: datetime, count: int, wanted: Callable[[bytes], bool]) -> list[bytes]:
+        """The last `count` wanted lines, oldest first; everything that is there now counts as seen."""
+        listed = list(self._list(now - self._watched, now))
+        self._positions = {one.key: Position(one.size, b"\n" if one.size else b"", one.etag) for one in listed}
+        found: list[bytes] = []
+        budget = SCAN_BYTES
+        for one in reversed(listed):
+            if len(found) >= count or budget <= 0:
+                break
+            for line in self._backwards(one, budget):
+                if wanted(line):
+                    found.append(line)
+                    if len(found) >= count:
+                        break
+            budget -= one.size
+        return found[::-1]
+
+    def since(self, moment: datetime, now: datetime) -> Iterator[bytes]:
+        """All lines of the hours from `moment`'s on; what is there now counts as seen."""
+        listed = list(self._list(min(moment, now - self._watched), now))
+        first = _name(moment)
+        for one in listed:
+            if one.hour < first:
+                self._positions[one.key] = Position(one.size, b"\n" if one.size else b"", one.etag)
+            else:
+                yield from self._forwards(one)
+
+    def fresh(self, now: datetime) -> Iterator[bytes]:
+        """What was added since the last call, in this hour's object or, late, in an earlier one's."""
+        listed = list(self._list(now - self._watched, now))
+        self._positions = {one.key: self._positions.get(one.key, Position()) for one in listed}
+        for one in listed:
+            yield from self._forwards(one)
+
+    def _list(self, first: datetime, now: datetime) -> Iterator[Listed]:
+        """The objects of these hours, oldest hour first."""
+        hours = [_name(first)]
+        while hours[-1] < _name(now):
+            first += HOUR
+            hours.append(_name(first))
+        names = [f"{hour}/" for hour in hours]
+        if len(names) > LISTED_BY_HOUR:
+            names = sorted({f"{hour[:10]}/" for hour in hours})
+        found = []
+        for base in self._bases():
+            for name in names:
+                for item in self._pages("Contents", Prefix=f"{base}{name}"):
+                    match = _HOUR.match(item["Key"], len(base))
+                    if match and hours[0] <= match[0]:
+                        found.append(Listed(match[0], item["LastModified"], item["Key"], item["ETag"], item["Size"]))
+        yield from sorted(found)
+
+    def _bases(self) -> list[str]:
+        """What stands before the hour in a key. Firehose files what it rejects by the reason first."""
+        if not self._by_reason:
+            return [self._base]
+        return [one["Prefix"] for one in self._pages("CommonPrefixes", Prefix=self._base, Delimiter="/")]
+
+    def _pages(self, what: str, **request: Any) -> Iterator[Any]:
+        while True:
+            page: Any = self._s3.list_objects_v2(Bucket=self._bucket, **request)
+            yield from page.get(what, [])
+            if not page.get("NextContinuationToken"):
+                return
+            request["ContinuationToken"] = page["NextContinuationToken"]
+
+    def _forwards(self, one: Listed) -> Iterator[bytes]:
+        """The complete lines from the object's position to its end, and the position with them."""
+        position = self._positions.setdefault(one.key, Position())
+        if position.etag == one.etag:
+            return
+        position.etag = ""
+        if one.size < position.offset:
+            self._rewritten(one, position)
+        rest = b""
+        while position.offset + len(rest) < one.size:
+            start = position.offset + len(rest)
+            overlap = position.before if not rest else b""
+            data = self._get(one, start - len(overlap), min(start + BLOCK, one.size))
+            if data is None:
+                return  # it has changed since it was listed: the next look sees it as it is then
+            if not data.startswith(overlap):
+                self._rewritten(one, position)
+                continue
+            data = rest + data[len(overlap) :]
+            end = data.rfind(b"\n") + 1
+            rest = data[end:]
+            if end:
+                position.offset += end
+                position.before = data[max(0, end - OVERLAP) : end]
+                yield from filter(None, data[:end].split(b"\n"))
+        position.etag = one.etag
+
+    def _rewritten(self, one: Listed, position: Position) -> None:
+        self._notice(f"s3://{self._bucket}/{one.key} was rewritten: it is shown from its beginning")
+        position.offset, position.before = 0, b""
+
+    def _backwards(self, one: Listed, budget: int) -> Iterator[bytes]:
+        """The object's complete lines, the last one first."""
+        end, block, rest = one.size, TAIL_BLOCK, b""
+        first = True
+        while end > 0 and one.size - end < budget:
+            start = max(0, end - block)
+            data = self._get(one, start, end)
+            if data is None:
+                return
+            lines = (data + rest).split(b"\n")
+            if first:
+                lines.pop()  # what follows the last newline: nothing, or a line that is not complete
+                first = False
+            rest = lines.pop(0) if start and lines else b""
+            yield from filter(None, reversed(lines))
+            end, block = start, min(4 * block, BLOCK)
+
+    def _get(self, one: Listed, start: int, end: int) -> bytes | None:
+        """The bytes [start, end) of this version; None when it is another one by now, or gone."""
+        try:
+            answer = self._s3.get_object(
+                Bucket=self._bucket, Key=one.key, Range=f"bytes={start}-{end - 1}", IfMatch=one.etag
+            )
+            with answer["Body"] as body:
+                data = body.read()
+        except ClientError as error:
+            status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+            if status in (404, 412, 416) and error.response["Error"].get("Code") != "NoSuchBucket":
+                return None
+            raise
+        # an endpoint that ignores If-Match may answer with less, or with more
+        return data if len(data) == end - start and answer["ETag"] == one.etag else None
+
+
+def _name(moment: datetime) -> str:
+    return f"{moment.astimezone(UTC):%Y/%m/%d/%H}"

@@ -1,0 +1,91 @@
+"""What the user sees: tables and colours in a terminal, plain columns anywhere else, and one way of saying an error."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, TextIO
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+    from appliance.settings import Settings
+
+OK = 0
+PROBLEM = 1
+UNUSABLE = 2
+
+COLORS = {"ok": "green", "degraded": "yellow", "failing": "bold red"}
+
+
+class CommandError(Exception):
+    """The command cannot do what it was asked for; the message says what to do. `status`: the exit status."""
+
+    def __init__(self, message: str, status: int = PROBLEM) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+def console(stream: TextIO) -> Console | None:
+    """rich's console when `stream` is a terminal (rich itself heeds NO_COLOR), else None."""
+    if not stream.isatty():
+        return None
+    from rich.console import Console
+
+    return Console(file=stream, highlight=False, markup=False, emoji=False)
+
+
+def printable(text: str) -> str:
+    """`text` on one line and without control characters: what a client sends must not command the terminal."""
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
+
+
+def columns(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Rows as aligned lines of plain text."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+
+
+def table(rows: Sequence[Sequence[str]]) -> Table:
+    """The same for a terminal; the first row is the heading, the second column's words have their colour."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    made = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for title in rows[0]:
+        made.add_column(title, overflow="fold")
+    for name, state, *rest in rows[1:]:
+        made.add_row(Text(name), Text(state, COLORS.get(state, "")), *map(Text, rest))
+    return made
+
+
+def explained(settings: Settings, error: Exception) -> str:
+    """What a failed call to the endpoint means, and what mends it."""
+    from botocore.exceptions import ClientError, NoCredentialsError
+
+    from appliance.aws import endpoint_url
+    from appliance.log import redact
+
+    where = endpoint_url(settings, "s3") or f"AWS in {settings.aws_default_region}"
+    if isinstance(error, ClientError):
+        code = error.response.get("Error", {}).get("Code", "?")
+        if code == "NoSuchBucket":
+            return (
+                f"there is no bucket {settings.s3_bucket} at {where} yet: `appliance status` says whether the "
+                "entrypoint could make it; on AWS terraform/ does"
+            )
+        return (
+            f"{error.operation_name} was refused by {where}: {code}. Allow s3:ListBucket on {settings.s3_bucket} and "
+            "s3:GetObject on its objects to these credentials, or give others: -e AWS_ACCESS_KEY_ID=… "
+            "-e AWS_SECRET_ACCESS_KEY=…"
+        )
+    if isinstance(error, NoCredentialsError):
+        return "there are no AWS credentials: -e AWS_ACCESS_KEY_ID=… -e AWS_SECRET_ACCESS_KEY=…, or an instance role"
+    return f"{where} does not answer ({redact(str(error))}). Check LOCALSTACK_HOST, and that it runs there"
+
+
+def say(message: str) -> None:
+    """To the user, beside the output."""
+    print(f"appliance: {message}", file=sys.stderr, flush=True)

@@ -1,0 +1,88 @@
+"""`appliance ship-now`: have the producer poll at once, and say what it shipped."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import secrets
+from typing import Any
+
+from appliance.atomic import write_atomic
+from appliance.cli.screen import OK, PROBLEM, CommandError, say
+from appliance.clock import Clock, SystemClock
+from appliance.settings import Settings
+from appliance.status import read_status
+
+LOOK_AGAIN = 0.2
+COUNTED = ("lines", "records", "bytes")
+
+
+def ship_now(settings: Settings, clock: Clock, timeout: float) -> dict[str, Any]:
+    """Ask, wait for the answer, and compare the producer's counts. Raises CommandError."""
+    before = read_status(settings.status_dir, "producer")
+    if before is None or before.get("state") == "stopped":
+        raise CommandError(
+            f"no producer runs on DATA_DIR {settings.data_dir}: start the appliance, then ship; `appliance status` "
+            "shows its parts"
+        )
+    asked = secrets.token_hex(8)
+    begun = clock.monotonic()
+    wanted = {asked}
+    pending: str | None = None
+    try:
+        while True:
+            # read in this order: the producer answers first and removes the request after that
+            after = read_status(settings.status_dir, "producer") or {}
+            if after.get("ship_request") in wanted:
+                break
+            if clock.monotonic() - begun >= timeout:
+                if pending == asked:
+                    settings.ship_request.unlink(missing_ok=True)
+                raise CommandError(
+                    f"the producer did not answer within {timeout:g} s: its lines in the log say why; --timeout waits "
+                    "longer, as a long backlog takes"
+                )
+            if pending is None:
+                # not asked yet, or removed together with an earlier request that was answered
+                write_atomic(settings.ship_request, asked.encode(), durable=False)
+            clock.sleep(LOOK_AGAIN)
+            pending = _pending(settings)
+            # somebody else asked after us: the answer to that one is an answer to us
+            wanted |= {pending or asked}
+    except OSError as error:
+        raise CommandError(f"{settings.ship_request} cannot be written: {error}: run as the appliance's user") from None
+    return {
+        **_shipped(before.get("counters") or {}, after.get("counters") or {}),
+        "behind_bytes": after.get("lag_bytes"),
+        "error": after.get("error"),
+        "seconds": round(clock.monotonic() - begun, 2),
+    }
+
+
+def _pending(settings: Settings) -> str | None:
+    try:
+        return settings.ship_request.read_text()
+    except FileNotFoundError:
+        return None
+
+
+def _shipped(before: dict[str, Any], after: dict[str, Any]) -> dict[str, int]:
+    """What was counted in between; a producer that was started in between has begun to count anew."""
+    same = before.get("started_at") == after.get("started_at")
+    return {name: after.get(name, 0) - (before.get(name, 0) if same else 0) for name in COUNTED}
+
+
+def main(settings: Settings, options: argparse.Namespace) -> int:
+    answer = ship_now(settings, SystemClock(), options.timeout)
+    if options.json:
+        print(json.dumps(answer))
+    elif answer["lines"]:
+        print(
+            f"shipped {answer['lines']:,} lines, {answer['bytes']:,} bytes in {answer['records']:,} records; "
+            f"{answer['behind_bytes'] or 0:,} bytes are behind"
+        )
+    else:
+        print(f"nothing was to be shipped; {answer['behind_bytes'] or 0:,} bytes are behind")
+    if answer["error"] and not options.json:
+        say(str(answer["error"]))
+    return PROBLEM if answer["error"] or answer["behind_bytes"] else OK

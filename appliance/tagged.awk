@@ -1,0 +1,77 @@
+# Lines of a program, one at a time, in the form that LOG_FORMAT names (`format`; `name` is the program's). What
+# appliance/log.py has formatted so gets the name at most; anything else that is printed is wrapped. Works byte by byte
+# (LC_ALL=C), and needs strftime besides what POSIX says of awk.
+
+BEGIN {
+    # the newline goes with its line: mawk writes each string at once, and supervisord hands on what it has read
+    ORS = ""
+    for (code = 0; code < 256; code++) {
+        ordinal[sprintf("%c", code)] = code
+    }
+    # RFC 3629, "Syntax of UTF-8 Byte Sequences"
+    tail = "[\200-\277]"
+    utf8 = "^([\001-\177]|[\302-\337]" tail "|\340[\240-\277]" tail "|[\341-\354\356\357]" tail tail "|\355[\200-\237]" tail \
+        "|\360[\220-\277]" tail tail "|[\361-\363]" tail tail tail "|\364[\200-\217]" tail tail ")+"
+}
+
+# no query string and no password of a URL gets into the log, as in appliance/log.py
+function hide(text) {
+    gsub(/\?[^ \t]*[^ \t",;.)}]/, "?...", text)
+    gsub(/:\/\/[^ \t\/@]+@/, "://...@", text)
+    return text
+}
+
+# `text` with what is no UTF-8 replaced
+function valid(text,    good) {
+    while (text != "") {
+        if (match(text, utf8)) {
+            good = good substr(text, 1, RLENGTH)
+            text = substr(text, RLENGTH + 1)
+        } else {
+            good = good "\357\277\275"
+            text = substr(text, 2)
+        }
+    }
+    return good
+}
+
+function escaped(text,    out, character) {
+    if (text ~ /[\200-\377]/) text = valid(text)
+    while (match(text, /[\001-\037"\\\177]/)) {
+        character = substr(text, RSTART, 1)
+        out = out substr(text, 1, RSTART - 1) (character ~ /["\\]/ ? "\\" character : sprintf("\\u%04x", ordinal[character]))
+        text = substr(text, RSTART + 1)
+    }
+    return out text
+}
+
+# how nginx and Python's logging write it
+function level(text) {
+    if (text ~ /\[(emerg|alert|crit|error)\]| (ERROR|CRITICAL) |^Traceback /) return "error"
+    if (text ~ /\[warn\]| WARNING /) return "warning"
+    return "info"
+}
+
+format == "human" {
+    print name " | " hide($0) "\n"
+}
+
+format == "syslog" {
+    if (match($0, /^<[0-7]>/)) {
+        print substr($0, 1, RLENGTH) name ": " substr($0, RLENGTH + 1) "\n"
+    } else {
+        severity = level($0)
+        print "<" (severity == "error" ? 3 : severity == "warning" ? 4 : 6) ">" name ": " hide($0) "\n"
+    }
+}
+
+format == "json" {
+    if ($0 ~ /^\{"time": ".*\}$/) {
+        print $0 "\n"
+    } else {
+        print "{\"time\": \"" strftime("%Y-%m-%dT%H:%M:%SZ") "\", \"level\": \"" level($0) \
+            "\", \"program\": \"" name "\", \"event\": \"output\", \"message\": \"" escaped(hide($0)) "\"}\n"
+    }
+}
+
+{ fflush() }

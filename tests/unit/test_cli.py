@@ -1,0 +1,553 @@
+"""The command's surface: arguments, exit codes, what is printed where, and what a user's mistake looks like."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError, EndpointConnectionError, NoCredentialsError
+from botocore.parsers import ResponseParserError
+
+from appliance.cli import __main__ as cli
+from appliance.cli import screen, ship, status, tail
+from appliance.cli.follow import Follower
+from appliance.cli.screen import CommandError
+from appliance.clock import SystemClock
+from appliance.settings import Settings
+from appliance.status import write_status
+
+ROOT = Path(__file__).resolve().parents[2]
+NOW = datetime(2026, 11, 23, 16, 5, tzinfo=UTC)
+
+
+class Clock:
+    """Sleeping moves it on and calls `then`."""
+
+    def __init__(self, then: Callable[[], object] = lambda: None) -> None:
+        self.at = 0.0
+        self._then = then
+
+    def now(self) -> datetime:
+        return NOW + timedelta(seconds=self.at)
+
+    def monotonic(self) -> float:
+        return self.at
+
+    def sleep(self, seconds: float) -> None:
+        self.at += seconds
+        self._then()
+
+
+@pytest.fixture
+def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    monkeypatch.setenv("DATA_DIR", str(tmp_path))
+    monkeypatch.setenv("LOCALSTACK_HOST", "127.0.0.1:1")
+    given = Settings()
+    given.run_dir.mkdir()
+    return given
+
+
+# The whole command
+
+
+@pytest.mark.parametrize(
+    "command", [[], ["status"], ["ship-now"], ["tail"], ["audit"], ["verify"], ["logs"], ["health"]]
+)
+def test_every_command_explains_itself(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.main([*command, "--help"])
+    assert ended.value.code == 0
+    assert "usage: " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", ["status", "ship-now", "tail"])
+def test_the_help_has_examples_and_exit_codes(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        cli.main([command, "--help"])
+    printed = capsys.readouterr().out
+    assert f"\n  appliance {command}" in printed
+    assert "Exit codes: 0 " in printed
+
+
+def test_help_is_there_at_once() -> None:
+    loaded = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "appliance.cli", "--help"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=True,
+    ).stderr
+    for heavy in ("pydantic", "boto3", "botocore", "rich"):
+        assert f" {heavy}\n" not in loaded
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["nonsense"],
+        ["tail", "-n", "-1"],
+        ["tail", "-n", "many"],
+        ["tail", "-n", "1", "--since", "1h"],
+        ["tail", "--interval", "0"],
+        ["status", "--watch", "soon"],
+        ["ship-now", "--timeout", "-1"],
+    ],
+)
+def test_wrong_arguments(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.main(arguments)
+    assert ended.value.code == 2
+    assert "usage: " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("arguments", [["tail", "--status", "teapot"], ["tail", "--since", "yesterday"]])
+def test_arguments_that_only_the_command_understands(
+    settings: Settings, capsys: pytest.CaptureFixture[str], arguments: list[str]
+) -> None:
+    assert settings
+    assert cli.main(arguments) == 2
+    assert "use " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["status", "ship-now", "tail"])
+def test_wrong_settings(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: str) -> None:
+    monkeypatch.setenv("SHARD_COUNT", "0")
+    assert cli.main([command]) == 2
+    assert "-e SHARD_COUNT=1" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["status", "ship-now", "tail"])
+def test_nothing_runs(settings: Settings, capsys: pytest.CaptureFixture[str], command: str) -> None:
+    settings.run_dir.rmdir()
+    assert cli.main([command]) == 1
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.startswith("appliance: ")
+    assert said.err.count("\n") == 1
+
+
+def test_a_reader_that_has_seen_enough(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert settings
+
+    def broken(_: list[str]) -> int:
+        raise BrokenPipeError
+
+    replaced: list[int] = []
+    monkeypatch.setattr(cli, "run", broken)
+    monkeypatch.setattr(os, "dup2", lambda old, _new: replaced.append(old))
+    monkeypatch.setattr(sys, "stdout", (ROOT / "LICENSE").open())
+    assert cli.main([]) == 0
+    sys.stdout.close()
+    for descriptor in replaced:
+        os.close(descriptor)
+
+
+def test_ctrl_c(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(_: list[str]) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "run", interrupted)
+    assert cli.main([]) == 130
+
+
+# The screen
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (EndpointConnectionError(endpoint_url="http://u:h1dden@x/?q=h1dden"), "Check LOCALSTACK_HOST"),
+        (NoCredentialsError(), "no AWS credentials"),
+        (ClientError({"Error": {"Code": "NoSuchBucket"}}, "ListObjectsV2"), "no bucket my-bucket"),
+        (ClientError({"Error": {"Code": "AccessDenied"}}, "GetObject"), "s3:GetObject"),
+    ],
+)
+def test_what_fails_names_the_remedy(settings: Settings, error: Exception, expected: str) -> None:
+    said = screen.explained(settings, error)
+    assert expected in said
+    assert "h1dden" not in said
+
+
+def test_what_a_client_sends_does_not_command_the_terminal() -> None:
+    assert screen.printable("a\x1b[2J\r\n\x9b안 é") == "a\\x1b[2J\\r\\n\\x9b안 é"
+
+
+def test_no_colours_but_in_a_terminal() -> None:
+    assert screen.console(io.StringIO()) is None
+
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    stream = Terminal()
+    console = screen.console(stream)
+    assert console
+    console.print(screen.table([("part", "state", ""), ("nginx", "ok", "[bold]answers[/bold] :smile:")]))
+    assert "[bold]answers[/bold] :smile:" in stream.getvalue()
+
+
+@pytest.mark.parametrize(("variables", "colored"), [({}, True), ({"NO_COLOR": "1"}, False), ({"TERM": "dumb"}, False)])
+def test_no_color_is_heeded(monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], colored: bool) -> None:
+    for name in ("NO_COLOR", "TERM", "FORCE_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("TERM", "xterm-256color")
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    stream = Terminal()
+    console = screen.console(stream)
+    assert console
+    console.print("red", style="red")
+    assert ("\x1b[31m" in stream.getvalue()) is colored
+
+
+# status
+
+PRODUCER = {
+    "state": "idle",
+    "next_tick_due": "2026-11-23T16:06:30.000Z",
+    "last_tick": "2026-11-23T16:05:00.000Z",
+    "next_poll": "2026-11-23T16:06:00.000Z",
+    "lag_bytes": 120,
+    "lag_lines": 2,
+    "lag_since": "2026-11-23T15:55:00.000Z",
+    "counters": {
+        "started_at": "2026-11-23T14:05:00.000Z",
+        "lines": 12345,
+        "bytes": 999,
+        "records": 12,
+        "retries": {"ProvisionedThroughputExceededException": 3},
+        "throttled": 3,
+    },
+}
+
+
+def test_status_as_a_table_and_as_json(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    write_status(settings.status_dir, "producer", PRODUCER)
+    write_status(settings.status_dir, "entrypoint", {"state": "ready", "endpoint": "http://e"})
+    archive = {"checked_at": "2026-11-23T16:04:00+00:00", "archived": 5000, "pending": 1, "missing": 0, "error": None}
+    write_status(settings.status_dir, "repair", archive)
+    facts = status.gather(settings, Clock())
+    assert not facts["ready"]  # nginx does not run here
+    assert facts["behind"] == {"bytes": 120, "lines": 2, "since": "2026-11-23T15:55:00.000Z"}
+    found = {part: (state, text) for part, state, text in status.rows(facts, NOW)}
+    assert found["nginx"][0] == "failing"
+    assert found["poll"] == ("idle", "every 60 s, the last 0 s ago; the next in 60 s")
+    assert found["log"] == ("behind", "2 lines, 120 bytes not acknowledged, since 10 min ago")
+    assert found["archive"] == ("ok", "5,000 bytes archived, 1 pending, 0 missing, 60 s ago")
+    assert found["shipped"][1].startswith(
+        "12,345 lines, 999 bytes in 12 records since 2 h ago; 3 sent again, 3 throttled"
+    )
+    for as_json in (False, True):
+        options = argparse.Namespace(json=as_json, watch=None)
+        status.show(facts, status.rows(facts, NOW), options)
+    *plain, last = capsys.readouterr().out.splitlines()
+    assert plain[0] == "s3://my-bucket/ at http://e"
+    assert json.loads(last) == json.loads(json.dumps(facts))
+
+
+@pytest.mark.parametrize(
+    "producer", [None, {}, {"state": "idle", "next_tick_due": "2026-11-23T16:06:30Z", "lag_bytes": 0}]
+)
+def test_status_of_what_has_not_said_much(settings: Settings, producer: dict[str, Any] | None) -> None:
+    if producer:
+        write_status(settings.status_dir, "producer", producer)
+    facts = status.gather(settings, Clock())
+    found = {part: state for part, state, _ in status.rows(facts, NOW)}
+    assert found["log"] == ("ok" if producer else "unknown")
+    assert found["archive"] == "unknown"
+
+
+def test_status_says_what_repair_complains_about(settings: Settings) -> None:
+    write_status(settings.status_dir, "repair", {"checked_at": "2026-11-23T16:04:00Z", "error": "no answer"})
+    found = {part: state for part, state, _ in status.rows(status.gather(settings, Clock()), NOW)}
+    assert found["archive"] == "degraded"
+    write_status(settings.status_dir, "repair", {"checked_at": "2026-11-23T16:04:00Z", "missing": 3})
+    assert ("archive", "degraded") in [row[:2] for row in status.rows(status.gather(settings, Clock()), NOW)]
+
+
+def test_status_of_firehose_promises_nothing(settings: Settings) -> None:
+    given = settings.model_copy(update={"delivery": "firehose"})
+    assert ("archive", "unknown") in [row[:2] for row in status.rows(status.gather(given, Clock()), NOW)]
+
+
+def test_status_has_an_exit_code(settings: Settings) -> None:
+    assert settings
+    assert cli.main(["status"]) == 1  # nginx does not run here
+
+
+def test_status_can_be_watched_until_ctrl_c(settings: Settings) -> None:
+    assert settings
+    process = subprocess.Popen(
+        [ROOT / "appliance" / "bin" / "appliance", "status", "--watch", "0.1", "--json"],
+        env=os.environ | {"PYTHON": sys.executable, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout
+    watched = [process.stdout.readline() for _ in range(2)]
+    process.send_signal(signal.SIGINT)
+    assert process.communicate(timeout=30)[1] == ""
+    assert process.returncode == 0
+    assert [json.loads(line)["ready"] for line in watched] == [False, False]
+
+
+# ship-now
+
+
+def producer(settings: Settings, **facts: Any) -> None:
+    write_status(settings.status_dir, "producer", facts)
+
+
+def counters(lines: int, started: str = "a") -> dict[str, Any]:
+    return {"started_at": started, "lines": lines, "records": lines, "bytes": 10 * lines}
+
+
+def test_ship_now_says_what_was_shipped(settings: Settings) -> None:
+    producer(settings, state="idle", counters=counters(5), lag_bytes=0)
+
+    def answer() -> None:
+        asked = settings.ship_request.read_text()
+        producer(settings, state="idle", counters=counters(8), lag_bytes=7, ship_request=asked, error=None)
+        settings.ship_request.unlink()
+
+    found = ship.ship_now(settings, Clock(answer), 60)
+    assert found == {"lines": 3, "records": 3, "bytes": 30, "behind_bytes": 7, "error": None, "seconds": 0.2}
+
+
+def test_ship_now_of_a_producer_that_was_started_in_between(settings: Settings) -> None:
+    producer(settings, counters=counters(5))
+
+    def answer() -> None:
+        producer(settings, counters=counters(2, "b"), ship_request=settings.ship_request.read_text())
+
+    assert ship.ship_now(settings, Clock(answer), 60)["lines"] == 2
+
+
+def test_ship_now_without_an_answer(settings: Settings) -> None:
+    producer(settings, state="idle")
+    with pytest.raises(CommandError, match="within 5 s"):
+        ship.ship_now(settings, Clock(), 5)
+    assert not settings.ship_request.exists()
+    producer(settings, state="stopped")
+    with pytest.raises(CommandError, match="no producer runs"):
+        ship.ship_now(settings, Clock(), 5)
+
+
+def test_ship_now_beside_another_one(settings: Settings) -> None:
+    producer(settings, state="idle")
+    steps: list[Callable[[], object]] = [
+        lambda: settings.ship_request.write_text("other"),
+        lambda: producer(settings, ship_request="other"),
+    ]
+    ship.ship_now(settings, Clock(lambda: steps.pop(0)()), 60)
+    assert steps == []
+
+
+def test_ship_now_when_the_answer_to_an_earlier_one_took_its_request_away(settings: Settings) -> None:
+    producer(settings, state="idle")
+
+    def take_away() -> None:
+        settings.ship_request.unlink()
+        producer(settings, ship_request="earlier")
+
+    def answer() -> None:
+        producer(settings, ship_request=settings.ship_request.read_text())
+
+    steps = [take_away, lambda: None, answer]
+    ship.ship_now(settings, Clock(lambda: steps.pop(0)()), 60)
+    assert steps == []
+
+
+@pytest.mark.parametrize(
+    ("facts", "exit_code", "printed"),
+    [
+        ({"counters": counters(2), "lag_bytes": 0}, 0, "shipped 2 lines, 20 bytes in 2 records; 0 bytes are behind\n"),
+        ({"counters": counters(0), "lag_bytes": 0}, 0, "nothing was to be shipped; 0 bytes are behind\n"),
+        (
+            {"counters": counters(0), "lag_bytes": 9, "error": "refused"},
+            1,
+            "nothing was to be shipped; 9 bytes are behind\n",
+        ),
+    ],
+)
+def test_ship_now_prints_and_ends(
+    settings: Settings, capsys: pytest.CaptureFixture[str], facts: dict[str, Any], exit_code: int, printed: str
+) -> None:
+    producer(settings, counters=counters(0))
+    stop = threading.Event()
+
+    def serve() -> None:
+        while not stop.is_set():
+            if settings.ship_request.exists():
+                producer(settings, **facts, ship_request=settings.ship_request.read_text())
+            stop.wait(0.02)
+
+    serving = threading.Thread(target=serve)
+    serving.start()
+    try:
+        assert ship.main(settings, argparse.Namespace(timeout=10.0, json=False)) == exit_code
+    finally:
+        stop.set()
+        serving.join()
+    said = capsys.readouterr()
+    assert said.out == printed
+    assert said.err == ("appliance: refused\n" if exit_code else "")
+
+
+# tail
+
+ENTRY = {
+    "host": "192.168.99.1",
+    "time": "2026-11-23T16:04:59.000Z",
+    "method": "GET",
+    "path": "/a\x1b[2J",
+    "httpVersion": "HTTP/1.1",
+    "status": 404,
+    "userAgent": "agent",
+}
+LINE = json.dumps(ENTRY).encode()
+
+
+@pytest.mark.parametrize(
+    ("wanted", "shown"),
+    [
+        (tail.Filter(), True),
+        (tail.Filter(status=tail.statuses("404")), True),
+        (tail.Filter(status=tail.statuses("4XX,500")), True),
+        (tail.Filter(status=tail.statuses("5xx")), False),
+        (tail.Filter(status=tail.statuses("200,301")), False),
+        (tail.Filter(path="/a"), True),
+        (tail.Filter(path="/b"), False),
+        (tail.Filter(host="192.168."), True),
+        (tail.Filter(host="10."), False),
+        (tail.Filter(moment=NOW), False),
+        (tail.Filter(moment=NOW - timedelta(seconds=1)), True),
+        (tail.Filter(moment=NOW - timedelta(seconds=0.5)), True),
+    ],
+)
+def test_filters(wanted: tail.Filter, shown: bool) -> None:
+    assert wanted(LINE) is shown
+
+
+@pytest.mark.parametrize("line", [b"no json", b"[1]", b'{"time": 5}', b'{"time": "never"}', b"\xff"])
+def test_a_line_that_is_no_entry_is_shown_unless_something_is_asked_for(line: bytes) -> None:
+    assert tail.Filter(moment=NOW)(line)
+    assert not tail.Filter(status=tail.statuses("404"))(line)
+    assert tail.plain(line)
+
+
+def test_lines_as_columns() -> None:
+    assert tail.plain(LINE) == "2026-11-23T16:04:59Z  404  GET   192.168.99.1     /a\\x1b[2J  agent"
+    rejected = {"reason": "not in the combined format", "raw": "\x00bytes"}
+    assert tail.plain(json.dumps(rejected).encode()) == "not in the combined format  \\x00bytes"
+    half = {"status": None, "path": None, "raw": "x"}
+    assert tail.plain(json.dumps(half).encode())
+
+
+def test_lines_in_a_terminal_have_colours_and_one_row_each() -> None:
+    from rich.console import Console
+
+    stream = io.StringIO()
+    terminal = Console(file=stream, width=60, force_terminal=True, color_system="standard", markup=False)
+    tail.colored(terminal, LINE)
+    tail.colored(terminal, b"no entry [red]at all[/red]")
+    first, second = stream.getvalue().splitlines()
+    assert "\x1b[33m404" in first
+    assert first.count("\x1b[2J") == 0
+    assert "…" in first
+    assert second == "no entry [red]at all[/red]"
+
+
+@pytest.mark.parametrize(
+    ("text", "moment"),
+    [
+        ("90s", NOW - timedelta(seconds=90)),
+        ("1.5h", NOW - timedelta(minutes=90)),
+        ("2d", NOW - timedelta(days=2)),
+        ("2026-11-23T15:00", NOW - timedelta(minutes=65)),
+        ("2026-11-23T15:00+09:00", datetime(2026, 11, 23, 6, tzinfo=UTC)),
+    ],
+)
+def test_since(text: str, moment: datetime) -> None:
+    assert tail.since(text, NOW) == moment
+
+
+@pytest.mark.parametrize("text", ["", "10", "h", "soon", "999999999999d", "2026-13-01"])
+def test_since_that_is_no_time(text: str) -> None:
+    with pytest.raises(CommandError, match="--since"):
+        tail.since(text, NOW)
+
+
+def test_following_waits_for_an_endpoint_that_is_away(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    rounds: list[list[bytes] | Exception] = [
+        [b"one"],
+        EndpointConnectionError(endpoint_url="http://x"),
+        ClientError({"Error": {"Code": "SlowDown"}}, "GetObject"),
+        ResponseParserError("half an answer"),
+        [b"two"],
+    ]
+    shown: list[bytes] = []
+    pauses: list[float] = []
+
+    class Fake(Follower):
+        def __init__(self) -> None:
+            pass
+
+        def fresh(self, now: datetime) -> Any:
+            assert now
+            given = rounds.pop(0)
+            if isinstance(given, Exception):
+                raise given
+            return iter(given)
+
+    def pause(seconds: float) -> bool:
+        pauses.append(seconds)
+        return not rounds
+
+    def write(lines: Iterable[bytes]) -> None:
+        shown.extend(lines)
+
+    tail.follow(
+        Fake(),
+        write,
+        1.0,
+        tail.Filter(),
+        SystemClock(),
+        pause=pause,
+        explain=lambda error: screen.explained(settings, error),
+    )
+    assert shown == [b"one", b"two"]
+    assert pauses == [1.0, 1.0, *[tail.ASK_AGAIN] * 3, 1.0]
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 2
+    assert "does not answer" in said[0]
+    assert said[1] == "appliance: it answers again"
+
+
+def test_waiting_ends_when_nobody_reads_any_more(settings: Settings) -> None:
+    assert settings
+    script = "from appliance.cli.tail import wait; print(wait(0.01), flush=True); import sys; sys.exit(wait(20))"
+    process = subprocess.Popen([sys.executable, "-c", script], cwd=ROOT, stdout=subprocess.PIPE)
+    assert process.stdout
+    assert process.stdout.readline() == b"False\n"
+    process.stdout.close()
+    assert process.wait(15) == 1

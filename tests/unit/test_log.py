@@ -1,0 +1,250 @@
+"""How a line of the log looks in each LOG_FORMAT, and what never stands in one."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from appliance.log import HIDDEN, configure, event, log_uncaught, redact
+
+ROOT = Path(__file__).resolve().parents[2]
+TAGGED = ROOT / "appliance" / "tagged"
+
+log = logging.getLogger("somewhere")
+
+
+@pytest.fixture
+def stream(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
+    root = logging.getLogger()
+    before, level = root.handlers[:], root.level
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+    yield io.StringIO()
+    root.handlers[:] = before
+    root.setLevel(level)
+
+
+def test_human_lines_say_when_how_grave_and_what(stream: io.StringIO) -> None:
+    configure("INFO", "human", "some", stream=stream)
+    log.info("shipped %d lines", 3, extra=event("shipped", lines=3))
+    log.debug("not this one")
+    line = stream.getvalue()
+    assert line.endswith("Z INFO    shipped 3 lines\n")
+    assert line.count("\n") == 1
+
+
+def test_a_process_without_a_wrapper_names_itself(stream: io.StringIO) -> None:
+    configure("INFO", "human", "some", tag=True, stream=stream)
+    log.info("up")
+    configure("INFO", "syslog", "some", tag=True, stream=stream)
+    log.info("up")
+    human, syslog = stream.getvalue().splitlines()
+    assert human.startswith("some | 2")
+    assert syslog == "<6>some: up"
+
+
+def test_json_lines_hold_the_event_and_its_facts(stream: io.StringIO) -> None:
+    configure("INFO", "json", "some", stream=stream)
+    log.warning("two\nlines 안녕", extra=event("retrying", records=2, reason="Throttled", ranges=[("a", 1)]))
+    line = json.loads(stream.getvalue())
+    assert stream.getvalue().count("\n") == 1
+    assert line.pop("time").endswith("Z")
+    assert line == {
+        "level": "warning",
+        "program": "some",
+        "event": "retrying",
+        "message": "two\nlines 안녕",
+        "facts": {"records": 2, "reason": "Throttled", "ranges": [["a", 1]]},
+    }
+
+
+def test_a_library_s_line_has_an_event_too(stream: io.StringIO) -> None:
+    configure("INFO", "json", "some", stream=stream)
+    logging.getLogger("botocore").warning("of its own")
+    line = json.loads(stream.getvalue())
+    assert (line["event"], "facts" in line) == ("output", False)
+
+
+def test_json_lines_hold_the_traceback_without_secrets(stream: io.StringIO) -> None:
+    configure("INFO", "json", "some", stream=stream)
+    try:
+        raise ValueError("http://user:word@host/path?X-Amz-Signature=abc")
+    except ValueError:
+        log.exception("it failed", extra=event("failed"))
+    line = json.loads(stream.getvalue())
+    assert line["traceback"].startswith("Traceback")
+    assert "ValueError" in line["traceback"]
+    assert "word" not in stream.getvalue()
+    assert "abc" not in stream.getvalue()
+
+
+def test_syslog_lines_have_a_priority_each(stream: io.StringIO) -> None:
+    configure("DEBUG", "syslog", stream=stream)
+    log.debug("a")
+    log.info("b")
+    log.warning("c\nd")
+    log.critical("e")
+    assert stream.getvalue().splitlines() == ["<7>a", "<6>b", "<4>c", "<4>d", "<3>e"]
+
+
+def test_what_ends_a_process_is_one_event(stream: io.StringIO) -> None:
+    configure("INFO", "json", "some", stream=stream)
+    assert sys.excepthook is log_uncaught
+    log_uncaught(ValueError, ValueError("no"), None)
+    log_uncaught(KeyboardInterrupt, KeyboardInterrupt(), None)
+    line = json.loads(stream.getvalue())
+    assert (line["level"], line["event"], line["message"]) == ("critical", "failed", "ValueError: no")
+
+
+SECRETS = [
+    "http://key:h1dden@host:4566/bucket",
+    "https://h1dden@host/bucket",
+    "GET /a/b?token=h1dden HTTP/1.1",
+    'request: "GET /?a"h1dden[]=(h1dden) HTTP/1.1"',
+    "http://host/bucket/key?X-Amz-Credential=AKIA%2F20261123&X-Amz-Signature=h1dden",
+    'could not connect to "http://host/my-bucket?prefix=h1dden"',
+    "X-Amz-Signature: h1dden",
+    "Authorization: Bearer h1dden",
+    "Authorization: AWS4-HMAC-SHA256 Credential=h1dden, SignedHeaders=host, Signature=h1dden",
+    "aws_secret_access_key = h1dden",
+    "AWS_SECRET_ACCESS_KEY=h1dden",
+    "AWS_SESSION_TOKEN='h1dden'",
+    '{"SecretAccessKey": "h1dden", "SessionToken":"h1dden"}',
+    "password: h1dden",
+    "/path?h1dden",
+]
+
+
+@pytest.mark.parametrize("text", SECRETS)
+@pytest.mark.parametrize("format", ["human", "json", "syslog"])
+def test_no_secret_gets_into_a_line(stream: io.StringIO, text: str, format: str) -> None:  # noqa: A002
+    configure("INFO", format, "some", stream=stream)
+    log.error("it says %s", text, extra=event("failed", error=text, deep={"list": [text]}))
+    assert "h1dden" not in stream.getvalue()
+    assert HIDDEN in stream.getvalue()
+    assert "it says" in stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "shipped 3 lines in 1 records, 120 bytes; first shardId-000000000000 4956, lag 0 bytes",
+        "waiting for http://127.0.0.1:4566: it does not answer; nginx serves and logs meanwhile",
+        "The security token included in the request is invalid",
+        "Mend it with: -e S3_BUCKET=my-bucket",
+        "is that so? Yes.",
+        "not in arn:aws:iam::000000000000:role/lambda-ex",
+        "mail to nobody@example.com about s3://my-bucket/2026/11/23/16/web-access.log",
+    ],
+)
+def test_what_is_no_secret_stays(text: str) -> None:
+    assert redact(text) == text
+
+
+def test_an_address_stays_readable() -> None:
+    assert redact('at "http://host:4566/b?list-type=2&prefix=a", 2 times') == 'at "http://host:4566/b?...", 2 times'
+
+
+@given(st.text())
+@settings(max_examples=50)
+def test_redacting_twice_changes_nothing_more(text: str) -> None:
+    assert redact(redact(text)) == redact(text)
+
+
+# The wrapper around what only prints
+
+
+def tagged(log_format: str, printed: bytes) -> bytes:
+    """What stands in the log when a program called `some` prints this."""
+    return subprocess.run(
+        [TAGGED, "some", sys.executable, "-c", "import sys; sys.stdout.buffer.write(sys.stdin.buffer.read())"],
+        input=printed,
+        env=os.environ | {"LOG_FORMAT": log_format, "TZ": "Asia/Seoul"},
+        capture_output=True,
+        timeout=30,
+        check=True,
+    ).stdout
+
+
+NGINX = (
+    b'2026/11/23 16:05:00 [error] 7#7: *1 connect() failed, client: 10.0.0.1, request: "GET /a?key=h1dden"x HTTP/1.1", '
+    b'upstream: "http://me:h1dden@app:3000/a?key=h1dden", host: "app"'
+)
+PRINTED = b"\n".join(
+    [
+        NGINX,
+        b"2026-11-23 16:05:00 WARNING [ministack] beware",
+        b'\x1b[1mbold\x1b[0m "quoted" back\\slash \xec\x95\x88 \xff\xc0\x80 \ttab',
+        b"",
+        b"last",
+    ]
+)
+
+
+def test_every_printed_line_gets_its_name() -> None:
+    lines = tagged("human", PRINTED + b"\n").splitlines()
+    assert all(line.startswith(b"some | ") for line in lines)
+    assert len(lines) == 5
+    assert b"h1dden" not in b"".join(lines)
+    assert b'upstream: "http://...@app:3000/a?...", host: "app"' in lines[0]
+
+
+def test_every_printed_line_becomes_an_object() -> None:
+    lines: list[dict[str, Any]] = [json.loads(line) for line in tagged("json", PRINTED).splitlines()]
+    assert [line["level"] for line in lines] == ["error", "warning", "info", "info", "info"]
+    assert {line["program"] for line in lines} == {"some"}
+    assert {line["event"] for line in lines} == {"output"}
+    assert lines[0]["message"].endswith(
+        'request: "GET /a?... HTTP/1.1", upstream: "http://...@app:3000/a?...", host: "app"'
+    )
+    assert lines[2]["message"] == '\x1b[1mbold\x1b[0m "quoted" back\\slash 안 \ufffd\ufffd\ufffd \ttab'
+    now = datetime.now(UTC)
+    assert all(now - timedelta(minutes=1) < datetime.fromisoformat(line["time"]) <= now for line in lines)
+
+
+def test_an_object_of_ours_passes_as_it_is() -> None:
+    line = b'{"time": "2026-11-23T16:05:00.000Z", "message": "what? \\"yes\\""}\n'
+    assert tagged("json", line) == line
+
+
+def test_every_printed_line_gets_a_priority() -> None:
+    lines = tagged("syslog", PRINTED + b"\n<4>formatted already\n").splitlines()
+    assert [line[: line.index(b":")] for line in lines] == [
+        *(b"<3>some", b"<4>some", b"<6>some", b"<6>some", b"<6>some", b"<4>some")
+    ]
+    assert b"h1dden" not in b"".join(lines)
+
+
+@given(st.lists(st.binary(min_size=1, max_size=60), max_size=30))
+@settings(max_examples=10, deadline=None)
+def test_whatever_is_printed_the_log_stays_json(lines: list[bytes]) -> None:
+    # NUL ends a line's text in mawk, so it may join two lines; the log stays JSON then too
+    printed = b"".join(line.replace(b"\n", b"").replace(b"\0", b"") + b"\n" for line in lines)
+    found = tagged("json", printed).splitlines()
+    assert len(found) == len(lines)
+    for line in found:
+        json.loads(line.decode())
+
+
+@pytest.mark.parametrize("log_format", ["human", "json", "syslog"])
+def test_the_wrapped_program_keeps_its_exit_status(log_format: str) -> None:
+    ended = subprocess.run(
+        [TAGGED, "some", sys.executable, "-c", "import sys; print('said'); sys.exit(7)"],
+        env=os.environ | {"LOG_FORMAT": log_format},
+        capture_output=True,
+        timeout=30,
+        check=False,
+    )
+    assert ended.returncode == 7
+    assert b"said" in ended.stdout
