@@ -13,6 +13,7 @@ from appliance.settings import Settings
 
 if TYPE_CHECKING:
     import boto3.session
+    from mypy_boto3_firehose import FirehoseClient
     from mypy_boto3_iam import IAMClient
     from mypy_boto3_kinesis import KinesisClient
     from mypy_boto3_lambda import LambdaClient
@@ -28,7 +29,7 @@ CONNECT_TIMEOUT = 3.0
 READ_TIMEOUT = 15.0
 PROBE_TIMEOUT = 0.5
 
-Service = Literal["s3", "kinesis", "iam", "lambda", "logs"]
+Service = Literal["s3", "kinesis", "firehose", "iam", "lambda", "logs"]
 
 
 def answers(host: str, port: int, timeout: float = PROBE_TIMEOUT) -> bool:
@@ -79,6 +80,8 @@ def environment(settings: Settings) -> dict[str, str]:
 def client(settings: Settings, service: Literal["s3"], **options: Any) -> S3Client: ...
 @overload
 def client(settings: Settings, service: Literal["kinesis"], **options: Any) -> KinesisClient: ...
+@overload
+def client(settings: Settings, service: Literal["firehose"], **options: Any) -> FirehoseClient: ...
 @overload
 def client(settings: Settings, service: Literal["iam"], **options: Any) -> IAMClient: ...
 @overload

@@ -217,6 +217,11 @@ class Settings(BaseSettings):
         return self.run_dir / "repair.request"
 
     @property
+    def ship_request(self) -> Path:
+        """Left by whoever wants a poll now, with an id of his; the producer answers as with `repair_request`."""
+        return self.run_dir / "ship.request"
+
+    @property
     def run_dir(self) -> Path:
         """Pid files, sockets, the rendered nginx configuration: made anew at each start."""
         return self.data_dir / "run"

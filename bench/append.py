@@ -1,7 +1,8 @@
-"""What one append costs against the size of the object: requests, bytes sent and received, seconds.
+"""What one append costs against the size of the object, and through an hour of 10 GB: requests, bytes, seconds.
 
-Counted on the wire by the client, against an emulator of its own. Below 5 MiB an append reads and writes the object
-anew; from there on S3 copies the old bytes itself, and only the new ones travel.
+Below 5 MiB an append reads and writes the object anew; from there on S3 copies the old bytes itself, and only the new
+ones travel. Small objects are measured on the wire, against an emulator; what is too large for one is
+counted by a stand-in that keeps sizes only, so its seconds are the function's own.
 """
 
 from __future__ import annotations
@@ -9,12 +10,14 @@ from __future__ import annotations
 import random
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from archiver.archive import Archive
 from archiver.filing import Item
 from archiver.layout import HourlyObject
+from bench.sizes import SizesS3
 from tests.appliance.drivers import s3_client
 from tests.emulator import Emulator
 
@@ -22,10 +25,40 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 GENERATION = "5e9a0000" + "0" * 16
-KIB, MIB = 1024, 1024**2
+KIB, MIB, GIB = 1024, 1024**2, 1024**3
 SIZES = [KIB, 100 * KIB, MIB, 4 * MIB, 5 * MIB, 20 * MIB, 200 * MIB]
+LARGE = [5 * MIB, 200 * MIB, GIB, 2 * GIB, 5 * GIB, 10 * GIB]
 APPEND = MIB
+HOUR = 10 * 10**9
+# What one invocation writes at most before it begins another append: half of FLUSH_BYTES is entries
+HOUR_APPEND = 32 * MIB
 LINE = b'{"host":"127.0.0.1"}'
+TARGET = HourlyObject("", "2026/11/23/10")
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Of one append to an object of `size` bytes. `copied` inside S3, so not over the wire; None: not counted."""
+
+    size: int
+    requests: int
+    sent: int
+    received: int
+    seconds: float
+    copied: int | None = None
+
+
+@dataclass(frozen=True)
+class Hour:
+    """An hour written from nothing: `first` and `last` are the costs of the appends at 5 MiB and at the end."""
+
+    bytes: int
+    appends: int
+    requests: int
+    sent: int
+    most_requests: int
+    first: Cost
+    last: Cost
 
 
 class Meter:
@@ -54,8 +87,8 @@ def filler(size: int, start: int) -> Item:
     return Item(GENERATION, start, start + size, LINE + b" " * (size - len(LINE) - 1) + b"\n")
 
 
-def measure() -> list[tuple[int, int, int, int, float]]:
-    """(object size, requests, bytes sent, bytes received, seconds) for an append of APPEND bytes to each size."""
+def measure() -> list[Cost]:
+    """An append of APPEND bytes to an object of each of SIZES, at an emulator."""
     rows = []
     with tempfile.TemporaryDirectory() as directory:
         emulator = Emulator(Path(directory))
@@ -70,7 +103,7 @@ def measure() -> list[tuple[int, int, int, int, float]]:
                 meter = Meter(s3)
                 begin = time.monotonic()
                 archive.append(target, [filler(APPEND, size)])
-                rows.append((size, meter.requests, meter.sent, meter.received, time.monotonic() - begin))
+                rows.append(Cost(size, meter.requests, meter.sent, meter.received, time.monotonic() - begin))
                 s3.meta.events.unregister("before-send.s3", meter._sending)
                 s3.meta.events.unregister("after-call.s3", meter._received)
             s3.close()
@@ -79,13 +112,64 @@ def measure() -> list[tuple[int, int, int, int, float]]:
     return rows
 
 
+def large() -> list[Cost]:
+    """An append of APPEND bytes to an object of each of LARGE, of which only the sizes are kept."""
+    rows = []
+    for size in LARGE:
+        s3 = SizesS3()
+        _grow(s3, size)
+        rows.append(_append(s3, APPEND))
+    return rows
+
+
+def hour(size: int = HOUR, append: int = HOUR_APPEND) -> Hour:
+    """An hour of `size` bytes that arrives in appends of equal length, of which only the sizes are kept."""
+    s3 = SizesS3()
+    costs = [_append(s3, append) for _ in range(-(-size // append))]
+    return Hour(
+        bytes=s3.objects[TARGET.key].size,
+        appends=len(costs),
+        requests=s3.requests,
+        sent=s3.sent,
+        most_requests=max(cost.requests for cost in costs),
+        first=next(cost for cost in costs if cost.size >= 5 * MIB),
+        last=costs[-1],
+    )
+
+
+def _grow(s3: SizesS3, size: int) -> None:
+    while (missing := size - _size(s3)) > 0:
+        _append(s3, min(missing, 64 * MIB))
+
+
+def _append(s3: SizesS3, size: int) -> Cost:
+    before, at = (s3.requests, s3.sent, s3.received, s3.copied), _size(s3)
+    archive = Archive(cast("S3Client", s3), "bench", rng=random.Random(1), sleep=time.sleep)
+    begin = time.perf_counter()
+    archive.append(TARGET, [filler(size, at)])
+    seconds = time.perf_counter() - begin
+    counted = (s3.requests, s3.sent, s3.received, s3.copied)
+    requests, sent, received, copied = (now - then for now, then in zip(counted, before, strict=True))
+    return Cost(at, requests, sent, received, seconds, copied)
+
+
+def _size(s3: SizesS3) -> int:
+    return s3.objects[TARGET.key].size if TARGET.key in s3.objects else 0
+
+
 def report() -> None:
-    print(f"An append of {APPEND / MIB:g} MiB to an hourly object (MiniStack):")
-    print(f"  {'object':>12} {'requests':>9} {'sent':>12} {'received':>12} {'seconds':>9}")
-    for size, requests, sent, received, seconds in measure():
+    print(f"An append of {APPEND / MIB:g} MiB to an hourly object (MiniStack, then sizes only):")
+    print(f"  {'object':>14} {'requests':>9} {'sent':>12} {'received':>12} {'seconds':>9}")
+    for cost in measure() + large():
         print(
-            f"  {size / MIB:>8.3f} MiB {requests:>9} {sent / MIB:>8.2f} MiB {received / MIB:>8.2f} MiB {seconds:>9.3f}"
+            f"  {cost.size / MIB:>10.3f} MiB {cost.requests:>9} {cost.sent / MIB:>8.2f} MiB"
+            f" {cost.received / MIB:>8.2f} MiB {cost.seconds:>9.3f}"
         )
+    whole = hour()
+    print(
+        f"An hour of {whole.bytes / 10**9:.1f} GB in {whole.appends} appends: {whole.requests} requests, at most "
+        f"{whole.most_requests} an append, {whole.sent / whole.bytes:.3f} bytes sent a byte archived"
+    )
 
 
 if __name__ == "__main__":

@@ -15,12 +15,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from appliance.clock import SystemClock
-from appliance.log import configure
+from appliance.log import Event, configure, event
 from appliance.settings import Settings, SettingsError, load_settings
+from producer.batch import cut_for
 from producer.checkpoint import CheckpointError, CheckpointFile
-from producer.schedule import describe, serve
+from producer.schedule import log_shipped, serve
 from producer.ship import ship_once
-from producer.sink import kinesis_sink
+from producer.sink import make_sink
 from producer.source import Source, SourceError
 
 log = logging.getLogger("producer")
@@ -32,7 +33,8 @@ UNUSABLE = 2
 LOCKED = 75
 
 HELP = f"""\
-Ships the complete lines of DATA_DIR/log/access.log, and of its rotated siblings, to KINESIS_DATA_STREAM.
+Ships the complete lines of LOG_FILE (else DATA_DIR/log/access.log), and of its rotated siblings, to KINESIS_DATA_STREAM
+or, with DELIVERY=firehose, to FIREHOSE_STREAM. The checkpoint is in DATA_DIR. A log of others is only read.
 All settings are environment variables; README.md lists them.
 
 Exit codes:
@@ -56,17 +58,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     configure()
     try:
         settings = load_settings()
-        configure(settings.log_level)
+        configure(settings.log_level, settings.log_format, "producer")
         with locked(settings.checkpoint_file):
             return once(settings) if options.once else serve(settings)
     except SettingsError as error:
-        log.error("%s", error)
+        log.error("%s", error, extra=event("settings_rejected", error=str(error)))
         return UNUSABLE
     except LockedError as error:
-        log.error("%s", error)
+        log.error("%s", error, extra=event("failed", part="lock", error=str(error)))
         return LOCKED
     except OSError as error:
-        log.error("cannot start: %s", error)
+        log.error("cannot start: %s", error, extra=event("failed", part="start", error=str(error)))
         return NOT_ALL_SHIPPED
 
 
@@ -76,25 +78,32 @@ def once(settings: Settings) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     clock, rng = SystemClock(), random.SystemRandom()
-    sink = kinesis_sink(settings, clock, rng, stop=stop.is_set, pause=stop.wait)
+    sink = make_sink(settings, clock, rng, stop=stop.is_set, pause=stop.wait)
     try:
         report = ship_once(
-            Source(settings.log_file, clock, rng), CheckpointFile(settings.checkpoint_file), sink, stop=stop.is_set
+            Source(settings.log_file, clock, rng),
+            CheckpointFile(settings.checkpoint_file),
+            sink,
+            cut=cut_for(settings.delivery),
+            stop=stop.is_set,
         )
     except CheckpointError as error:
-        log.error("%s", error)
+        log.error("%s", error, extra=event("failed", part="checkpoint", error=str(error)))
         return UNUSABLE
     except SourceError as error:
-        log.error("%s", error)
+        log.error("%s", error, extra=event("failed", part="log", error=str(error)))
         return NOT_ALL_SHIPPED
     finally:
         sink.close()
     if report.records:
-        log.info("%s", describe(report))
+        log_shipped(report)
     stopped = "stopped with lines left; the next run sends them" if report.stopped else None
-    complaints = [*report.problems, *filter(None, [report.error, stopped])]
-    for message in complaints:
-        log.error("%s", message)
+    complaints: list[tuple[Event, str]] = [
+        *(("concern", problem) for problem in report.problems),
+        *(("refused", message) for message in (report.error, stopped) if message),
+    ]
+    for name, message in complaints:
+        log.error("%s", message, extra=event(name, part="tick", error=message))
     return NOT_ALL_SHIPPED if complaints else SHIPPED
 
 

@@ -1,4 +1,4 @@
-"""What goes on the wire: pieces of a log become records (pure; no files, no network, no clock).
+"""What goes into a data stream: pieces of a log become records (pure; no files, no network, no clock).
 
 PartitionKey                      Data                                        covers
 `<generation>:<offset>`           one line without its newline                [offset, offset + len(line) + 1)
@@ -10,10 +10,12 @@ The newline of a file's last, unterminated line is virtual: the record covers it
 
 from __future__ import annotations
 
-import zlib
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
+
+from isal import isal_zlib
 
 # Kinesis, PutRecordsRequestEntry: data blob before base64 plus partition key, "must not exceed ... 1 MiB" by default
 MAX_RECORD_BYTES = 1024 * 1024
@@ -24,7 +26,7 @@ MAX_RECORD_BYTES = 1024 * 1024
 PACK_BYTES = 512 * 1024
 # The key of a fragment is at most 24 + 1 + 20 + 1 + 7 bytes long
 FRAGMENT_BYTES = MAX_RECORD_BYTES - 64
-# Level 1 takes a third of the time of level 6 and leaves about 20 % more on access logs
+# ISA-L's level 1: a fifth of the time of zlib's level 1, and 9 % fewer bytes, on access logs (docs/decisions/0018)
 GZIP_LEVEL = 1
 GZIP_MAGIC = b"\x1f\x8b"
 # How much of what stands before an offset is remembered to recognise the file by (several log lines)
@@ -55,10 +57,11 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One entry of a PutRecords call. It covers the bytes [start, end) of its generation.
+    """One entry of a call. It covers the bytes [start, end) of its generation.
 
-    `lines`: complete lines that end in it. `window`: the last bytes of the file before `end` (before the virtual
-    newline, if `closed`). `inside_line`: `end` is no line's end, more fragments follow.
+    `key`: its name, which a data stream gets as the partition key. `lines`: complete lines that end in it. `window`:
+    the last bytes of the file before `end` (before the virtual newline, if `closed`). `inside_line`: `end` is no line's
+    end, more fragments follow.
     """
 
     generation: str
@@ -73,7 +76,7 @@ class Record:
 
     @property
     def size(self) -> int:
-        """Bytes that count towards Kinesis' limits."""
+        """Bytes that count towards the stream's limits."""
         return len(self.key) + len(self.data)
 
 
@@ -96,9 +99,8 @@ def packs(piece: Piece) -> Iterator[Record]:
         return
     data, begin = piece.data, 0
     while begin < len(data):
-        end = data.rfind(b"\n", begin, begin + PACK_BYTES) + 1
-        if not end:  # the next line alone is longer than a pack
-            end = data.index(b"\n", begin) + 1
+        end = pack_end(data, begin)
+        if end - begin > PACK_BYTES:
             yield from _line(piece, begin, end)
         else:
             block = data[begin:end]
@@ -106,65 +108,82 @@ def packs(piece: Piece) -> Iterator[Record]:
                 piece.generation,
                 piece.start + begin,
                 piece.start + end,
-                _key(piece, begin),
+                key_of(piece, begin),
                 gzipped(block),
-                block.count(b"\n"),
-                _window(piece, end),
+                count_lines(block),
+                window(piece, end),
             )
         begin = end
 
 
+def pack_end(data: bytes, begin: int) -> int:
+    """Where the next pack of lines ends. What is left is cut evenly, as a short pack costs as much as a full one.
+
+    Only a line that alone is longer than PACK_BYTES makes a longer one.
+    """
+    left = len(data) - begin
+    even = math.ceil(left / math.ceil(left / PACK_BYTES))
+    return data.rfind(b"\n", begin, begin + even) + 1 or data.index(b"\n", begin) + 1
+
+
 def gzipped(data: bytes) -> bytes:
-    return zlib.compress(data, GZIP_LEVEL, wbits=31)
+    return isal_zlib.compress(data, GZIP_LEVEL, wbits=31)
+
+
+def count_lines(data: bytes) -> int:
+    """The newlines in it. `bytes.count` looks at byte after byte; `replace` searches with memchr, 4 times faster."""
+    return len(data) - len(data.replace(b"\n", b""))
 
 
 def _special(piece: Piece) -> Iterator[Record]:
     if piece.kind is Kind.LAST_LINE:
         yield from _line(piece, 0, len(piece.data) + 1)
     else:
-        yield from _fragments(piece, 0, len(piece.data), piece.goes_on)
+        yield from fragments(piece, 0, len(piece.data), piece.goes_on, FRAGMENT_BYTES)
 
 
 def _line(piece: Piece, begin: int, end: int) -> Iterator[Record]:
     """The line at [begin, end) of the piece, its newline included, which may be the virtual one."""
-    key = _key(piece, begin)
+    key = key_of(piece, begin)
     line = piece.data[begin : end - 1]
     closed = end > len(piece.data)
-    start, stop, window = piece.start + begin, piece.start + end, _window(piece, end)
+    start, stop, before = piece.start + begin, piece.start + end, window(piece, end)
     if len(line) + len(key) <= MAX_RECORD_BYTES and not line.startswith(GZIP_MAGIC):
-        yield Record(piece.generation, start, stop, key, line, 1, window, closed=closed)
+        yield Record(piece.generation, start, stop, key, line, 1, before, closed=closed)
         return
     packed = gzipped(line + b"\n")
     if len(packed) + len(key) <= MAX_RECORD_BYTES:
-        yield Record(piece.generation, start, stop, key, packed, 1, window, closed=closed)
+        yield Record(piece.generation, start, stop, key, packed, 1, before, closed=closed)
         return
     # A fragment covers its own bytes and no more, so there is no virtual newline here
-    yield from _fragments(piece, begin, min(end, len(piece.data)), goes_on=False)
+    yield from fragments(piece, begin, min(end, len(piece.data)), False, FRAGMENT_BYTES)
 
 
-def _fragments(piece: Piece, begin: int, end: int, goes_on: bool) -> Iterator[Record]:
-    """Cut at fixed distances from the line's start, so that whatever is sent again is cut the same way."""
+def fragments(piece: Piece, begin: int, end: int, goes_on: bool, size: int) -> Iterator[Record]:
+    """Cut every `size` bytes from the line's start, so that whatever is sent again is cut the same way."""
     while begin < end:
-        cut = min(begin + FRAGMENT_BYTES, end)
+        cut = min(begin + size, end)
         more = goes_on or cut < end
         yield Record(
             piece.generation,
             piece.start + begin,
             piece.start + cut,
-            f"{_key(piece, begin)}:{cut - begin}",
+            f"{key_of(piece, begin)}:{cut - begin}",
             piece.data[begin:cut],
             0 if more else 1,
-            _window(piece, cut),
+            window(piece, cut),
             inside_line=more,
         )
         begin = cut
 
 
-def _key(piece: Piece, begin: int) -> str:
+def key_of(piece: Piece, begin: int) -> str:
+    """The name of what begins there."""
     return f"{piece.generation}:{piece.start + begin}"
 
 
-def _window(piece: Piece, end: int) -> bytes:
+def window(piece: Piece, end: int) -> bytes:
+    """What stands before `end` of the piece, at most WINDOW_BYTES; a virtual newline is not there."""
     end = min(end, len(piece.data))
     if end >= WINDOW_BYTES:
         return piece.data[end - WINDOW_BYTES : end]

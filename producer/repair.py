@@ -13,22 +13,23 @@ import logging
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from appliance.archived import Acknowledged, Archived, ArchivedError, ArchivedFile
 from appliance.clock import Clock
 from appliance.ledgers import Archive, Ledgers, LedgersError
 from appliance.lines import STEP, line_start
+from appliance.log import event
 from appliance.ranges import Ranges
 from appliance.settings import Settings
 from appliance.status import write_status
 from producer.batch import batches
 from producer.checkpoint import Checkpoint, CheckpointError, CheckpointFile, Fingerprint, Generation
 from producer.record import FRAGMENT_BYTES, WINDOW_BYTES, Piece
-from producer.sink import Sink
+from producer.sink import ClosableSink, Traffic
 from producer.source import BLOCK_BYTES, Found, Poll, Source, continues
 
 if TYPE_CHECKING:
@@ -46,15 +47,12 @@ REPEAT_SECONDS = 600.0
 NAMED = 5
 
 
-class ClosableSink(Sink, Protocol):
-    def close(self) -> None: ...
-
-
 @dataclass(slots=True)
 class Repaired:
     """One run, in bytes of the log. `pending`: acknowledged lately, or not seen archived yet, and not missing.
 
-    `unsent`: missing, and its log is gone. `error`: why nothing can be told, or does not get better; for the user.
+    `unsent`: missing, and its log is gone. `lines` and `records` were sent, `traffic` is what that took. `error`: why
+    nothing can be told, or does not get better; for the user.
     """
 
     archived: int = 0
@@ -63,6 +61,8 @@ class Repaired:
     unsent: int = 0
     sent: int = 0
     records: int = 0
+    lines: int = 0
+    traffic: Traffic = field(default_factory=Traffic)
     error: str | None = None
 
 
@@ -104,7 +104,7 @@ class Repair:
         try:
             repaired = self.run(after, again=request is not None)
         except Exception as error:
-            log.exception("repair failed")
+            log.exception("repair failed", extra=event("failed", part="repair", error=str(error)))
             repaired = Repaired(error=f"repair failed: {type(error).__name__}: {error}")
         if repaired.error:
             self._say(logging.ERROR, repaired.error)
@@ -166,7 +166,11 @@ class Repair:
         bucket, prefix = self._settings.s3_bucket, self._settings.s3_prefix
         new = archived.is_new(bucket, prefix, created, read.oldest)
         if new:
-            log.warning("bucket %s was created again: all lines still on disk that it lacks are sent again", bucket)
+            log.warning(
+                "bucket %s was created again: all lines still on disk that it lacks are sent again",
+                bucket,
+                extra=event("bucket_created_again", bucket=bucket),
+            )
         archived.compared_with(bucket, prefix, created, new=new)
         archived.absorb(read.ranges)
 
@@ -176,7 +180,7 @@ class Repair:
         if self._troubled_since is None:
             self._troubled_since = now
         if error.passing and now - self._troubled_since < self._settings.repair_after:
-            log.debug("repair: %s", error)
+            log.debug("repair: %s", error, extra=event("unreachable", part="bucket", error=str(error)))
             return None
         return f"repair: {error}"
 
@@ -232,6 +236,7 @@ class Repair:
                 "repair: %d bytes were acknowledged by the stream but are in no ledger of s3://%s/%s, sending them "
                 "again: %s",
                 *(_total(due), self._settings.s3_bucket, self._settings.s3_prefix, _named(archived, due)),
+                extra=event("missing", bytes=_total(due)),
             )
             sent: dict[str, list[tuple[int, int]]] = {}
             sink = self._sink(stop)
@@ -242,6 +247,8 @@ class Repair:
                         if ack is not None:
                             sent.setdefault(record.generation, []).append((record.start, record.end))
                             repaired.records += 1
+                            repaired.lines += record.lines
+                    repaired.traffic.add(put.traffic)
                     if put.error and not stop():
                         repaired.error = f"repair: {put.error}"
                     if put.error or stop():
@@ -252,7 +259,11 @@ class Repair:
         for name, pairs in sent.items():
             archived.tried(name, Ranges(pairs), now, self._settings.repair_after)
             repaired.sent += Ranges(pairs).total
-        log.warning("repair: sent %d bytes again in %d records", repaired.sent, repaired.records)
+        log.warning(
+            "repair: sent %d bytes again in %d records",
+            *(repaired.sent, repaired.records),
+            extra=event("repaired", bytes=repaired.sent, lines=repaired.lines, records=repaired.records),
+        )
 
     def _pieces(self, checkpoint: Checkpoint, due: Mapping[str, Ranges]) -> Iterator[Piece]:
         """The bytes that are due, extended to whole lines, as long as their file is what it was."""
@@ -347,7 +358,7 @@ class Repair:
         now = self._clock.monotonic()
         self._logged = {text: at for text, at in self._logged.items() if now - at < REPEAT_SECONDS}
         if message not in self._logged:
-            log.log(level, "%s", message)
+            log.log(level, "%s", message, extra=event("concern", part="repair", problem=message))
             self._logged[message] = now
 
 

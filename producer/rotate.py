@@ -16,6 +16,7 @@ from pathlib import Path
 
 from appliance.archived import Archived, ArchivedError, ArchivedFile
 from appliance.clock import Clock
+from appliance.log import event
 from producer.checkpoint import CheckpointError, CheckpointFile, FileId, Generation
 from producer.processes import held_open, nginx_pid
 
@@ -31,7 +32,7 @@ class Rotator:
     """`log_file`: what nginx writes; `pid_file`: nginx's; `limit`: bytes at which the log is renamed.
 
     `archived_file`: what was seen archived; without it (a delivery that keeps no ledgers) acknowledged has to do.
-    `budget`: bytes all logs together may take.
+    `budget`: bytes all logs together may take. `rotations` and `deleted` count what was done.
     """
 
     def __init__(
@@ -56,6 +57,8 @@ class Rotator:
         self._held = held
         self._find_nginx = find_nginx
         self._kill = kill
+        self.rotations = 0
+        self.deleted = 0
 
     def run(self, checkpoint_file: CheckpointFile) -> str | None:
         """Rotate if it is time, delete what may go. Converges: whatever did not work is tried at the next call.
@@ -66,7 +69,9 @@ class Rotator:
             fresh = self._rotate()
             self._delete(checkpoint_file, fresh)
         except (OSError, CheckpointError, ArchivedError) as error:
-            log.error("rotation of %s failed: %s", self._log, error)
+            log.error(
+                "rotation of %s failed: %s", self._log, error, extra=event("failed", part="rotation", error=str(error))
+            )
         return self._full()
 
     def _full(self) -> str | None:
@@ -101,7 +106,12 @@ class Rotator:
         while (target := self._log.with_name(f"{self._log.name}.{stamp}-{number}")).exists():
             number += 1
         self._log.rename(target)
-        log.info("rotated %s at %d bytes to %s", self._log.name, size, target.name)
+        self.rotations += 1
+        log.info(
+            "rotated %s at %d bytes to %s",
+            *(self._log.name, size, target.name),
+            extra=event("rotated", file=target.name, bytes=size),
+        )
         self._reopen()
         return target
 
@@ -131,9 +141,12 @@ class Rotator:
                 # asked twice: only once nobody holds it open is its size its last one
                 size = path.stat().st_size
                 path.unlink()
+                self.deleted += 1
+                reason = "archived" if archived else "acknowledged"
                 log.info(
                     "deleted %s: all of its %d bytes are %s",
-                    *(path.name, size, "archived" if archived else "acknowledged"),
+                    *(path.name, size, reason),
+                    extra=event("deleted", file=path.name, bytes=size, reason=reason),
                 )
 
     def _released(self, path: Path) -> bool:

@@ -22,13 +22,16 @@ from apscheduler.triggers.interval import IntervalTrigger
 from appliance.archived import ArchivedFile
 from appliance.clock import Clock, SystemClock
 from appliance.ledgers import connect
+from appliance.log import Event, event
 from appliance.settings import Settings
 from appliance.status import read_status, write_status
+from producer.batch import cut_for
 from producer.checkpoint import CheckpointError, CheckpointFile
-from producer.repair import Repair
+from producer.counters import Counters
+from producer.repair import Repair, Repaired
 from producer.rotate import Rotator
 from producer.ship import Shipped, ship_once
-from producer.sink import Ack, Sink, kinesis_sink
+from producer.sink import Acknowledgement, Sink, make_sink
 from producer.source import Source, SourceError
 
 log = logging.getLogger(__name__)
@@ -46,7 +49,7 @@ REPEAT_ERROR_SECONDS = 60.0
 REMEMBERED_TICKS = 20
 # While a long backlog drains, the status is written only so often
 STATUS_SECONDS = 1.0
-# How often repair looks whether it is its time, or whether `audit --repair` asks for it
+# How often it is looked whether somebody asks for a poll or a repair, or whether it is repair's time
 LOOK_SECONDS = 1.0
 
 
@@ -58,7 +61,7 @@ class Producer:
         settings: Settings,
         source: Source,
         checkpoint_file: CheckpointFile,
-        rotator: Rotator,
+        rotator: Rotator | None,
         clock: Clock,
     ) -> None:
         self._source = source
@@ -66,9 +69,16 @@ class Producer:
         self._rotator = rotator
         self._clock = clock
         self._status_dir = settings.status_dir
+        self._ship_request = settings.ship_request
+        self._cut = cut_for(settings.delivery)
         self._interval = timedelta(seconds=settings.poll_interval)
+        self._trigger = poll_trigger(settings.poll_interval)
+        self._counters = Counters(_iso(clock.now()))
         self._running = threading.Lock()
-        self._status = _carried_over(read_status(settings.status_dir, "producer") or {})
+        self._status = _carried_over(read_status(settings.status_dir, "producer") or {}) | {
+            "delivery": settings.delivery,
+            "interval": settings.poll_interval,
+        }
         self._status_written = -STATUS_SECONDS
         self._logged = ("", 0.0)
         self._error: str | None = None
@@ -79,25 +89,47 @@ class Producer:
         with self._running:
             if stop():
                 return
+            begun = self._clock.monotonic()
             self._say("shipping")
             state, error = "failed", None
+            name: Event = "failed"
             try:
-                report = ship_once(self._source, self._checkpoint_file, sink, stop=stop, progress=self._progress)
+                report = ship_once(
+                    self._source, self._checkpoint_file, sink, cut=self._cut, stop=stop, progress=self._progress
+                )
             except (CheckpointError, SourceError) as problem:
                 error = str(problem)
             except OSError as problem:
                 error = f"the log or its checkpoint cannot be read or saved: {problem}"
             except Exception as problem:
-                log.exception("this tick failed")
+                log.exception("this tick failed", extra=event("failed", part="tick", error=str(problem)))
                 error = f"{type(problem).__name__}: {problem}"
             else:
                 state, error = ("behind" if report.error or report.stopped else "idle"), report.error
+                name = "refused"
                 self._record(report)
             self._error = error
-            self._complain(error)
-            if rotate:
+            self._complain(error, name)
+            if rotate and self._rotator:
                 self._concern("disk", self._rotator.run(self._checkpoint_file))
+                self._counters.rotations = self._rotator.rotations
+                self._counters.deleted_logs = self._rotator.deleted
+            self._counters.tick(self._clock.monotonic() - begun)
             self._say(state, last_tick=_iso(self._clock.now()))
+
+    def answer(self, sink: Sink, stop: Callable[[], bool]) -> None:
+        """Tick now if somebody asks for it, then say which request that was, and take it away."""
+        try:
+            request = self._ship_request.read_text(errors="replace").strip()
+        except OSError:  # mostly: there is none
+            return
+        self.tick(sink, stop)
+        with self._running:
+            if stop():
+                return  # not answered, as nothing may have been shipped; the next start does it
+            self._status["ship_request"] = request
+            self._publish()
+        self._ship_request.unlink(missing_ok=True)
 
     @contextmanager
     def turn(self) -> Iterator[None]:
@@ -107,7 +139,14 @@ class Producer:
 
     def concern(self, source: str, problem: str | None) -> None:
         """Take up, or let go of, what is wrong beside the ticks; the status says it at once, or after this tick."""
-        changed = self._concern(source, problem)
+        self._publish_unless_busy(self._concern(source, problem))
+
+    def repaired(self, repaired: Repaired) -> None:
+        """Count what repair has sent, and take up or let go of what it complains about."""
+        self._counters.repair(repaired.sent, repaired.lines, repaired.traffic)
+        self._publish_unless_busy(self._concern("repair", repaired.error) or bool(repaired.sent))
+
+    def _publish_unless_busy(self, changed: bool) -> None:
         if changed and self._running.acquire(blocking=False):
             try:
                 self._publish()
@@ -123,7 +162,8 @@ class Producer:
 
     def stopped(self) -> None:
         lag = self._status.get("lag_bytes", 0)
-        log.info("stopped; %s", f"{lag} bytes are left for the next start" if lag else "everything is acknowledged")
+        left = f"{lag} bytes are left for the next start" if lag else "everything is acknowledged"
+        log.info("stopped; %s", left, extra=event("stopped", lag=lag))
         self._say("stopped")
 
     def failed(self, error: BaseException) -> None:
@@ -133,11 +173,11 @@ class Producer:
 
     def _record(self, report: Shipped) -> None:
         for problem in report.problems:
-            log.error("%s", problem)
-        self._status["lag_bytes"] = report.lag
+            log.error("%s", problem, extra=event("concern", part="log", problem=problem))
+        self._count(report)
         if not report.records:
             return
-        log.info("%s", describe(report))
+        log_shipped(report)
         facts = {
             "lines": report.lines,
             "records": report.records,
@@ -152,8 +192,18 @@ class Producer:
 
     def _progress(self, report: Shipped) -> None:
         """Show that a long drain is alive."""
+        self._count(report)
         if self._clock.monotonic() - self._status_written >= STATUS_SECONDS and not report.error:
             self._say("shipping")
+
+    def _count(self, report: Shipped) -> None:
+        self._counters.ship(report)
+        since = self._status.get("lag_since")
+        self._status |= {
+            "lag_bytes": report.lag,
+            "lag_lines": report.lag_lines,
+            "lag_since": (since or _iso(self._clock.now())) if report.lag else None,
+        }
 
     def _concern(self, source: str, problem: str | None) -> bool:
         before = self._concerns.get(source)
@@ -161,9 +211,9 @@ class Producer:
         if problem:
             self._concerns[source] = problem
         if problem and not before:
-            log.error("%s", problem)
+            log.error("%s", problem, extra=event("concern", part=source, problem=problem))
         elif before and not problem:
-            log.info("no longer: %s", before)
+            log.info("no longer: %s", before, extra=event("resolved", part=source, problem=before))
         return before != problem
 
     def _say(self, state: str, **facts: Any) -> None:
@@ -175,42 +225,41 @@ class Producer:
 
     def _publish(self) -> None:
         self._status["error"] = "; ".join(filter(None, [self._error, *self._concerns.values()])) or None
+        self._status["counters"] = self._counters.facts()
+        self._status["next_poll"] = _iso(self._trigger.get_next_fire_time(None, self._clock.now()))
         try:
             write_status(self._status_dir, "producer", self._status)
         except OSError as error:
-            self._complain(f"the status cannot be written: {error}")
+            self._complain(f"the status cannot be written: {error}", "failed")
 
-    def _complain(self, error: str | None) -> None:
+    def _complain(self, error: str | None, name: Event) -> None:
         """Log an error when it is new, and now and then while it lasts."""
         now = self._clock.monotonic()
         if error is None:
             self._logged = ("", now)
         elif error != self._logged[0] or now - self._logged[1] >= REPEAT_ERROR_SECONDS:
-            log.error("%s", error)
+            log.error("%s", error, extra=event(name, part="tick", error=error))
             self._logged = (error, now)
 
 
 def serve(settings: Settings) -> int:
     """Ship at each poll until SIGTERM or SIGINT, then once more within STOP_SECONDS. Returns the exit code."""
     clock, rng = SystemClock(), random.SystemRandom()
-    checkpoint_file = CheckpointFile(settings.checkpoint_file)
-    rotator = Rotator(
-        settings.log_file,
-        settings.run_dir / "nginx.pid",
-        settings.log_rotate_bytes,
+    producer = Producer(
+        settings,
+        Source(settings.log_file, clock, rng),
+        CheckpointFile(settings.checkpoint_file),
+        rotator_for(settings, clock),
         clock,
-        archived_file=ArchivedFile(settings.archived_file),
-        budget=settings.log_disk_bytes,
     )
-    producer = Producer(settings, Source(settings.log_file, clock, rng), checkpoint_file, rotator, clock)
     stop = threading.Event()
-    sink = kinesis_sink(settings, clock, rng, stop=stop.is_set, pause=stop.wait)
+    sink = make_sink(settings, clock, rng, stop=stop.is_set, pause=stop.wait)
     repair = Repair(
         settings,
         Source(settings.log_file, clock, rng),
         clock,
         connect=lambda: connect(settings),
-        sink=lambda ended: kinesis_sink(settings, clock, rng, stop=ended, pause=stop.wait),
+        sink=lambda ended: make_sink(settings, clock, rng, stop=ended, pause=stop.wait),
         turn=producer.turn,
         stop=stop.is_set,
     )
@@ -220,9 +269,21 @@ def serve(settings: Settings) -> int:
         with looking:
             repaired = repair.look()
         if repaired:
-            producer.concern("repair", repaired.error)
+            producer.repaired(repaired)
 
-    scheduler = make_scheduler(settings.poll_interval, lambda: producer.tick(sink, stop.is_set), producer.failed, look)
+    scheduler = make_scheduler(
+        settings.poll_interval,
+        lambda: producer.tick(sink, stop.is_set),
+        producer.failed,
+        answer=lambda: producer.answer(sink, stop.is_set),
+        # Firehose keeps no ledgers: that it has acknowledged is all that can be known
+        look=look if settings.delivery == "kinesis" else None,
+    )
+    log.info(
+        "started: %s is polled every %g s",
+        *(settings.log_file, settings.poll_interval),
+        extra=event("started", log=str(settings.log_file), interval=settings.poll_interval, delivery=settings.delivery),
+    )
     try:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, _end)
@@ -240,7 +301,7 @@ def serve(settings: Settings) -> int:
 
     def finish() -> None:
         if producer.idle_within(deadline - clock.monotonic()):
-            last = kinesis_sink(settings, clock, rng, stop=late, **STOP_TIMEOUTS)
+            last = make_sink(settings, clock, rng, stop=late, **STOP_TIMEOUTS)
             producer.tick(last, late, rotate=False)
             last.close()
 
@@ -249,7 +310,10 @@ def serve(settings: Settings) -> int:
     finishing.start()
     finishing.join(STOP_SECONDS)
     if finishing.is_alive() or not producer.idle_within(0):
-        log.warning("stopped in the middle of a call; what it sent and got no answer for is sent again")
+        log.warning(
+            "stopped in the middle of a call; what it sent and got no answer for is sent again",
+            extra=event("stopped", cut_off=True),
+        )
         logging.shutdown()
         os._exit(0)
     sink.close()
@@ -265,21 +329,24 @@ def make_scheduler(
     interval: float,
     tick: Callable[[], None],
     failed: Callable[[BaseException], None],
+    *,
+    answer: Callable[[], None] | None = None,
     look: Callable[[], None] | None = None,
 ) -> BlockingScheduler:
     """Runs `tick` at once and then at every poll, never two at a time, and never skips one because it is late.
 
-    `look` (repair) is asked every LOOK_SECONDS, in a thread of its own: while it waits for S3, ticks go on.
+    `answer` (requests to ship now) and `look` (repair) are asked every LOOK_SECONDS, each in a thread of its own: while
+    repair waits for S3, ticks go on.
     """
-    scheduler = BlockingScheduler(
-        timezone=UTC, executors={"default": ThreadPoolExecutor(1), "repair": ThreadPoolExecutor(1)}
-    )
-    if look:
+    others = {name: job for name, job in (("answer", answer), ("repair", look)) if job}
+    threads = {name: ThreadPoolExecutor(1) for name in ("default", *others)}
+    scheduler = BlockingScheduler(timezone=UTC, executors=threads)
+    for name, job in others.items():
         scheduler.add_job(
-            look,
+            job,
             IntervalTrigger(seconds=LOOK_SECONDS, timezone=UTC),
-            id="repair",
-            executor="repair",
+            id=name,
+            executor=name,
             misfire_grace_time=None,
             coalesce=True,
             max_instances=1,
@@ -312,13 +379,27 @@ def poll_trigger(interval: float) -> CronTrigger | IntervalTrigger:
     return IntervalTrigger(seconds=interval, timezone=UTC)
 
 
-def describe(report: Shipped) -> str:
+def rotator_for(settings: Settings, clock: Clock) -> Rotator | None:
+    """What keeps the appliance's own log bounded; None for a log that belongs to somebody else."""
+    if not settings.owns_log:
+        return None
+    return Rotator(
+        settings.log_file,
+        settings.run_dir / "nginx.pid",
+        settings.log_rotate_bytes,
+        clock,
+        archived_file=ArchivedFile(settings.archived_file) if settings.delivery == "kinesis" else None,
+        budget=settings.log_disk_bytes,
+    )
+
+
+def log_shipped(report: Shipped) -> None:
     """The log line of a tick that shipped something."""
-    first, last = report.first, report.last
-    return (
-        f"shipped {report.lines} lines in {report.records} records, {report.bytes} bytes; "
-        f"first {first and f'{first.shard} {first.sequence_number}'}, "
-        f"last {last and f'{last.shard} {last.sequence_number}'}; lag {report.lag} bytes"
+    log.info(
+        "shipped %d lines in %d records, %d bytes; first %s, last %s; lag %d bytes",
+        *(report.lines, report.records, report.bytes),
+        *(" ".join(report.first or ()), " ".join(report.last or ()), report.lag),
+        extra=event("shipped", lines=report.lines, records=report.records, bytes=report.bytes, lag=report.lag),
     )
 
 
@@ -334,12 +415,15 @@ def _carried_over(status: dict[str, Any]) -> dict[str, Any]:
         "acknowledged": acknowledged if isinstance(acknowledged, list) else [],
         "total_lines": total if isinstance(total, int) else 0,
         "lag_bytes": 0,
+        "lag_lines": 0,
+        "lag_since": None,
+        "ship_request": status.get("ship_request"),
         "error": None,
     }
 
 
-def _place(ack: Ack | None) -> dict[str, str] | None:
-    return ack and {"shard": ack.shard, "sequence_number": ack.sequence_number}
+def _place(acknowledgement: Acknowledgement | None) -> dict[str, str] | None:
+    return None if acknowledgement is None else acknowledgement._asdict()
 
 
 def _iso(moment: datetime) -> str:

@@ -6,10 +6,11 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from producer.batch import batches
+from appliance.log import event
+from producer.batch import Cut, batches
 from producer.checkpoint import Checkpoint, CheckpointFile
 from producer.record import Record
-from producer.sink import Ack, Sink
+from producer.sink import Acknowledgement, Put, Sink, Traffic
 from producer.source import Source
 
 log = logging.getLogger(__name__)
@@ -19,24 +20,28 @@ log = logging.getLogger(__name__)
 class Shipped:
     """What one tick has got acknowledged: complete lines, records, bytes of the log.
 
-    `first` and `last`: where the stream has put the first and last of them, in the log's order. `ranges`: generation,
-    start, end. `lag`: bytes seen in the log that are not acknowledged. `error`: why it ended early. `stopped`: it was
-    told to end early. `problems`: what the user should know of the log's files.
+    `first` and `last`: what the stream has answered for the first and last of them, in the log's order. `ranges`:
+    generation, start, end. `lag`: bytes seen in the log that are not acknowledged, `lag_lines`: their lines, None when
+    they were not counted. `error`: why it ended early. `stopped`: it was told to end early. `problems`: what the user
+    should know of the log's files. `traffic`: what it took.
     """
 
     lines: int = 0
     records: int = 0
     bytes: int = 0
-    first: Ack | None = None
-    last: Ack | None = None
+    first: Acknowledgement | None = None
+    last: Acknowledgement | None = None
     ranges: list[tuple[str, int, int]] = field(default_factory=list)
     lag: int = 0
+    lag_lines: int | None = 0
     error: str | None = None
     stopped: bool = False
     problems: list[str] = field(default_factory=list)
+    traffic: Traffic = field(default_factory=Traffic)
 
-    def add(self, batch: Sequence[Record], acknowledged: Sequence[Ack | None]) -> None:
-        for record, ack in zip(batch, acknowledged, strict=True):
+    def add(self, batch: Sequence[Record], put: Put) -> None:
+        self.traffic.add(put.traffic)
+        for record, ack in zip(batch, put.acknowledged, strict=True):
             if ack is None:
                 continue
             self.lines += record.lines
@@ -55,34 +60,41 @@ def ship_once(
     checkpoint_file: CheckpointFile,
     sink: Sink,
     *,
+    cut: Cut = batches,
     stop: Callable[[], bool] = lambda: False,
     progress: Callable[[Shipped], None] = lambda _: None,
 ) -> Shipped:
     """Ship everything that is there, in bounded memory, until it is acknowledged, refused, or `stop` says so.
 
-    Nothing is remembered between two calls but the checkpoint. Raises CheckpointError and SourceError with the
-    remedy, and OSError when the checkpoint cannot be saved: what was sent since is then sent again.
+    `cut`: which records travel in one call to this sink. Nothing is remembered between two calls but the checkpoint.
+    Raises CheckpointError and SourceError with the remedy, and OSError when the checkpoint cannot be saved: what was
+    sent since is then sent again.
     """
     checkpoint = checkpoint_file.load() or _first_start(checkpoint_file)
     poll = source.poll(checkpoint)
     report = Shipped(problems=poll.problems)
     checkpoint_file.save(checkpoint)  # a generation is durable before anything is sent under its name
-    for batch in batches(source.pieces(poll)):
+    for batch in cut(source.pieces(poll)):
         if stop():
             report.stopped = True
             break
         put = sink.put(batch)
-        report.add(batch, put.acknowledged)
+        report.add(batch, put)
         checkpoint.acknowledge(batch, put.acknowledged)
         checkpoint_file.save(checkpoint)
+        report.lag, report.lag_lines = checkpoint.unread, None
         progress(report)
         if put.error:
             report.error = put.error
             break
-    report.lag = checkpoint.unread
+    report.lag, report.lag_lines = checkpoint.unread, source.count_lines(poll)
     return report
 
 
 def _first_start(checkpoint_file: CheckpointFile) -> Checkpoint:
-    log.warning("no checkpoint at %s: first start, all logs are sent from their beginning", checkpoint_file.path)
+    log.warning(
+        "no checkpoint at %s: first start, all logs are sent from their beginning",
+        checkpoint_file.path,
+        extra=event("first_start", checkpoint=str(checkpoint_file.path)),
+    )
     return Checkpoint()

@@ -1,4 +1,4 @@
-"""The stream: PutRecords, read entry by entry. The only place of the producer that knows boto3.
+"""The stream: PutRecords, or Firehose's PutRecordBatch, read entry by entry. All that the producer knows of boto3.
 
 Partial success is a value: what a call left unacknowledged is sent again, and nothing else, until everything is
 acknowledged or too much time has passed without any progress. Then the caller gets what there is.
@@ -6,10 +6,12 @@ acknowledged or too much time has passed without any progress. Then the caller g
 
 from __future__ import annotations
 
+import logging
 import random
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, TypeAlias
 
 from botocore.exceptions import (
     BotoCoreError,
@@ -23,11 +25,15 @@ from botocore.parsers import ResponseParserError
 
 from appliance.aws import client
 from appliance.clock import Clock, backoff
+from appliance.log import event
 from appliance.settings import Settings
 from producer.record import Record
 
 if TYPE_CHECKING:
+    from mypy_boto3_firehose import FirehoseClient
     from mypy_boto3_kinesis import KinesisClient
+
+log = logging.getLogger(__name__)
 
 # How long a tick goes on trying while nothing at all is acknowledged; with progress the time starts anew
 RETRY_SECONDS = 30.0
@@ -46,20 +52,32 @@ PASSING = {
     "RequestTimeoutException",
     "ResourceInUseException",
     "ServiceUnavailable",
+    "ServiceUnavailableException",
     "SlowDown",
     "ThrottledException",
     "Throttling",
     "ThrottlingException",
     "TooManyRequestsException",
 }
+# What of these says that too much was sent at once; ServiceUnavailableException is Firehose's word for it
+THROTTLING = {
+    "KMSThrottlingException",
+    "LimitExceededException",
+    "ProvisionedThroughputExceededException",
+    "RequestLimitExceeded",
+    "ServiceUnavailableException",
+    "SlowDown",
+    "ThrottledException",
+    "Throttling",
+    "ThrottlingException",
+    "TooManyRequestsException",
+}
+DENIED = ("AccessDeniedException", "AccessDenied")
 _RENEW = "renew the credentials this process uses"
 REMEDIES = {
-    "ResourceNotFoundException": "the stream does not exist there (yet): the entrypoint makes it, on AWS Terraform "
-    "does; check KINESIS_DATA_STREAM and AWS_DEFAULT_REGION",
-    "AccessDeniedException": "allow kinesis:PutRecords on the stream to these credentials",
-    "AccessDenied": "allow kinesis:PutRecords on the stream to these credentials",
     "KMSAccessDeniedException": "allow kms:GenerateDataKey on the stream's key to these credentials",
     "KMSDisabledException": "enable the stream's key",
+    "InvalidKMSResourceException": "check the delivery stream's key, and what it allows Firehose",
     "ExpiredToken": _RENEW,
     "ExpiredTokenException": _RENEW,
     "UnrecognizedClientException": "check AWS_ACCESS_KEY_ID and AWS_SESSION_TOKEN",
@@ -69,18 +87,69 @@ REMEDIES = {
 
 
 class Ack(NamedTuple):
-    """Where the stream has put a record."""
+    """Where the data stream has put a record."""
 
     shard: str
     sequence_number: str
 
 
+class Receipt(NamedTuple):
+    """What the delivery stream calls a record; nothing can be looked up by it."""
+
+    record_id: str
+
+
+Acknowledgement: TypeAlias = Ack | Receipt
+
+
+@dataclass(slots=True)
+class Traffic:
+    """What went over the wire: calls, bytes of Data in them, how often a record was refused, for each reason, and how
+    many records each shard has acknowledged.
+
+    The reason is the error code, of the entry or of the whole call, or words where there was none.
+    """
+
+    calls: int = 0
+    bytes: int = 0
+    refused: dict[str, int] = field(default_factory=dict)
+    shards: dict[str, int] = field(default_factory=dict)
+
+    def refuse(self, reason: str, records: int = 1) -> None:
+        self.refused[reason] = self.refused.get(reason, 0) + records
+
+    def take(self, shard: str, records: int = 1) -> None:
+        self.shards[shard] = self.shards.get(shard, 0) + records
+
+    def add(self, other: Traffic) -> None:
+        self.calls += other.calls
+        self.bytes += other.bytes
+        for reason, records in other.refused.items():
+            self.refuse(reason, records)
+        for shard, records in other.shards.items():
+            self.take(shard, records)
+
+    def since(self, before: Traffic) -> Traffic:
+        """What was added to `before` to make this."""
+        refused = {reason: records - before.refused.get(reason, 0) for reason, records in self.refused.items()}
+        shards = {shard: records - before.shards.get(shard, 0) for shard, records in self.shards.items()}
+        return Traffic(self.calls - before.calls, self.bytes - before.bytes, refused, shards)
+
+    def copy(self) -> Traffic:
+        return Traffic(self.calls, self.bytes, dict(self.refused), dict(self.shards))
+
+    @property
+    def throttled(self) -> int:
+        return sum(records for reason, records in self.refused.items() if reason in THROTTLING)
+
+
 @dataclass(frozen=True, slots=True)
 class Put:
-    """What became of a batch: one Ack, or None, for each record, and why it is None."""
+    """What became of a batch: one acknowledgement, or None, for each record, why it is None, and what it took."""
 
-    acknowledged: list[Ack | None]
+    acknowledged: Sequence[Acknowledgement | None]
     error: str | None = None
+    traffic: Traffic = field(default_factory=Traffic)
 
 
 class Sink(Protocol):
@@ -88,22 +157,35 @@ class Sink(Protocol):
         """Send a batch. Failures are part of the answer, not exceptions."""
 
 
+class ClosableSink(Sink, Protocol):
+    def close(self) -> None: ...
+
+
 @dataclass(frozen=True, slots=True)
 class _Failure:
+    """`reasons`: records that were refused, for each reason."""
+
     message: str
     passing: bool
+    reasons: dict[str, int]
 
 
-class KinesisSink:
-    """Sends to one stream.
+class _BatchSink(ABC):
+    """Sends to one stream with calls that take many records and answer for each of them.
 
     `connect` makes a client (anew after a lost connection: the endpoint may have moved). `stop` is asked before each
     further attempt. `pause` waits for some seconds, or less when it was woken because of `stop`.
     """
 
+    operation: str
+    # the answer's list, an entry for each record
+    entries: str
+    # error code -> what mends it, beside what all of AWS has in common
+    remedies: ClassVar[dict[str, str]]
+
     def __init__(
         self,
-        connect: Callable[[], KinesisClient],
+        connect: Callable[[], Any],
         stream: str,
         clock: Clock,
         rng: random.Random,
@@ -119,27 +201,40 @@ class KinesisSink:
         self._stop = stop
         self._pause = pause or clock.sleep
         self._retry_seconds = retry_seconds
-        self._client: KinesisClient | None = None
+        self._client: Any = None
 
     def put(self, batch: Sequence[Record]) -> Put:
-        acknowledged: list[Ack | None] = [None] * len(batch)
+        acknowledged: list[Acknowledgement | None] = [None] * len(batch)
+        traffic = Traffic()
         pending = list(range(len(batch)))
         waits = backoff(self._rng, BACKOFF_BASE, BACKOFF_CAP)
         deadline = self._clock.monotonic() + self._retry_seconds
         while True:
+            traffic.calls += 1
+            traffic.bytes += sum(len(batch[index].data) for index in pending)
             failure = self._attempt(batch, pending, acknowledged)
-            left = [index for index in pending if acknowledged[index] is None]
+            for reason, records in failure.reasons.items():
+                traffic.refuse(reason, records)
+            left = []
+            for index in pending:
+                ack = acknowledged[index]
+                if ack is None:
+                    left.append(index)
+                elif isinstance(ack, Ack):
+                    traffic.take(ack.shard)
             if not left:
-                return Put(acknowledged)
+                return Put(acknowledged, traffic=traffic)
             if len(left) < len(pending):
                 waits = backoff(self._rng, BACKOFF_BASE, BACKOFF_CAP)
                 deadline = self._clock.monotonic() + self._retry_seconds
             pending = left
             if not failure.passing or self._stop():
-                return Put(acknowledged, failure.message)
+                return Put(acknowledged, failure.message, traffic)
             wait = next(waits)
             if self._clock.monotonic() + wait >= deadline:
-                return Put(acknowledged, failure.message)
+                return Put(acknowledged, failure.message, traffic)
+            reasons = ", ".join(failure.reasons)
+            log.debug("%s", failure.message, extra=event("retrying", records=len(left), reason=reasons, wait=wait))
             self._pause(wait)
 
     def close(self) -> None:
@@ -147,43 +242,108 @@ class KinesisSink:
             self._client.close()
             self._client = None
 
-    def _attempt(self, batch: Sequence[Record], pending: Sequence[int], acknowledged: list[Ack | None]) -> _Failure:
-        """One call with the records `pending` names; notes the Acks. What it returns holds if any is missing."""
-        what = f"PutRecords to {self._stream}"
+    @abstractmethod
+    def _send(self, client: Any, records: Sequence[Record]) -> Any:
+        """The call; what botocore makes of the answer, or raises."""
+
+    @abstractmethod
+    def _read(self, entry: dict[str, Any]) -> Acknowledgement | None:
+        """What an entry of the answer, one without an error code, says of its record."""
+
+    def _attempt(
+        self, batch: Sequence[Record], pending: Sequence[int], acknowledged: list[Acknowledgement | None]
+    ) -> _Failure:
+        """One call with the records `pending` names; notes the answers. What it returns holds if any is missing."""
+        what, count = f"{self.operation} to {self._stream}", len(pending)
         try:
             if self._client is None:
                 self._client = self._connect()
-            response: Any = self._client.put_records(
-                StreamName=self._stream,
-                Records=[{"Data": batch[index].data, "PartitionKey": batch[index].key} for index in pending],
-            )
+            response: Any = self._send(self._client, [batch[index] for index in pending])
         except ClientError as error:
-            return _refused(what, error)
+            return self._refused(what, error, count)
         except (BotoConnectionError, HTTPClientError, ResponseParserError, OSError) as error:
             self.close()
-            return _Failure(f"{what} got no answer ({_one_line(error)}): is the endpoint up and reachable?", True)
+            message = f"{what} got no answer ({_one_line(error)}): is the endpoint up and reachable?"
+            return _Failure(message, True, {"no answer": count})
         except (NoCredentialsError, PartialCredentialsError) as error:
-            return _Failure(f"{what} needs credentials ({_one_line(error)}): set AWS_ACCESS_KEY_ID or a role", False)
+            message = f"{what} needs credentials ({_one_line(error)}): set AWS_ACCESS_KEY_ID or a role"
+            return _Failure(message, False, {"no credentials": count})
         except (BotoCoreError, ValueError) as error:
-            return _Failure(f"{what} could not be sent ({_one_line(error)}): check the AWS settings", False)
-        entries = response.get("Records") if isinstance(response, dict) else None
+            message = f"{what} could not be sent ({_one_line(error)}): check the AWS settings"
+            return _Failure(message, False, {"not sent": count})
+        entries = response.get(self.entries) if isinstance(response, dict) else None
         if not isinstance(entries, list):
-            return _Failure(f"{what} was answered without the list of its records", True)
-        # FailedRecordCount is not looked at: LocalStack's injected faults say 1 when every entry failed
+            message = f"{what} was answered without the list of its records"
+            return _Failure(message, True, {"unreadable": count})
+        # The answer's sum of failures is not looked at: LocalStack's injected faults say 1 when every entry failed
         failures: dict[str, int] = {}
         for index, entry in zip(pending, entries, strict=False):
-            shard, number, code = _read_entry(entry)
-            if code is None and shard and number:
-                acknowledged[index] = Ack(shard, number)
-            else:
-                failures[code or "no sequence number"] = failures.get(code or "no sequence number", 0) + 1
-        if len(entries) < len(pending):
-            failures["no answer"] = len(pending) - len(entries)
-        reasons = ", ".join(f"{code} ({count})" for code, count in failures.items())
-        return _Failure(f"{what}: {sum(failures.values())} of {len(pending)} records were refused: {reasons}", True)
+            code = entry.get("ErrorCode") if isinstance(entry, dict) else "unreadable"
+            acknowledged[index] = None if code else self._read(entry)
+            if acknowledged[index] is None:
+                reason = str(code or "not acknowledged")
+                failures[reason] = failures.get(reason, 0) + 1
+        if len(entries) < count:
+            failures["no answer"] = count - len(entries)
+        reasons = ", ".join(f"{code} ({records})" for code, records in failures.items())
+        return _Failure(f"{what}: {sum(failures.values())} of {count} records were refused: {reasons}", True, failures)
+
+    def _refused(self, what: str, error: ClientError, count: int) -> _Failure:
+        details = error.response.get("Error", {})
+        code, message = str(details.get("Code", "?")), " ".join(str(details.get("Message", "")).split())
+        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+        text = f"{what} was refused: {code}: {message}"
+        remedy = (REMEDIES | self.remedies).get(code)
+        if remedy:
+            return _Failure(f"{text}: {remedy}", False, {code: count})
+        return _Failure(text, code in PASSING or status == 429 or status >= 500, {code: count})
 
 
-def kinesis_sink(
+class KinesisSink(_BatchSink):
+    """Sends to a data stream."""
+
+    operation = "PutRecords"
+    entries = "Records"
+    remedies: ClassVar[dict[str, str]] = {
+        "ResourceNotFoundException": "the stream does not exist there (yet): the entrypoint makes it, on AWS Terraform "
+        "does; check KINESIS_DATA_STREAM and AWS_DEFAULT_REGION",
+        **dict.fromkeys(DENIED, "allow kinesis:PutRecords on the stream to these credentials"),
+    }
+
+    def _send(self, client: KinesisClient, records: Sequence[Record]) -> Any:
+        return client.put_records(
+            StreamName=self._stream, Records=[{"Data": record.data, "PartitionKey": record.key} for record in records]
+        )
+
+    def _read(self, entry: dict[str, Any]) -> Ack | None:
+        shard, number = entry.get("ShardId"), entry.get("SequenceNumber")
+        return Ack(shard, number) if shard and number and isinstance(shard, str) and isinstance(number, str) else None
+
+
+class FirehoseSink(_BatchSink):
+    """Sends to a delivery stream, which knows no keys: what a record holds is all that its reader gets."""
+
+    operation = "PutRecordBatch"
+    entries = "RequestResponses"
+    remedies: ClassVar[dict[str, str]] = {
+        "ResourceNotFoundException": "the delivery stream does not exist there (yet): the entrypoint makes it, on AWS "
+        "Terraform does; check FIREHOSE_STREAM and AWS_DEFAULT_REGION",
+        "InvalidSourceException": "the delivery stream reads from a data stream: FIREHOSE_STREAM must be one whose "
+        "source is Direct PUT",
+        **dict.fromkeys(DENIED, "allow firehose:PutRecordBatch on the delivery stream to these credentials"),
+    }
+
+    def _send(self, client: FirehoseClient, records: Sequence[Record]) -> Any:
+        return client.put_record_batch(
+            DeliveryStreamName=self._stream, Records=[{"Data": record.data} for record in records]
+        )
+
+    def _read(self, entry: dict[str, Any]) -> Receipt | None:
+        name = entry.get("RecordId")
+        return Receipt(name) if name and isinstance(name, str) else None
+
+
+def make_sink(
     settings: Settings,
     clock: Clock,
     rng: random.Random,
@@ -191,34 +351,15 @@ def kinesis_sink(
     stop: Callable[[], bool] = lambda: False,
     pause: Callable[[float], object] | None = None,
     **options: Any,
-) -> KinesisSink:
-    """The sink the settings name. botocore's own retries are off: the loop here knows which entries have failed."""
-
-    def connect() -> KinesisClient:
-        return client(settings, "kinesis", retries={"total_max_attempts": 1}, **options)
-
-    return KinesisSink(connect, settings.kinesis_data_stream, clock, rng, stop=stop, pause=pause)
-
-
-def _refused(what: str, error: ClientError) -> _Failure:
-    details = error.response.get("Error", {})
-    code, message = str(details.get("Code", "?")), " ".join(str(details.get("Message", "")).split())
-    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-    text = f"{what} was refused: {code}: {message}"
-    if code in REMEDIES:
-        return _Failure(f"{text}: {REMEDIES[code]}", False)
-    return _Failure(text, code in PASSING or status == 429 or status >= 500)
-
-
-def _read_entry(entry: Any) -> tuple[str | None, str | None, str | None]:
-    """Shard, sequence number and error code of one entry of the answer, whatever stands there."""
-    if not isinstance(entry, dict):
-        return None, None, "unreadable"
-    shard, number, code = entry.get("ShardId"), entry.get("SequenceNumber"), entry.get("ErrorCode")
-    return (
-        shard if isinstance(shard, str) else None,
-        number if isinstance(number, str) else None,
-        str(code) if code else None,
+) -> ClosableSink:
+    """The sink that DELIVERY names. botocore's own retries are off: the loop here knows which entries have failed."""
+    once: dict[str, Any] = {"retries": {"total_max_attempts": 1}, **options}
+    if settings.delivery == "firehose":
+        return FirehoseSink(
+            lambda: client(settings, "firehose", **once), settings.firehose_stream, clock, rng, stop=stop, pause=pause
+        )
+    return KinesisSink(
+        lambda: client(settings, "kinesis", **once), settings.kinesis_data_stream, clock, rng, stop=stop, pause=pause
     )
 
 

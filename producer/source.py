@@ -25,9 +25,12 @@ from pathlib import Path
 from appliance.clock import Clock
 from producer.checkpoint import Checkpoint, FileId, Fingerprint, Generation
 from producer.processes import held_open
-from producer.record import FRAGMENT_BYTES, WINDOW_BYTES, Kind, Piece
+from producer.record import FRAGMENT_BYTES, PACK_BYTES, WINDOW_BYTES, Kind, Piece, count_lines
 
-# Read at once, and so the longest line that is held in memory: anything longer travels as fragments
+# Read at once: two packs, less room for the lines at the cuts. It stays in the processor's caches.
+READ_BYTES = 2 * PACK_BYTES - 64 * 1024
+# Read at once when there is no newline in that: the longest line that is held in memory, anything longer travels as
+# fragments
 BLOCK_BYTES = 4 * 1024 * 1024
 # These hold what another file held as text before; reading them as lines would send their bytes as rejected ones
 COMPRESSED = (".gz", ".bz2", ".xz", ".zst", ".lz4", ".Z", ".zip")
@@ -36,6 +39,9 @@ COMPRESSED = (".gz", ".bz2", ".xz", ".zst", ".lz4", ".Z", ".zip")
 FINAL_AFTER = 10.0
 # The same when other users' processes cannot be looked into, to see whether they hold the file
 FINAL_AFTER_UNSEEN = 600.0
+
+# Up to so many bytes the lines that wait are counted, which then takes some 10 ms; beyond, their number is unknown
+COUNTED_BYTES = 16 * 1024 * 1024
 
 # How often the directory is looked at until two looks agree on what is gone and what is new
 LOOKS = 4
@@ -142,6 +148,20 @@ class Source:
         """
         for generation, seen in poll.unread:
             yield from self._read(generation, seen)
+
+    def count_lines(self, poll: Poll) -> int | None:
+        """The lines that `poll` has seen and that are not acknowledged now; None when that cannot be told cheaply."""
+        left = [(generation.position, seen) for generation, seen in poll.unread if generation.unread]
+        if sum(seen.size - position for position, seen in left) > COUNTED_BYTES:
+            return None
+        lines = 0
+        for position, seen in left:
+            try:
+                with self._open(seen) as descriptor:
+                    lines += count_lines(os.pread(descriptor, seen.size - position, position))
+            except OSError:
+                return None
+        return lines
 
     # Which file is what
 
@@ -260,8 +280,9 @@ class Source:
                 )
             elif generation.name == self.log.name:
                 poll.problems.append(
-                    f"{where} was deleted or emptied, no copy stands beside it: what was written to it since it was "
-                    f"last read at byte {generation.position} is lost, if anything was"
+                    f"{where} was deleted, emptied or compressed, no copy stands beside it: what was written to it "
+                    f"since it was last read at byte {generation.position} is lost, if anything was; let logrotate use "
+                    "`delaycompress`, and not `copytruncate`"
                 )
 
     def _final(self, seen: Found, descriptor: int) -> bool:
@@ -292,8 +313,11 @@ class Source:
             return  # replaced since the poll; the next one sees what is there now
         _make_durable(descriptor)
         while position < limit:
-            length = min(BLOCK_BYTES, limit - position)
+            length = min(READ_BYTES, BLOCK_BYTES, limit - position)
             data = _follows(descriptor, position, length if position else max(length, generation.head.length), before)
+            if data and b"\n" not in data and len(data) < limit - position:  # the start of a long line: all of it
+                length = min(BLOCK_BYTES, limit - position)
+                data = _follows(descriptor, position, length, before)
             if data is None:
                 return
             if not position:  # nothing stands before the first byte, so its head tells the file

@@ -15,7 +15,7 @@ from botocore.exceptions import ClientError, EndpointConnectionError, ReadTimeou
 
 from producer.checkpoint import CheckpointFile
 from producer.record import MAX_RECORD_BYTES, Record
-from producer.sink import Ack, KinesisSink, Put
+from producer.sink import Ack, FirehoseSink, KinesisSink, Put, Traffic
 from producer.source import Source
 
 # What one call of put_records may be told to do
@@ -58,6 +58,28 @@ class FakeKinesis:
     def store(self, record: dict[str, Any]) -> dict[str, Any]:
         self.records.append(Stored(record["PartitionKey"], record["Data"]))
         return {"ShardId": "shardId-000000000000", "SequenceNumber": str(len(self.records))}
+
+
+@dataclass
+class FakeFirehose(FakeKinesis):
+    """The same as a delivery stream: `put_record_batch`, its limits and its answers. The records have no keys."""
+
+    def put_record_batch(self, *, DeliveryStreamName: str, Records: list[dict[str, Any]]) -> dict[str, Any]:  # noqa: N803
+        if DeliveryStreamName == "nowhere":
+            return error("ResourceNotFoundException")(self, Records)
+        assert 1 <= len(Records) <= 500
+        assert all(list(record) == ["Data"] for record in Records)
+        assert max(len(record["Data"]) for record in Records) <= 1000 * 1024
+        assert sum(len(record["Data"]) for record in Records) <= 4 * 1024 * 1024
+        self.calls.append(len(Records))
+        fault = self.script.pop(0) if self.script else None
+        answer = fault(self, Records) if fault else self.accept(Records)
+        names = {"FailedRecordCount": "FailedPutCount", "Records": "RequestResponses"}
+        return {names.get(name, name): value for name, value in answer.items()}
+
+    def store(self, record: dict[str, Any]) -> dict[str, Any]:
+        self.records.append(Stored("", record["Data"]))
+        return {"RecordId": f"record-{len(self.records)}"}
 
 
 def refuse(positions: Iterable[int], code: str = "ProvisionedThroughputExceededException", lie: int = 1) -> Fault:
@@ -144,11 +166,16 @@ class NullSink:
     def put(self, batch: Sequence[Record]) -> Put:
         self.records += len(batch)
         self.bytes += sum(record.size for record in batch)
-        return Put([Ack("shardId-000000000000", str(self.records))] * len(batch))
+        traffic = Traffic(1, sum(len(record.data) for record in batch))
+        return Put([Ack("shardId-000000000000", str(self.records))] * len(batch), traffic=traffic)
 
 
 def sink_of(stream: FakeKinesis, clock: FakeClock, **options: Any) -> KinesisSink:
-    return KinesisSink(lambda: stream, "web-log-stream", clock, random.Random(1), **options)  # type: ignore[arg-type,return-value]
+    return KinesisSink(lambda: stream, "web-log-stream", clock, random.Random(1), **options)
+
+
+def firehose_sink_of(stream: FakeFirehose, clock: FakeClock, **options: Any) -> FirehoseSink:
+    return FirehoseSink(lambda: stream, "web-log-delivery", clock, random.Random(1), **options)
 
 
 def source_of(log: Path, clock: FakeClock, *, held: bool | None = False, seed: int = 1) -> Source:
@@ -185,6 +212,14 @@ def delivered(records: Iterable[Stored]) -> dict[Place, bytes]:
         else:
             put((generation, offset), record.data)
     return lines
+
+
+def lines_in(data: bytes) -> list[bytes]:
+    """What the transform makes of a record of whole lines."""
+    if data.startswith(b"\x1f\x8b"):
+        data = gzip.decompress(data)
+    assert data.endswith(b"\n")
+    return data.split(b"\n")[:-1]
 
 
 def covered(record: Record) -> bytes:

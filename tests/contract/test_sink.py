@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import secrets
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import boto3
@@ -13,41 +14,48 @@ from botocore.config import Config
 from moto import mock_aws
 
 from appliance.clock import SystemClock
-from producer.batch import MAX_BATCH_BYTES, MAX_BATCH_RECORDS
+from producer import hourly
+from producer.batch import MAX_BATCH_BYTES, MAX_BATCH_RECORDS, MAX_FIREHOSE_BYTES, MAX_FIREHOSE_RECORDS
 from producer.record import MAX_RECORD_BYTES, Piece, Record, singles
-from producer.sink import KinesisSink
-from tests.fake_kinesis import FakeKinesis, Stored
+from producer.sink import Ack, FirehoseSink, KinesisSink, Receipt
+from tests.fake_kinesis import FakeFirehose, FakeKinesis
 
 if TYPE_CHECKING:
+    from mypy_boto3_firehose import FirehoseClient
     from mypy_boto3_kinesis import KinesisClient
+    from mypy_boto3_s3 import S3Client
 
 GENERATION = "5e9a0000" + "0123456789abcdef"
+CREDENTIALS = {"region_name": "us-east-1", "aws_access_key_id": "test", "aws_secret_access_key": "test"}
 
 
 class Backend:
-    """A stream and a way to read all of it."""
+    """A stream and a way to read the data of all of its records."""
 
-    def __init__(self, connect: Callable[[], Any], stream: str, read: Callable[[], list[Stored]]) -> None:
-        self.sink = KinesisSink(connect, stream, SystemClock(), random.Random(1), retry_seconds=1)
-        self.elsewhere = KinesisSink(connect, "nowhere", SystemClock(), random.Random(1), retry_seconds=1)
+    def __init__(
+        self, sink: type[KinesisSink | FirehoseSink], connect: Callable[[], Any], stream: str, read: Callable[[], bytes]
+    ) -> None:
+        self.sink = sink(connect, stream, SystemClock(), random.Random(1), retry_seconds=1)
+        self.elsewhere = sink(connect, "nowhere", SystemClock(), random.Random(1), retry_seconds=1)
         self.read = read
+        self.firehose = sink is FirehoseSink
+
+    @property
+    def limits(self) -> tuple[int, int, int]:
+        """Records and bytes of a call, bytes of a record."""
+        if self.firehose:
+            return MAX_FIREHOSE_RECORDS, MAX_FIREHOSE_BYTES, hourly.MAX_RECORD_BYTES
+        return MAX_BATCH_RECORDS, MAX_BATCH_BYTES, MAX_RECORD_BYTES
 
 
-def real(**options: Any) -> Iterator[Backend]:
-    client: KinesisClient = boto3.client(
-        "kinesis",
-        region_name="us-east-1",
-        aws_access_key_id="test",
-        aws_secret_access_key="test",
-        config=Config(retries={"total_max_attempts": 1}),
-        **options,
-    )
+def kinesis(**options: Any) -> Iterator[Backend]:
+    client: KinesisClient = boto3.client("kinesis", config=Config(retries={"total_max_attempts": 1}), **options)
     stream = f"sink-{secrets.token_hex(4)}"
     client.create_stream(StreamName=stream, ShardCount=2)
     client.get_waiter("stream_exists").wait(StreamName=stream, WaiterConfig={"Delay": 1, "MaxAttempts": 20})
 
-    def read() -> list[Stored]:
-        found: list[Stored] = []
+    def read() -> bytes:
+        found: list[tuple[int, bytes]] = []
         for shard in client.list_shards(StreamName=stream)["Shards"]:
             position: str | None = client.get_shard_iterator(
                 StreamName=stream, ShardId=shard["ShardId"], ShardIteratorType="TRIM_HORIZON"
@@ -56,73 +64,132 @@ def real(**options: Any) -> Iterator[Backend]:
                 answer = client.get_records(ShardIterator=position)
                 if not answer["Records"]:
                     break
-                found += [Stored(record["PartitionKey"], record["Data"]) for record in answer["Records"]]
+                for record in answer["Records"]:
+                    found.append((int(record["PartitionKey"].split(":")[1]), record["Data"]))
                 position = answer.get("NextShardIterator")
-        return found
+        return b"".join(data for _, data in sorted(found))
 
-    backend = Backend(lambda: client, stream, read)
-    yield backend
+    yield Backend(KinesisSink, lambda: client, stream, read)
     client.delete_stream(StreamName=stream)
     client.close()
 
 
+def firehose(**options: Any) -> Iterator[Backend]:
+    """A delivery stream into a bucket; what is in the bucket is what was put."""
+    client: FirehoseClient = boto3.client("firehose", config=Config(retries={"total_max_attempts": 1}), **options)
+    s3: S3Client = boto3.client("s3", **options)
+    stream = f"sink-{secrets.token_hex(4)}"
+    s3.create_bucket(Bucket=stream)
+    client.create_delivery_stream(
+        DeliveryStreamName=stream,
+        ExtendedS3DestinationConfiguration={
+            "RoleARN": "arn:aws:iam::000000000000:role/firehose-ex",
+            "BucketARN": f"arn:aws:s3:::{stream}",
+        },
+    )
+
+    def keys() -> list[str]:
+        return [each["Key"] for each in s3.list_objects_v2(Bucket=stream).get("Contents", [])]
+
+    def read() -> bytes:
+        return b"".join(s3.get_object(Bucket=stream, Key=key)["Body"].read() for key in sorted(keys()))
+
+    yield Backend(FirehoseSink, lambda: client, stream, read)
+    client.delete_delivery_stream(DeliveryStreamName=stream)
+    for key in keys():
+        s3.delete_object(Bucket=stream, Key=key)
+    s3.delete_bucket(Bucket=stream)
+    client.close()
+    s3.close()
+
+
 @pytest.fixture(
     params=[
-        "fake",
-        "moto",
-        pytest.param("ministack", marks=pytest.mark.emulator),
-        pytest.param("localstack", marks=pytest.mark.localstack),
-    ]
+        pytest.param((name, where), marks=marks)
+        for name in ("kinesis", "firehose")
+        for where, marks in (
+            ("fake", ()),
+            ("moto", ()),
+            ("ministack", pytest.mark.emulator),
+            ("localstack", pytest.mark.localstack),
+        )
+    ],
+    ids=lambda parameter: "-".join(parameter),
 )
 def backend(request: pytest.FixtureRequest) -> Iterator[Backend]:
-    if request.param == "fake":
-        fake = FakeKinesis()
-        yield Backend(lambda: fake, "sink", lambda: fake.records)
-    elif request.param == "moto":
+    name, where = request.param
+    if where == "fake":
+        if name == "kinesis":
+            stream = FakeKinesis()
+            yield Backend(KinesisSink, lambda: stream, "sink", lambda: joined(stream))
+        else:
+            delivery = FakeFirehose()
+            yield Backend(FirehoseSink, lambda: delivery, "sink", lambda: joined(delivery))
+        return
+    real = kinesis if name == "kinesis" else firehose
+    if where == "moto":
         with mock_aws():
-            yield from real()
+            yield from real(**CREDENTIALS)
     else:
-        yield from real(endpoint_url=request.getfixturevalue(request.param))
+        yield from real(endpoint_url=request.getfixturevalue(where), **CREDENTIALS)
 
 
-def records(lines: list[bytes]) -> list[Record]:
-    return list(singles(Piece(GENERATION, 0, b"".join(line + b"\n" for line in lines))))
+def joined(stream: FakeKinesis) -> bytes:
+    return b"".join(stored.data for stored in stream.records)
+
+
+def records(texts: list[bytes]) -> list[Record]:
+    """One a line, with a newline to tell them apart by where they are put one behind the other."""
+    piece = Piece(GENERATION, 0, b"".join(text + b"\n" for text in texts))
+    return [replace(record, data=record.data + b"\n") for record in singles(piece)]
+
+
+def lines(data: bytes) -> list[bytes]:
+    """In no order: neither stream keeps that of a call."""
+    return sorted(data.split(b"\n"))
 
 
 def test_every_record_is_acknowledged_and_there(backend: Backend) -> None:
-    batch = records([b"first", b"", b"\xff\x00 no text", "한국어".encode()])
+    batch = records([b"first", b"second", b"\xff\x00 no text", "한국어".encode()])
     put = backend.sink.put(batch)
     assert put.error is None
-    assert all(ack and ack.shard.startswith("shardId-") and ack.sequence_number.isdigit() for ack in put.acknowledged)
-    assert sorted((stored.key, stored.data) for stored in backend.read()) == sorted(
-        (record.key, record.data) for record in batch
-    )
+    for ack in put.acknowledged:
+        if backend.firehose:
+            assert isinstance(ack, Receipt)
+            assert ack.record_id
+        else:
+            assert isinstance(ack, Ack)
+            assert ack.shard.startswith("shardId-")
+            assert ack.sequence_number.isdigit()
+    assert lines(backend.read()) == lines(b"".join(record.data for record in batch))
+    assert (put.traffic.calls, put.traffic.bytes, put.traffic.refused) == (1, len(backend.read()), {})
 
 
 def test_as_many_records_as_a_call_takes(backend: Backend) -> None:
-    batch = records([b"line %d" % number for number in range(MAX_BATCH_RECORDS)])
+    most, _, _ = backend.limits
+    batch = records([b"line %03d" % number for number in range(most)])
     assert backend.sink.put(batch).error is None
-    assert len(backend.read()) == MAX_BATCH_RECORDS
+    assert lines(backend.read()) == lines(b"".join(record.data for record in batch))
 
 
 def test_as_many_bytes_as_a_call_takes(backend: Backend) -> None:
-    largest = MAX_RECORD_BYTES - len(f"{GENERATION}:1000000")
-    batch = records([b"a" * largest] * 4)
-    room = MAX_BATCH_BYTES - sum(record.size for record in batch)
-    for start, size in ((8_000_000, room // 2), (9_000_000, room - room // 2)):
-        key = f"{GENERATION}:{start}"
-        batch.append(Record(GENERATION, start, start + size, key, b"b" * (size - len(key)), 1, b""))
-    assert max(record.size for record in batch) == MAX_RECORD_BYTES
-    assert sum(record.size for record in batch) == MAX_BATCH_BYTES
+    _, most, largest = backend.limits
+    batch: list[Record] = []
+    while most:
+        size = min(largest, most)
+        key = f"{GENERATION}:{1_000_000 * len(batch)}"
+        data = bytes([97 + len(batch)]) * (size if backend.firehose else size - len(key))
+        batch.append(Record(GENERATION, 0, size, key, data, 1, b""))
+        most -= size
     put = backend.sink.put(batch)
     assert put.error is None
     assert None not in put.acknowledged
+    assert len(backend.read()) == sum(len(record.data) for record in batch)
 
 
-def test_a_stream_that_is_not_there_is_an_answer_with_a_remedy(
-    backend: Backend,
-) -> None:
+def test_a_stream_that_is_not_there_is_an_answer_with_a_remedy(backend: Backend) -> None:
     put = backend.elsewhere.put(records([b"line"]))
     assert put.acknowledged == [None]
     assert put.error
     assert "entrypoint" in put.error
+    assert put.traffic.refused == {"ResourceNotFoundException": 1}

@@ -13,6 +13,7 @@ from producer import batch as batching
 from producer import record as recording
 from producer.batch import batches
 from producer.record import Kind, Piece, Record
+from producer.source import READ_BYTES
 from tests.fake_kinesis import covered
 
 GENERATION = "5e9a0000" + "0123456789abcdef"
@@ -97,14 +98,14 @@ def test_one_line_more_is_packed() -> None:
     assert record.data.startswith(recording.GZIP_MAGIC)
 
 
-@pytest.mark.parametrize("spare", [-1, 0, 1])
+@pytest.mark.parametrize("spare", [-1, 0, 1, 4096])
 def test_a_line_at_the_very_limit(spare: int) -> None:
-    """A record may be as large as the limit with its key, and not a byte larger."""
+    """A record may be as large as the limit with its key; one byte more may still fit as gzip, a page does not."""
     key = len(f"{GENERATION}:0")
     line = random.Random(1).randbytes(recording.MAX_RECORD_BYTES - key + spare).replace(b"\n", b" ")
     sent = check([Piece(GENERATION, 0, line + b"\n")], 500, batching.MAX_BATCH_BYTES, recording.MAX_RECORD_BYTES, 1024)
-    assert len(sent) == (1 if spare <= 0 else 2)
-    assert [record.inside_line for record in sent] == ([False] if spare <= 0 else [True, False])
+    assert (sent[0].data == line) == (spare <= 0)
+    assert [record.inside_line for record in sent] == ([True, False] if spare == 4096 else [False])
 
 
 def test_a_long_line_that_compresses_stays_whole() -> None:
@@ -127,3 +128,9 @@ def test_real_limits_with_lines_that_do_not_compress() -> None:
         recording.MAX_RECORD_BYTES,
         1024,
     )
+
+
+def test_a_read_is_two_packs_and_no_short_one() -> None:
+    log = b"".join(b"%0214d\n" % number for number in range(READ_BYTES // 215))
+    sent = check(list(cut(log, [])), 500, batching.MAX_BATCH_BYTES, recording.MAX_RECORD_BYTES, 1024)
+    assert [record.lines for record in sent] == pytest.approx([len(log) / 430] * 2, abs=1)

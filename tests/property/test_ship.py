@@ -19,10 +19,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from producer import checkpoint as checkpointing
+from producer.batch import hourly_batches
 from producer.checkpoint import CheckpointFile
 from producer.ship import Shipped, ship_once
 from tests.fake_kinesis import (
     FakeClock,
+    FakeFirehose,
     FakeKinesis,
     Fault,
     answer_nonsense,
@@ -30,6 +32,8 @@ from tests.fake_kinesis import (
     checkpoint_of,
     delivered,
     error,
+    firehose_sink_of,
+    lines_in,
     lose_answer,
     refuse,
     refuse_all,
@@ -109,6 +113,41 @@ def test_everything_arrives_and_the_checkpoint_never_runs_ahead(script: list[Fau
         calls = len(stream.calls)
         assert ship_once(source, file, sink).records == 0
         assert len(stream.calls) == calls, "a tick with nothing to do called the stream"
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    script=st.lists(faults, max_size=8),
+    ticks=st.lists(st.integers(0, 300), min_size=1, max_size=4),
+)
+def test_firehose_gets_everything_too(script: list[Fault | None], ticks: list[int]) -> None:
+    """It has no keys to tell a repetition by, so the lines here do; a line an hour, so that there is more than one."""
+    with folder() as log:
+        clock, stream = FakeClock(), FakeFirehose(list(script))
+        source, file, sink = source_of(log, clock), checkpoint_of(log), firehose_sink_of(stream, clock)
+        written: list[bytes] = []
+
+        def check(_report: Shipped) -> None:
+            stored = {line for record in stream.records for line in lines_in(record.data)}
+            checkpoint = file.load()
+            assert checkpoint
+            for generation in checkpoint.generations:
+                claimed = log.read_bytes()[: generation.offset].split(b"\n")[:-1]
+                assert stored.issuperset(claimed)
+
+        for count in ticks:
+            lines = [
+                b"[18/Apr/2020:%02d:00:00 +0000] %d" % (n % 24, n) for n in range(len(written), len(written) + count)
+            ]
+            written += lines
+            with log.open("ab") as out:
+                out.write(b"".join(line + b"\n" for line in lines))
+            check(ship_once(source, file, sink, cut=hourly_batches, progress=check))
+        for _ in script:
+            ship_once(source, file, sink, cut=hourly_batches, progress=check)
+        last = ship_once(source, file, sink, cut=hourly_batches, progress=check)
+        assert (last.error, last.lag) == (None, 0)
+        assert {line for record in stream.records for line in lines_in(record.data)} == set(written)
 
 
 def test_only_the_refused_entries_are_sent_again(tmp_path: Path) -> None:

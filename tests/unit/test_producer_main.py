@@ -62,7 +62,7 @@ class Process:
     def __init__(self, folder: Path, host: str) -> None:
         self.folder = folder
         self.log = folder / "log" / "access.log"
-        self.log.parent.mkdir()
+        self.log.parent.mkdir(parents=True)
         self.environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
         self.environment |= {"DATA_DIR": str(folder), "LOCALSTACK_HOST": host, "POLL_INTERVAL": "60"}
 
@@ -108,6 +108,34 @@ def test_once_ships_what_is_there_and_never_rotates(tmp_path: Path, endpoint: tu
     ]
     code, output = process.once()
     assert (code, output, len(keys)) == (SHIPPED, "", 2)
+
+
+def test_a_log_of_the_host_is_only_read(tmp_path: Path, endpoint: tuple[str, list[str]]) -> None:
+    """From cron, beside a logrotate that renames, and one that compresses at once: nothing is lost without a word."""
+    host, keys = endpoint
+    process = Process(tmp_path / "data", host)
+    log = tmp_path / "nginx" / "access.log"
+    log.parent.mkdir()
+    process.environment |= {"LOG_FILE": str(log), "LOG_ROTATE_BYTES": "1024"}
+    log.write_bytes(b"x" * 2000 + b"\nb\n")
+    assert process.once()[0] == SHIPPED
+    log.rename(log.with_name("access.log.1"))
+    with log.with_name("access.log.1").open("ab") as rotated:
+        rotated.write(b"c\n")
+    log.write_bytes(b"d\n")
+    assert process.once()[0] == SHIPPED
+    assert len(keys) == 4
+    log.with_name("access.log.1").rename(log.with_name("access.log.2.gz"))  # with delaycompress: read long ago
+    assert process.once() == (SHIPPED, "")
+    with log.open("ab") as written:
+        written.write(b"e\n")
+    log.rename(log.with_name("access.log.1.gz"))  # without: its last line was never read
+    log.write_bytes(b"f\n")
+    code, output = process.once()
+    assert code == NOT_ALL_SHIPPED
+    assert "delaycompress" in output
+    assert sorted(path.name for path in log.parent.iterdir()) == ["access.log", "access.log.1.gz", "access.log.2.gz"]
+    assert process.once() == (SHIPPED, "")
 
 
 def test_once_that_cannot_ship_all(tmp_path: Path) -> None:

@@ -13,9 +13,21 @@ import pytest
 
 from appliance.settings import Settings
 from appliance.status import read_status
+from producer.repair import Repaired
 from producer.rotate import Rotator
-from producer.schedule import OVERDUE_AFTER, REMEMBERED_TICKS, Producer, make_scheduler, poll_trigger
-from tests.fake_kinesis import FakeClock, FakeKinesis, checkpoint_of, error, sink_of, source_of
+from producer.schedule import OVERDUE_AFTER, REMEMBERED_TICKS, Producer, make_scheduler, poll_trigger, rotator_for
+from producer.sink import Traffic
+from tests.fake_kinesis import (
+    FakeClock,
+    FakeFirehose,
+    FakeKinesis,
+    checkpoint_of,
+    error,
+    firehose_sink_of,
+    refuse,
+    sink_of,
+    source_of,
+)
 
 START = datetime(2020, 4, 18, 1, 42, 18, 500_000, tzinfo=UTC)
 
@@ -49,7 +61,7 @@ def test_other_intervals_are_kept_as_they_are(interval: float) -> None:
 def test_the_scheduler_starts_at_once_never_skips_and_reports_what_escapes() -> None:
     """APScheduler by itself drops a tick that is a second late, and swallows even SystemExit."""
     ticks, reported = threading.Event(), threading.Event()
-    failures, jobs, looks = [], [], threading.Event()
+    failures, jobs, looks, answers = [], [], threading.Event(), threading.Event()
 
     def tick() -> None:
         ticks.set()
@@ -62,18 +74,20 @@ def test_the_scheduler_starts_at_once_never_skips_and_reports_what_escapes() -> 
     def end() -> None:
         reported.wait(10)
         looks.wait(10)
+        answers.wait(10)
         jobs.extend(scheduler.get_jobs())
         scheduler.shutdown(wait=False)
 
-    scheduler = make_scheduler(60, tick, failed, looks.set)
+    scheduler = make_scheduler(60, tick, failed, answer=answers.set, look=looks.set)
     ending = threading.Thread(target=end)
     ending.start()
     scheduler.start()
     ending.join()
     assert ticks.is_set()
     assert looks.is_set(), "repair is looked at, too"
+    assert answers.is_set(), "and requests are"
     assert [type(failure) for failure in failures] == [SystemExit]
-    assert {job.id for job in jobs} == {"tick", "repair"}
+    assert {job.id for job in jobs} == {"tick", "answer", "repair"}
     assert {(job.misfire_grace_time, job.coalesce, job.max_instances) for job in jobs} == {(None, True, 1)}
 
 
@@ -282,3 +296,100 @@ def test_a_stopped_tick_leaves_the_rest(setup: Setup) -> None:
     assert setup.stream.records == []
     setup.producer.stopped()
     assert setup.status()["state"] == "stopped"
+
+
+def test_the_counters_of_the_process(setup: Setup) -> None:
+    setup.stream.script = [refuse([1]), None]
+    setup.log.write_bytes(b"a\nb\nc\n")
+    counters = setup.tick()["counters"]
+    assert (counters["lines"], counters["records"], counters["bytes"], counters["ticks"]) == (3, 3, 6, 1)
+    assert (counters["calls"], counters["sent_bytes"]) == (2, 4)
+    assert counters["retries"] == {"ProvisionedThroughputExceededException": 1}
+    assert counters["throttled"] == 1
+    seconds = counters["tick_seconds"]
+    assert seconds["count"] == 1
+    assert list(seconds["buckets"].values()) == sorted(seconds["buckets"].values())
+    assert seconds["buckets"]["60"] == 1
+    setup.log.write_bytes(b"a\nb\nc\nd\n")
+    setup.tick()
+    counters = setup.tick()["counters"]
+    assert (counters["lines"], counters["bytes"], counters["ticks"], counters["calls"]) == (4, 8, 3, 3)
+    setup.producer.repaired(Repaired(sent=5, lines=2, traffic=Traffic(1, 7, {"no answer": 1})))
+    counters = setup.status()["counters"]
+    assert (counters["repaired_bytes"], counters["repaired_lines"], counters["calls"]) == (5, 2, 4)
+    assert counters["retries"]["no answer"] == 1
+
+
+def test_a_long_drain_counts_as_it_goes(setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = random.Random(1)
+    setup.log.write_bytes(b"".join(rng.randbytes(500).hex().encode() + b"\n" for _ in range(4_000)))
+    monkeypatch.setattr("producer.batch.MAX_BATCH_BYTES", 600_000)
+    seen: list[dict[str, Any]] = []
+
+    class Slow:
+        def put(self, batch: Any) -> Any:
+            setup.clock.advance(50)
+            seen.append(setup.status())
+            return setup.sink.put(batch)
+
+    setup.producer.tick(Slow(), lambda: False)
+    lines = [status["counters"]["lines"] for status in seen]
+    assert lines == sorted(lines)
+    assert 0 < lines[-1] < 4_000
+    assert 0 < seen[-1]["lag_bytes"] < seen[1]["lag_bytes"]
+    assert seen[-1]["lag_since"] == seen[1]["lag_since"]
+    done = setup.status()
+    assert (done["counters"]["lines"], done["lag_bytes"], done["lag_lines"], done["lag_since"]) == (4_000, 0, 0, None)
+
+
+def test_since_when_it_is_behind_and_by_how_many_lines(setup: Setup) -> None:
+    setup.log.write_bytes(b"a\nb\n")
+    setup.stream.script = [error("AccessDeniedException")] * 3
+    first = setup.tick()
+    assert (first["lag_bytes"], first["lag_lines"]) == (4, 2)
+    setup.clock.advance(60)
+    second = setup.tick()
+    assert second["lag_since"] == first["lag_since"]
+    assert datetime.fromisoformat(second["next_poll"]) > setup.clock.now()
+    assert (second["interval"], second["delivery"]) == (60, "kinesis")
+    setup.stream.script = []
+    assert setup.tick()["lag_since"] is None
+
+
+def test_a_large_lag_is_not_counted(setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("producer.source.COUNTED_BYTES", 3)
+    setup.log.write_bytes(b"a\nb\n")
+    setup.stream.script = [error("AccessDeniedException")]
+    assert setup.tick()["lag_lines"] is None
+
+
+def test_whoever_asks_gets_a_tick_at_once(setup: Setup) -> None:
+    request = setup.settings.ship_request
+    setup.producer.answer(setup.sink, lambda: False)
+    assert setup.stream.calls == []
+    setup.log.write_bytes(b"a\n")
+    request.parent.mkdir(parents=True, exist_ok=True)
+    request.write_text("id-1\n")
+    setup.producer.answer(setup.sink, lambda: True)
+    assert request.exists(), "one that stops leaves it to the next"
+    setup.producer.answer(setup.sink, lambda: False)
+    assert setup.stream.calls == [1]
+    assert setup.status()["ship_request"] == "id-1"
+    assert not request.exists()
+
+
+def test_with_firehose(tmp_path: Path) -> None:
+    setup = Setup(tmp_path, delivery="firehose")
+    stream = FakeFirehose()
+    setup.log.write_bytes(b"a\nb\n")
+    setup.producer.tick(firehose_sink_of(stream, setup.clock), lambda: False)
+    status = setup.status()
+    assert [stored.data for stored in stream.records] == [b"a\nb\n"]
+    assert (status["lines"], status["records"], status["first"]) == (2, 1, {"record_id": "record-1"})
+    assert status["delivery"] == "firehose"
+
+
+def test_a_log_of_others_is_not_rotated(tmp_path: Path) -> None:
+    clock = FakeClock()
+    assert rotator_for(Settings(data_dir=tmp_path), clock)
+    assert rotator_for(Settings(data_dir=tmp_path, log_file=tmp_path / "other.log"), clock) is None

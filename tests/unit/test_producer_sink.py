@@ -13,18 +13,23 @@ from botocore.exceptions import (
 )
 from botocore.parsers import ResponseParserError
 
+from producer.hourly import hourly
 from producer.record import Piece, Record, singles
-from producer.sink import BACKOFF_CAP, RETRY_SECONDS, KinesisSink
+from producer.sink import BACKOFF_CAP, RETRY_SECONDS, KinesisSink, Receipt
 from tests.fake_kinesis import (
     FakeClock,
+    FakeFirehose,
     FakeKinesis,
     Fault,
     answer_nonsense,
     answer_short,
     error,
+    firehose_sink_of,
+    lose_answer,
     refuse,
     refuse_all,
     sink_of,
+    unreachable,
 )
 
 GENERATION = "5e9a0000" + "0123456789abcdef"
@@ -130,7 +135,7 @@ def test_after_a_lost_connection_the_endpoint_is_looked_up_again(failure: Except
 
     first.script = [fail]
     clients = [first, second]
-    sink = KinesisSink(lambda: clients.pop(0), "stream", FakeClock(), random.Random(1))  # type: ignore[arg-type,return-value]
+    sink = KinesisSink(lambda: clients.pop(0), "stream", FakeClock(), random.Random(1))
     assert sink.put(batch(2)).error is None
     assert (first.closed, second.calls) == (1, [2])
 
@@ -141,7 +146,7 @@ def test_a_client_that_cannot_be_made_is_an_answer(failure: Exception) -> None:
         raise failure
 
     clock = FakeClock()
-    put = KinesisSink(connect, "stream", clock, random.Random(1)).put(batch(1))  # type: ignore[arg-type]
+    put = KinesisSink(connect, "stream", clock, random.Random(1)).put(batch(1))
     assert put.error
     assert str(failure) in put.error
     assert clock.monotonic() == 0
@@ -151,4 +156,70 @@ def test_stop_ends_the_trying() -> None:
     stream = FakeKinesis([refuse_all] * 100)
     put = sink_of(stream, FakeClock(), stop=lambda: len(stream.calls) == 2).put(batch(2))
     assert put.error
+    assert stream.calls == [2, 2]
+
+
+def test_what_went_over_the_wire_is_counted() -> None:
+    stream = FakeKinesis([refuse([1, 2]), error("ThrottlingException"), lose_answer])
+    put = sink_of(stream, FakeClock()).put(batch(3))
+    assert (put.error, put.traffic.calls, put.traffic.bytes) == (None, 4, 4 * (3 + 2 + 2 + 2))
+    assert put.traffic.refused == {
+        "ProvisionedThroughputExceededException": 2,
+        "ThrottlingException": 2,
+        "no answer": 2,
+    }
+    assert put.traffic.throttled == 4
+
+
+# The same for the delivery stream
+
+
+def hour(count: int) -> list[Record]:
+    return [record for n in range(count) for record in hourly(Piece(GENERATION, 5 * n, b"line\n"))]
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [refuse_all, answer_nonsense, error("ServiceUnavailableException"), error("Whatever", 500), unreachable],
+)
+def test_firehose_tries_what_passes_until_the_deadline(fault: Fault) -> None:
+    clock, stream = FakeClock(), FakeFirehose([fault] * 10_000)
+    put = firehose_sink_of(stream, clock).put(hour(3))
+    assert put.acknowledged == [None] * 3
+    assert put.error
+    assert put.error.startswith("PutRecordBatch to web-log-delivery")
+    assert RETRY_SECONDS - BACKOFF_CAP <= clock.monotonic() < RETRY_SECONDS
+
+
+@pytest.mark.parametrize("fault", [refuse([1]), lose_answer, answer_short, unreachable])
+def test_firehose_sends_again_what_was_refused_and_nothing_else(fault: Fault) -> None:
+    stream = FakeFirehose([fault])
+    put = firehose_sink_of(stream, FakeClock()).put(hour(3))
+    assert put.error is None
+    assert all(isinstance(ack, Receipt) for ack in put.acknowledged)
+    assert stream.calls[1:] in ([1], [2], [3])
+    assert stream.calls != [3, 3] or fault in (lose_answer, unreachable)
+
+
+@pytest.mark.parametrize(
+    ("code", "remedy"),
+    [
+        ("ResourceNotFoundException", "FIREHOSE_STREAM"),
+        ("AccessDeniedException", "firehose:PutRecordBatch"),
+        ("InvalidSourceException", "Direct PUT"),
+        ("ExpiredTokenException", "renew"),
+    ],
+)
+def test_firehose_says_at_once_what_does_not_pass(code: str, remedy: str) -> None:
+    clock, stream = FakeClock(), FakeFirehose([error(code)])
+    put = firehose_sink_of(stream, clock).put(hour(1))
+    assert put.error
+    assert remedy in put.error
+    assert (len(stream.calls), clock.monotonic()) == (1, 0)
+
+
+@pytest.mark.parametrize("entry", [None, {}, "text", {"RecordId": ""}, {"RecordId": 7}, {"ErrorCode": "x"}])
+def test_a_firehose_entry_that_says_nothing_acknowledges_nothing(entry: object) -> None:
+    stream = FakeFirehose([lambda _stream, records: {"Records": [entry] * len(records)}])
+    assert firehose_sink_of(stream, FakeClock()).put(hour(2)).error is None
     assert stream.calls == [2, 2]

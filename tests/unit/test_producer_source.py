@@ -364,3 +364,11 @@ def test_the_time_in_a_generations_name(machine: Machine) -> None:
     (generation,) = machine.generations
     assert int(generation[:8], 16) == int(machine.clock.now().timestamp())
     assert len(generation) == 24
+
+
+@pytest.mark.parametrize("length", [sourcing.READ_BYTES - 1, sourcing.READ_BYTES, 2 * sourcing.READ_BYTES])
+def test_a_line_that_one_read_does_not_hold_is_sent_whole(machine: Machine, length: int) -> None:
+    machine.write(b"first\n" + b"a" * length + b"\n" + b"last\n" * 600)
+    report = machine.poll()
+    assert (report.lines, report.lag) == (602, 0)
+    assert max(map(len, machine.arrived)) == length

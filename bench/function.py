@@ -1,0 +1,246 @@
+"""What the function costs: lines per CPU second, a batch of a million lines, and its cold import.
+
+Each figure that depends on what the process did before is measured in a process of its own. S3 is a stand-in that keeps
+sizes only, so what is measured is the function with its JSON, not a network. `python -m bench.function` prints all.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import json
+import os
+import random
+import re
+import resource
+import subprocess
+import sys
+import time
+import zlib
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import index
+from archiver import event as events
+from archiver.archive import Archive
+from archiver.filing import file_record, file_runs
+from bench.sizes import SizesS3
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+ROOT = Path(__file__).resolve().parents[1]
+GENERATION = "5e9a0000" + "0" * 16
+PACK_BYTES = 512 * 1024  # as the producer packs
+GZIP_LEVEL = 1
+LINES_A_SECOND = 500
+START = 1587171600  # 2020-04-18T01:00:00Z
+AGENTS = (
+    "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_4) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/80.0.3987.163 "
+    "Safari/537.36",
+    "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0",
+)
+
+
+@dataclass(frozen=True)
+class Rates:
+    """Lines per CPU second: line by line, the fast way, and the whole handler from gzip'd records to S3's client."""
+
+    python: str
+    lines: int
+    line_bytes: float
+    plain: float
+    fast: float
+    handler: float
+
+
+@dataclass(frozen=True)
+class Event:
+    """One invocation with `lines` lines in `event_bytes` of records, base64 included; `peak_mib`: resident memory."""
+
+    lines: int
+    log_bytes: int
+    event_bytes: int
+    wall_seconds: float
+    cpu_seconds: float
+    peak_mib: float
+    requests: int
+
+
+@dataclass(frozen=True)
+class Import:
+    """Milliseconds: `boto3` alone, and what `import index` takes after it."""
+
+    boto3: float
+    index: float
+
+
+def log_lines(count: int, *, unusual: int = 0) -> Iterator[bytes]:
+    """Combined lines of some 215 bytes, 500 a second; of a thousand, `unusual` have an escape of nginx's."""
+    rng = random.Random(1)
+    for number in range(count):
+        stamp = time.strftime("%d/%b/%Y:%H:%M:%S +0000", time.gmtime(START + number // LINES_A_SECOND))
+        host = ".".join(str(rng.randrange(256)) for _ in range(4))
+        agent = AGENTS[rng.randrange(2)] + ("\\x22" if rng.randrange(1000) < unusual else "")
+        status, size = rng.choice([200, 200, 200, 304, 404]), rng.randrange(100_000)
+        yield (
+            f'{host} - - [{stamp}] "GET /a/path/{rng.randrange(100_000)}?q={number} HTTP/1.1" {status} {size} '
+            f'"https://example.org/page" "{agent}"\n'
+        ).encode()
+
+
+def alike(count: int) -> Iterator[bytes]:
+    """Lines of that length that gzip makes so little of that a million of them fit in an event of Lambda's 6 MB."""
+    for number in range(count):
+        stamp = time.strftime("%d/%b/%Y:%H:%M:%S +0000", time.gmtime(START + number // LINES_A_SECOND))
+        yield (
+            f'192.168.99.1 - - [{stamp}] "GET /a/path/{number // 100 % 1000:06}?q=1 HTTP/1.1" 200 12345 '
+            f'"https://example.org/page" "{AGENTS[0]}"\n'
+        ).encode()
+
+
+def packed(lines: Iterator[bytes]) -> Iterator[tuple[int, bytes]]:
+    """Whole lines in packs, each with the offset of its first byte."""
+    offset, held, size = 0, list[bytes](), 0
+    for line in lines:
+        if size + len(line) > PACK_BYTES:
+            yield offset, b"".join(held)
+            offset, held, size = offset + size, [], 0
+        held.append(line)
+        size += len(line)
+    yield offset, b"".join(held)
+
+
+def kinesis_event(packs: Iterator[tuple[int, bytes]]) -> dict[str, Any]:
+    return {
+        "Records": [
+            {
+                "kinesis": {
+                    "partitionKey": f"{GENERATION}:{offset}",
+                    "data": base64.b64encode(zlib.compress(pack, GZIP_LEVEL, wbits=31)).decode(),
+                    "approximateArrivalTimestamp": float(START),
+                }
+            }
+            for offset, pack in packs
+        ]
+    }
+
+
+class PlentyOfTime:
+    def get_remaining_time_in_millis(self) -> int:
+        return 60_000
+
+
+def invoke(event: dict[str, Any]) -> SizesS3:
+    """One invocation of the handler, the printing of its log line left out."""
+    s3 = SizesS3()
+    run = index.Run(Archive(cast("S3Client", s3), "bench", rng=random.Random(1), sleep=time.sleep), "", PlentyOfTime())
+    run._file(event)
+    assert run.counts["written"] == run.counts["lines"], run.counts
+    return s3
+
+
+def rates(count: int = 100_000, unusual: int = 0) -> Rates:
+    """`unusual`: so many of a thousand lines the fast way leaves to the parser."""
+    packs = list(packed(log_lines(count, unusual=unusual)))
+    event = kinesis_event(iter(packs))
+    records = [
+        events.Record(pack, GENERATION, offset, None, 0.0, None) for offset, pack in packs
+    ]  # not gzip'd: this is about the parsing
+
+    def plain() -> None:
+        for record in records:
+            for _ in file_record(record, ""):
+                pass
+
+    def fast() -> None:
+        for record in records:
+            for _ in file_runs(record, ""):
+                pass
+
+    def per_second(what: Any) -> float:
+        begun = time.process_time()
+        what()
+        return count / (time.process_time() - begun)
+
+    return Rates(
+        python=sys.version.split()[0],
+        lines=count,
+        line_bytes=sum(len(pack) for _, pack in packs) / count,
+        plain=per_second(plain),
+        fast=per_second(fast),
+        handler=per_second(lambda: invoke(event)),
+    )
+
+
+def million(python: str = sys.executable, count: int = 1_000_000) -> Event:
+    """One event of `count` lines, about 6 MB, in a fresh process, which gets it as Lambda's runtime does: as JSON."""
+    packs = packed(alike(count))
+    log_bytes = 0
+
+    def counted() -> Iterator[tuple[int, bytes]]:
+        nonlocal log_bytes
+        for offset, pack in packs:
+            log_bytes += len(pack)
+            yield offset, pack
+
+    event = json.dumps(kinesis_event(counted())).encode()
+    done = subprocess.run(
+        [python, "-m", "bench.function", "--invoke"],
+        input=event,
+        capture_output=True,
+        check=True,
+        env=_environment(),
+        timeout=600,
+    )
+    found = json.loads(done.stdout)
+    return Event(lines=count, log_bytes=log_bytes, event_bytes=len(event), **found)
+
+
+def _invoked() -> None:
+    """In the fresh process: read the event, invoke, print the figures."""
+    event = json.loads(sys.stdin.buffer.read())
+    wall, cpu = time.monotonic(), time.process_time()
+    s3 = invoke(event)
+    found = {
+        "wall_seconds": time.monotonic() - wall,
+        "cpu_seconds": time.process_time() - cpu,
+        "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "requests": s3.requests,
+    }
+    print(json.dumps(found))
+
+
+def cold_import(python: str = sys.executable) -> Import:
+    """In a fresh process, with the byte code of everything at hand as the layers of a zip have it."""
+    code = (
+        "import time; a = time.perf_counter(); import boto3; b = time.perf_counter(); import index; "
+        "c = time.perf_counter(); print((b - a) * 1000, (c - b) * 1000)"
+    )
+    done = subprocess.run(
+        [python, "-c", code], capture_output=True, check=True, text=True, env=_environment(), timeout=60
+    )
+    numbers = [float(each) for each in re.findall(r"[\d.]+", done.stdout)]
+    return Import(boto3=numbers[0], index=numbers[1])
+
+
+def _environment() -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "lambda")])}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m bench.function", description=__doc__)
+    parser.add_argument("--invoke", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--lines", type=int, default=1_000_000, help="lines of the large event (default 1,000,000)")
+    options = parser.parse_args()
+    if options.invoke:
+        _invoked()
+        return
+    for found in (rates(), rates(unusual=10), million(count=options.lines), cold_import()):
+        print(json.dumps({type(found).__name__: asdict(found)}))
+
+
+if __name__ == "__main__":
+    main()

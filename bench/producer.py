@@ -1,0 +1,311 @@
+"""What the producer costs: CPU, wall time, memory and bytes on the wire for a backlog; CPU for a tick without work.
+
+Each figure comes from a process of its own, so that its CPU time and its largest memory are its own. The floor is what
+any shipper of gzip'd lines has to pay: read the log and compress it. The stream is a local HTTP server in another
+process.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any
+
+from appliance.clock import SystemClock
+from appliance.settings import Settings
+from producer.batch import cut_for
+from producer.checkpoint import CheckpointFile
+from producer.record import PACK_BYTES
+from producer.schedule import Producer
+from producer.ship import ship_once
+from producer.sink import Sink, make_sink
+from producer.source import Source
+from tests.appliance.drivers import ROOT
+from tests.fake_kinesis import NullSink
+
+IDLE_TICKS = 200
+# the loop that everybody writes first is slow: it is measured on this part of the backlog, and scaled
+LOOP_PART = 10
+LOOP_LINES = 500
+
+
+@dataclass(frozen=True)
+class Cost:
+    """`cpu` and `wall` in seconds for these lines; `rss`: the most memory held, `wire`: the Data sent, in bytes."""
+
+    lines: int
+    cpu: float
+    wall: float
+    rss: int
+    wire: int
+
+    @property
+    def cpu_per_million(self) -> float:
+        return self.cpu / self.lines * 1e6
+
+    @property
+    def lines_per_second(self) -> float:
+        return self.lines / self.wall
+
+
+def measure(lines: int = 1_000_000, runs: int = 5) -> dict[str, list[Cost]]:
+    """Each way to send a backlog of that many lines -> a Cost for each run; the runs are interleaved."""
+    found: dict[str, list[Cost]] = {name: [] for name in WAYS}
+    with tempfile.TemporaryDirectory(prefix="bench-producer-") as folder, stream() as port:
+        log = Path(folder) / "log" / "access.log"
+        log.parent.mkdir()
+        write_log(log, lines)
+        for _ in range(runs):
+            for name in WAYS:
+                found[name].append(in_a_process(name, log, port))
+    return found
+
+
+def write_log(path: Path, lines: int, seed: int = 1) -> None:
+    """A combined log of 215 bytes a line, written in the order of its times; gzip -1 makes some 4 of 20 out of it."""
+    rng = random.Random(seed)
+    agents = [
+        f"Mozilla/5.0 ({system}) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/{version}.0.0.0 Safari/537.36"
+        for system in ("X11; Linux x86_64", "Windows NT 10.0; Win64; x64", "Macintosh; Intel Mac OS X 10_15_7")
+        for version in range(100, 131)
+    ]
+    moment = datetime(2026, 11, 23, 10, 0, tzinfo=UTC)
+    with path.open("w", buffering=1 << 20) as log:
+        for number in range(lines):
+            if number % 280 == 0:
+                moment += timedelta(seconds=1)
+                stamp = moment.strftime("%d/%b/%Y:%H:%M:%S +0000")
+            address = ".".join(str(rng.randrange(1, 255)) for _ in range(4))
+            path_and_query = (
+                f"/{rng.choice(('api', 'static', 'user'))}/{rng.randrange(10_000)}?s={rng.getrandbits(48):x}"
+            )
+            log.write(
+                f'{address} - - [{stamp}] "GET {path_and_query} HTTP/1.1" {rng.choice((200, 200, 200, 304, 404))} '
+                f'{rng.randrange(100, 50_000)} "-" "{rng.choice(agents)}"\n'
+            )
+
+
+def idle(runs: int = 5) -> float:
+    """Median CPU seconds of a tick that finds nothing to do."""
+    taken = []
+    with tempfile.TemporaryDirectory(prefix="bench-producer-") as folder:
+        log = Path(folder) / "log" / "access.log"
+        log.parent.mkdir()
+        log.write_bytes(b"a line\n" * 1000)
+        for _ in range(runs):
+            cost = in_a_process("idle", log, 0)
+            taken.append(cost.cpu / IDLE_TICKS)
+    return statistics.median(taken)
+
+
+def in_a_process(way: str, log: Path, port: int) -> Cost:
+    for left in log.parent.glob("*.json"):
+        left.unlink()
+    done = subprocess.run(
+        [sys.executable, "-m", "bench.producer", way, str(log), str(port)],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'lambda'}"},
+        capture_output=True,
+        text=True,
+        timeout=3600,
+        check=True,
+    )
+    return Cost(**json.loads(done.stdout.splitlines()[-1]))
+
+
+# The ways: what each does with (log, port); returns lines and bytes on the wire
+
+
+def floor(log: Path, _port: int) -> tuple[int, int]:
+    lines = wire = 0
+    with log.open("rb", buffering=0) as file:
+        while block := file.read(PACK_BYTES):
+            wire += len(zlib.compress(block, 1, wbits=31))
+            lines += len(block) - len(block.replace(b"\n", b""))
+    return lines, wire
+
+
+def to_nowhere(log: Path, _port: int) -> tuple[int, int]:
+    return ship(log, NullSink(), "kinesis")
+
+
+def to_nowhere_hourly(log: Path, _port: int) -> tuple[int, int]:
+    return ship(log, NullSink(), "firehose")
+
+
+def to_kinesis(log: Path, port: int) -> tuple[int, int]:
+    return over_http(log, port, "kinesis")
+
+
+def to_firehose(log: Path, port: int) -> tuple[int, int]:
+    return over_http(log, port, "firehose")
+
+
+def over_http(log: Path, port: int, delivery: str) -> tuple[int, int]:
+    sink = make_sink(settings(log, port, delivery), SystemClock(), random.Random(1))
+    try:
+        return ship(log, sink, delivery)
+    finally:
+        sink.close()
+
+
+def ship(log: Path, sink: Sink, delivery: str) -> tuple[int, int]:
+    source = Source(log, SystemClock(), random.Random(1))
+    report = ship_once(source, CheckpointFile(log.with_name("checkpoint.json")), sink, cut=cut_for(delivery))
+    assert not report.lag, report
+    return report.lines, report.traffic.bytes
+
+
+def boto3_loop(log: Path, port: int) -> tuple[int, int]:
+    """Read lines, 500 a call, one a record: what the SDK's documentation leads to."""
+    import boto3
+
+    kinesis = boto3.client(
+        "kinesis",
+        region_name="us-east-1",
+        endpoint_url=f"http://127.0.0.1:{port}",
+        aws_access_key_id="test",
+        aws_secret_access_key="test",
+    )
+    sent = wire = 0
+    size = log.stat().st_size // LOOP_PART
+    with log.open("rb") as file:
+        while file.tell() < size:
+            lines = [file.readline().rstrip(b"\n") for _ in range(LOOP_LINES)]
+            kinesis.put_records(
+                StreamName="s", Records=[{"Data": line, "PartitionKey": str(sent + n)} for n, line in enumerate(lines)]
+            )
+            sent += len(lines)
+            wire += sum(map(len, lines))
+    return sent, wire
+
+
+def nothing_to_do(log: Path, _port: int) -> tuple[int, int]:
+    producer = Producer(
+        settings(log, 1, "kinesis"),
+        Source(log, SystemClock(), random.Random(1)),
+        CheckpointFile(log.with_name("checkpoint.json")),
+        None,
+        SystemClock(),
+    )
+    sink = NullSink()
+    for _ in range(IDLE_TICKS + 1):
+        producer.tick(sink, lambda: False)
+    return IDLE_TICKS, 0
+
+
+def settings(log: Path, port: int, delivery: str) -> Settings:
+    given: dict[str, Any] = {"data_dir": log.parents[1], "delivery": delivery, "localstack_host": f"127.0.0.1:{port}"}
+    return Settings(**given)
+
+
+WAYS: dict[str, Callable[[Path, int], tuple[int, int]]] = {
+    "floor: read + gzip -1": floor,
+    "producer, into nothing": to_nowhere,
+    "producer, into nothing, an hour a record": to_nowhere_hourly,
+    "producer, PutRecords": to_kinesis,
+    "producer, PutRecordBatch": to_firehose,
+    "boto3 loop, 500 lines a call": boto3_loop,
+}
+
+
+def child(way: str, log: Path, port: int) -> Cost:
+    """Run it and weigh it; CPU time is that of the work, without the imports."""
+    work = nothing_to_do if way == "idle" else WAYS[way]
+    before, begin = time.process_time(), time.perf_counter()
+    lines, wire = work(log, port)
+    wall, cpu = time.perf_counter() - begin, time.process_time() - before
+    return Cost(lines, cpu, wall, peak(), wire)
+
+
+def peak() -> int:
+    """The most memory this process has held, in bytes; getrusage would count what its parent held before the exec."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) * 1024
+
+
+# The stream
+
+
+class Answering(BaseHTTPRequestHandler):
+    """PutRecords and PutRecordBatch: everything is acknowledged, nothing looked at, so that the caller never waits."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        count = body.count(b'"Data"')
+        if self.headers["X-Amz-Target"].endswith("PutRecordBatch"):
+            answer: dict[str, Any] = {"FailedPutCount": 0, "RequestResponses": [{"RecordId": "1"}] * count}
+        else:
+            entry = {"ShardId": "shardId-000000000000", "SequenceNumber": "1"}
+            answer = {"FailedRecordCount": 0, "Records": [entry] * count}
+        data = json.dumps(answer).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/x-amz-json-1.1")
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@contextmanager
+def stream() -> Iterator[int]:
+    """The port of a stream in another process."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "bench.producer", "serve"], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout
+        try:
+            yield int(process.stdout.readline())
+        finally:
+            process.kill()
+
+
+def serve() -> None:
+    with HTTPServer(("127.0.0.1", 0), Answering) as server:
+        print(server.server_port, flush=True)
+        server.serve_forever()
+
+
+def report(lines: int = 1_000_000, runs: int = 5) -> dict[str, list[Cost]]:
+    """Print medians of the runs, and the ratio to the floor of the same run."""
+    found = measure(lines, runs)
+    print(f"Producer: {lines} lines, median of {runs} interleaved runs:")
+    print(f"  {'':<42} {'CPU s/M lines':>13} {'x floor':>8} {'lines/s':>10} {'RSS MiB':>8} {'wire MB/M':>10}")
+    floors = found[next(iter(WAYS))]
+    for name, costs in found.items():
+        ratio = statistics.median(
+            cost.cpu_per_million / least.cpu_per_million for cost, least in zip(costs, floors, strict=True)
+        )
+        print(
+            f"  {name:<42} {statistics.median(cost.cpu_per_million for cost in costs):>13.2f} {ratio:>8.2f}"
+            f" {statistics.median(cost.lines_per_second for cost in costs):>10,.0f}"
+            f" {max(cost.rss for cost in costs) / 2**20:>8.0f} {costs[0].wire / costs[0].lines:>10.1f}"
+        )
+    print(f"  a tick with nothing to do: {idle() * 1000:.2f} ms CPU")
+    return found
+
+
+if __name__ == "__main__":
+    if sys.argv[1:] == ["serve"]:
+        serve()
+    elif len(sys.argv) == 4:
+        print(json.dumps(asdict(child(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])))))
+    else:
+        report()
