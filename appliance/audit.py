@@ -45,6 +45,10 @@ READ_SECONDS = 120.0
 ANSWER_SECONDS = 90.0
 ARRIVAL_SECONDS = 60.0
 LOOK_AGAIN = 0.5
+ONLY_ACKNOWLEDGED = (
+    "cannot tell what is in S3: Firehose delivers at least once, names its objects itself and keeps no ledger, so what "
+    "it has acknowledged is all that can be known"
+)
 
 HELP = f"""\
 The columns, in bytes:
@@ -58,10 +62,13 @@ What is missing is sent again by the producer every REPAIR_INTERVAL seconds, as 
 asks for that at once and shows the result. A rotated log that "may be deleted" is no longer needed for anything; the
 appliance deletes those it has rotated itself.
 
+With DELIVERY=firehose there are no ledgers: what is acknowledged is shown, and that is all that can be known.
+
 Exit codes:
   {NOTHING_MISSING}  nothing is missing
   {MISSING}  something is missing; the lines above the verdict name the bytes
-  {CANNOT_TELL}  cannot tell: the settings, the endpoint, the checkpoint or a ledger; the message says what mends it
+  {CANNOT_TELL}  cannot tell: the settings, the endpoint, the checkpoint or a ledger; the message says what mends it.
+     Always with DELIVERY=firehose
 """
 
 
@@ -123,6 +130,10 @@ class Audit:
 
     def total(self, column: str) -> int:
         return sum(getattr(row, column).total for row in self.rows)
+
+    @property
+    def unacknowledged(self) -> int:
+        return sum((row.written - row.acknowledged).total for row in self.rows)
 
     @property
     def verdict(self) -> str:
@@ -193,11 +204,7 @@ def table(audit: Audit) -> list[str]:
     for row in audit.rows:
         name = row.name if row.file else f"{row.name} (gone)"
         cells.append((name, row.id or "(not seen yet)", *(f"{getattr(row, column).total:,}" for column in columns)))
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    lines = [
-        "  ".join(cell.ljust(width) if at < 2 else cell.rjust(width) for at, (cell, width) in enumerate(pairs)).rstrip()
-        for pairs in (list(zip(row, widths, strict=True)) for row in cells)
-    ]
+    lines = _aligned(cells)
     for row in audit.rows:
         for what, ranges in (("missing", row.missing), ("pending", row.pending), ("removed", row.removed)):
             if ranges:
@@ -206,6 +213,47 @@ def table(audit: Audit) -> list[str]:
     for name, may, reason in audit.rotated():
         lines.append(f"{name} may be deleted: {'yes' if may else 'no'}, because {reason}")
     return [*lines, audit.verdict]
+
+
+def _aligned(cells: list[tuple[str, ...]]) -> list[str]:
+    """Words to the left, numbers, from the third column on, to the right."""
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    return [
+        "  ".join(cell.ljust(width) if at < 2 else cell.rjust(width) for at, (cell, width) in enumerate(pairs)).rstrip()
+        for pairs in (list(zip(row, widths, strict=True)) for row in cells)
+    ]
+
+
+def acknowledged_table(audit: Audit) -> list[str]:
+    """As `table`, of what can be told without ledgers: what Firehose has acknowledged and what it has not yet."""
+    cells: list[tuple[str, ...]] = [("log", "generation", "written", "acknowledged", "not yet")]
+    for row in audit.rows:
+        left = (row.written - row.acknowledged).total
+        name = row.name if row.file else f"{row.name} (gone)"
+        counts = (f"{row.written.total:,}", f"{row.acknowledged.total:,}", f"{left:,}")
+        cells.append((name, row.id or "(not seen yet)", *counts))
+    return [
+        *_aligned(cells),
+        f"{audit.total('written'):,} bytes written, {audit.total('acknowledged'):,} acknowledged by Firehose, "
+        f"{audit.unacknowledged:,} not yet",
+        ONLY_ACKNOWLEDGED,
+    ]
+
+
+def acknowledged_json(audit: Audit) -> dict[str, Any]:
+    return {
+        "verdict": ONLY_ACKNOWLEDGED,
+        "totals": {
+            "written": audit.total("written"),
+            "acknowledged": audit.total("acknowledged"),
+            "pending": audit.unacknowledged,
+        },
+        "generations": [
+            {"id": row.id or None, "name": row.name, "on_disk": row.file is not None}
+            | {column: [list(pair) for pair in getattr(row, column)] for column in ("written", "acknowledged")}
+            for row in audit.rows
+        ],
+    }
 
 
 def as_json(audit: Audit) -> dict[str, Any]:
@@ -302,8 +350,12 @@ def _holds(file: _File, generation: Checkpointed) -> bool:
         return False
 
 
-def audit(settings: Settings, clock: Clock, s3: S3Client, *, grace: float) -> Audit:
-    """Look at log, checkpoint and ledgers, in this order. Raises AuditError, ArchivedError, LedgersError, OSError."""
+def audit(settings: Settings, clock: Clock, s3: S3Client, *, grace: float, ledgers: Ledgers | None = None) -> Audit:
+    """Look at log, checkpoint and ledgers, in this order. Raises AuditError, ArchivedError, LedgersError, OSError.
+
+    Who audits again and again hands in `ledgers`, which remembers what it has read. With DELIVERY=firehose there are
+    none, so nothing is archived and nothing missing, as far as anybody knows.
+    """
     now = clock.now().timestamp()
     archived = ArchivedFile(settings.archived_file).load()
     checkpoint = read_checkpoint(settings.checkpoint_file)
@@ -315,7 +367,9 @@ def audit(settings: Settings, clock: Clock, s3: S3Client, *, grace: float) -> Au
     # what the producer would note now; nothing of it is saved
     known = [Acknowledged(each.id, each.name, each.start, each.offset) for each in generations]
     archived.note(known, now, settings.repair_after, saved=saved, finely=True)
-    ledgers = _ledgers(settings, clock, s3, archived)
+    kept = settings.delivery == "kinesis"
+    ledgers = ledgers or Ledgers(settings.s3_bucket, settings.s3_prefix)
+    held_there = _ledgers(ledgers, clock, s3, settings, archived) if kept else {}
     answer = Audit(unread=unread)
     claimed: set[tuple[int, int]] = set()
     for generation, each in zip(generations, known, strict=True):
@@ -329,13 +383,14 @@ def audit(settings: Settings, clock: Clock, s3: S3Client, *, grace: float) -> Au
             compare(
                 each,
                 file.facts if file else None,
-                ledgers=ledgers.get(each.id, Ranges()),
+                ledgers=held_there.get(each.id, Ranges()),
                 seen=seen.archived,
-                acknowledged_before=old,
+                acknowledged_before=old if kept else Ranges(),
             )
         )
         answer.copies += [(one.facts, answer.rows[-1]) for one in copies if one is not file]
-    answer.rows += _unknown(archived, {each.id for each in known}, ledgers)
+    if kept:
+        answer.rows += _unknown(archived, {each.id for each in known}, held_there)
     for file in files:
         if file.key not in claimed:
             written = Ranges.of(0, file.facts.complete)
@@ -361,11 +416,12 @@ def _unknown(archived: Archived, checkpointed: Iterable[str], ledgers: Mapping[s
     return rows
 
 
-def _ledgers(settings: Settings, clock: Clock, s3: S3Client, archived: Archived) -> Mapping[str, Ranges]:
+def _ledgers(
+    ledgers: Ledgers, clock: Clock, s3: S3Client, settings: Settings, archived: Archived
+) -> Mapping[str, Ranges]:
     """What the bucket holds now. If it was created again, `archived` forgets what it has seen in the old one."""
     if not archived.generations:
         return {}
-    ledgers = Ledgers(settings.s3_bucket, settings.s3_prefix)
     deadline = clock.monotonic() + READ_SECONDS
     since = archived.horizon(clock.now().timestamp())
     created = ledgers.created(s3)
@@ -426,6 +482,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         grace = settings.repair_after if options.grace is None else options.grace
         if not 0 <= grace <= settings.repair_after:
             raise AuditError(f"--grace is from 0 to REPAIR_AFTER ({settings.repair_after:g})")
+        if options.repair and settings.delivery == "firehose":
+            raise AuditError(f"{ONLY_ACKNOWLEDGED}; nothing is sent again")
         s3 = connect(settings)
         try:
             answer = audit(settings, clock, s3, grace=grace)
@@ -445,6 +503,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return CANNOT_TELL
     except OSError as error:
         print(f"cannot tell: {error}: let this user read DATA_DIR", file=sys.stderr)
+        return CANNOT_TELL
+    if settings.delivery == "firehose":
+        print(json.dumps(acknowledged_json(answer)) if options.json else "\n".join(acknowledged_table(answer)))
         return CANNOT_TELL
     print(json.dumps(as_json(answer)) if options.json else "\n".join(table(answer)))
     return MISSING if answer.total("missing") else NOTHING_MISSING

@@ -64,7 +64,8 @@ def check_producer(facts: dict[str, Any] | None, now: datetime) -> Check:
         return Check("producer", "failing", f"a poll is overdue since {facts['next_tick_due']}")
     if facts.get("error"):
         return Check("producer", "degraded", str(facts["error"]))
-    return Check("producer", "ok", f"last poll at {facts.get('last_tick')}")
+    known = "; acknowledged by Firehose is all that can be known" if facts.get("delivery") == "firehose" else ""
+    return Check("producer", "ok", f"last poll at {facts.get('last_tick')}{known}")
 
 
 def check_entrypoint(facts: dict[str, Any] | None) -> Check:

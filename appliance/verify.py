@@ -32,8 +32,16 @@ if TYPE_CHECKING:
 REQUESTS = 3
 HTTP_TIMEOUT = 10.0
 LOOK_AGAIN = 0.5
+HOURLY_OBJECT = "web-access.log"
+# Firehose's record ids have some 200 characters
+SHOWN_OF_ID = 24
 # a poll, the mapping's own poll, the function's cold start, on a busy machine
 GRACE = 60.0
+# "end-to-end delay of a batch of records might be 1.5 times of the configured buffering hint time" (Firehose Developer
+# Guide, "Buffer data for dynamic partitioning")
+BUFFERING = 1.5
+# What S3's clock and this machine's may differ by
+CLOCK_SKEW = timedelta(minutes=5)
 
 
 class StepError(Exception):
@@ -51,10 +59,12 @@ class Journey:
     sent: dict[str, dict[str, Any]] = field(default_factory=dict)  # path -> what the entry must say
     sent_at: datetime = field(init=False)
     found: dict[str, list[str]] = field(default_factory=dict)  # key -> the lines of this run in it
+    buffering: float = 0.0  # seconds for which Firehose keeps lines, at most
+    looked_into: set[tuple[str, str]] = field(default_factory=set)  # key and ETag
 
     @property
     def deadline(self) -> float:
-        return self.settings.poll_interval + GRACE
+        return self.settings.poll_interval + GRACE + BUFFERING * self.buffering
 
     def until(self, seen: Callable[[], str | None], otherwise: str) -> str:
         """Look until `seen` answers with what it saw; StepError with `otherwise` when the deadline has passed."""
@@ -84,6 +94,32 @@ def stream(journey: Journey) -> str:
 
 def role(journey: Journey) -> str:
     return client(journey.settings, "iam").get_role(RoleName=journey.settings.lambda_role)["Role"]["Arn"]
+
+
+def delivery_stream(journey: Journey) -> str:
+    settings, name = journey.settings, journey.settings.firehose_stream
+    answer = client(settings, "firehose").describe_delivery_stream(DeliveryStreamName=name)
+    stream = answer["DeliveryStreamDescription"]
+    if stream["DeliveryStreamStatus"] != "ACTIVE":
+        raise StepError(f"{name} is {stream['DeliveryStreamStatus']}. Wait until it is ACTIVE, then verify again.")
+    to: Any = next((one.get("ExtendedS3DestinationDescription") for one in stream["Destinations"]), None) or {}
+    transforms = [
+        parameter["ParameterValue"]
+        for processor in to.get("ProcessingConfiguration", {}).get("Processors", [])
+        for parameter in processor.get("Parameters", [])
+        if parameter["ParameterName"] == "LambdaArn"
+    ]
+    if not any(f":function:{settings.lambda_function}:" in f"{arn}:" for arn in transforms):
+        raise StepError(f"{name} is not transformed by {settings.lambda_function}. Start the appliance again.")
+    if not to.get("BucketARN", "").endswith(f":{settings.s3_bucket}"):
+        raise StepError(f"{name} delivers to {to.get('BucketARN')}, not to {settings.s3_bucket}. Check S3_BUCKET.")
+    hints = to.get("BufferingHints", {})
+    journey.buffering = float(hints.get("IntervalInSeconds", 0))
+    return f"{name} is ACTIVE, buffers up to {hints.get('SizeInMBs')} MiB or {journey.buffering:g} s"
+
+
+def delivery_role(journey: Journey) -> str:
+    return client(journey.settings, "iam").get_role(RoleName=journey.settings.firehose_role)["Role"]["Arn"]
 
 
 def function(journey: Journey) -> str:
@@ -141,6 +177,8 @@ def acknowledged(journey: Journey) -> str:
         for one in _acknowledgements(journey):
             first = one["first"]
             shipped = f"{one['lines']} line(s) as {one['records']} record(s)"
+            if "record_id" in first:
+                return f"{shipped}, record {first['record_id'][:SHOWN_OF_ID]}…"
             return f"{shipped}, {first['shard']}, sequence number {first['sequence_number']}"
         return None
 
@@ -188,14 +226,19 @@ def records(journey: Journey) -> str:
     return journey.until(seen, "The producer says it shipped, but the stream does not hold these requests.")
 
 
-def keys(journey: Journey) -> list[str]:
-    """The hourly objects that the requests can be in: from the hour they were sent in to the present one."""
+def hours(journey: Journey) -> list[str]:
+    """The folders that the requests can be in: from the hour they were sent in to the present one."""
     hour = journey.sent_at.replace(minute=0, second=0, microsecond=0)
-    hours = []
+    folders = []
     while hour <= journey.clock.now():
-        hours.append(f"{journey.settings.s3_prefix}{hour:%Y/%m/%d/%H}/web-access.log")
+        folders.append(f"{journey.settings.s3_prefix}{hour:%Y/%m/%d/%H}/")
         hour += timedelta(hours=1)
-    return hours
+    return folders
+
+
+def keys(journey: Journey) -> list[str]:
+    """The hourly objects that the requests can be in."""
+    return [f"{folder}{HOURLY_OBJECT}" for folder in hours(journey)]
 
 
 def _lines(s3: S3Client, journey: Journey, key: str) -> list[str]:
@@ -224,16 +267,72 @@ def archived(journey: Journey) -> str:
     return journey.until(seen, remedy)
 
 
+def _entry(journey: Journey, line: str) -> dict[str, Any]:
+    """The entry in a line of this run. Raises StepError when it is not what was requested."""
+    entry: dict[str, Any] = json.loads(line)
+    expected = journey.sent.get(entry["path"])
+    if expected is None or any(entry[name] != value for name, value in expected.items()):
+        raise StepError(f"the entry {line} is not what was requested: {expected}. Please report this.")
+    return entry
+
+
 def entries(journey: Journey) -> str:
     lines = [line for found in journey.found.values() for line in found]
     if len(lines) != len(journey.sent):
         raise StepError(f"{len(lines)} lines for {len(journey.sent)} requests: a line was doubled. Please report this.")
     for line in lines:
-        entry = json.loads(line)
-        expected = journey.sent.get(entry["path"])
-        if expected is None or any(entry[name] != value for name, value in expected.items()):
-            raise StepError(f"the entry {line} is not what was requested: {expected}. Please report this.")
+        _entry(journey, line)
     return f"exactly those {len(lines)} requests, once each; the first: {lines[0]}"
+
+
+def delivered(journey: Journey) -> str:
+    settings = journey.settings
+    s3 = client(settings, "s3")
+    if journey.buffering:
+        journey.say(f"  … waiting for Firehose: it may buffer for {BUFFERING * journey.buffering:g} s")
+
+    def seen() -> str | None:
+        for folder in hours(journey):
+            for key in _fresh(s3, journey, folder):
+                if lines := _lines(s3, journey, key):
+                    journey.found[key] = lines
+        there = {path for lines in journey.found.values() for line in lines for path in journey.sent if path in line}
+        if len(there) < len(journey.sent):
+            return None
+        return ", ".join(f"s3://{settings.s3_bucket}/{key}" for key in journey.found)
+
+    remedy = (
+        f"Look below s3://{settings.s3_bucket}/{settings.s3_prefix}rejected/ for what could not be transformed, and at "
+        f"the transform's log: aws logs filter-log-events --log-group-name /aws/lambda/{settings.lambda_function}"
+    )
+    return journey.until(seen, remedy)
+
+
+def _fresh(s3: S3Client, journey: Journey, folder: str) -> Iterator[str]:
+    """The objects below `folder` that were written since the requests were sent, each of them once."""
+    since = journey.sent_at - CLOCK_SKEW
+    for page in s3.get_paginator("list_objects_v2").paginate(Bucket=journey.settings.s3_bucket, Prefix=folder):
+        for item in page.get("Contents", []):
+            version = item["Key"], item["ETag"]
+            hourly = item["Key"] == f"{folder}{HOURLY_OBJECT}"  # what DELIVERY=kinesis has written
+            if item["LastModified"] >= since and not hourly and version not in journey.looked_into:
+                journey.looked_into.add(version)
+                yield item["Key"]
+
+
+def delivered_entries(journey: Journey) -> str:
+    """At least once, and under its own hour: that is all Firehose promises, so it is all that is asked."""
+    lines = [(key, line) for key, found in journey.found.items() for line in found]
+    for key, line in lines:
+        moment = datetime.fromisoformat(_entry(journey, line)["time"])
+        if not key.startswith(folder := f"{journey.settings.s3_prefix}{moment:%Y/%m/%d/%H}/"):
+            raise StepError(f"the entry {line} is in {key}, not below {folder}. Please report this.")
+    missing = journey.sent.keys() - {json.loads(line)["path"] for _, line in lines}
+    if missing:
+        raise StepError(f"no entry for {', '.join(sorted(missing))}. Please report this.")
+    more = len(lines) - len(journey.sent)
+    doubled = f", {more} of them delivered again" if more else ""
+    return f"those {len(journey.sent)} requests in {len(lines)} lines{doubled}; the first: {lines[0][1]}"
 
 
 STEPS: list[tuple[str, Callable[[Journey], str]]] = [
@@ -250,9 +349,22 @@ STEPS: list[tuple[str, Callable[[Journey], str]]] = [
 ]
 
 
+FIREHOSE_STEPS: list[tuple[str, Callable[[Journey], str]]] = [
+    ("bucket", bucket),
+    ("delivery stream", delivery_stream),
+    ("delivery role", delivery_role),
+    ("transform role", role),
+    ("transform function", function),
+    ("requests to nginx", requests),
+    ("acknowledged by Firehose", acknowledged),
+    ("objects in S3", delivered),
+    ("JSON lines", delivered_entries),
+]
+
+
 def verify(journey: Journey) -> bool:
     """Walk the steps, a line each; whether all of them passed. The first that fails ends the walk."""
-    for title, step in STEPS:
+    for title, step in FIREHOSE_STEPS if journey.settings.delivery == "firehose" else STEPS:
         try:
             saw = step(journey)
         except StepError as error:
@@ -276,7 +388,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="verify",
         description=f"Send {REQUESTS} requests to nginx and follow them to S3, a check mark a step. "
-        "It takes up to one poll interval.",
+        "It takes up to one poll interval, and with DELIVERY=firehose the time for which Firehose buffers.",
     )
     parser.parse_args(arguments)
     try:

@@ -1,1 +1,1 @@
-"""The control plane: makes bucket, role, stream, function and event source mapping exist, and keeps them so."""
+"""The control plane: makes what the chosen delivery needs exist, and keeps it so."""

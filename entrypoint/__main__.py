@@ -15,7 +15,7 @@ from botocore.exceptions import BotoCoreError
 
 from appliance import aws
 from appliance.clock import Clock, SystemClock
-from appliance.log import configure
+from appliance.log import configure, event
 from appliance.settings import Settings, SettingsError, load_settings
 from entrypoint.bundle import BundleError, bundle
 from entrypoint.deadline import Deadline
@@ -36,7 +36,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         settings = load_settings()
-        configure(settings.log_level)
+        configure(settings.log_level, settings.log_format, "entrypoint")
         code = bundle(FUNCTION_FOLDER)
     except (SettingsError, BundleError) as error:
         print(error, file=sys.stderr)
@@ -82,7 +82,8 @@ def once(settings: Settings, code: bytes, clock: Clock, timeout: float) -> int:
         if watch.state == "failed":
             return 1
         if pause >= deadline.left:
-            log.error("gave up after %g s (--timeout): %s", timeout, watch.error)
+            facts = event("failed", part="provisioning", error=watch.error)
+            log.error("gave up after %g s (--timeout): %s", timeout, watch.error, extra=facts)
             return 1
         clock.sleep(pause)
 
@@ -118,11 +119,13 @@ def daemon(settings: Settings, code: bytes) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m entrypoint",
-        description="Makes bucket, role, stream, function and event source mapping exist at LOCALSTACK_HOST (or in the "
-        "embedded emulator) and keeps them so: it waits for the endpoint as long as it takes, and provisions again "
+        description="Makes what DELIVERY needs exist at LOCALSTACK_HOST (or in the embedded emulator): bucket, role, "
+        "stream, function and event source mapping, or, with DELIVERY=firehose, bucket, roles, transform function and "
+        "delivery stream. It keeps them so: it waits for the endpoint as long as it takes, and provisions again "
         "what it forgot. With TARGET=aws it only looks whether they are there.",
-        epilog="Settings come from the environment (LOCALSTACK_HOST, S3_BUCKET, LAMBDA_ROLE, KINESIS_DATA_STREAM, "
-        "LAMBDA_FUNCTION, SHARD_COUNT, BATCH_SIZE, STARTING_POSITION, S3_PREFIX, TARGET, AWS_*); README has the table. "
+        epilog="Settings come from the environment (LOCALSTACK_HOST, S3_BUCKET, S3_PREFIX, LAMBDA_ROLE, "
+        "LAMBDA_FUNCTION, DELIVERY, KINESIS_DATA_STREAM, SHARD_COUNT, BATCH_SIZE, STARTING_POSITION, "
+        "FIREHOSE_STREAM, FIREHOSE_ROLE, TARGET, AWS_*); README has the table. "
         "Exit status: 0 done, 1 not provisioned, 2 wrong settings.",
     )
     mode = parser.add_mutually_exclusive_group()

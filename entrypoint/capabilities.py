@@ -1,22 +1,40 @@
-"""What the archive needs of S3 and not every endpoint has: conditional writes. Tried out, not looked up by version."""
+"""What the pipelines need and not every endpoint has. Tried out, not looked up by version.
+
+The archive needs conditional writes of S3. A delivery stream is to transform the lines, and to file them under their
+own hour.
+"""
 
 from __future__ import annotations
 
+import base64
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Literal
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from entrypoint.errors import code_of, status_of
+from entrypoint import delivery
+from entrypoint.deadline import Deadline
+from entrypoint.errors import UnavailableError, code_of, status_of
 
 if TYPE_CHECKING:
+    from mypy_boto3_firehose import FirehoseClient
     from mypy_boto3_s3 import S3Client
 
 # An ETag that no object has.
 NEVER = '"00000000000000000000000000000000"'
 PRECONDITION_FAILED = 412
+# The line that is sent through a delivery stream, in an hour that no real line can have
+PROBE_TIME = "01/Jan/1970:00:00:00 +0000"
+PROBE_HOUR = "1970/01/01/00/"
+# Seconds in which it is looked for. Emulators deliver at once; what buffers is not waited for.
+PROBE_WITHIN = 5.0
+# Bytes: an object with nothing but the probe in it, as a line, as an entry or as what failed, is smaller
+PROBE_OBJECT = 2048
+
+Filed = Literal["own hour", "untransformed", "hour of arrival", "failed", "unseen"]
 
 
 def ignored_conditions(s3: S3Client, bucket: str, prefix: str) -> list[str]:
@@ -70,3 +88,77 @@ def meaning(endpoint: str, ignored: list[str], shards: int) -> str:
         "Exactly once holds here with one shard and one writer only: keep to -e SHARD_COUNT=1 and to one appliance for "
         f"this bucket, or take an endpoint that honours them.{many}"
     )
+
+
+def filed(
+    s3: S3Client,
+    firehose: FirehoseClient,
+    stream: str,
+    *,
+    bucket: str,
+    prefix: str,
+    now: datetime,
+    deadline: Deadline,
+) -> Filed:
+    """Where this endpoint's Firehose files a line: a probe goes through `stream`, and what became of it is deleted.
+
+    Raises ClientError, BotoCoreError when the probe itself cannot be made.
+    """
+    token = f"probe-{secrets.token_hex(8)}"
+    line = f'127.0.0.1 - - [{PROBE_TIME}] "GET /{token} HTTP/1.1" 200 0 "-" "probe"\n'.encode()
+    firehose.put_record(DeliveryStreamName=stream, Record={"Data": line})
+    arrival = f"{now:%Y/%m/%d/%H}/"
+    failures = prefix + delivery.ERROR_PREFIX.partition("!")[0] + f"processing-failed/{arrival}"
+    places: dict[str, Filed] = {
+        prefix + PROBE_HOUR: "own hour",
+        delivery.object_prefix(prefix) + arrival: "hour of arrival",
+        failures: "failed",
+    }
+    marks = (token.encode(), base64.b64encode(line).rstrip(b"="))
+
+    def look() -> Filed | None:
+        for place, meaning in places.items():
+            for key, body in _small_objects(s3, bucket, place):
+                if any(mark in body for mark in marks):
+                    s3.delete_object(Bucket=bucket, Key=key)
+                    return "untransformed" if meaning == "hour of arrival" and line in body else meaning
+        return None
+
+    try:
+        return deadline.within(PROBE_WITHIN).until("the probe", look)
+    except UnavailableError:
+        return "unseen"
+
+
+def _small_objects(s3: S3Client, bucket: str, prefix: str) -> Iterator[tuple[str, bytes]]:
+    for item in s3.list_objects_v2(Bucket=bucket, Prefix=prefix).get("Contents", []):
+        if item["Size"] <= PROBE_OBJECT:
+            yield item["Key"], s3.get_object(Bucket=bucket, Key=item["Key"])["Body"].read()
+
+
+def meaning_of(found: Filed, endpoint: str, stream: str, function: str) -> str:
+    """The sentence for the user about where lines go instead of to their own hour."""
+    where = "Firehose as AWS has it: the embedded emulator (leave out LOCALSTACK_HOST), or AWS with terraform/"
+    match found:
+        case "own hour":
+            return ""
+        case "untransformed":
+            return (
+                f"{endpoint} runs no transform for delivery stream {stream} and does not evaluate its prefix: lines "
+                f"arrive as nginx wrote them, in the hour of their arrival below a folder !{{…}}. Take {where}"
+            )
+        case "hour of arrival":
+            return (
+                f"{endpoint} does not evaluate the prefix of delivery stream {stream}: objects arrive in the hour of "
+                f"their arrival below a folder !{{…}}, not in the hour of their lines. Take {where}"
+            )
+        case "failed":
+            return (
+                f"delivery stream {stream}: the transform failed for a probe, so lines arrive below rejected/. Look at "
+                f"the function's log: aws logs filter-log-events --log-group-name /aws/lambda/{function}"
+            )
+        case "unseen":
+            return (
+                f"whether {endpoint} files lines under their own hour could not be seen within {PROBE_WITHIN:g} s: "
+                "`verify` tells it later"
+            )

@@ -34,6 +34,9 @@ SETTING = {
     "stream": "KINESIS_DATA_STREAM",
     "function": "LAMBDA_FUNCTION",
     "mapping": "LAMBDA_FUNCTION",
+    "delivery role": "FIREHOSE_ROLE",
+    "delivery log": "FIREHOSE_STREAM",
+    "delivery stream": "FIREHOSE_STREAM",
 }
 
 
@@ -113,6 +116,8 @@ def _explain_answer(error: ClientError, kind: str, thing: str) -> ProvisionError
         return ProvisionError(f"{problem}. It is in another region: name that one with -e AWS_DEFAULT_REGION=…")
     if code == "LimitExceededException" and kind == "stream":
         return ProvisionError(f"{problem}. Ask for fewer shards with -e SHARD_COUNT=1, or raise the account's limit")
+    if code == "LimitExceededException" and kind == "delivery stream":
+        return ProvisionError(f"{problem}. Remove one that is not needed any more, or raise the account's limit")
     if status == 501 or code in ("NotImplemented", "UnknownOperationException"):
         return ProvisionError(f"{problem}. This endpoint does not offer it: check LOCALSTACK_HOST")
     if status >= 500 or status == 429 or code in THROTTLED or "Throttl" in code or "TooManyRequests" in code:

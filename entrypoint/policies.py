@@ -1,4 +1,4 @@
-"""IAM policies as plain data: who may take the function's role, and what that role may do."""
+"""IAM policies as plain data: who may take the roles of function and delivery stream, and what these may do."""
 
 from __future__ import annotations
 
@@ -8,6 +8,10 @@ Policy = dict[str, Any]
 
 VERSION = "2012-10-17"
 INLINE_POLICY_NAME = "read-stream-write-objects"
+TRANSFORM_POLICY_NAME = "keep-rejected-lines"
+DELIVERY_POLICY_NAME = "write-objects-invoke-transform"
+LAMBDA = "lambda.amazonaws.com"
+FIREHOSE = "firehose.amazonaws.com"
 # What an event source mapping needs of its stream: AWS Lambda Developer Guide, "Process Kinesis records",
 # "Permissions". ListStreams, which takes no resource, is needed by the console only.
 STREAM_ACTIONS = [
@@ -18,14 +22,16 @@ STREAM_ACTIONS = [
     "kinesis:ListShards",
     "kinesis:SubscribeToShard",
 ]
+# What appending to an object takes
+APPEND_ACTIONS = ["s3:AbortMultipartUpload", "s3:GetObject", "s3:PutObject"]
 
 
-def assume_role_policy() -> Policy:
-    """Only the Lambda service takes this role."""
+def assume_role_policy(service: str = LAMBDA) -> Policy:
+    """Only this service takes the role."""
     return {
         "Version": VERSION,
         "Statement": [
-            {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"},
+            {"Effect": "Allow", "Principal": {"Service": service}, "Action": "sts:AssumeRole"},
         ],
     }
 
@@ -44,23 +50,85 @@ def inline_policy(stream_arn: str, bucket: str, prefix: str) -> Policy:
             {
                 "Sid": "ReadAndWriteObjects",
                 "Effect": "Allow",
-                "Action": ["s3:AbortMultipartUpload", "s3:GetObject", "s3:PutObject"],
+                "Action": APPEND_ACTIONS,
+                "Resource": f"{bucket_arn}/{prefix}*",
+            },
+            *_ledger_statements(bucket_arn, prefix),
+        ],
+    }
+
+
+def transform_policy(role_arn: str, bucket: str, prefix: str) -> Policy:
+    """Keep rejected lines, and nothing else: what else a transform answers, Firehose writes."""
+    bucket_arn = f"arn:{partition(role_arn)}:s3:::{bucket}"
+    return {
+        "Version": VERSION,
+        "Statement": [
+            {
+                "Sid": "KeepRejectedLines",
+                "Effect": "Allow",
+                "Action": APPEND_ACTIONS,
+                "Resource": [f"{bucket_arn}/{prefix}rejected/*", f"{bucket_arn}/{prefix}ledger/*"],
+            },
+            *_ledger_statements(bucket_arn, prefix),
+        ],
+    }
+
+
+def _ledger_statements(bucket_arn: str, prefix: str) -> list[dict[str, Any]]:
+    return [
+        {
+            # A superseded ledger may go; a log line may not, whatever the function's code says.
+            "Sid": "DeleteOldLedgers",
+            "Effect": "Allow",
+            "Action": "s3:DeleteObject",
+            "Resource": f"{bucket_arn}/{prefix}ledger/*",
+        },
+        {
+            # Without it S3 answers 403 instead of 404 for an hour that has no object yet. No condition on
+            # s3:prefix: a GetObject carries no such key, so the condition would bring the 403 back.
+            "Sid": "TellMissingFromForbidden",
+            "Effect": "Allow",
+            "Action": "s3:ListBucket",
+            "Resource": bucket_arn,
+        },
+    ]
+
+
+def delivery_policy(function_arn: str, bucket: str, prefix: str, log_group: str) -> Policy:
+    """What a delivery stream needs: write below `prefix` of this bucket, run this transform, write its own log.
+
+    Firehose Developer Guide, "Grant Firehose access to an Amazon S3 destination", without what only a Kinesis source,
+    a key of KMS or a bucket of another account needs.
+    """
+    _, partition, _, region, account, *_ = function_arn.split(":")
+    bucket_arn = f"arn:{partition}:s3:::{bucket}"
+    return {
+        "Version": VERSION,
+        "Statement": [
+            {
+                "Sid": "WriteObjects",
+                "Effect": "Allow",
+                "Action": ["s3:AbortMultipartUpload", "s3:PutObject"],
                 "Resource": f"{bucket_arn}/{prefix}*",
             },
             {
-                # A superseded ledger may go; a log line may not, whatever the function's code says.
-                "Sid": "DeleteOldLedgers",
+                "Sid": "SeeBucket",
                 "Effect": "Allow",
-                "Action": "s3:DeleteObject",
-                "Resource": f"{bucket_arn}/{prefix}ledger/*",
+                "Action": ["s3:GetBucketLocation", "s3:ListBucket", "s3:ListBucketMultipartUploads"],
+                "Resource": bucket_arn,
             },
             {
-                # Without it S3 answers 403 instead of 404 for an hour that has no object yet. No condition on
-                # s3:prefix: a GetObject carries no such key, so the condition would bring the 403 back.
-                "Sid": "TellMissingFromForbidden",
+                "Sid": "InvokeTransform",
                 "Effect": "Allow",
-                "Action": "s3:ListBucket",
-                "Resource": bucket_arn,
+                "Action": ["lambda:GetFunctionConfiguration", "lambda:InvokeFunction"],
+                "Resource": [function_arn, f"{function_arn}:$LATEST"],
+            },
+            {
+                "Sid": "WriteLog",
+                "Effect": "Allow",
+                "Action": "logs:PutLogEvents",
+                "Resource": f"arn:{partition}:logs:{region}:{account}:log-group:{log_group}:log-stream:*",
             },
         ],
     }
@@ -75,6 +143,11 @@ def stream_arn(role_arn: str, region: str, stream: str) -> str:
     """The ARN `stream` has, or will have, in the account and partition of `role_arn`."""
     account = role_arn.split(":")[4]
     return f"arn:{partition(role_arn)}:kinesis:{region}:{account}:stream/{stream}"
+
+
+def function_arn(role_arn: str, region: str, function: str) -> str:
+    """The ARN `function` has, or will have, in the account and partition of `role_arn`."""
+    return f"arn:{partition(role_arn)}:lambda:{region}:{role_arn.split(':')[4]}:function:{function}"
 
 
 def partition(arn: str) -> str:

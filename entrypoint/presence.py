@@ -19,7 +19,8 @@ Presence = Literal["unchanged", "missing", "unseen"]
 def look_on_aws(clients: Clients, settings: Settings) -> dict[str, tuple[str, Presence]]:
     """Kind -> (name, presence); `unseen` is what these credentials may not look at, which need not be wrong.
 
-    The role is left out: a function on AWS cannot exist without one, and looking would need a further permission.
+    Roles are left out: neither function nor delivery stream can exist on AWS without one, and looking would need a
+    further permission.
     Raises ProvisionError, UnavailableError.
     """
     stream, function = settings.kinesis_data_stream, settings.lambda_function
@@ -31,10 +32,14 @@ def look_on_aws(clients: Clients, settings: Settings) -> dict[str, tuple[str, Pr
 
     probes: dict[str, tuple[str, Callable[[], Any]]] = {
         "bucket": (settings.s3_bucket, lambda: clients.s3.head_bucket(Bucket=settings.s3_bucket)),
-        "stream": (stream, lambda: clients.kinesis.describe_stream_summary(StreamName=stream)),
         "function": (function, lambda: clients.lambda_.get_function_configuration(FunctionName=function)),
-        "mapping": (f"{stream} -> {function}", mapping),
     }
+    if settings.delivery == "firehose":
+        to = settings.firehose_stream
+        probes["delivery stream"] = (to, lambda: clients.firehose.describe_delivery_stream(DeliveryStreamName=to))
+    else:
+        probes["stream"] = (stream, lambda: clients.kinesis.describe_stream_summary(StreamName=stream))
+        probes["mapping"] = (f"{stream} -> {function}", mapping)
     return {kind: (name, _presence(kind, name, probe)) for kind, (name, probe) in probes.items()}
 
 

@@ -1,28 +1,42 @@
-"""The main path of the control plane: bucket, role, stream, function, event source mapping, in this order."""
+"""The main path of the control plane: what the chosen DELIVERY needs, in order."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from appliance import aws
 from appliance.settings import Settings
-from entrypoint import policies
+from entrypoint import delivery, policies
 from entrypoint.deadline import Deadline
 from entrypoint.errors import ProvisionError
-from entrypoint.resources import Outcome, ensure_bucket, ensure_function, ensure_mapping, ensure_role, ensure_stream
+from entrypoint.firehose import ensure_delivery_log, ensure_delivery_stream
+from entrypoint.resources import (
+    HANDLER,
+    TRANSFORM_HANDLER,
+    Outcome,
+    ensure_bucket,
+    ensure_delivery_role,
+    ensure_function,
+    ensure_mapping,
+    ensure_role,
+    ensure_stream,
+    streams_read_by,
+)
 
 if TYPE_CHECKING:
+    from mypy_boto3_firehose import FirehoseClient
     from mypy_boto3_iam import IAMClient
     from mypy_boto3_kinesis import KinesisClient
     from mypy_boto3_lambda import LambdaClient
+    from mypy_boto3_logs import CloudWatchLogsClient
     from mypy_boto3_s3 import S3Client
 
 # Seconds an answer may take. Shorter than the factory's, and without its retries, because whoever calls comes back
 # anyway: an endpoint that vanished in the middle of a call must not use up the 15 s it may take to be provisioned anew.
 READ_TIMEOUT = 5.0
-SERVICES: tuple[aws.Service, ...] = ("s3", "iam", "kinesis", "lambda")
+SERVICES: tuple[aws.Service, ...] = ("s3", "iam", "kinesis", "lambda", "firehose", "logs")
 
 
 @dataclass(frozen=True)
@@ -31,6 +45,8 @@ class Clients:
     iam: IAMClient
     kinesis: KinesisClient
     lambda_: LambdaClient
+    firehose: FirehoseClient
+    logs: CloudWatchLogsClient
 
 
 def connect(settings: Settings) -> Clients:
@@ -42,6 +58,8 @@ def connect(settings: Settings) -> Clients:
             aws.client(settings, "iam", **options),
             aws.client(settings, "kinesis", **options),
             aws.client(settings, "lambda", **options),
+            aws.client(settings, "firehose", **options),
+            aws.client(settings, "logs", **options),
         )
     except ValueError as error:
         raise ProvisionError(f"{error}; check LOCALSTACK_HOST") from error
@@ -50,21 +68,34 @@ def connect(settings: Settings) -> Clients:
 def provision(
     clients: Clients, settings: Settings, code: bytes, deadline: Deadline, *, apply: bool = True
 ) -> Iterator[Outcome]:
-    """Make all five exist as `settings` want them, with `code` as the function's zip; yields each as it is done.
+    """Make all that `settings` want exist, with `code` as the function's zip; yields each resource as it is done.
 
     With `apply=False` nothing is changed. Raises ProvisionError (UnavailableError when it may pass); what was done
-    until then stays done, and the next run goes on from there.
+    until then stays done, and the next run goes on from there. What another DELIVERY has made is left alone.
     """
+    yield ensure_bucket(
+        clients.s3, settings.s3_bucket, region=settings.aws_default_region, deadline=deadline, apply=apply
+    )
+    pipeline = _firehose if settings.delivery == "firehose" else _kinesis
+    yield from pipeline(clients, settings, code, deadline, apply=apply)
+
+
+def _kinesis(
+    clients: Clients, settings: Settings, code: bytes, deadline: Deadline, *, apply: bool
+) -> Iterator[Outcome]:
+    """Role, stream, function, event source mapping."""
 
     def permissions(role_arn: str) -> policies.Policy:
         stream_arn = policies.stream_arn(role_arn, settings.aws_default_region, settings.kinesis_data_stream)
         return policies.inline_policy(stream_arn, settings.s3_bucket, settings.s3_prefix)
 
-    yield ensure_bucket(
-        clients.s3, settings.s3_bucket, region=settings.aws_default_region, deadline=deadline, apply=apply
+    role = ensure_role(
+        clients.iam,
+        settings.lambda_role,
+        policy_name=policies.INLINE_POLICY_NAME,
+        permissions=permissions,
+        apply=apply,
     )
-
-    role = ensure_role(clients.iam, settings.lambda_role, permissions=permissions, apply=apply)
     yield role
 
     stream = ensure_stream(
@@ -75,6 +106,7 @@ def provision(
     yield ensure_function(
         clients.lambda_,
         settings.lambda_function,
+        handler=HANDLER,
         role_arn=role.arn,
         code=code,
         environment=function_environment(settings),
@@ -90,6 +122,64 @@ def provision(
         starting_position=settings.starting_position,
         deadline=deadline,
         apply=apply,
+    )
+
+
+def _firehose(
+    clients: Clients, settings: Settings, code: bytes, deadline: Deadline, *, apply: bool
+) -> Iterator[Outcome]:
+    """Role, function (the transform), the delivery stream's role and log, the delivery stream."""
+
+    def transform_permissions(role_arn: str) -> policies.Policy:
+        return policies.transform_policy(role_arn, settings.s3_bucket, settings.s3_prefix)
+
+    role = ensure_role(
+        clients.iam,
+        settings.lambda_role,
+        policy_name=policies.TRANSFORM_POLICY_NAME,
+        permissions=transform_permissions,
+        apply=apply,
+    )
+    yield role
+
+    function = ensure_function(
+        clients.lambda_,
+        settings.lambda_function,
+        handler=TRANSFORM_HANDLER,
+        role_arn=role.arn,
+        code=code,
+        environment=function_environment(settings),
+        deadline=deadline,
+        apply=apply,
+    )
+    notes = tuple(
+        f"still reads stream {stream}, as DELIVERY=kinesis made it: what that holds is archived as before"
+        for stream in streams_read_by(clients.lambda_, settings.lambda_function)
+    )
+    yield replace(function, details=(*function.details, *notes))
+
+    log_group = delivery.log_group(settings.firehose_stream)
+
+    def delivery_permissions(role_arn: str) -> policies.Policy:
+        function_arn = policies.function_arn(role_arn, settings.aws_default_region, settings.lambda_function)
+        return policies.delivery_policy(function_arn, settings.s3_bucket, settings.s3_prefix, log_group)
+
+    delivery_role = ensure_delivery_role(
+        clients.iam, settings.firehose_role, permissions=delivery_permissions, apply=apply
+    )
+    yield delivery_role
+
+    yield ensure_delivery_log(clients.logs, log_group, apply=apply)
+
+    destination = delivery.destination(
+        stream=settings.firehose_stream,
+        bucket=settings.s3_bucket,
+        prefix=settings.s3_prefix,
+        role_arn=delivery_role.arn,
+        function_arn=function.arn,
+    )
+    yield ensure_delivery_stream(
+        clients.firehose, settings.firehose_stream, destination=destination, deadline=deadline, apply=apply
     )
 
 

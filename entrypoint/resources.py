@@ -1,4 +1,4 @@
-"""The five resources. Each `ensure_*` looks, compares with what is wanted, and creates, updates or leaves it.
+"""The resources. Each `ensure_*` looks, compares with what is wanted, and creates, updates or leaves it.
 
 All of them take any state as their start (level-triggered), so a run that was cut off is mended by the next one. With
 `apply=False` they only look, and the Outcome says what they would have done.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
@@ -32,8 +32,10 @@ State = Literal["created", "updated", "unchanged"]
 
 RUNTIME = "python3.13"
 HANDLER = "index.handler"
+TRANSFORM_HANDLER = "index.firehose_handler"
 # Seconds. A batch of 10,000 lines takes a few; the rest is for lost races over the object and for a slow S3.
-# Emulators give 3 s when nothing is said, which a cold start alone can use up.
+# Emulators give 3 s when nothing is said, which a cold start alone can use up. A transform is to have 60 s at least,
+# and 5 minutes at most (Firehose Developer Guide, "Transform source data").
 TIMEOUT = 60
 # MiB. An hourly object below 5 MiB is held twice, an event of 6 MB about three times, boto3 needs some 80.
 MEMORY = 256
@@ -41,7 +43,8 @@ MEMORY = 256
 # position in the list of records that it still keeps: after 24 hours, the default, each record that expires would make
 # the mapping pass over one that it has not read.
 RETENTION_HOURS = 8760
-DESCRIPTION = "Turns access log lines from Kinesis into hourly JSON objects in S3"
+DESCRIPTION = "Turns access log lines into JSON lines, each to go to its own hour in S3"
+DELIVERY_ROLE_DESCRIPTION = "Lets Firehose transform access log lines and write them to S3"
 # Seconds in which IAM makes a new role and its permissions known to Lambda; on AWS it takes some ten.
 ROLE_PROPAGATION = 30.0
 # S3 creates buckets elsewhere only if told so, and refuses to be told the one region where it does so by itself.
@@ -96,42 +99,87 @@ def ensure_bucket(s3: S3Client, name: str, *, region: str, deadline: Deadline, a
 
 
 @explained("role")
-def ensure_role(iam: IAMClient, name: str, *, permissions: Callable[[str], policies.Policy], apply: bool) -> Outcome:
-    """A role that Lambda may take and that may do what `permissions(role_arn)` says, and write its own log."""
-    trust = policies.assume_role_policy()
-    role = _found(lambda: iam.get_role(RoleName=name)["Role"])
-    state: State | None = None
+def ensure_role(
+    iam: IAMClient, name: str, *, policy_name: str, permissions: Callable[[str], policies.Policy], apply: bool
+) -> Outcome:
+    """A role that Lambda may take, that may write its own log and, as `policy_name`, what `permissions(role_arn)` says.
+
+    What another delivery has given it under another name it keeps.
+    """
+    return _ensure_role(
+        iam,
+        Outcome("role", name, "unchanged"),
+        service=policies.LAMBDA,
+        description=DESCRIPTION,
+        policy_name=policy_name,
+        permissions=permissions,
+        managed=policies.basic_execution_policy,
+        apply=apply,
+    )
+
+
+@explained("delivery role")
+def ensure_delivery_role(
+    iam: IAMClient, name: str, *, permissions: Callable[[str], policies.Policy], apply: bool
+) -> Outcome:
+    """A role that Firehose may take and that may do what `permissions(role_arn)` says."""
+    return _ensure_role(
+        iam,
+        Outcome("delivery role", name, "unchanged"),
+        service=policies.FIREHOSE,
+        description=DELIVERY_ROLE_DESCRIPTION,
+        policy_name=policies.DELIVERY_POLICY_NAME,
+        permissions=permissions,
+        managed=None,
+        apply=apply,
+    )
+
+
+def _ensure_role(
+    iam: IAMClient,
+    wanted: Outcome,
+    *,
+    service: str,
+    description: str,
+    policy_name: str,
+    permissions: Callable[[str], policies.Policy],
+    managed: Callable[[str], str] | None,
+    apply: bool,
+) -> Outcome:
+    """`managed`: the ARN of AWS's managed policy that is to be attached, for a role's ARN."""
+    name = wanted.name
+    trust = policies.assume_role_policy(service)
+    role = existing(lambda: iam.get_role(RoleName=name)["Role"])
+    created = role is None
     if role is None:
         if not apply:
-            return Outcome("role", name, "created")
-        role = iam.create_role(RoleName=name, AssumeRolePolicyDocument=json.dumps(trust), Description=DESCRIPTION)[
+            return replace(wanted, state="created")
+        role = iam.create_role(RoleName=name, AssumeRolePolicyDocument=json.dumps(trust), Description=description)[
             "Role"
         ]
-        state = "created"
     arn = role["Arn"]
-    wanted = permissions(arn)
-    basic = policies.basic_execution_policy(arn)
-    policy_name = policies.INLINE_POLICY_NAME
-    inline = _found(lambda: iam.get_role_policy(RoleName=name, PolicyName=policy_name)["PolicyDocument"])
-    pages = iam.get_paginator("list_attached_role_policies").paginate(RoleName=name)
-    attached = [policy["PolicyArn"] for page in pages for policy in page["AttachedPolicies"]]
+    inline = existing(lambda: iam.get_role_policy(RoleName=name, PolicyName=policy_name)["PolicyDocument"])
 
+    document = permissions(arn)
     differs = []
     if not policies.same_policy(role.get("AssumeRolePolicyDocument"), trust):
         differs.append("who may take it")
         if apply:
             iam.update_assume_role_policy(RoleName=name, PolicyDocument=json.dumps(trust))
-    if not policies.same_policy(inline, wanted):
+    if not policies.same_policy(inline, document):
         differs.append("what it may do")
         if apply:
-            iam.put_role_policy(RoleName=name, PolicyName=policy_name, PolicyDocument=json.dumps(wanted))
-    if basic not in attached:
-        differs.append(basic.rpartition("/")[2])
-        if apply:
-            iam.attach_role_policy(RoleName=name, PolicyArn=basic)
-    if state == "created":
-        return Outcome("role", name, state, arn=arn)
-    return Outcome("role", name, "updated" if differs else "unchanged", tuple(differs), arn)
+            iam.put_role_policy(RoleName=name, PolicyName=policy_name, PolicyDocument=json.dumps(document))
+    if managed is not None:
+        pages = iam.get_paginator("list_attached_role_policies").paginate(RoleName=name)
+        attached = [policy["PolicyArn"] for page in pages for policy in page["AttachedPolicies"]]
+        if managed(arn) not in attached:
+            differs.append(managed(arn).rpartition("/")[2])
+            if apply:
+                iam.attach_role_policy(RoleName=name, PolicyArn=managed(arn))
+    if created:
+        return replace(wanted, state="created", arn=arn)
+    return replace(wanted, state="updated" if differs else "unchanged", details=tuple(differs), arn=arn)
 
 
 @explained("stream")
@@ -145,7 +193,7 @@ def ensure_stream(kinesis: KinesisClient, name: str, *, shards: int, deadline: D
     """
 
     def look() -> dict[str, Any] | None:
-        answer = _found(lambda: kinesis.describe_stream_summary(StreamName=name)["StreamDescriptionSummary"])
+        answer = existing(lambda: kinesis.describe_stream_summary(StreamName=name)["StreamDescriptionSummary"])
         return None if answer is None or answer["StreamStatus"] == "DELETING" else cast("dict[str, Any]", answer)
 
     def create() -> bool | None:
@@ -197,6 +245,7 @@ def ensure_function(
     lambda_: LambdaClient,
     name: str,
     *,
+    handler: str,
     role_arn: str,
     code: bytes,
     environment: dict[str, str],
@@ -209,7 +258,7 @@ def ensure_function(
     """
     wanted: dict[str, Any] = {
         "Runtime": RUNTIME,
-        "Handler": HANDLER,
+        "Handler": handler,
         "Timeout": TIMEOUT,
         "MemorySize": MEMORY,
         "Environment": {"Variables": environment},
@@ -218,7 +267,7 @@ def ensure_function(
         wanted["Role"] = role_arn
 
     def look() -> dict[str, Any] | None:
-        return cast("dict[str, Any] | None", _found(lambda: lambda_.get_function_configuration(FunctionName=name)))
+        return cast("dict[str, Any] | None", existing(lambda: lambda_.get_function_configuration(FunctionName=name)))
 
     def ready() -> dict[str, Any] | None:
         current = look()
@@ -279,6 +328,15 @@ def _brief(value: Any) -> str:
     return json.dumps(value["Variables"] if isinstance(value, dict) and "Variables" in value else value)
 
 
+@explained("function")
+def streams_read_by(lambda_: LambdaClient, name: str) -> list[str]:
+    """The names of the Kinesis streams that function `name` has a mapping from."""
+    pages = lambda_.get_paginator("list_event_source_mappings").paginate(FunctionName=name)
+    listed = existing(lambda: [mapping for page in pages for mapping in page["EventSourceMappings"]])
+    sources = {each.get("EventSourceArn", "") for each in listed or [] if each["State"] != "Deleting"}
+    return sorted(source.rpartition(":stream/")[2] for source in sources if ":stream/" in source)
+
+
 @explained("mapping")
 def ensure_mapping(
     lambda_: LambdaClient,
@@ -300,7 +358,7 @@ def ensure_mapping(
 
     def look() -> list[EventSourceMappingConfigurationTypeDef]:
         pages = lambda_.get_paginator("list_event_source_mappings").paginate(FunctionName=function)
-        listed = _found(lambda: [mapping for page in pages for mapping in page["EventSourceMappings"]])
+        listed = existing(lambda: [mapping for page in pages for mapping in page["EventSourceMappings"]])
         ours = [each for each in listed or [] if _reads(each, stream) and each["State"] != "Deleting"]
         return sorted(ours, key=lambda each: (each["State"] != "Enabled", each["UUID"]))
 
@@ -364,7 +422,7 @@ def _older(mapping: EventSourceMappingConfigurationTypeDef, stream: Outcome) -> 
     return mapping["LastModified"] + timedelta(seconds=1) < stream.since
 
 
-def _found(look: Callable[[], T]) -> T | None:
+def existing(look: Callable[[], T]) -> T | None:
     """What `look` answers, or None when the endpoint says that there is no such thing."""
     try:
         return look()

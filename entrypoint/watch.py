@@ -11,9 +11,10 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from appliance import aws
 from appliance.clock import Clock, backoff
+from appliance.log import event
 from appliance.settings import Settings
 from appliance.status import write_status
-from entrypoint.capabilities import ignored_conditions, meaning
+from entrypoint.capabilities import filed, ignored_conditions, meaning, meaning_of
 from entrypoint.deadline import Deadline
 from entrypoint.errors import ProvisionError, UnavailableError
 from entrypoint.presence import look_on_aws
@@ -32,6 +33,11 @@ RETRY_BASE = 0.25
 RETRY_CAP = 3.0
 # Seconds after which "still waiting" is said again, and after which a setting that did not keep is tried again.
 REMIND_EVERY = 30.0
+# What the status calls the capability each delivery needs; its value, when all is well; and the resources that are
+# probed anew when they were made anew.
+CAPABILITY = {"kinesis": "conditional_writes", "firehose": "event_time_prefixes"}
+HONOURED = "honoured"
+PROBED = {"bucket", "delivery stream"}
 # Seconds one run of provisioning may wait for stream, function and mapping to become ready.
 PROVISION_WITHIN = 60.0
 
@@ -70,7 +76,7 @@ class Watch:
         self._resources: dict[str, str] = {}
         self._lines: dict[str, str] = {}
         self._provisioned_at: str | None = None
-        self._conditions: str | None = None
+        self._capability: str | None = None
         self._mended: list[str] = []
         self._mended_at = 0.0
         self._reminded_at: float | None = None
@@ -118,25 +124,47 @@ class Watch:
                 self._set("provisioning")
             self._resources[outcome.kind] = outcome.state
             if outcome.state != "unchanged" or str(outcome) != self._lines.get(outcome.kind):
-                log.info("%s", outcome)
+                facts = event("provisioned", kind=outcome.kind, resource=outcome.name, state=outcome.state)
+                log.info("%s", outcome, extra=facts)
             self._lines[outcome.kind] = str(outcome)
-        if self._conditions is None or self._resources.get("bucket") == "created":
+        if self._capability is None or "created" in (self._resources[kind] for kind in PROBED & self._resources.keys()):
             self._probe(clients)
         self._complete = True
         self._provisioned_at = self._clock.now().isoformat()
         self._ready()
 
     def _probe(self, clients: Clients) -> None:
-        """Whether the bucket's endpoint keeps two writers apart: said when it does not, and never a failure."""
-        try:
-            ignored = ignored_conditions(clients.s3, self._settings.s3_bucket, self._settings.s3_prefix)
-        except (ClientError, BotoCoreError) as error:
-            found = f"whether {self._endpoint} honours conditional writes cannot be seen: {error}"
+        """Whether the endpoint has what the chosen delivery needs: said when it has not, and never a failure."""
+        if self._settings.delivery == "firehose":
+            what, shortcoming = "files lines under their own hour", self._misfiles
         else:
-            found = meaning(self._endpoint, ignored, self._settings.shard_count) if ignored else "honoured"
-        if found not in ("honoured", self._conditions):
-            log.warning("%s", found)
-        self._conditions = found
+            what, shortcoming = "honours conditional writes", self._overwrites
+        try:
+            found = shortcoming(clients) or HONOURED
+        except (ClientError, BotoCoreError) as error:
+            found = f"whether {self._endpoint} {what} cannot be seen: {error}"
+        if found not in (HONOURED, self._capability):
+            log.warning("%s", found, extra=event("concern", part="endpoint", problem="capability", error=found))
+        self._capability = found
+
+    def _overwrites(self, clients: Clients) -> str:
+        """Whether the bucket's endpoint keeps two writers apart: the sentence about what it ignores, or nothing."""
+        ignored = ignored_conditions(clients.s3, self._settings.s3_bucket, self._settings.s3_prefix)
+        return meaning(self._endpoint, ignored, self._settings.shard_count) if ignored else ""
+
+    def _misfiles(self, clients: Clients) -> str:
+        """Whether the delivery stream files lines as it is told: the sentence about what it does, or nothing."""
+        settings = self._settings
+        found = filed(
+            clients.s3,
+            clients.firehose,
+            settings.firehose_stream,
+            bucket=settings.s3_bucket,
+            prefix=settings.s3_prefix,
+            now=self._clock.now(),
+            deadline=Deadline(self._clock, self._within),
+        )
+        return meaning_of(found, self._endpoint, settings.firehose_stream, settings.lambda_function)
 
     def _differs(self, clients: Clients) -> bool:
         """Whether to provision again: something is gone, or is not as it was made."""
@@ -146,10 +174,18 @@ class Watch:
         gone = [f"{outcome.kind} {outcome.name}" for outcome in due if outcome.state == "created"]
         now = self._clock.monotonic()
         if gone:
-            log.warning("%s has forgotten %s: provisioning again", self._endpoint, ", ".join(gone))
+            log.warning(
+                "%s has forgotten %s: provisioning again",
+                *(self._endpoint, ", ".join(gone)),
+                extra=event("concern", part="endpoint", problem="forgotten", error=", ".join(gone)),
+            )
         elif lines and (lines != self._mended or now >= self._mended_at + REMIND_EVERY):
             # an endpoint that never shows what it was told would otherwise be updated every few seconds
-            log.warning("not as it was made: %s: provisioning again", ", ".join(lines))
+            log.warning(
+                "not as it was made: %s: provisioning again",
+                ", ".join(lines),
+                extra=event("concern", part="endpoint", problem="changed", error=", ".join(lines)),
+            )
         else:
             self._mended = lines
             return False
@@ -163,32 +199,37 @@ class Watch:
         for kind, (name, presence) in found.items():
             line = f"{kind} {name}: {words[presence]}"
             if line != self._lines.get(kind):
-                log.info("%s", line)
+                log.info("%s", line, extra=event("provisioned", kind=kind, resource=name, state=presence))
             self._lines[kind] = line
         missing = [f"{kind} {name}" for kind, (name, presence) in found.items() if presence == "missing"]
         if missing:
+            name = "FIREHOSE_STREAM" if self._settings.delivery == "firehose" else "KINESIS_DATA_STREAM"
             raise ProvisionError(
                 f"not on AWS: {', '.join(missing)}. With TARGET=aws nothing is made from here: apply terraform/, or "
-                "take its names: -e S3_BUCKET=… -e KINESIS_DATA_STREAM=… -e LAMBDA_FUNCTION=… -e AWS_DEFAULT_REGION=…"
+                f"take its names: -e S3_BUCKET=… -e {name}=… -e LAMBDA_FUNCTION=… -e AWS_DEFAULT_REGION=…"
             )
         self._ready()
 
     def _ready(self) -> None:
         if self.state != "ready":
-            log.info("ready at %s", self._endpoint)
+            log.info("ready at %s", self._endpoint, extra=event("provisioned", endpoint=self._endpoint))
         self._reminded_at = None
         self._set("ready")
 
     def _wait(self, reason: str) -> None:
         now = self._clock.monotonic()
         if self._reminded_at is None or now >= self._reminded_at + REMIND_EVERY:
-            log.warning("waiting for %s: %s; nginx serves and logs meanwhile", self._endpoint, reason)
+            log.warning(
+                "waiting for %s: %s; nginx serves and logs meanwhile",
+                *(self._endpoint, reason),
+                extra=event("unreachable", part="endpoint", error=reason),
+            )
             self._reminded_at = now
         self._set("waiting", reason)
 
     def _fail(self, reason: str, *, trace: bool = False) -> None:
         if reason != self.error:
-            log.error("%s", reason, exc_info=trace)
+            log.error("%s", reason, exc_info=trace, extra=event("failed", part="provisioning", error=reason))
         self._set("failed", reason)
 
     def _set(self, state: State, error: str | None = None) -> None:
@@ -204,7 +245,7 @@ class Watch:
             "resources": self._resources,
             "checked_at": self._clock.now().isoformat(),
             "provisioned_at": self._provisioned_at,
-            "conditional_writes": self._conditions,
+            CAPABILITY[self._settings.delivery]: self._capability,
             "error": self.error,
         }
         try:
@@ -212,5 +253,6 @@ class Watch:
             self._status_error = ""
         except OSError as problem:
             if str(problem) != self._status_error:
-                log.warning("the status cannot be written: %s", problem)
+                said = event("concern", part="status", problem="unwritable", error=str(problem))
+                log.warning("the status cannot be written: %s", problem, extra=said)
             self._status_error = str(problem)

@@ -264,6 +264,28 @@ def test_exit_codes(world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytes
     assert "REPAIR_AFTER" in capsys.readouterr().err
 
 
+def test_with_firehose_acknowledged_is_all_that_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    world = World(tmp_path, delivery="firehose")
+    world.write(b"a\nb\n")
+    world.ship()
+    world.write(b"c\n")
+    world.wait(2 * AFTER)
+    world.bucket.fault_from_now_on = (0, DOWN)  # the bucket is not even asked
+    assert run(world, monkeypatch) == audit.CANNOT_TELL
+    *_, numbers, verdict = capsys.readouterr().out.splitlines()
+    assert numbers == "6 bytes written, 4 acknowledged by Firehose, 2 not yet"
+    assert verdict.startswith("cannot tell what is in S3: ")
+    assert verdict.endswith("acknowledged is all that can be known")
+    assert run(world, monkeypatch, "--json") == audit.CANNOT_TELL
+    assert json.loads(capsys.readouterr().out)["totals"] == {"written": 6, "acknowledged": 4, "pending": 2}
+    assert run(world, monkeypatch, "--repair") == audit.CANNOT_TELL
+    assert "nothing is sent again" in capsys.readouterr().err
+    answer = audited(world)
+    assert (answer.total("missing"), answer.total("archived")) == (0, 0)
+
+
 def test_bad_settings_are_said(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("REPAIR_AFTER", "soon")
     assert audit.main([]) == audit.CANNOT_TELL

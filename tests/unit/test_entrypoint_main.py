@@ -37,7 +37,7 @@ def function_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder.mkdir()
     (folder / "index.py").write_text("def handler(event, context):\n    return {}\n")
     monkeypatch.setattr(program, "FUNCTION_FOLDER", folder)
-    monkeypatch.setattr(program, "configure", lambda _: None)
+    monkeypatch.setattr(program, "configure", lambda *_: None)
     return folder
 
 

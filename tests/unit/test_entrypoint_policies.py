@@ -97,3 +97,39 @@ def test_what_is_different_is_seen() -> None:
     denied = copy.deepcopy(ours)
     denied["Statement"][0]["Effect"] = "Deny"
     assert not policies.same_policy(denied, ours)
+
+
+FUNCTION = "arn:aws:lambda:us-east-1:000000000000:function:stream-transformation"
+LOG_GROUP = "/aws/kinesisfirehose/web-log-delivery"
+
+
+@pytest.mark.parametrize("prefix", ["", "logs/"])
+def test_firehose_writes_runs_its_transform_and_logs_and_nothing_else(prefix: str) -> None:
+    document = policies.delivery_policy(FUNCTION, "my-bucket", prefix, LOG_GROUP)
+    found = {statement["Sid"]: statement for statement in document["Statement"]}
+    assert found["WriteObjects"]["Resource"] == f"arn:aws:s3:::my-bucket/{prefix}*"
+    assert found["SeeBucket"]["Resource"] == "arn:aws:s3:::my-bucket"
+    assert found["InvokeTransform"]["Resource"] == [FUNCTION, f"{FUNCTION}:$LATEST"]
+    logs = f"arn:aws:logs:us-east-1:000000000000:log-group:{LOG_GROUP}:log-stream:*"
+    assert found["WriteLog"]["Resource"] == logs
+    actions = {action for statement in found.values() for action in listed(statement["Action"])}
+    assert not [action for action in actions if "*" in action or "Delete" in action or action == "s3:GetObject"]
+
+
+@pytest.mark.parametrize("prefix", ["", "logs/"])
+def test_a_transform_keeps_rejected_lines_and_nothing_else(prefix: str) -> None:
+    document = policies.transform_policy(ROLE, "my-bucket", prefix)
+    for statement in document["Statement"]:
+        for resource in listed(statement["Resource"]):
+            below = resource.removeprefix("arn:aws:s3:::my-bucket").removeprefix(f"/{prefix}")
+            assert below in ("", "rejected/*", "ledger/*")
+            assert below == "ledger/*" or "s3:DeleteObject" not in listed(statement["Action"])
+
+
+def test_only_firehose_takes_its_role() -> None:
+    (statement,) = policies.assume_role_policy(policies.FIREHOSE)["Statement"]
+    assert statement["Principal"] == {"Service": "firehose.amazonaws.com"}
+
+
+def test_the_function_s_arn_is_known_before_it_is_there() -> None:
+    assert policies.function_arn(ROLE, "us-east-1", "stream-transformation") == FUNCTION

@@ -116,14 +116,14 @@ def test_a_role_we_may_not_see_is_named_with_the_remedy(play: Any) -> None:
     iam = play("iam")
     iam.refuse("get_role", "AccessDenied", 403)
     with pytest.raises(ForbiddenError, match=r"role r: GetRole was refused with AccessDenied.*-e LAMBDA_ROLE=…"):
-        ensure_role(iam.client, "r", permissions=lambda _: {}, apply=True)
+        ensure_role(iam.client, "r", policy_name="p", permissions=lambda _: {}, apply=True)
 
 
 def test_a_token_that_is_not_accepted_is_no_matter_of_names(play: Any) -> None:
     iam = play("iam")
     iam.refuse("get_role", "InvalidClientTokenId", 403, "The security token included in the request is invalid.")
     with pytest.raises(ProvisionError, match="credentials are not accepted") as caught:
-        ensure_role(iam.client, "r", permissions=lambda _: {}, apply=True)
+        ensure_role(iam.client, "r", policy_name="p", permissions=lambda _: {}, apply=True)
     assert "LAMBDA_ROLE" not in str(caught.value)
 
 
@@ -232,6 +232,7 @@ def function(lambda_: Played, apply: bool = True, role_arn: str = ROLE_ARN) -> O
     return ensure_function(
         lambda_.client,
         "f",
+        handler=resources.HANDLER,
         role_arn=role_arn,
         code=CODE,
         environment={"S3_BUCKET": "b"},

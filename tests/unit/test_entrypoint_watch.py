@@ -349,13 +349,54 @@ def test_a_hung_endpoint_costs_a_round_no_more_than_its_time_out(
             client.close()
 
 
+def test_with_firehose_what_the_endpoint_does_with_a_probe_is_said_and_stays_in_the_status(
+    endpoint: Endpoint, settings: Settings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    found: list[str | Exception] = ["own hour"]
+
+    def filed(*_: Any, **__: Any) -> str:
+        endpoint.probed += 1
+        if isinstance(found[0], Exception):
+            raise found[0]
+        return found[0]
+
+    monkeypatch.setattr(module, "filed", filed)
+    monkeypatch.setattr(endpoint, "firehose", None, raising=False)
+    chosen = settings.model_copy(update={"delivery": "firehose"})
+    watch = Watch(chosen, b"zip", FakeClock(), random.Random(1), connect=endpoint.connect)
+    watch.round()
+    watch.round()
+    assert endpoint.probed == 1
+    assert status(settings)["event_time_prefixes"] == "honoured"
+    assert "conditional_writes" not in status(settings)
+    assert not [line for line in said(caplog) if line.startswith("WARNING")]
+    for outcome, words in {
+        "untransformed": "runs no transform for delivery stream web-log-delivery",
+        "hour of arrival": "does not evaluate the prefix of delivery stream web-log-delivery",
+        "failed": "aws logs filter-log-events --log-group-name /aws/lambda/stream-transformation",
+        "unseen": "could not be seen within 5 s",
+    }.items():
+        found[0] = outcome
+        endpoint.there.clear()  # a bucket made anew is probed anew
+        watch.round()
+        assert words in status(settings)["event_time_prefixes"]
+        (warning,) = [line for line in said(caplog) if line.startswith("WARNING") and "forgotten" not in line]
+        assert words in warning
+        assert watch.state == "ready"
+    found[0] = refusal("ServiceUnavailableException", 503)
+    endpoint.there.clear()
+    watch.round()
+    assert "files lines under their own hour cannot be seen" in status(settings)["event_time_prefixes"]
+    assert watch.state == "ready"
+
+
 class OnAws:
-    """The four probes of TARGET=aws; `answers` has an error for what is not there."""
+    """The probes of TARGET=aws; `answers` has an error for what is not there."""
 
     def __init__(self) -> None:
         self.errors: dict[str, ClientError] = {}
         self.sources = ["arn:aws:kinesis:us-east-1:0:stream/web-log-stream"]
-        self.s3 = self.kinesis = self.lambda_ = self
+        self.s3 = self.kinesis = self.lambda_ = self.firehose = self
 
     def _ask(self, what: str) -> dict[str, str]:
         if what in self.errors:
@@ -367,6 +408,9 @@ class OnAws:
 
     def describe_stream_summary(self, **_: str) -> dict[str, str]:
         return self._ask("stream")
+
+    def describe_delivery_stream(self, **_: str) -> dict[str, str]:
+        return self._ask("delivery stream")
 
     def get_function_configuration(self, **_: str) -> dict[str, str]:
         return self._ask("function")
@@ -391,8 +435,8 @@ def test_on_aws_it_only_looks(on_aws: tuple[OnAws, Watch, Settings], caplog: pyt
     assert watch.round() == LOOK_EVERY_ON_AWS
     assert said(caplog) == [
         "INFO bucket my-bucket: is there",
-        "INFO stream web-log-stream: is there",
         "INFO function stream-transformation: is there",
+        "INFO stream web-log-stream: is there",
         "INFO mapping web-log-stream -> stream-transformation: is there",
         "INFO ready at AWS",
     ]
@@ -434,3 +478,24 @@ def test_on_aws_wrong_credentials_are_an_error(on_aws: tuple[OnAws, Watch, Setti
     watch.round()
     assert watch.state == "failed"
     assert "credentials are not accepted" in (watch.error or "")
+
+
+def test_on_aws_with_firehose_the_delivery_stream_is_looked_for(
+    tmp_path: Path, clock: FakeClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    cloud, settings = OnAws(), Settings(data_dir=tmp_path, target="aws", delivery="firehose")
+    connect = lambda _: cast(Clients, cloud)  # noqa: E731
+    watch = Watch(settings, b"", clock, random.Random(1), connect=connect)
+    watch.round()
+    assert said(caplog) == [
+        "INFO bucket my-bucket: is there",
+        "INFO function stream-transformation: is there",
+        "INFO delivery stream web-log-delivery: is there",
+        "INFO ready at AWS",
+    ]
+    cloud.errors = {"delivery stream": refusal("ResourceNotFoundException")}
+    watch.round()
+    (error,) = [line for line in said(caplog) if line.startswith("ERROR")]
+    assert "not on AWS: delivery stream web-log-delivery." in error
+    assert "-e FIREHOSE_STREAM=…" in error

@@ -6,14 +6,16 @@ import json
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
+from moto import mock_aws
 
-from appliance import verify
+from appliance import aws, verify
 from appliance.settings import Settings
 from appliance.status import write_status
+from entrypoint import delivery
 
 
 class Clock:
@@ -171,3 +173,113 @@ def test_a_failed_step_is_named_and_ends_the_walk(
     assert said[0] == "✓ bucket: my-bucket"
     assert message in said[1]
     assert len(said) == 2
+
+
+# --- DELIVERY=firehose, against a bucket and a delivery stream in this process
+
+
+@pytest.fixture
+def delivering(journey: verify.Journey) -> Iterator[verify.Journey]:
+    """A journey whose requests are sent, and an endpoint that has what DELIVERY=firehose needs."""
+    settings = journey.settings.model_copy(update={"delivery": "firehose", "target": "aws"})
+    journey.settings = settings
+    journey.sent = {f"/verify-abc/{number}": json.loads(_entry(path=f"/verify-abc/{number}")) for number in range(2)}
+    with mock_aws():
+        aws.client(settings, "s3").create_bucket(Bucket=settings.s3_bucket)
+        aws.client(settings, "firehose").create_delivery_stream(
+            DeliveryStreamName=settings.firehose_stream,
+            ExtendedS3DestinationConfiguration=cast(
+                Any,
+                delivery.destination(
+                    stream=settings.firehose_stream,
+                    bucket=settings.s3_bucket,
+                    prefix=settings.s3_prefix,
+                    role_arn="arn:aws:iam::123456789012:role/firehose-ex",
+                    function_arn=f"arn:aws:lambda:us-east-1:123456789012:function:{settings.lambda_function}",
+                ),
+            ),
+        )
+        # what moto writes bears the real time; the requests were sent a moment before
+        journey.sent_at = datetime.now(UTC)
+        journey.clock = Clock()
+        journey.clock.at = journey.sent_at
+        yield journey
+
+
+def put(journey: verify.Journey, name: str, *lines: str) -> str:
+    """An object below the hour of the requests; its key."""
+    key = f"{verify.hours(journey)[0]}{name}"
+    body = "".join(f"{line}\n" for line in lines).encode()
+    aws.client(journey.settings, "s3").put_object(Bucket=journey.settings.s3_bucket, Key=key, Body=body)
+    return key
+
+
+def _timed(journey: verify.Journey, number: int, moment: datetime | None = None) -> str:
+    time = (moment or journey.sent_at).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return _entry(path=f"/verify-abc/{number}", time=time)
+
+
+def test_the_delivery_stream_is_looked_at_and_how_long_it_buffers(delivering: verify.Journey) -> None:
+    before = delivering.deadline
+    assert verify.delivery_stream(delivering) == "web-log-delivery is ACTIVE, buffers up to 64 MiB or 60 s"
+    assert delivering.deadline == before + 90
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"lambda_function": "stream"}, "is not transformed by stream"),
+        ({"s3_bucket": "elsewhere"}, "not to elsewhere. Check S3_BUCKET"),
+    ],
+)
+def test_a_delivery_stream_of_somebody_else_is_told(
+    delivering: verify.Journey, change: dict[str, str], message: str
+) -> None:
+    delivering.settings = delivering.settings.model_copy(update=change)
+    with pytest.raises(verify.StepError, match=message):
+        verify.delivery_stream(delivering)
+
+
+def test_lines_in_any_object_of_the_hour_count_and_doubling_is_no_fault(
+    delivering: verify.Journey, said: list[str]
+) -> None:
+    verify.delivery_stream(delivering)
+    put(delivering, "web-access.log", _timed(delivering, 0), _timed(delivering, 1))  # another delivery's
+    one = put(delivering, "a/web-log-delivery-1", _timed(delivering, 0), _entry(path="/other"))
+    put(delivering, "web-log-delivery-2", _timed(delivering, 1), _timed(delivering, 1))
+    assert one in verify.delivered(delivering)
+    assert said == ["  … waiting for Firehose: it may buffer for 90 s"]
+    assert sorted(delivering.found) == [one, f"{verify.hours(delivering)[0]}web-log-delivery-2"]
+    assert verify.delivered_entries(delivering).startswith("those 2 requests in 3 lines, 1 of them delivered again; ")
+
+
+def test_lines_that_never_arrive_end_with_where_to_look(delivering: verify.Journey) -> None:
+    verify.delivery_stream(delivering)
+    put(delivering, "web-log-delivery-1", _timed(delivering, 0))
+    with pytest.raises(
+        verify.StepError, match=r"not within 210 s\. Look below s3://my-bucket/logs/rejected/.*/aws/lambda/"
+    ):
+        verify.delivered(delivering)
+
+
+def test_a_line_below_another_hour_fails_the_last_step(delivering: verify.Journey) -> None:
+    put(delivering, "a", _timed(delivering, 0), _timed(delivering, 1, delivering.sent_at - timedelta(hours=3)))
+    verify.delivered(delivering)
+    with pytest.raises(verify.StepError, match="not below logs/"):
+        verify.delivered_entries(delivering)
+
+
+def test_an_acknowledgement_of_firehose_names_the_record(journey: verify.Journey) -> None:
+    at = journey.sent_at + timedelta(seconds=1)
+    done = _acknowledgement(at) | {"first": {"record_id": "r" * 200}}
+    write_status(journey.settings.status_dir, "producer", {"acknowledged": [done]})
+    assert verify.acknowledged(journey) == f"3 line(s) as 3 record(s), record {'r' * 24}…"
+
+
+def test_the_steps_are_those_of_the_delivery(
+    journey: verify.Journey, said: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(verify, "FIREHOSE_STEPS", [("delivery stream", lambda _: "there")])
+    journey.settings = journey.settings.model_copy(update={"delivery": "firehose"})
+    assert verify.verify(journey)
+    assert said == ["✓ delivery stream: there"]

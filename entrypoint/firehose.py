@@ -1,0 +1,150 @@
+"""The resources that only DELIVERY=firehose has: the delivery stream and its log.
+
+As in `resources.py`, each `ensure_*` takes any state as its start, and with `apply=False` only looks.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+from botocore.exceptions import ClientError
+
+from entrypoint import delivery
+from entrypoint.deadline import Deadline
+from entrypoint.errors import ProvisionError, code_of, explained
+from entrypoint.resources import ROLE_PROPAGATION, Outcome, State, existing
+
+if TYPE_CHECKING:
+    from mypy_boto3_firehose import FirehoseClient
+    from mypy_boto3_logs import CloudWatchLogsClient
+
+DIRECT_PUT: Literal["DirectPut"] = "DirectPut"
+DESCRIPTION_KEY = "ExtendedS3DestinationDescription"
+
+
+@explained("delivery log")
+def ensure_delivery_log(logs: CloudWatchLogsClient, name: str, *, apply: bool) -> Outcome:
+    """The log group `name` with the log stream Firehose writes to: it creates neither by itself."""
+    stream = delivery.LOG_STREAM
+    groups = logs.describe_log_groups(logGroupNamePrefix=name)["logGroups"]
+    has_group = any(group.get("logGroupName") == name for group in groups)
+    has_stream = False
+    if has_group:
+        streams = logs.describe_log_streams(logGroupName=name, logStreamNamePrefix=stream)["logStreams"]
+        has_stream = any(one.get("logStreamName") == stream for one in streams)
+    if apply and not has_group:
+        _unless_there(lambda: logs.create_log_group(logGroupName=name))
+    if apply and not has_stream:
+        _unless_there(lambda: logs.create_log_stream(logGroupName=name, logStreamName=stream))
+    if has_group and has_stream:
+        return Outcome("delivery log", name, "unchanged")
+    return Outcome("delivery log", name, "updated" if has_group else "created", (stream,) if has_group else ())
+
+
+def _unless_there(create: Callable[[], object]) -> None:
+    """Create what somebody else may have created a moment ago."""
+    try:
+        create()
+    except ClientError as error:
+        if code_of(error) != "ResourceAlreadyExistsException":
+            raise
+
+
+@explained("delivery stream")
+def ensure_delivery_stream(
+    firehose: FirehoseClient, name: str, *, destination: delivery.Destination, deadline: Deadline, apply: bool
+) -> Outcome:
+    """An ACTIVE delivery stream that is written to directly and delivers to `destination`.
+
+    `destination` may lack (only looking, and there is no role or function yet) what is not known: that is not compared.
+    Raises ProvisionError when the name belongs to a delivery stream of another kind.
+    """
+
+    def look() -> dict[str, Any] | None:
+        answer = existing(
+            lambda: firehose.describe_delivery_stream(DeliveryStreamName=name)["DeliveryStreamDescription"]
+        )
+        return (
+            None if answer is None or answer["DeliveryStreamStatus"] == "DELETING" else cast("dict[str, Any]", answer)
+        )
+
+    def create() -> bool | None:
+        try:
+            firehose.create_delivery_stream(
+                DeliveryStreamName=name,
+                DeliveryStreamType=DIRECT_PUT,
+                ExtendedS3DestinationConfiguration=cast(Any, destination),
+            )
+        except ClientError as error:
+            if code_of(error) != "ResourceInUseException":
+                raise
+            # the old one of this name is still being deleted: again; or somebody was faster: good
+            return None if look() is None else True
+        return True
+
+    def active() -> dict[str, Any] | None:
+        current = look()
+        if current and current["DeliveryStreamStatus"].endswith("_FAILED"):
+            reason = current.get("FailureDescription", {}).get("Details") or "no reason was given"
+            raise ProvisionError(
+                f"delivery stream {name}: it could not be made ({reason.rstrip('.')}). Remove it, and it is made "
+                f"anew: aws firehose delete-delivery-stream --delivery-stream-name {name}"
+            )
+        return current if current and current["DeliveryStreamStatus"] == "ACTIVE" else None
+
+    def update() -> None:
+        current = deadline.until(f"delivery stream {name} to be ACTIVE", active)
+        firehose.update_destination(
+            DeliveryStreamName=name,
+            CurrentDeliveryStreamVersionId=current["VersionId"],
+            DestinationId=current["Destinations"][0]["DestinationId"],
+            ExtendedS3DestinationUpdate=cast(Any, destination),
+        )
+
+    found = look()
+    if found is None:
+        if apply:
+            deadline.within(ROLE_PROPAGATION).retry(
+                lambda: deadline.until(f"delivery stream {name} of old to be gone", create), _role_unknown
+            )
+            deadline.until(f"delivery stream {name} to be ACTIVE", active)
+        return Outcome("delivery stream", name, "created")
+    if apply:
+        found = deadline.until(f"delivery stream {name} to be ACTIVE", active)
+    described = _described(found)
+    differs = delivery.differences(described, destination)
+    if differs and apply:
+        deadline.retry(update, _overtaken)
+    state: State = "updated" if differs else "unchanged"
+    details = tuple(f"{key} {json.dumps(described.get(key))} -> {json.dumps(destination[key])}" for key in differs)
+    return Outcome("delivery stream", name, state, details, found["DeliveryStreamARN"])
+
+
+def _described(stream: dict[str, Any]) -> delivery.Destination:
+    """What is known of the one S3 destination. Raises ProvisionError for a delivery stream of another kind."""
+    name = stream["DeliveryStreamName"]
+    if stream.get("DeliveryStreamType", DIRECT_PUT) != DIRECT_PUT:
+        raise ProvisionError(
+            f"delivery stream {name}: it takes its records from elsewhere ({stream['DeliveryStreamType']}), so nothing "
+            "can be put into it: choose another one with -e FIREHOSE_STREAM=…"
+        )
+    destinations = stream.get("Destinations") or [{}]
+    if not destinations[0].get(DESCRIPTION_KEY):
+        raise ProvisionError(
+            f"delivery stream {name}: it does not deliver to S3 with a transform: choose another one with "
+            "-e FIREHOSE_STREAM=…"
+        )
+    return cast("dict[str, Any]", destinations[0][DESCRIPTION_KEY])
+
+
+def _overtaken(error: ClientError) -> bool:
+    """Somebody else changed it in between, or an earlier change is still under way."""
+    return code_of(error) in ("ConcurrentModificationException", "ResourceInUseException")
+
+
+def _role_unknown(error: ClientError) -> bool:
+    """IAM has taken the role or its permissions, but Firehose does not see them yet."""
+    message = error.response.get("Error", {}).get("Message", "")
+    return code_of(error) == "InvalidArgumentException" and "assume role" in message
