@@ -1,0 +1,170 @@
+variable "name" {
+  description = "Put before the name of each thing this module makes."
+  type        = string
+  default     = "web-log"
+
+  validation {
+    condition     = can(regex("^[a-z][a-z0-9-]{1,30}$", var.name))
+    error_message = "A name has 2 to 31 lower-case letters, digits and hyphens, and begins with a letter."
+  }
+}
+
+variable "ami_id" {
+  description = "The image of the instance: Debian 12 or later, as its nginx, logrotate and group adm are what is set up."
+  type        = string
+
+  validation {
+    condition     = can(regex("^ami-[0-9a-f]{8,17}$", var.ami_id))
+    error_message = "An AMI's id is ami- and 8 to 17 hexadecimal digits."
+  }
+}
+
+variable "instance_type" {
+  description = "The instance's type, of the processor the AMI is for."
+  type        = string
+  default     = "t3.micro"
+
+  validation {
+    condition     = can(regex("^[a-z][a-z0-9-]*\\.[a-z0-9-]+$", var.instance_type))
+    error_message = "An instance type is a name such as t3.micro."
+  }
+}
+
+variable "vpc_id" {
+  description = "The VPC of the security group, the subnet's own; null: the default VPC."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.vpc_id == null || can(regex("^vpc-[0-9a-f]+$", var.vpc_id))
+    error_message = "A VPC's id is vpc- and hexadecimal digits."
+  }
+}
+
+variable "subnet_id" {
+  description = "The instance's subnet, with a way to the internet (Debian's and Python's packages, AWS's services); null: one of the default VPC's."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.subnet_id == null || can(regex("^subnet-[0-9a-f]+$", var.subnet_id))
+    error_message = "A subnet's id is subnet- and hexadecimal digits."
+  }
+}
+
+variable "public_ip" {
+  description = "Whether the instance gets a public address."
+  type        = bool
+  default     = true
+}
+
+variable "allowed_cidrs" {
+  description = "IPv4 networks that reach port 80. 0.0.0.0/0 is everybody."
+  type        = list(string)
+
+  validation {
+    condition     = length(var.allowed_cidrs) > 0 && alltrue([for cidr in var.allowed_cidrs : can(cidrnetmask(cidr))])
+    error_message = "At least one IPv4 network such as 203.0.113.0/24 is needed."
+  }
+}
+
+variable "artefact_bucket" {
+  description = "The name of an existing bucket for the archive that the instance is set up from."
+  type        = string
+
+  validation {
+    condition     = can(regex("^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$", var.artefact_bucket))
+    error_message = "A bucket name has 3 to 63 lower-case letters, digits, dots and hyphens."
+  }
+}
+
+variable "artefact_prefix" {
+  description = "Put before the archive's key, which ends in its hash."
+  type        = string
+  default     = "artefacts/"
+
+  validation {
+    condition     = can(regex("^([A-Za-z0-9_.-]+/)*$", var.artefact_prefix))
+    error_message = "A prefix does not start with / and ends with /, e.g. artefacts/."
+  }
+}
+
+variable "host_archive" {
+  description = "The path of web-log-producer.tar, which script/bundle makes."
+  type        = string
+
+  validation {
+    condition     = fileexists(var.host_archive)
+    error_message = "There is no such file. Make it with: script/bundle"
+  }
+}
+
+variable "settings" {
+  description = "The producer's settings, as the pipelines' modules put them out: AWS_DEFAULT_REGION, DELIVERY, its stream, S3_BUCKET, S3_PREFIX …"
+  type        = map(string)
+
+  validation {
+    condition     = alltrue([for name in ["AWS_DEFAULT_REGION", "DELIVERY", "S3_BUCKET"] : contains(keys(var.settings), name)])
+    error_message = "AWS_DEFAULT_REGION, DELIVERY and S3_BUCKET are needed."
+  }
+
+  validation {
+    condition     = alltrue([for name, value in var.settings : can(regex("^[A-Z][A-Z0-9_]*=[][A-Za-z0-9_./:@%+=,-]*$", "${name}=${value}"))])
+    error_message = "A setting's name has capitals, digits and _; its value letters, digits and _./:@%+=,-[]."
+  }
+}
+
+variable "producer_policy_json" {
+  description = "The IAM policy that allows to send to the stream, as the pipelines' modules put it out."
+  type        = string
+
+  validation {
+    condition     = can(jsondecode(var.producer_policy_json).Statement)
+    error_message = "A policy is a JSON document with statements."
+  }
+}
+
+variable "schedule" {
+  description = "cron: the producer runs each minute, sends, and ends. systemd: it runs all the time, ships the last lines when the machine goes down and, with DELIVERY=kinesis, sends again what the stream has lost, for which it may read the hourly objects."
+  type        = string
+  default     = "cron"
+
+  validation {
+    condition     = contains(["cron", "systemd"], var.schedule)
+    error_message = "A schedule is cron or systemd."
+  }
+}
+
+variable "endpoint_url" {
+  description = "For an emulator: where the services answer, seen from the instance. Empty: AWS."
+  type        = string
+  default     = ""
+
+  validation {
+    condition     = can(regex("^(https?://[A-Za-z0-9.-]+(:[0-9]+)?)?$", var.endpoint_url))
+    error_message = "An endpoint is http(s)://host:port."
+  }
+}
+
+variable "session_manager" {
+  description = "Whether AWS Systems Manager may be used to get a shell (no port for SSH is open in any case)."
+  type        = bool
+  default     = false
+}
+
+variable "root_volume_gb" {
+  description = "The size of the root volume in GB, which also holds 14 days of logs."
+  type        = number
+  default     = 8
+
+  validation {
+    condition     = var.root_volume_gb >= 8 && var.root_volume_gb <= 16384 && floor(var.root_volume_gb) == var.root_volume_gb
+    error_message = "The root volume has 8 to 16384 GB."
+  }
+}
+
+variable "tags" {
+  description = "Tags of everything this module makes."
+  type        = map(string)
+  default     = {}
+}

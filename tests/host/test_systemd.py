@@ -1,0 +1,99 @@
+"""The long-running producer under a real systemd, installed as a person does it."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+
+import pytest
+
+from tests.host.machine import DEBIAN, Debian, Pipeline, Requests
+from tests.waiting import eventually
+
+pytestmark = pytest.mark.container
+
+IMAGE = "web-log-host-test"
+CONTAINERFILE = f"""
+FROM {DEBIAN}
+RUN apt-get update \\
+ && DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends \\
+    ca-certificates cron nginx python3-venv systemd systemd-sysv
+"""
+WITHIN = 60.0
+
+
+@pytest.fixture(scope="module")
+def machine(container_engine: str) -> Iterator[Debian]:
+    """A Debian that systemd has started."""
+    if container_engine != "podman":
+        pytest.skip("only podman prepares a container for systemd; enable these tests with: apt-get install podman")
+    built = subprocess.run(
+        ["podman", "build", "--tag", IMAGE, "-"],
+        input=CONTAINERFILE,
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+    assert built.returncode == 0, built.stderr[-3000:]
+    one = Debian("podman", "--systemd=always", "--privileged", image=IMAGE, command=["/sbin/init"])
+    try:
+        eventually(lambda: one.run("test -S /run/systemd/private && systemctl is-active nginx") is not None, within=60)
+        yield one
+    finally:
+        one.remove()
+
+
+@pytest.fixture(scope="module")
+def installed(machine: Debian, pipeline: Pipeline) -> Debian:
+    subprocess.run(["podman", "cp", str(pipeline.archive), f"{machine.name}:/"], check=True, timeout=60)
+    settings = {
+        "TARGET": "localstack",
+        "LOCALSTACK_HOST": pipeline.url_inside,
+        "S3_BUCKET": pipeline.bucket,
+        "POLL_INTERVAL": "2",
+        "REPAIR_INTERVAL": "1",
+        "REPAIR_AFTER": "1",
+    }
+    options = " ".join(f"--set {name}={value}" for name, value in settings.items())
+    machine.run(f"tar -xf {pipeline.archive.name}; web-log-producer/install --schedule systemd {options}", timeout=300)
+    return machine
+
+
+def test_the_service_ships_and_its_levels_reach_the_journal(installed: Debian, pipeline: Pipeline) -> None:
+    requests = Requests(installed)
+    requests.send(50)
+    eventually(lambda: requests.arrived(pipeline), within=WITHIN, every=1)
+    said = installed.run("journalctl --unit web-log-producer --output cat --priority info..info")
+    assert "shipped" in said
+    assert "<6>" not in said
+
+
+def test_a_stop_ships_the_last_lines(installed: Debian, pipeline: Pipeline) -> None:
+    installed.run("/web-log-producer/install --schedule systemd --set POLL_INTERVAL=3600")
+    # before that it has not learnt yet what to do on a stop
+    eventually(lambda: installed.run("journalctl --unit web-log-producer | grep 'every 3600 s'"), within=WITHIN)
+    requests = Requests(installed)
+    requests.send(30)
+    installed.run("systemctl stop web-log-producer")
+    assert "Result=success" in installed.run("systemctl show web-log-producer --property Result")
+    eventually(lambda: requests.arrived(pipeline), within=WITHIN, every=1)
+
+
+def test_cron_takes_over_where_the_service_stood(installed: Debian, pipeline: Pipeline) -> None:
+    installed.run("systemctl start web-log-producer")
+    requests = Requests(installed)
+    requests.send(10)
+    installed.run("/web-log-producer/install --schedule cron --set POLL_INTERVAL=60")
+    state = "systemctl is-active web-log-producer; test ! -e /etc/systemd/system/web-log-producer.service"
+    assert installed.run(state).startswith("inactive")
+    requests.send(10)
+    eventually(lambda: requests.arrived(pipeline), within=90 + WITHIN, every=2)
+
+
+def test_settings_that_cannot_be_used_are_refused_with_what_mends_them(installed: Debian) -> None:
+    before = installed.run("cat /etc/default/web-log-producer")
+    assert "no such setting" in installed.run("/web-log-producer/install --set S3_BUKET=x", status=2)
+    installed.write("/etc/default/web-log-producer", before)
+    assert "Mend it with" in installed.run("/web-log-producer/install --set BATCH_SIZE=0", status=2)
+    installed.write("/etc/default/web-log-producer", before)
