@@ -155,22 +155,3 @@ def _append(s3: SizesS3, size: int) -> Cost:
 
 def _size(s3: SizesS3) -> int:
     return s3.objects[TARGET.key].size if TARGET.key in s3.objects else 0
-
-
-def report() -> None:
-    print(f"An append of {APPEND / MIB:g} MiB to an hourly object (MiniStack, then sizes only):")
-    print(f"  {'object':>14} {'requests':>9} {'sent':>12} {'received':>12} {'seconds':>9}")
-    for cost in measure() + large():
-        print(
-            f"  {cost.size / MIB:>10.3f} MiB {cost.requests:>9} {cost.sent / MIB:>8.2f} MiB"
-            f" {cost.received / MIB:>8.2f} MiB {cost.seconds:>9.3f}"
-        )
-    whole = hour()
-    print(
-        f"An hour of {whole.bytes / 10**9:.1f} GB in {whole.appends} appends: {whole.requests} requests, at most "
-        f"{whole.most_requests} an append, {whole.sent / whole.bytes:.3f} bytes sent a byte archived"
-    )
-
-
-if __name__ == "__main__":
-    report()

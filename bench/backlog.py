@@ -1,33 +1,42 @@
-"""A backlog to measure with: a combined log of lines that are told apart by their path."""
+"""A backlog to measure with: a combined log whose lines are told apart by their path, and compress as real ones do."""
 
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 BEGIN = datetime(2026, 11, 23, 0, 0, tzinfo=UTC)
-# Bytes of a line with its newline, as in the log that the baselines of others were measured with
-LINE_BYTES = 215
+LINE_BYTES = 215  # on average, newline included: the log that the baselines of others were measured with
 AGENTS = [
-    "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/131.0.0.0 Safari/537.36",
-    "Mozilla/5.0 (iPhone; CPU iPhone OS 18_1 like Mac OS X) AppleWebKit/605.1.15 Version/18.1 Safari/604.1",
-    "Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:132.0) Gecko/20100101 Firefox/132.0",
+    f"Mozilla/5.0 ({system}) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/{version}.0.0.0 Safari/537.36"
+    for system in ("X11; Linux x86_64", "Windows NT 10.0; Win64; x64", "Macintosh; Intel Mac OS X 10_15_7")
+    for version in range(100, 131)
 ]
-STATUSES = [200] * 16 + [304, 301, 404, 500]
+STATUSES = (200, 200, 200, 304, 404)
 
 
-def write_backlog(path: Path, lines: int, *, hours: int, seed: int = 1) -> None:
-    """Write `lines` lines of LINE_BYTES bytes each, in the order of their times, spread evenly over `hours` hours.
+def lines(count: int, *, seconds: int, unusual: int = 0, seed: int = 1) -> Iterator[bytes]:
+    """Lines with their newlines, in the order of their times, spread evenly over `seconds` seconds.
 
-    The n-th has the path /line-<n>/…, so that each can be looked for.
+    The n-th has the path /line-<n>/…. Of a thousand, `unusual` have an escape of nginx's.
     """
     rng = random.Random(seed)
-    step = timedelta(hours=hours) / lines
+    second, stamp = -1, ""
+    for number in range(count):
+        if (now := number * seconds // count) != second:
+            second, stamp = now, f"{BEGIN + timedelta(seconds=now):%d/%b/%Y:%H:%M:%S} +0000"
+        address = ".".join(str(rng.randrange(1, 255)) for _ in range(4))
+        query = f"{rng.randrange(10_000)}?s={rng.getrandbits(24):x}"
+        agent = rng.choice(AGENTS) + ("\\x22" if rng.randrange(1000) < unusual else "")
+        yield (
+            f'{address} - - [{stamp}] "GET /line-{number:08}/{query} HTTP/1.1" {rng.choice(STATUSES)} '
+            f'{rng.randrange(100, 50_000)} "-" "{agent}"\n'
+        ).encode()
+
+
+def write_backlog(path: Path, count: int, *, hours: int = 1, unusual: int = 0) -> None:
+    """Write `lines` of that many hours to `path`, whose folder exists."""
     with path.open("wb", buffering=1 << 20) as log:
-        for number in range(lines):
-            moment = BEGIN + number * step
-            address = f"{rng.randrange(1, 224)}.{rng.randrange(256)}.{rng.randrange(256)}.{rng.randrange(1, 255)}"
-            head = f'{address} - - [{moment:%d/%b/%Y:%H:%M:%S} +0000] "GET /line-{number:08}/'
-            tail = f' HTTP/1.1" {rng.choice(STATUSES)} {rng.randrange(100, 99_999)} "-" "{rng.choice(AGENTS)}"\n'
-            log.write(f"{head}{'x' * (LINE_BYTES - len(head) - len(tail))}{tail}".encode())
+        log.writelines(lines(count, seconds=hours * 3600, unusual=unusual))

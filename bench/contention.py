@@ -91,19 +91,3 @@ def measure() -> list[Race]:
             return [race(emulator.url, "bench", writers, size, seed=1) for size in SIZES for writers in WRITERS]
         finally:
             emulator.stop()
-
-
-def report() -> list[Race]:
-    print(f"{APPENDS} appends of {APPEND_BYTES // 1024} KiB by each writer to one hourly object (MiniStack):")
-    print(f"  {'object':>8} {'writers':>8} {'commits/s':>10} {'rounds lost a commit':>21} {'given up':>9}")
-    found = measure()
-    for one in found:
-        print(
-            f"  {one.size // MIB:>4} MiB {one.writers:>8} {one.commits_per_second:>10.1f} "
-            f"{one.conflicts / max(1, one.commits):>21.2f} {one.given_up:>9}"
-        )
-    return found
-
-
-if __name__ == "__main__":
-    report()

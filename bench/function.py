@@ -6,7 +6,6 @@ sizes only, so what is measured is the function with its JSON, not a network. `p
 
 from __future__ import annotations
 
-import argparse
 import base64
 import json
 import os
@@ -26,6 +25,7 @@ import index
 from archiver import event as events
 from archiver.archive import Archive
 from archiver.filing import file_record, file_runs
+from bench import backlog
 from bench.sizes import SizesS3
 
 if TYPE_CHECKING:
@@ -37,10 +37,9 @@ PACK_BYTES = 512 * 1024  # as the producer packs
 GZIP_LEVEL = 1
 LINES_A_SECOND = 500
 START = 1587171600  # 2020-04-18T01:00:00Z
-AGENTS = (
+AGENT = (
     "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_4) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/80.0.3987.163 "
-    "Safari/537.36",
-    "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0",
+    "Safari/537.36"
 )
 
 
@@ -77,27 +76,13 @@ class Import:
     index: float
 
 
-def log_lines(count: int, *, unusual: int = 0) -> Iterator[bytes]:
-    """Combined lines of some 215 bytes, 500 a second; of a thousand, `unusual` have an escape of nginx's."""
-    rng = random.Random(1)
-    for number in range(count):
-        stamp = time.strftime("%d/%b/%Y:%H:%M:%S +0000", time.gmtime(START + number // LINES_A_SECOND))
-        host = ".".join(str(rng.randrange(256)) for _ in range(4))
-        agent = AGENTS[rng.randrange(2)] + ("\\x22" if rng.randrange(1000) < unusual else "")
-        status, size = rng.choice([200, 200, 200, 304, 404]), rng.randrange(100_000)
-        yield (
-            f'{host} - - [{stamp}] "GET /a/path/{rng.randrange(100_000)}?q={number} HTTP/1.1" {status} {size} '
-            f'"https://example.org/page" "{agent}"\n'
-        ).encode()
-
-
 def alike(count: int) -> Iterator[bytes]:
     """Lines of that length that gzip makes so little of that a million of them fit in an event of Lambda's 6 MB."""
     for number in range(count):
         stamp = time.strftime("%d/%b/%Y:%H:%M:%S +0000", time.gmtime(START + number // LINES_A_SECOND))
         yield (
             f'192.168.99.1 - - [{stamp}] "GET /a/path/{number // 100 % 1000:06}?q=1 HTTP/1.1" 200 12345 '
-            f'"https://example.org/page" "{AGENTS[0]}"\n'
+            f'"https://example.org/page" "{AGENT}"\n'
         ).encode()
 
 
@@ -142,9 +127,22 @@ def invoke(event: dict[str, Any]) -> SizesS3:
     return s3
 
 
-def rates(count: int = 100_000, unusual: int = 0) -> Rates:
+def rates(python: str = sys.executable, unusual: int = 0) -> Rates:
+    """`rates_here`, in a fresh process of that Python."""
+    done = subprocess.run(
+        [python, "-m", "bench.function", str(unusual)],
+        capture_output=True,
+        check=True,
+        text=True,
+        env=_environment(),
+        timeout=600,
+    )
+    return Rates(**json.loads(done.stdout))
+
+
+def rates_here(count: int = 100_000, unusual: int = 0) -> Rates:
     """`unusual`: so many of a thousand lines the fast way leaves to the parser."""
-    packs = list(packed(log_lines(count, unusual=unusual)))
+    packs = list(packed(backlog.lines(count, seconds=count // LINES_A_SECOND, unusual=unusual)))
     event = kinesis_event(iter(packs))
     records = [
         events.Record(pack, GENERATION, offset, None, 0.0, None) for offset, pack in packs
@@ -188,7 +186,7 @@ def million(python: str = sys.executable, count: int = 1_000_000) -> Event:
 
     event = json.dumps(kinesis_event(counted())).encode()
     done = subprocess.run(
-        [python, "-m", "bench.function", "--invoke"],
+        [python, "-m", "bench.function", "invoke"],
         input=event,
         capture_output=True,
         check=True,
@@ -230,17 +228,8 @@ def _environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "lambda")])}
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m bench.function", description=__doc__)
-    parser.add_argument("--invoke", action="store_true", help=argparse.SUPPRESS)
-    parser.add_argument("--lines", type=int, default=1_000_000, help="lines of the large event (default 1,000,000)")
-    options = parser.parse_args()
-    if options.invoke:
-        _invoked()
-        return
-    for found in (rates(), rates(unusual=10), million(count=options.lines), cold_import()):
-        print(json.dumps({type(found).__name__: asdict(found)}))
-
-
 if __name__ == "__main__":
-    main()
+    if sys.argv[1:] == ["invoke"]:
+        _invoked()
+    else:
+        print(json.dumps(asdict(rates_here(unusual=int(sys.argv[1])))))

@@ -44,15 +44,3 @@ def measure(runs: int) -> dict[str, float]:
             if run:
                 found[name].append(took)
     return {name: statistics.median(each) for name, each in found.items()}
-
-
-def report(runs: int) -> dict[str, float]:
-    print(f"Start of an interpreter with the imports of each process, median of {runs}:")
-    found = measure(runs)
-    for name, took in found.items():
-        print(f"  {name:<34} {took * 1000:6.0f} ms")
-    return found
-
-
-if __name__ == "__main__":
-    report(5)

@@ -155,27 +155,3 @@ def measure(name: str, lines: int = LINES) -> list[Drained]:
     with backend(name) as url:
         drain(name, url, 600, packed=True)  # an emulator loads each service when it is first asked for
         return [drain(name, url, lines, packed=True), drain(name, url, LINES_OF_2020[name], packed=False)]
-
-
-def report(lines: int = LINES) -> list[Drained]:
-    print("A backlog from the producer's start to the last line in S3, exactly once:")
-    found: list[Drained] = []
-    for name in BACKENDS:
-        try:
-            drained = measure(name, lines)
-        except RuntimeError as reason:
-            print(f"  {name}: not measured: {reason}")
-            continue
-        found += drained
-        for one in drained:
-            print(
-                f"  {one.backend:<18} {one.way:<18} {one.lines:>9,} lines  shipped {one.shipped:7.1f} s  archived "
-                f"{one.archived:7.1f} s  {one.lines_per_second:>9,.0f} lines/s  {one.wrong} not exactly once"
-            )
-        fast, slow = drained
-        print(f"  {name}: {fast.lines_per_second / slow.lines_per_second:,.0f} times as many lines a second")
-    return found
-
-
-if __name__ == "__main__":
-    report(int(sys.argv[1]) if len(sys.argv) > 1 else LINES)

@@ -19,16 +19,16 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
 from appliance.clock import SystemClock
 from appliance.settings import Settings
+from bench.backlog import write_backlog
 from producer.batch import cut_for
 from producer.checkpoint import CheckpointFile
-from producer.record import PACK_BYTES
+from producer.record import PACK_BYTES, count_lines, gzipped
 from producer.schedule import Producer
 from producer.ship import ship_once
 from producer.sink import Sink, make_sink
@@ -40,6 +40,8 @@ IDLE_TICKS = 200
 # the loop that everybody writes first is slow: it is measured on this part of the backlog, and scaled
 LOOP_PART = 10
 LOOP_LINES = 500
+FLOOR = "floor: read + gzip -1"
+LOOP = "boto3 loop, 500 lines a call"
 
 
 @dataclass(frozen=True)
@@ -67,35 +69,11 @@ def measure(lines: int = 1_000_000, runs: int = 5) -> dict[str, list[Cost]]:
     with tempfile.TemporaryDirectory(prefix="bench-producer-") as folder, stream() as port:
         log = Path(folder) / "log" / "access.log"
         log.parent.mkdir()
-        write_log(log, lines)
+        write_backlog(log, lines)
         for _ in range(runs):
             for name in WAYS:
                 found[name].append(in_a_process(name, log, port))
     return found
-
-
-def write_log(path: Path, lines: int, seed: int = 1) -> None:
-    """A combined log of 215 bytes a line, written in the order of its times; gzip -1 makes some 4 of 20 out of it."""
-    rng = random.Random(seed)
-    agents = [
-        f"Mozilla/5.0 ({system}) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/{version}.0.0.0 Safari/537.36"
-        for system in ("X11; Linux x86_64", "Windows NT 10.0; Win64; x64", "Macintosh; Intel Mac OS X 10_15_7")
-        for version in range(100, 131)
-    ]
-    moment = datetime(2026, 11, 23, 10, 0, tzinfo=UTC)
-    with path.open("w", buffering=1 << 20) as log:
-        for number in range(lines):
-            if number % 280 == 0:
-                moment += timedelta(seconds=1)
-                stamp = moment.strftime("%d/%b/%Y:%H:%M:%S +0000")
-            address = ".".join(str(rng.randrange(1, 255)) for _ in range(4))
-            path_and_query = (
-                f"/{rng.choice(('api', 'static', 'user'))}/{rng.randrange(10_000)}?s={rng.getrandbits(48):x}"
-            )
-            log.write(
-                f'{address} - - [{stamp}] "GET {path_and_query} HTTP/1.1" {rng.choice((200, 200, 200, 304, 404))} '
-                f'{rng.randrange(100, 50_000)} "-" "{rng.choice(agents)}"\n'
-            )
 
 
 def idle(runs: int = 5) -> float:
@@ -129,12 +107,20 @@ def in_a_process(way: str, log: Path, port: int) -> Cost:
 # The ways: what each does with (log, port); returns lines and bytes on the wire
 
 
-def floor(log: Path, _port: int) -> tuple[int, int]:
+def zlib_floor(log: Path, _port: int) -> tuple[int, int]:
+    return floor(log, lambda block: zlib.compress(block, 1, wbits=31))
+
+
+def isal_floor(log: Path, _port: int) -> tuple[int, int]:
+    return floor(log, gzipped)
+
+
+def floor(log: Path, compress: Callable[[bytes], bytes]) -> tuple[int, int]:
     lines = wire = 0
     with log.open("rb", buffering=0) as file:
         while block := file.read(PACK_BYTES):
-            wire += len(zlib.compress(block, 1, wbits=31))
-            lines += len(block) - len(block.replace(b"\n", b""))
+            wire += len(compress(block))
+            lines += count_lines(block)
     return lines, wire
 
 
@@ -213,12 +199,13 @@ def settings(log: Path, port: int, delivery: str) -> Settings:
 
 
 WAYS: dict[str, Callable[[Path, int], tuple[int, int]]] = {
-    "floor: read + gzip -1": floor,
+    FLOOR: zlib_floor,
+    "floor: read + ISA-L level 1": isal_floor,
     "producer, into nothing": to_nowhere,
     "producer, into nothing, an hour a record": to_nowhere_hourly,
     "producer, PutRecords": to_kinesis,
     "producer, PutRecordBatch": to_firehose,
-    "boto3 loop, 500 lines a call": boto3_loop,
+    LOOP: boto3_loop,
 }
 
 
@@ -283,29 +270,8 @@ def serve() -> None:
         server.serve_forever()
 
 
-def report(lines: int = 1_000_000, runs: int = 5) -> dict[str, list[Cost]]:
-    """Print medians of the runs, and the ratio to the floor of the same run."""
-    found = measure(lines, runs)
-    print(f"Producer: {lines} lines, median of {runs} interleaved runs:")
-    print(f"  {'':<42} {'CPU s/M lines':>13} {'x floor':>8} {'lines/s':>10} {'RSS MiB':>8} {'wire MB/M':>10}")
-    floors = found[next(iter(WAYS))]
-    for name, costs in found.items():
-        ratio = statistics.median(
-            cost.cpu_per_million / least.cpu_per_million for cost, least in zip(costs, floors, strict=True)
-        )
-        print(
-            f"  {name:<42} {statistics.median(cost.cpu_per_million for cost in costs):>13.2f} {ratio:>8.2f}"
-            f" {statistics.median(cost.lines_per_second for cost in costs):>10,.0f}"
-            f" {max(cost.rss for cost in costs) / 2**20:>8.0f} {costs[0].wire / costs[0].lines:>10.1f}"
-        )
-    print(f"  a tick with nothing to do: {idle() * 1000:.2f} ms CPU")
-    return found
-
-
 if __name__ == "__main__":
     if sys.argv[1:] == ["serve"]:
         serve()
-    elif len(sys.argv) == 4:
-        print(json.dumps(asdict(child(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])))))
     else:
-        report()
+        print(json.dumps(asdict(child(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])))))

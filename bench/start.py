@@ -1,17 +1,17 @@
-"""The image's size by layer, how long a start takes (container, nginx, whole pipeline), and what an append costs."""
+"""The image's size by layer, and how long a start takes: container, nginx, whole pipeline."""
 
 from __future__ import annotations
 
-import argparse
 import http.client
 import json
 import statistics
 import subprocess
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
-from bench import append
+from bench.results import Section
 from tests.appliance.drivers import IMAGE, ROOT, Appliance, Container, Native, engine
 from tests.waiting import eventually
 
@@ -50,16 +50,16 @@ def bare(name: str) -> float:
     return time.monotonic() - begin
 
 
-def report(title: str, seconds: list[float]) -> None:
-    print(f"  {title:<42} {statistics.median(seconds):6.2f} s   ({min(seconds):.2f} to {max(seconds):.2f})")
+def row(title: str, seconds: list[float]) -> tuple[str, str, str]:
+    return title, f"{statistics.median(seconds):.2f}", f"{min(seconds):.2f} to {max(seconds):.2f}"
 
 
-def container(name: str, runs: int) -> None:
+def image(name: str) -> Section:
+    """Build it; its size, and that of its layers."""
     form = ["--format", "docker"] if name == "podman" else []
     subprocess.run([name, "build", *form, "--tag", IMAGE, str(ROOT)], capture_output=True, timeout=900, check=True)
     shown = subprocess.run([name, "image", "inspect", IMAGE], capture_output=True, text=True, timeout=60, check=True)
-    size = int(json.loads(shown.stdout)[0]["Size"])
-    print(f"Image: {size / 1e6:.0f} MB unpacked, base image included; its layers:")
+    total = int(json.loads(shown.stdout)[0]["Size"])
     layers = subprocess.run(
         [name, "history", "--format", "{{.Size}}\t{{.CreatedBy}}", IMAGE],
         capture_output=True,
@@ -67,9 +67,15 @@ def container(name: str, runs: int) -> None:
         timeout=60,
         check=True,
     )
+    rows: list[Sequence[str]] = [("all of it, base image included", f"{total / 1e6:.0f} MB")]
     for line in layers.stdout.splitlines():
-        if "MB" in line.split("\t")[0]:
-            print(f"  {line[:110]}")
+        taken, _, made_by = line.partition("\t")
+        if "MB" in taken:
+            rows.append((f"layer: {made_by.removeprefix('/bin/sh -c ').removeprefix('#(nop) ')[:60]}", taken))
+    return Section("Image, unpacked", ("", "size"), rows)
+
+
+def in_container(name: str, runs: int) -> list[tuple[str, str, str]]:
     engine_alone, served, whole = [], [], []
     for _ in range(runs):
         engine_alone.append(bare(name))
@@ -80,13 +86,14 @@ def container(name: str, runs: int) -> None:
             one.remove()
         served.append(first)
         whole.append(second)
-    print(f"Start by {name}, median of {runs} (least to most), the engine's own time included:")
-    report("the engine alone (run --rm … true)", engine_alone)
-    report("nginx answers", served)
-    report("pipeline ready (embedded emulator)", whole)
+    return [
+        row(f"{name}: the engine alone (run --rm … true)", engine_alone),
+        row(f"{name}: nginx answers", served),
+        row(f"{name}: pipeline ready (embedded emulator)", whole),
+    ]
 
 
-def native(runs: int) -> None:
+def natively(runs: int) -> list[tuple[str, str, str]]:
     served, whole = [], []
     for _ in range(runs):
         with tempfile.TemporaryDirectory() as directory:
@@ -97,23 +104,17 @@ def native(runs: int) -> None:
                 one.stop()
         served.append(first)
         whole.append(second)
-    print(f"Start natively, median of {runs} (least to most):")
-    report("nginx answers", served)
-    report("pipeline ready (embedded emulator)", whole)
+    return [row("natively: nginx answers", served), row("natively: pipeline ready (embedded emulator)", whole)]
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="script/bench", description=__doc__)
-    parser.add_argument("--runs", type=int, default=5, help="starts to measure (default 5)")
-    options = parser.parse_args()
+def measure(runs: int) -> list[Section]:
+    """The image and the starts; without a container engine the starts of a native appliance only."""
+    sections, rows, notes = [], list[Sequence[str]](), []
     name = engine()
     if name is None:
-        print("No container engine answers: the image is not measured. Enable with: apt-get install podman")
+        notes.append("No container engine answers: no image, no container. Enable with: apt-get install podman")
     else:
-        container(name, options.runs)
-    native(options.runs)
-    append.report()
-
-
-if __name__ == "__main__":
-    main()
+        sections.append(image(name))
+        rows += in_container(name, runs)
+    rows += natively(runs)
+    return [*sections, Section("From the start until it serves", ("", "s", "least to most"), rows, notes)]

@@ -1,0 +1,112 @@
+# The pipeline on AWS, a web server that feeds it, and Athena on top of it.
+# State is local unless a backend is added; see docs/terraform.md.
+
+provider "aws" {
+  region = var.region
+
+  default_tags {
+    tags = merge({ Project = "kinesis-lambda-logging" }, var.tags)
+  }
+}
+
+locals {
+  results_prefix = "athena/"
+  pipeline       = one(concat(module.stream_pipeline[*], module.firehose_pipeline[*]))
+}
+
+module "stream_pipeline" {
+  source = "../modules/stream-pipeline"
+  count  = var.delivery == "kinesis" ? 1 : 0
+
+  bucket_name                = var.bucket_name
+  create_bucket              = var.create_bucket
+  key_prefix                 = var.key_prefix
+  kms_key_arn                = var.kms_key_arn
+  expire_after_days          = var.expire_after_days
+  transition                 = var.transition
+  temporary_prefixes         = [local.results_prefix]
+  package                    = var.package
+  function_name              = "${var.name}-transformation"
+  role_name                  = "${var.name}-transformation"
+  stream_name                = "${var.name}-stream"
+  stream_mode                = var.stream_mode
+  shard_count                = var.shard_count
+  batch_size                 = var.batch_size
+  batching_window_seconds    = var.batching_window_seconds
+  parallelization_factor     = var.parallelization_factor
+  maximum_record_age_seconds = var.maximum_record_age_seconds
+  failure_destination_arn    = var.failure_destination_arn
+  log_retention_days         = var.log_retention_days
+  alarm_topic_arn            = var.alarm_topic_arn
+}
+
+module "firehose_pipeline" {
+  source = "../modules/firehose-pipeline"
+  count  = var.delivery == "firehose" ? 1 : 0
+
+  bucket_name          = var.bucket_name
+  create_bucket        = var.create_bucket
+  key_prefix           = var.key_prefix
+  kms_key_arn          = var.kms_key_arn
+  expire_after_days    = var.expire_after_days
+  transition           = var.transition
+  temporary_prefixes   = [local.results_prefix]
+  package              = var.package
+  function_name        = "${var.name}-transformation"
+  role_name            = "${var.name}-transformation"
+  delivery_stream_name = "${var.name}-delivery"
+  firehose_role_name   = "${var.name}-delivery"
+  buffering_seconds    = var.buffering_seconds
+  log_retention_days   = var.log_retention_days
+  alarm_topic_arn      = var.alarm_topic_arn
+}
+
+# Debian publishes the ids of its images there, in every region
+data "aws_ssm_parameter" "debian" {
+  count = length(var.allowed_cidrs) > 0 && var.ami_id == null ? 1 : 0
+
+  name = "/aws/service/debian/release/13/latest/amd64"
+}
+
+# The image that was the newest at the first apply. A newer one makes no new instance, with whose disk the log would go, until
+# it is asked for: terraform apply -replace 'terraform_data.image[0]'
+resource "terraform_data" "image" {
+  count = length(data.aws_ssm_parameter.debian)
+
+  input = nonsensitive(data.aws_ssm_parameter.debian[0].value)
+
+  lifecycle {
+    ignore_changes = [input]
+  }
+}
+
+module "web_server" {
+  source = "../modules/web-server"
+  count  = length(var.allowed_cidrs) > 0 ? 1 : 0
+
+  name                 = var.name
+  settings             = local.pipeline.settings
+  producer_policy_json = local.pipeline.producer_policy_json
+  ami_id               = var.ami_id == null ? terraform_data.image[0].output : var.ami_id
+  instance_type        = var.instance_type
+  vpc_id               = var.vpc_id
+  subnet_id            = var.subnet_id
+  allowed_cidrs        = var.allowed_cidrs
+  artefact_bucket      = local.pipeline.bucket_name
+  host_archive         = var.host_archive
+  schedule             = var.schedule
+}
+
+module "athena" {
+  source = "../modules/athena"
+  count  = var.athena ? 1 : 0
+
+  database_name       = replace(var.name, "-", "_")
+  workgroup_name      = var.name
+  bucket_name         = local.pipeline.bucket_name
+  key_prefix          = var.key_prefix
+  results_prefix      = local.results_prefix
+  first_hour          = var.first_hour
+  bytes_scanned_limit = var.bytes_scanned_limit
+  kms_key_arn         = var.kms_key_arn
+}

@@ -1,0 +1,29 @@
+output "settings" {
+  description = "The environment of a producer that runs somewhere else: `python -m producer`."
+  value       = local.pipeline.settings
+}
+
+output "producer_policy_json" {
+  description = "The IAM policy such a producer needs."
+  value       = local.pipeline.producer_policy_json
+}
+
+output "bucket_name" {
+  description = "The bucket of the hourly objects."
+  value       = local.pipeline.bucket_name
+}
+
+output "alarm_names" {
+  description = "All alarms."
+  value       = local.pipeline.alarm_names
+}
+
+output "web_server_address" {
+  description = "Where the web server answers; null without one."
+  value       = one(module.web_server[*].public_dns)
+}
+
+output "athena_workgroup" {
+  description = "Where the saved queries are; null without Athena."
+  value       = one(module.athena[*].workgroup_name)
+}

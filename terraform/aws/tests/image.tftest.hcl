@@ -1,0 +1,61 @@
+# Without AWS: script/bundle; terraform test
+
+provider "aws" {
+  region                      = "us-east-1"
+  access_key                  = "test"
+  secret_key                  = "test"
+  skip_credentials_validation = true
+  skip_metadata_api_check     = true
+  skip_requesting_account_id  = true
+}
+
+variables {
+  bucket_name = "some-bucket"
+}
+
+run "refused" {
+  command = plan
+
+  variables {
+    name     = "Web Log"
+    delivery = "pigeon"
+  }
+
+  expect_failures = [
+    var.name,
+    var.delivery,
+  ]
+}
+
+run "no_web_server_unless_somebody_may_reach_it" {
+  command = plan
+
+  variables {
+    athena = false
+  }
+
+  assert {
+    condition     = length(module.web_server) + length(module.athena) + length(data.aws_ssm_parameter.debian) == 0
+    error_message = "Nothing that was not asked for."
+  }
+}
+
+run "newest_image" {
+  command = plan
+
+  variables {
+    allowed_cidrs = ["203.0.113.0/24"]
+  }
+
+  override_data {
+    target = data.aws_ssm_parameter.debian[0]
+    values = {
+      value = "ami-0123456789abcdef0"
+    }
+  }
+
+  assert {
+    condition     = terraform_data.image[0].input == "ami-0123456789abcdef0"
+    error_message = "The newest image is taken, and kept."
+  }
+}

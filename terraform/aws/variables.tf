@@ -1,0 +1,220 @@
+variable "region" {
+  description = "The region of everything."
+  type        = string
+  default     = "us-east-1"
+  nullable    = false
+}
+
+variable "name" {
+  description = "What the names of everything but the bucket begin with."
+  type        = string
+  default     = "web-log"
+  nullable    = false
+
+  validation {
+    condition     = can(regex("^[a-z][a-z0-9-]{1,30}$", var.name))
+    error_message = "A name has 2 to 31 lower-case letters, digits and hyphens, and begins with a letter."
+  }
+}
+
+variable "delivery" {
+  description = "`kinesis`: stream and function, each line exactly once, one object an hour. `firehose`: delivery stream with transform, at least once, cheaper the more there is."
+  type        = string
+  default     = "kinesis"
+  nullable    = false
+
+  validation {
+    condition     = contains(["kinesis", "firehose"], var.delivery)
+    error_message = "Choose kinesis or firehose."
+  }
+}
+
+variable "bucket_name" {
+  description = "The bucket of the hourly objects; its name must be free in all of AWS, unless create_bucket is false."
+  type        = string
+  nullable    = false
+}
+
+variable "create_bucket" {
+  description = "Whether the bucket is made here. If false, it is there already, and nothing of its configuration is touched."
+  type        = bool
+  default     = true
+  nullable    = false
+}
+
+variable "key_prefix" {
+  description = "Put before every key, such as `logs/`."
+  type        = string
+  default     = ""
+  nullable    = false
+}
+
+variable "kms_key_arn" {
+  description = "A KMS key for objects, streams and the results of queries; null: keys of AWS."
+  type        = string
+  default     = null
+}
+
+variable "expire_after_days" {
+  description = "Days after which hourly and rejected objects are deleted; null: never."
+  type        = number
+  default     = null
+}
+
+variable "transition" {
+  description = "When hourly and rejected objects move to STANDARD_IA, GLACIER_IR or INTELLIGENT_TIERING; null: never."
+  type = object({
+    days          = number
+    storage_class = string
+  })
+  default = null
+}
+
+variable "package" {
+  description = "Path of the function's zip, made by `script/bundle`."
+  type        = string
+  default     = "../../dist/stream-transformation.zip"
+  nullable    = false
+}
+
+variable "host_archive" {
+  description = "Path of what the web server is set up from, made by `script/bundle`."
+  type        = string
+  default     = "../../dist/web-log-producer.tar"
+  nullable    = false
+}
+
+variable "stream_mode" {
+  description = "With delivery = \"kinesis\": `PROVISIONED` or `ON_DEMAND`."
+  type        = string
+  default     = "PROVISIONED"
+  nullable    = false
+}
+
+variable "shard_count" {
+  description = "Shards of a PROVISIONED stream: each takes 1,000 records/s and 1 MB/s."
+  type        = number
+  default     = 1
+  nullable    = false
+}
+
+variable "batch_size" {
+  description = "With delivery = \"kinesis\": records one invocation gets, at most."
+  type        = number
+  default     = 100
+  nullable    = false
+}
+
+variable "batching_window_seconds" {
+  description = "With delivery = \"kinesis\": seconds Lambda waits for a batch to fill. Each batch costs a read and a write of the hourly object."
+  type        = number
+  default     = 10
+  nullable    = false
+}
+
+variable "parallelization_factor" {
+  description = "With delivery = \"kinesis\": batches of one shard that are worked on at the same time."
+  type        = number
+  default     = 1
+  nullable    = false
+}
+
+variable "maximum_record_age_seconds" {
+  description = "With delivery = \"kinesis\": age at which a record that still fails is discarded into the destination; -1: never, which exactly once needs."
+  type        = number
+  default     = -1
+  nullable    = false
+}
+
+variable "failure_destination_arn" {
+  description = "With delivery = \"kinesis\": an S3 bucket, SQS queue or SNS topic for discarded batches; null: the pipeline's bucket."
+  type        = string
+  default     = null
+}
+
+variable "buffering_seconds" {
+  description = "With delivery = \"firehose\": seconds that Firehose gathers for an object."
+  type        = number
+  default     = 300
+  nullable    = false
+}
+
+variable "log_retention_days" {
+  description = "Days CloudWatch keeps the logs of the pipeline itself."
+  type        = number
+  default     = 30
+  nullable    = false
+}
+
+variable "alarm_topic_arn" {
+  description = "The SNS topic that alarms notify; null: they only show their state."
+  type        = string
+  default     = null
+}
+
+variable "allowed_cidrs" {
+  description = "IPv4 networks that reach the web server's port 80. Empty: no web server is made, as the producer runs somewhere else."
+  type        = list(string)
+  default     = []
+  nullable    = false
+}
+
+variable "ami_id" {
+  description = "The web server's image; null: Debian 13, the newest at the first apply."
+  type        = string
+  default     = null
+}
+
+variable "instance_type" {
+  description = "The web server's type, amd64 unless ami_id says otherwise."
+  type        = string
+  default     = "t3.micro"
+  nullable    = false
+}
+
+variable "vpc_id" {
+  description = "The web server's VPC; null: the default VPC."
+  type        = string
+  default     = null
+}
+
+variable "subnet_id" {
+  description = "The web server's subnet; null: one of the default VPC's."
+  type        = string
+  default     = null
+}
+
+variable "schedule" {
+  description = "How the web server's producer runs: `cron`, once a minute, or `systemd`, all the time and with repair."
+  type        = string
+  default     = "cron"
+  nullable    = false
+}
+
+variable "athena" {
+  description = "Whether the archive becomes a table in Athena."
+  type        = bool
+  default     = true
+  nullable    = false
+}
+
+variable "first_hour" {
+  description = "The oldest hour in the archive, yyyy/MM/dd/HH."
+  type        = string
+  default     = "2026/01/01/00"
+  nullable    = false
+}
+
+variable "bytes_scanned_limit" {
+  description = "Bytes one query may read before Athena ends it."
+  type        = number
+  default     = 10737418240
+  nullable    = false
+}
+
+variable "tags" {
+  description = "Tags of everything, besides Project."
+  type        = map(string)
+  default     = {}
+  nullable    = false
+}

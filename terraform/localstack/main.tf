@@ -1,0 +1,59 @@
+# The pipeline at an emulator, as the original had it: terraform init, plan, apply against LocalStack.
+# Producer and web server run elsewhere: `terraform output -json settings` is what they need to know.
+
+provider "aws" {
+  region = var.region
+
+  # an emulator takes any credentials, and is reached by one name: a bucket in the host name would not resolve
+  access_key                  = "test"
+  secret_key                  = "test"
+  s3_use_path_style           = true
+  skip_credentials_validation = true
+  skip_metadata_api_check     = true
+  skip_requesting_account_id  = true
+
+  endpoints {
+    cloudwatch     = var.endpoint
+    cloudwatchlogs = var.endpoint
+    firehose       = var.endpoint
+    iam            = var.endpoint
+    kinesis        = var.endpoint
+    lambda         = var.endpoint
+    s3             = var.endpoint
+    sts            = var.endpoint
+  }
+}
+
+module "stream_pipeline" {
+  source = "../modules/stream-pipeline"
+  count  = var.delivery == "kinesis" ? 1 : 0
+
+  bucket_name          = var.bucket_name
+  bucket_force_destroy = true
+  key_prefix           = var.key_prefix
+  package              = var.package
+  stream_name          = var.stream_name
+  shard_count          = var.shard_count
+  # as the appliance does: it costs nothing here, and an emulator may lose its place when records expire
+  retention_hours   = 8760
+  function_name     = var.function_name
+  role_name         = var.role_name
+  batch_size        = var.batch_size
+  starting_position = var.starting_position
+  alarms            = var.alarms
+}
+
+module "firehose_pipeline" {
+  source = "../modules/firehose-pipeline"
+  count  = var.delivery == "firehose" ? 1 : 0
+
+  bucket_name          = var.bucket_name
+  bucket_force_destroy = true
+  key_prefix           = var.key_prefix
+  package              = var.package
+  delivery_stream_name = var.delivery_stream_name
+  firehose_role_name   = var.firehose_role_name
+  function_name        = var.function_name
+  role_name            = var.role_name
+  alarms               = var.alarms
+}

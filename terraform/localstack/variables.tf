@@ -1,0 +1,114 @@
+variable "endpoint" {
+  description = "Where LocalStack, the appliance's embedded emulator or another AWS-compatible endpoint answers."
+  type        = string
+  default     = "http://localhost:4566"
+  nullable    = false
+
+  validation {
+    condition     = can(regex("^https?://[^/\\s]+$", var.endpoint))
+    error_message = "Give a URL without a path, such as http://localhost:4566."
+  }
+}
+
+variable "region" {
+  description = "The region the emulator plays."
+  type        = string
+  default     = "us-east-1"
+  nullable    = false
+}
+
+variable "delivery" {
+  description = "`kinesis`: stream and function, each line exactly once. `firehose`: delivery stream with transform, at least once; LocalStack ignores the transform, MiniStack runs it."
+  type        = string
+  default     = "kinesis"
+  nullable    = false
+
+  validation {
+    condition     = contains(["kinesis", "firehose"], var.delivery)
+    error_message = "Choose kinesis or firehose."
+  }
+}
+
+variable "package" {
+  description = "Path of the function's zip, made by `script/bundle`."
+  type        = string
+  default     = "../../dist/stream-transformation.zip"
+  nullable    = false
+}
+
+variable "bucket_name" {
+  description = "The bucket; `terraform destroy` deletes it with its contents."
+  type        = string
+  default     = "my-bucket"
+  nullable    = false
+}
+
+variable "key_prefix" {
+  description = "Put before every key, such as `logs/`."
+  type        = string
+  default     = ""
+  nullable    = false
+}
+
+variable "stream_name" {
+  description = "The data stream, with delivery = \"kinesis\"."
+  type        = string
+  default     = "web-log-stream"
+  nullable    = false
+}
+
+variable "shard_count" {
+  description = "Shards of the data stream."
+  type        = number
+  default     = 1
+  nullable    = false
+}
+
+variable "batch_size" {
+  description = "Records one invocation gets, at most."
+  type        = number
+  default     = 100
+  nullable    = false
+}
+
+variable "starting_position" {
+  description = "Where the mapping starts reading: `TRIM_HORIZON` or `LATEST`."
+  type        = string
+  default     = "TRIM_HORIZON"
+  nullable    = false
+}
+
+variable "delivery_stream_name" {
+  description = "The delivery stream, with delivery = \"firehose\"."
+  type        = string
+  default     = "web-log-delivery"
+  nullable    = false
+}
+
+variable "firehose_role_name" {
+  description = "The delivery stream's role, with delivery = \"firehose\"."
+  type        = string
+  default     = "firehose-ex"
+  nullable    = false
+}
+
+variable "function_name" {
+  description = "The function's name."
+  type        = string
+  default     = "stream-transformation"
+  nullable    = false
+}
+
+variable "role_name" {
+  description = "The name of the function's role."
+  type        = string
+  default     = "lambda-ex"
+  nullable    = false
+}
+
+variable "alarms" {
+  description = "Whether alarms are made; the embedded emulator serves no CloudWatch, so false there."
+  type        = bool
+  default     = true
+  nullable    = false
+}

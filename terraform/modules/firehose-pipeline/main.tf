@@ -1,0 +1,286 @@
+# nginx's lines -> Firehose -> transform -> objects in S3 below the lines' own hour, each line at least once.
+# What the appliance's entrypoint makes at an emulator with DELIVERY=firehose, with what AWS wants besides.
+
+data "aws_region" "current" {}
+
+locals {
+  log_group     = "/aws/kinesisfirehose/${var.delivery_stream_name}"
+  log_stream    = "DestinationDelivery"
+  alarm_actions = var.alarm_topic_arn == null ? [] : [var.alarm_topic_arn]
+  environment = merge(
+    { S3_BUCKET = module.bucket.name },
+    var.key_prefix == "" ? {} : { S3_PREFIX = var.key_prefix },
+  )
+  hour = join("/", [for part in ["year", "month", "day", "hour"] : "!{partitionKeyFromLambda:${part}}"])
+}
+
+module "bucket" {
+  source = "../log-bucket"
+
+  name               = var.bucket_name
+  create             = var.create_bucket
+  force_destroy      = var.bucket_force_destroy
+  key_prefix         = var.key_prefix
+  kms_key_arn        = var.kms_key_arn
+  versioning         = var.versioning
+  expire_after_days  = var.expire_after_days
+  transition         = var.transition
+  temporary_prefixes = var.temporary_prefixes
+  tags               = var.tags
+}
+
+# Firehose hands the transform the records and writes what it answers. By itself it writes only lines that cannot be parsed:
+# answered as failed, they would take the whole record along into the error output.
+data "aws_iam_policy_document" "transform" {
+  statement {
+    sid     = "KeepRejectedLines"
+    actions = ["s3:AbortMultipartUpload", "s3:GetObject", "s3:PutObject"]
+    resources = [
+      "${module.bucket.arn}/${var.key_prefix}rejected/*",
+      "${module.bucket.arn}/${var.key_prefix}ledger/*",
+    ]
+  }
+
+  statement {
+    sid       = "DeleteOldLedgers"
+    actions   = ["s3:DeleteObject"]
+    resources = ["${module.bucket.arn}/${var.key_prefix}ledger/*"]
+  }
+
+  # Without it S3 answers 403 instead of 404 for an hour that has no object yet.
+  statement {
+    sid       = "TellMissingFromForbidden"
+    actions   = ["s3:ListBucket"]
+    resources = [module.bucket.arn]
+  }
+}
+
+data "aws_iam_policy_document" "key" {
+  count = var.kms_key_arn == null ? 0 : 1
+
+  statement {
+    sid       = "UseKey"
+    actions   = ["kms:Decrypt", "kms:GenerateDataKey"]
+    resources = [var.kms_key_arn]
+  }
+}
+
+module "function" {
+  source = "../function"
+
+  name        = var.function_name
+  role_name   = var.role_name
+  description = "Turns access log lines into JSON lines, each to go to its own hour in S3"
+  package     = var.package
+  handler     = "index.firehose_handler"
+  timeout     = var.timeout
+  memory_size = var.memory_size
+  environment = local.environment
+  policies = merge(
+    { "keep-rejected-lines" = data.aws_iam_policy_document.transform.json },
+    var.kms_key_arn == null ? {} : { "use-key" = data.aws_iam_policy_document.key[0].json },
+  )
+  log_retention_days = var.log_retention_days
+  kms_key_arn        = var.log_kms_key_arn
+  alarms             = var.alarms
+  alarm_topic_arn    = var.alarm_topic_arn
+  tags               = var.tags
+}
+
+resource "aws_cloudwatch_log_group" "delivery" {
+  #checkov:skip=CKV_AWS_158:CloudWatch encrypts every group; a KMS key is used if log_kms_key_arn is given
+  #checkov:skip=CKV_AWS_338:The log holds delivery errors, no log line of the web server: a month is enough to find a fault
+  name              = local.log_group
+  retention_in_days = var.log_retention_days
+  kms_key_id        = var.log_kms_key_arn
+  tags              = var.tags
+}
+
+resource "aws_cloudwatch_log_stream" "delivery" {
+  name           = local.log_stream
+  log_group_name = aws_cloudwatch_log_group.delivery.name
+}
+
+data "aws_iam_policy_document" "trust" {
+  statement {
+    actions = ["sts:AssumeRole"]
+
+    principals {
+      type        = "Service"
+      identifiers = ["firehose.amazonaws.com"]
+    }
+  }
+}
+
+resource "aws_iam_role" "delivery" {
+  name               = var.firehose_role_name
+  description        = "Lets Firehose transform access log lines and write them to S3"
+  assume_role_policy = data.aws_iam_policy_document.trust.json
+  tags               = var.tags
+}
+
+# The same words as entrypoint/policies.py: a test compares what IAM then says.
+data "aws_iam_policy_document" "delivery" {
+  statement {
+    sid       = "WriteObjects"
+    actions   = ["s3:AbortMultipartUpload", "s3:PutObject"]
+    resources = ["${module.bucket.arn}/${var.key_prefix}*"]
+  }
+
+  statement {
+    sid       = "SeeBucket"
+    actions   = ["s3:GetBucketLocation", "s3:ListBucket", "s3:ListBucketMultipartUploads"]
+    resources = [module.bucket.arn]
+  }
+
+  statement {
+    sid       = "InvokeTransform"
+    actions   = ["lambda:GetFunctionConfiguration", "lambda:InvokeFunction"]
+    resources = [module.function.arn, "${module.function.arn}:$LATEST"]
+  }
+
+  statement {
+    sid       = "WriteLog"
+    actions   = ["logs:PutLogEvents"]
+    resources = ["${aws_cloudwatch_log_group.delivery.arn}:log-stream:*"]
+  }
+
+  dynamic "statement" {
+    for_each = var.kms_key_arn == null ? [] : [var.kms_key_arn]
+
+    content {
+      sid       = "UseKey"
+      actions   = ["kms:Decrypt", "kms:GenerateDataKey"]
+      resources = [statement.value]
+    }
+  }
+}
+
+resource "aws_iam_role_policy" "delivery" {
+  name   = "write-objects-invoke-transform"
+  role   = aws_iam_role.delivery.id
+  policy = data.aws_iam_policy_document.delivery.json
+}
+
+resource "aws_kinesis_firehose_delivery_stream" "this" {
+  # without its permissions Firehose would take the first records and put them into the error log
+  depends_on = [aws_iam_role_policy.delivery]
+
+  name        = var.delivery_stream_name
+  destination = "extended_s3"
+  tags        = var.tags
+
+  server_side_encryption {
+    enabled  = true
+    key_type = var.kms_key_arn == null ? "AWS_OWNED_CMK" : "CUSTOMER_MANAGED_CMK"
+    key_arn  = var.kms_key_arn
+  }
+
+  extended_s3_configuration {
+    role_arn            = aws_iam_role.delivery.arn
+    bucket_arn          = module.bucket.arn
+    prefix              = "${var.key_prefix}${local.hour}/"
+    error_output_prefix = "${var.key_prefix}rejected/!{firehose:error-output-type}/!{timestamp:yyyy/MM/dd/HH}/"
+    buffering_size      = var.buffering_mib
+    buffering_interval  = var.buffering_seconds
+    compression_format  = "UNCOMPRESSED"
+    kms_key_arn         = var.kms_key_arn
+
+    cloudwatch_logging_options {
+      enabled         = true
+      log_group_name  = aws_cloudwatch_log_group.delivery.name
+      log_stream_name = aws_cloudwatch_log_stream.delivery.name
+    }
+
+    dynamic_partitioning_configuration {
+      enabled        = true
+      retry_duration = 300
+    }
+
+    processing_configuration {
+      enabled = true
+
+      # Besides these, AWS's defaults: 3 retries, 60 seconds. The provider takes a default that is named for a difference.
+      processors {
+        type = "Lambda"
+
+        parameters {
+          parameter_name  = "LambdaArn"
+          parameter_value = "${module.function.arn}:$LATEST"
+        }
+
+        # gzip'd lines grow about tenfold in the transform, whose answer must stay below 6 MB
+        parameters {
+          parameter_name  = "BufferSizeInMBs"
+          parameter_value = "0.2"
+        }
+      }
+    }
+  }
+}
+
+resource "aws_cloudwatch_metric_alarm" "freshness" {
+  count = var.alarms ? 1 : 0
+
+  alarm_name          = "${var.delivery_stream_name}-freshness"
+  alarm_description   = "The oldest record waits longer than ${var.freshness_alarm_minutes} minutes for its delivery: see the log group ${local.log_group}."
+  namespace           = "AWS/Firehose"
+  metric_name         = "DeliveryToS3.DataFreshness"
+  dimensions          = { DeliveryStreamName = aws_kinesis_firehose_delivery_stream.this.name }
+  statistic           = "Maximum"
+  period              = 300
+  evaluation_periods  = 2
+  comparison_operator = "GreaterThanThreshold"
+  threshold           = var.freshness_alarm_minutes * 60
+  treat_missing_data  = "notBreaching"
+  alarm_actions       = local.alarm_actions
+  ok_actions          = local.alarm_actions
+  tags                = var.tags
+}
+
+resource "aws_cloudwatch_metric_alarm" "delivery_failed" {
+  count = var.alarms ? 1 : 0
+
+  alarm_name          = "${var.delivery_stream_name}-delivery-failed"
+  alarm_description   = "Objects cannot be written: see the log group ${local.log_group}. Firehose tries for 24 hours."
+  namespace           = "AWS/Firehose"
+  metric_name         = "DeliveryToS3.Success"
+  dimensions          = { DeliveryStreamName = aws_kinesis_firehose_delivery_stream.this.name }
+  statistic           = "Average"
+  period              = 300
+  evaluation_periods  = 2
+  comparison_operator = "LessThanThreshold"
+  threshold           = 1
+  treat_missing_data  = "notBreaching"
+  alarm_actions       = local.alarm_actions
+  ok_actions          = local.alarm_actions
+  tags                = var.tags
+}
+
+resource "aws_cloudwatch_metric_alarm" "transform_failed" {
+  count = var.alarms ? 1 : 0
+
+  alarm_name          = "${var.delivery_stream_name}-transform-failed"
+  alarm_description   = "The transform cannot be invoked or answers wrongly: its records go below rejected/processing-failed/ of the bucket."
+  namespace           = "AWS/Firehose"
+  metric_name         = "ExecuteProcessing.Success"
+  dimensions          = { DeliveryStreamName = aws_kinesis_firehose_delivery_stream.this.name }
+  statistic           = "Average"
+  period              = 300
+  evaluation_periods  = 2
+  comparison_operator = "LessThanThreshold"
+  threshold           = 1
+  treat_missing_data  = "notBreaching"
+  alarm_actions       = local.alarm_actions
+  ok_actions          = local.alarm_actions
+  tags                = var.tags
+}
+
+# For whoever writes to the delivery stream.
+data "aws_iam_policy_document" "producer" {
+  statement {
+    sid       = "WriteStream"
+    actions   = ["firehose:PutRecordBatch"]
+    resources = [aws_kinesis_firehose_delivery_stream.this.arn]
+  }
+}

@@ -1,0 +1,84 @@
+# What is refused, and what a plan holds. Without AWS: terraform test -var package=../../../dist/stream-transformation.zip
+
+provider "aws" {
+  region                      = "us-east-1"
+  access_key                  = "test"
+  secret_key                  = "test"
+  skip_credentials_validation = true
+  skip_metadata_api_check     = true
+  skip_requesting_account_id  = true
+}
+
+variables {
+  bucket_name = "some-bucket"
+}
+
+run "refused_too_small" {
+  command = plan
+
+  variables {
+    key_prefix              = "/logs/"
+    delivery_stream_name    = ""
+    firehose_role_name      = ""
+    buffering_mib           = 63
+    buffering_seconds       = 59
+    freshness_alarm_minutes = 15
+    kms_key_arn             = "some-key"
+  }
+
+  expect_failures = [
+    var.key_prefix,
+    var.delivery_stream_name,
+    var.firehose_role_name,
+    var.buffering_mib,
+    var.buffering_seconds,
+    var.freshness_alarm_minutes,
+    var.kms_key_arn,
+  ]
+}
+
+run "refused_too_large" {
+  command = plan
+
+  variables {
+    delivery_stream_name = "a stream"
+    firehose_role_name   = "a/role"
+    buffering_mib        = 129
+    buffering_seconds    = 901
+  }
+
+  expect_failures = [
+    var.delivery_stream_name,
+    var.firehose_role_name,
+    var.buffering_mib,
+    var.buffering_seconds,
+  ]
+}
+
+run "filed_by_the_lines_own_hour" {
+  command = plan
+
+  variables {
+    key_prefix = "logs/"
+  }
+
+  assert {
+    condition     = aws_kinesis_firehose_delivery_stream.this.extended_s3_configuration[0].prefix == "logs/!{partitionKeyFromLambda:year}/!{partitionKeyFromLambda:month}/!{partitionKeyFromLambda:day}/!{partitionKeyFromLambda:hour}/"
+    error_message = "The transform names the hour."
+  }
+
+  assert {
+    condition     = startswith(aws_kinesis_firehose_delivery_stream.this.extended_s3_configuration[0].error_output_prefix, "logs/rejected/")
+    error_message = "What cannot be filed is kept apart."
+  }
+
+  assert {
+    condition     = aws_kinesis_firehose_delivery_stream.this.server_side_encryption[0].enabled
+    error_message = "The delivery stream is encrypted."
+  }
+
+  assert {
+    condition     = length(output.alarm_names) == 5
+    error_message = "Errors, throttles, freshness, delivery and transform failures."
+  }
+}

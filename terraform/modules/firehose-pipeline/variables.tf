@@ -1,0 +1,198 @@
+variable "bucket_name" {
+  description = "Name of the bucket of the hourly objects."
+  type        = string
+  nullable    = false
+}
+
+variable "create_bucket" {
+  description = "Whether the bucket is made here. If false, it is there already, and nothing of its configuration is touched."
+  type        = bool
+  default     = true
+  nullable    = false
+}
+
+variable "bucket_force_destroy" {
+  description = "Whether `terraform destroy` deletes the bucket with everything that is archived in it."
+  type        = bool
+  default     = false
+  nullable    = false
+}
+
+variable "key_prefix" {
+  description = "Put before every key, such as `logs/`."
+  type        = string
+  default     = ""
+  nullable    = false
+
+  validation {
+    condition     = var.key_prefix == "" || can(regex("^[^/].*/$", var.key_prefix))
+    error_message = "A prefix does not start with / and ends with /, such as logs/."
+  }
+}
+
+variable "versioning" {
+  description = "Whether deleted objects are kept as old versions for a week. Firehose writes each object once, so this costs next to nothing until somebody deletes."
+  type        = bool
+  default     = true
+  nullable    = false
+}
+
+variable "expire_after_days" {
+  description = "Days after which hourly and rejected objects are deleted; null: never."
+  type        = number
+  default     = null
+}
+
+variable "transition" {
+  description = "When hourly and rejected objects move to STANDARD_IA, GLACIER_IR or INTELLIGENT_TIERING; null: never."
+  type = object({
+    days          = number
+    storage_class = string
+  })
+  default = null
+}
+
+variable "temporary_prefixes" {
+  description = "Folders of the bucket whose objects are deleted after 30 days, such as `athena/`, the results of queries."
+  type        = set(string)
+  default     = []
+  nullable    = false
+}
+
+variable "package" {
+  description = "Path of the function's zip, made by `script/bundle`."
+  type        = string
+  nullable    = false
+}
+
+variable "function_name" {
+  description = "The function's name."
+  type        = string
+  default     = "stream-transformation"
+  nullable    = false
+}
+
+variable "role_name" {
+  description = "The name of the function's role."
+  type        = string
+  default     = "lambda-ex"
+  nullable    = false
+}
+
+variable "timeout" {
+  description = "Seconds one invocation may take."
+  type        = number
+  default     = 60
+  nullable    = false
+}
+
+variable "memory_size" {
+  description = "The function's memory in MiB."
+  type        = number
+  default     = 256
+  nullable    = false
+}
+
+variable "log_retention_days" {
+  description = "Days CloudWatch keeps the logs of the pipeline itself."
+  type        = number
+  default     = 30
+  nullable    = false
+}
+
+variable "kms_key_arn" {
+  description = "A KMS key for objects and delivery stream; null: keys of AWS."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.kms_key_arn == null || can(regex("^arn:[a-z-]+:kms:[a-z0-9-]+:[0-9]{12}:key/.+$", var.kms_key_arn))
+    error_message = "Give the ARN of a KMS key: arn:aws:kms:REGION:ACCOUNT:key/ID."
+  }
+}
+
+variable "log_kms_key_arn" {
+  description = "A KMS key for the log groups; its policy must let CloudWatch Logs use it. Null: CloudWatch's own."
+  type        = string
+  default     = null
+}
+
+variable "alarms" {
+  description = "Whether alarms are made."
+  type        = bool
+  default     = true
+  nullable    = false
+}
+
+variable "alarm_topic_arn" {
+  description = "The SNS topic that alarms notify; null: they only show their state."
+  type        = string
+  default     = null
+}
+
+variable "tags" {
+  description = "Tags of everything that can have some."
+  type        = map(string)
+  default     = {}
+  nullable    = false
+}
+
+variable "delivery_stream_name" {
+  description = "The delivery stream's name."
+  type        = string
+  default     = "web-log-delivery"
+  nullable    = false
+
+  validation {
+    condition     = can(regex("^[a-zA-Z0-9_.-]{1,64}$", var.delivery_stream_name))
+    error_message = "A delivery stream name has 1 to 64 letters, digits and ._-."
+  }
+}
+
+variable "firehose_role_name" {
+  description = "The name of the delivery stream's role."
+  type        = string
+  default     = "firehose-ex"
+  nullable    = false
+
+  validation {
+    condition     = can(regex("^[a-zA-Z0-9_+=,.@-]{1,64}$", var.firehose_role_name))
+    error_message = "A role name has 1 to 64 letters, digits and +=,.@-_."
+  }
+}
+
+variable "buffering_mib" {
+  description = "MiB that Firehose gathers for an object. With dynamic partitioning at least 64."
+  type        = number
+  default     = 64
+  nullable    = false
+
+  validation {
+    condition     = var.buffering_mib >= 64 && var.buffering_mib <= 128 && floor(var.buffering_mib) == var.buffering_mib
+    error_message = "With dynamic partitioning Firehose gathers 64 to 128 MiB."
+  }
+}
+
+variable "buffering_seconds" {
+  description = "Seconds that Firehose gathers for an object, unless buffering_mib is reached before. Longer means fewer, larger objects."
+  type        = number
+  default     = 60
+  nullable    = false
+
+  validation {
+    condition     = var.buffering_seconds >= 60 && var.buffering_seconds <= 900 && floor(var.buffering_seconds) == var.buffering_seconds
+    error_message = "With dynamic partitioning Firehose gathers for 60 to 900 seconds."
+  }
+}
+
+variable "freshness_alarm_minutes" {
+  description = "Age of the oldest record that is not delivered yet, in minutes, before the alarm."
+  type        = number
+  default     = 30
+  nullable    = false
+
+  validation {
+    condition     = var.freshness_alarm_minutes > 15
+    error_message = "Give more than 15 minutes: records may wait that long by design."
+  }
+}

@@ -1,0 +1,118 @@
+# The function with its role and its log. What it may do beyond writing that log is the caller's `policies`.
+
+data "aws_iam_policy_document" "trust" {
+  statement {
+    actions = ["sts:AssumeRole"]
+
+    principals {
+      type        = "Service"
+      identifiers = ["lambda.amazonaws.com"]
+    }
+  }
+}
+
+resource "aws_iam_role" "this" {
+  name = var.role_name
+  # the appliance attaches a managed policy when it is pointed at this role; destroy would fail over it
+  force_detach_policies = true
+  description           = var.description
+  assume_role_policy    = data.aws_iam_policy_document.trust.json
+  tags                  = var.tags
+}
+
+resource "aws_iam_role_policy" "this" {
+  for_each = var.policies
+
+  name   = each.key
+  role   = aws_iam_role.this.id
+  policy = each.value
+}
+
+# Not AWSLambdaBasicExecutionRole: with it a last invocation makes the log group again after `terraform destroy`.
+data "aws_iam_policy_document" "log" {
+  statement {
+    sid       = "WriteOwnLog"
+    actions   = ["logs:CreateLogStream", "logs:PutLogEvents"]
+    resources = ["${aws_cloudwatch_log_group.this.arn}:*"]
+  }
+}
+
+resource "aws_iam_role_policy" "log" {
+  name   = "write-own-log"
+  role   = aws_iam_role.this.id
+  policy = data.aws_iam_policy_document.log.json
+}
+
+resource "aws_cloudwatch_log_group" "this" {
+  #checkov:skip=CKV_AWS_158:CloudWatch encrypts every group; a KMS key is used if kms_key_arn is given
+  #checkov:skip=CKV_AWS_338:The log holds counts and errors, no log line of the web server: a month is enough to find a fault
+  name              = "/aws/lambda/${var.name}"
+  retention_in_days = var.log_retention_days
+  kms_key_id        = var.kms_key_arn
+  tags              = var.tags
+}
+
+resource "aws_lambda_function" "this" {
+  #checkov:skip=CKV_AWS_50:A batch is one call of S3 after the other: X-Ray would show what the log's counts and the alarms say
+  #checkov:skip=CKV_AWS_115:Shards and parallelization factor, or Firehose, bound the concurrency; a reserve would be taken from the account
+  #checkov:skip=CKV_AWS_116:A dead-letter queue is for asynchronous invocations; here the mapping, or Firehose, keeps what failed
+  #checkov:skip=CKV_AWS_117:It reaches only S3, through AWS's own endpoint: a VPC would need a gateway endpoint and give nothing
+  #checkov:skip=CKV_AWS_173:The environment holds a bucket's name and a prefix, no secret
+  #checkov:skip=CKV_AWS_272:The zip is built by script/bundle to the same bytes everywhere, and its hash is in the plan
+  depends_on = [aws_iam_role_policy.this, aws_iam_role_policy.log]
+
+  function_name    = var.name
+  description      = var.description
+  role             = aws_iam_role.this.arn
+  runtime          = "python3.13"
+  handler          = var.handler
+  filename         = var.package
+  source_code_hash = filebase64sha256(var.package)
+  timeout          = var.timeout
+  memory_size      = var.memory_size
+  tags             = var.tags
+
+  environment {
+    variables = var.environment
+  }
+}
+
+resource "aws_cloudwatch_metric_alarm" "errors" {
+  count = var.alarms ? 1 : 0
+
+  alarm_name          = "${var.name}-errors"
+  alarm_description   = "The function fails again and again: see its log group ${aws_cloudwatch_log_group.this.name}."
+  namespace           = "AWS/Lambda"
+  metric_name         = "Errors"
+  dimensions          = { FunctionName = aws_lambda_function.this.function_name }
+  statistic           = "Sum"
+  period              = 60
+  evaluation_periods  = 5
+  datapoints_to_alarm = 3
+  comparison_operator = "GreaterThanThreshold"
+  threshold           = 0
+  treat_missing_data  = "notBreaching"
+  alarm_actions       = var.alarm_topic_arn == null ? [] : [var.alarm_topic_arn]
+  ok_actions          = var.alarm_topic_arn == null ? [] : [var.alarm_topic_arn]
+  tags                = var.tags
+}
+
+resource "aws_cloudwatch_metric_alarm" "throttles" {
+  count = var.alarms ? 1 : 0
+
+  alarm_name          = "${var.name}-throttles"
+  alarm_description   = "Invocations are refused: the account's concurrency is used up."
+  namespace           = "AWS/Lambda"
+  metric_name         = "Throttles"
+  dimensions          = { FunctionName = aws_lambda_function.this.function_name }
+  statistic           = "Sum"
+  period              = 60
+  evaluation_periods  = 5
+  datapoints_to_alarm = 3
+  comparison_operator = "GreaterThanThreshold"
+  threshold           = 0
+  treat_missing_data  = "notBreaching"
+  alarm_actions       = var.alarm_topic_arn == null ? [] : [var.alarm_topic_arn]
+  ok_actions          = var.alarm_topic_arn == null ? [] : [var.alarm_topic_arn]
+  tags                = var.tags
+}

@@ -1,0 +1,63 @@
+# What is refused, and what a plan holds. Without AWS: terraform test -var package=../../../dist/stream-transformation.zip
+
+provider "aws" {
+  region                      = "us-east-1"
+  access_key                  = "test"
+  secret_key                  = "test"
+  skip_credentials_validation = true
+  skip_metadata_api_check     = true
+  skip_requesting_account_id  = true
+}
+
+variables {
+  name        = "some-function"
+  role_name   = "some-role"
+  description = "for a test"
+  handler     = "index.handler"
+  environment = { S3_BUCKET = "some-bucket" }
+  policies    = {}
+}
+
+run "refused" {
+  command = plan
+
+  variables {
+    name               = "some function"
+    role_name          = "some/role"
+    package            = "nowhere.zip"
+    handler            = "index.main"
+    timeout            = 9
+    memory_size        = 128
+    log_retention_days = 31
+    alarm_topic_arn    = "operations"
+  }
+
+  expect_failures = [
+    var.name,
+    var.role_name,
+    var.package,
+    var.handler,
+    var.timeout,
+    var.memory_size,
+    var.log_retention_days,
+    var.alarm_topic_arn,
+  ]
+}
+
+run "planned" {
+  command = plan
+
+  variables {
+    alarm_topic_arn = "arn:aws:sns:us-east-1:123456789012:operations"
+  }
+
+  assert {
+    condition     = aws_lambda_function.this.runtime == "python3.13" && aws_cloudwatch_log_group.this.retention_in_days == 30
+    error_message = "Python 3.13, and a log that does not grow for ever."
+  }
+
+  assert {
+    condition     = alltrue([for alarm in [aws_cloudwatch_metric_alarm.errors[0], aws_cloudwatch_metric_alarm.throttles[0]] : alarm.alarm_actions == toset(["arn:aws:sns:us-east-1:123456789012:operations"])])
+    error_message = "Alarms notify the topic."
+  }
+}

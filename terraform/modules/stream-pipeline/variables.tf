@@ -1,0 +1,269 @@
+variable "bucket_name" {
+  description = "Name of the bucket of the hourly objects."
+  type        = string
+  nullable    = false
+}
+
+variable "create_bucket" {
+  description = "Whether the bucket is made here. If false, it is there already, and nothing of its configuration is touched."
+  type        = bool
+  default     = true
+  nullable    = false
+}
+
+variable "bucket_force_destroy" {
+  description = "Whether `terraform destroy` deletes the bucket with everything that is archived in it."
+  type        = bool
+  default     = false
+  nullable    = false
+}
+
+variable "key_prefix" {
+  description = "Put before every key, such as `logs/`."
+  type        = string
+  default     = ""
+  nullable    = false
+
+  validation {
+    condition     = var.key_prefix == "" || can(regex("^[^/].*/$", var.key_prefix))
+    error_message = "A prefix does not start with / and ends with /, such as logs/."
+  }
+}
+
+variable "versioning" {
+  description = "Whether replaced objects are kept as old versions for a week. Off, since each append keeps the whole object once more: an object that is extended each minute would cost about thirty times its size."
+  type        = bool
+  default     = false
+  nullable    = false
+}
+
+variable "expire_after_days" {
+  description = "Days after which hourly and rejected objects are deleted; null: never."
+  type        = number
+  default     = null
+}
+
+variable "transition" {
+  description = "When hourly and rejected objects move to STANDARD_IA, GLACIER_IR or INTELLIGENT_TIERING; null: never."
+  type = object({
+    days          = number
+    storage_class = string
+  })
+  default = null
+}
+
+variable "temporary_prefixes" {
+  description = "Folders of the bucket whose objects are deleted after 30 days, such as `athena/`, the results of queries."
+  type        = set(string)
+  default     = []
+  nullable    = false
+}
+
+variable "package" {
+  description = "Path of the function's zip, made by `script/bundle`."
+  type        = string
+  nullable    = false
+}
+
+variable "function_name" {
+  description = "The function's name."
+  type        = string
+  default     = "stream-transformation"
+  nullable    = false
+}
+
+variable "role_name" {
+  description = "The name of the function's role."
+  type        = string
+  default     = "lambda-ex"
+  nullable    = false
+}
+
+variable "timeout" {
+  description = "Seconds one invocation may take."
+  type        = number
+  default     = 60
+  nullable    = false
+}
+
+variable "memory_size" {
+  description = "The function's memory in MiB."
+  type        = number
+  default     = 256
+  nullable    = false
+}
+
+variable "log_retention_days" {
+  description = "Days CloudWatch keeps the logs of the pipeline itself."
+  type        = number
+  default     = 30
+  nullable    = false
+}
+
+variable "kms_key_arn" {
+  description = "A KMS key for objects and stream; null: keys of AWS."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.kms_key_arn == null || can(regex("^arn:[a-z-]+:kms:[a-z0-9-]+:[0-9]{12}:key/.+$", var.kms_key_arn))
+    error_message = "Give the ARN of a KMS key: arn:aws:kms:REGION:ACCOUNT:key/ID."
+  }
+}
+
+variable "log_kms_key_arn" {
+  description = "A KMS key for the log groups; its policy must let CloudWatch Logs use it. Null: CloudWatch's own."
+  type        = string
+  default     = null
+}
+
+variable "alarms" {
+  description = "Whether alarms are made."
+  type        = bool
+  default     = true
+  nullable    = false
+}
+
+variable "alarm_topic_arn" {
+  description = "The SNS topic that alarms notify; null: they only show their state."
+  type        = string
+  default     = null
+}
+
+variable "tags" {
+  description = "Tags of everything that can have some."
+  type        = map(string)
+  default     = {}
+  nullable    = false
+}
+
+variable "stream_name" {
+  description = "The data stream's name."
+  type        = string
+  default     = "web-log-stream"
+  nullable    = false
+
+  validation {
+    condition     = can(regex("^[a-zA-Z0-9_.-]{1,128}$", var.stream_name))
+    error_message = "A stream name has 1 to 128 letters, digits, dots, hyphens and underscores."
+  }
+}
+
+variable "stream_mode" {
+  description = "`PROVISIONED`: shard_count shards at a fixed price; `ON_DEMAND`: grows by itself, priced by volume."
+  type        = string
+  default     = "PROVISIONED"
+  nullable    = false
+
+  validation {
+    condition     = contains(["PROVISIONED", "ON_DEMAND"], var.stream_mode)
+    error_message = "Choose PROVISIONED or ON_DEMAND."
+  }
+}
+
+variable "shard_count" {
+  description = "Shards of a PROVISIONED stream: each takes 1,000 records/s and 1 MB/s."
+  type        = number
+  default     = 1
+  nullable    = false
+
+  validation {
+    condition     = var.shard_count >= 1 && var.shard_count <= 1000 && floor(var.shard_count) == var.shard_count
+    error_message = "Give a whole number of shards from 1 to 1000."
+  }
+}
+
+variable "retention_hours" {
+  description = "Hours the stream keeps its records. A batch that fails longer than this is lost from the stream, and a producer run by cron sends nothing a second time: a week leaves time to mend."
+  type        = number
+  default     = 168
+  nullable    = false
+
+  validation {
+    condition     = var.retention_hours >= 24 && var.retention_hours <= 8760 && floor(var.retention_hours) == var.retention_hours
+    error_message = "Kinesis keeps records for 24 to 8760 hours."
+  }
+}
+
+variable "batch_size" {
+  description = "Records one invocation gets, at most."
+  type        = number
+  default     = 100
+  nullable    = false
+
+  validation {
+    condition     = var.batch_size >= 1 && var.batch_size <= 10000 && floor(var.batch_size) == var.batch_size
+    error_message = "Give a whole number of records from 1 to 10000."
+  }
+}
+
+variable "batching_window_seconds" {
+  description = "Seconds Lambda waits for a batch to fill; 0: none. Longer means fewer, larger appends."
+  type        = number
+  default     = 0
+  nullable    = false
+
+  validation {
+    condition     = var.batching_window_seconds >= 0 && var.batching_window_seconds <= 300
+    error_message = "Give 0 to 300 seconds."
+  }
+}
+
+variable "parallelization_factor" {
+  description = "Batches of one shard that are worked on at the same time. They append to the same hourly object, one after the other."
+  type        = number
+  default     = 1
+  nullable    = false
+
+  validation {
+    condition     = var.parallelization_factor >= 1 && var.parallelization_factor <= 10 && floor(var.parallelization_factor) == var.parallelization_factor
+    error_message = "Give a whole number from 1 to 10."
+  }
+}
+
+variable "starting_position" {
+  description = "Where the mapping starts reading: `TRIM_HORIZON`, the oldest record, or `LATEST`."
+  type        = string
+  default     = "TRIM_HORIZON"
+  nullable    = false
+
+  validation {
+    condition     = contains(["TRIM_HORIZON", "LATEST"], var.starting_position)
+    error_message = "Choose TRIM_HORIZON or LATEST."
+  }
+}
+
+variable "maximum_record_age_seconds" {
+  description = "Age at which a record that still fails is discarded into the destination, so that its shard goes on; -1: never, the shard waits until somebody mends the fault. Exactly once needs -1."
+  type        = number
+  default     = -1
+  nullable    = false
+
+  validation {
+    condition     = var.maximum_record_age_seconds == -1 || (var.maximum_record_age_seconds >= 60 && var.maximum_record_age_seconds <= 604800)
+    error_message = "Give -1, or 60 to 604800 seconds."
+  }
+}
+
+variable "failure_destination_arn" {
+  description = "Where a discarded batch goes: an S3 bucket (with the records themselves), an SQS queue or an SNS topic (with their sequence numbers only). Null: the pipeline's bucket, below `aws/lambda/`."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.failure_destination_arn == null || can(regex("^arn:[a-z-]+:(s3:::|(sqs|sns):[a-z0-9-]+:[0-9]{12}:).+$", var.failure_destination_arn))
+    error_message = "Give the ARN of an S3 bucket, an SQS queue or an SNS topic."
+  }
+}
+
+variable "iterator_age_alarm_minutes" {
+  description = "Minutes a record may wait in the stream before the alarm."
+  type        = number
+  default     = 15
+  nullable    = false
+
+  validation {
+    condition     = var.iterator_age_alarm_minutes >= 1
+    error_message = "Give at least 1 minute."
+  }
+}
