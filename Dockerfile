@@ -21,6 +21,16 @@ RUN site=$(echo /opt/venv/lib/python3*/site-packages) \
  && find "$site/awscli/botocore/data" -name '*.json' -exec gzip --best --no-name {} + \
  && find "$site/awscli/examples" "$site/botocore/data" -mindepth 1 -maxdepth 1 -type d ! '(' "${keep[@]}" ')' -exec rm -r {} +
 
+# What the dashboard's page takes from npm: files for the browser; node stays in this stage. Without the package registry
+# the page shows tables instead of charts, which is no reason to have no image.
+COPY locks/node.txt ./
+COPY dashboard/package.json dashboard/package-lock.json dashboard/.npmrc dashboard/vendor.sh dashboard/
+RUN mkdir -p dashboard/static/vendor \
+ && { { tools/bin/uv venv --quiet --python /usr/bin/python3 node \
+     && tools/bin/uv pip install --no-cache --require-hashes --python node/bin/python --requirement node.txt \
+     && PATH=/build/node/bin:$PATH dashboard/vendor.sh; } \
+   || echo "WARNING: the chart library was not fetched; build again with --no-cache to have charts" >&2; }
+
 FROM debian:trixie-slim
 LABEL org.opencontainers.image.title="kinesis-lambda-logging" \
       org.opencontainers.image.description="A web server's access log as hourly JSON objects in S3, through Kinesis and Lambda, every line exactly once" \
@@ -42,15 +52,18 @@ COPY lambda lambda
 COPY appliance appliance
 COPY entrypoint entrypoint
 COPY producer producer
+COPY dashboard dashboard
+COPY --from=environment /build/dashboard/static/vendor dashboard/static/vendor
 ENV PATH=/app/appliance/bin:/opt/venv/bin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
     PYTHONPATH=/app \
     PYTHONDONTWRITEBYTECODE=1 \
     DATA_DIR=/data \
-    EMULATOR_HOST=0.0.0.0
-RUN python -m compileall -q appliance entrypoint producer
+    EMULATOR_HOST=0.0.0.0 \
+    DASHBOARD_HOST=0.0.0.0
+RUN python -m compileall -q appliance dashboard entrypoint producer
 USER 10001:10001
 VOLUME /data
-EXPOSE 80 4566
+EXPOSE 80 4566 8080
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=15s --timeout=5s --start-period=20s --retries=3 CMD ["health"]
 CMD ["python", "-m", "appliance"]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import ctypes
 import fcntl
+import logging
 import os
 import shlex
 import shutil
@@ -18,12 +19,17 @@ import socket
 import stat
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
 
 from appliance.aws import answers
+from appliance.log import configure, event
 from appliance.settings import Settings, SettingsError, load_settings
 from appliance.site import render
+from appliance.status import write_status
+
+log = logging.getLogger("appliance")
 
 HOME = Path(__file__).resolve().parent.parent
 PR_SET_PDEATHSIG = 1  # prctl.h
@@ -82,6 +88,15 @@ def prepare(settings: Settings) -> None:
         raise _unwritable(settings, error) from None
 
 
+def announce(settings: Settings, emulator: bool) -> None:
+    """Leave for the dashboard when the appliance started, and what it works with. Raises StartError."""
+    kind = "aws" if settings.target == "aws" else "embedded" if emulator else "endpoint"
+    try:
+        write_status(settings.status_dir, "appliance", {"started_at": datetime.now(UTC).isoformat(), "endpoint": kind})
+    except OSError as error:
+        raise _unwritable(settings, error) from None
+
+
 def _of_this_process(name: str) -> int:
     """A hexadecimal field of /proc/self/status; 0 where there is none."""
     for line in Path("/proc/self/status").read_text().splitlines():
@@ -133,6 +148,23 @@ def check_nginx(settings: Settings) -> None:
             ) from None
 
 
+def check_dashboard(settings: Settings) -> None:
+    """Raise StartError when nobody could listen on DASHBOARD_PORT."""
+    port = settings.dashboard_port
+    if not port:
+        return
+    family = socket.AF_INET6 if ":" in settings.dashboard_host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((settings.dashboard_host, port))
+        except OSError as error:
+            raise StartError(
+                f"DASHBOARD_PORT={port} cannot be listened on: {error.strerror}. Mend it with another one: "
+                f"-e DASHBOARD_PORT={port + 1 if 1024 <= port < 65535 else 8080}, or with none: -e DASHBOARD_PORT=0"
+            ) from None
+
+
 def environment(settings: Settings, emulator: bool) -> dict[str, str]:
     """What supervisord.conf and the programs read, on top of this process's own environment."""
     paths = [str(HOME), os.environ.get("PYTHONPATH", "")]
@@ -141,11 +173,13 @@ def environment(settings: Settings, emulator: bool) -> dict[str, str]:
         "PYTHON": sys.executable,
         "PYTHONPATH": os.pathsep.join(filter(None, paths)),
         "PYTHONUNBUFFERED": "1",
+        "LOG_FORMAT": settings.log_format,
         # the function in the embedded emulator calls it back; a proxy in between could not
         "NO_PROXY": ",".join(filter(None, ("127.0.0.1,localhost", os.environ.get("NO_PROXY")))),
         "EMULATOR_AUTOSTART": str(emulator).lower(),
         "EMULATOR_HOST": settings.emulator_host,
         "EMULATOR_PORT": str(settings.emulator_port),
+        "DASHBOARD_AUTOSTART": str(settings.dashboard_port > 0).lower(),
         "EMULATOR_LOG_LEVEL": "INFO" if settings.log_level == "DEBUG" else "WARNING",
     }
 
@@ -161,7 +195,8 @@ def supervise(settings: Settings, variables: dict[str, str]) -> int:
         # supervisord opens /dev/stdout anew for each program: in a plain file all of them must append
         fcntl.fcntl(1, fcntl.F_SETFL, fcntl.fcntl(1, fcntl.F_GETFL) | os.O_APPEND)
     stopping = False
-    command = [sys.executable, "-m", "appliance.supervise", "--configuration", str(HOME / "supervisord.conf")]
+    command = [sys.executable, "-m", "appliance.supervise", settings.log_format]
+    command += ["--configuration", str(HOME / "supervisord.conf")]
     if os.geteuid() == 0:
         command += ["--user", "root"]  # said on purpose: it would warn that nobody said so
     supervisord = subprocess.Popen(
@@ -186,13 +221,16 @@ def supervise(settings: Settings, variables: dict[str, str]) -> int:
             break
     fatal = settings.run_dir / "fatal"
     if fatal.exists():
-        print(
-            f"error: {fatal.read_text()} could not be kept running; its lines above say why. The appliance has ended.",
-            file=sys.stderr,
+        name = fatal.read_text()
+        log.error(
+            "%s could not be kept running; its lines above say why. The appliance has ended.",
+            name,
+            extra=event("failed", part=name),
         )
         return 1
     if not stopping:
-        print(f"error: supervisord ended by itself with status {supervisord.returncode}.", file=sys.stderr)
+        ended = supervisord.returncode
+        log.error("supervisord ended by itself with status %s.", ended, extra=event("failed", part="supervisord"))
         return 1
     return 0
 
@@ -206,17 +244,25 @@ def main(arguments: list[str] | None = None) -> int:
     parser.parse_args(arguments)
     try:
         settings = load_settings()
+        configure(settings.log_level, settings.log_format, "appliance", tag=True)
         emulator = needs_emulator(settings)
         check_nginx(settings)
+        check_dashboard(settings)
         lock(settings)
         prepare(settings)
-    except (SettingsError, StartError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        announce(settings, emulator)
+    except SettingsError as error:
+        print(f"error: {error}", file=sys.stderr)  # LOG_FORMAT is one of them
+        return 2
+    except StartError as error:
+        log.error("%s", error, extra=event("failed", part="appliance"))
         return 2
     where = settings.localstack_host or f"127.0.0.1:{settings.emulator_port}"
     kind = "AWS" if settings.target == "aws" else "embedded emulator" if emulator else "endpoint"
-    print(
-        f"appliance | nginx on port {settings.http_port}, {kind} {where if kind != 'AWS' else ''}".rstrip(), flush=True
+    log.info(
+        "%s",
+        f"nginx on port {settings.http_port}, {kind} {where if kind != 'AWS' else ''}".rstrip(),
+        extra=event("started", http_port=settings.http_port, endpoint=None if kind == "AWS" else where),
     )
     return supervise(settings, environment(settings, emulator))
 

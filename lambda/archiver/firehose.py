@@ -64,7 +64,7 @@ class Transform:
                 answer = self._transformed(record, MAX_RESPONSE - size + kept)
             except _RefusedError as reason:
                 # Firehose notes in its error output that it was so, but not why
-                _log.warning("record %s is left to the error output: %s", record.get("recordId"), reason)
+                _log.warning("record %a is left to the error output: %s", record.get("recordId"), reason)
                 answer = refusal
             size += _size(answer) - kept
             answers.append(answer)

@@ -37,6 +37,7 @@ def s3_client(url: str) -> S3Client:
 
 class Appliance(Protocol):
     http_port: int
+    dashboard_port: int
     emulator_url: str
 
     def start(self, **settings: str) -> None:
@@ -86,6 +87,7 @@ class Native:
 
     def __init__(self, directory: Path) -> None:
         self.http_port = free_port()
+        self.dashboard_port = free_port()
         self._emulator_port = free_port()
         self.emulator_url = f"http://127.0.0.1:{self._emulator_port}"
         self.directory = directory
@@ -98,6 +100,7 @@ class Native:
         self._environment = kept | {
             "HTTP_HOST": "127.0.0.1",
             "HTTP_PORT": str(self.http_port),
+            "DASHBOARD_PORT": str(self.dashboard_port),
             "EMULATOR_PORT": str(self._emulator_port),
             "DATA_DIR": str(self.directory / "data"),
             "POLL_INTERVAL": "1",
@@ -151,6 +154,18 @@ class Native:
             check=False,
         )
 
+    def begin(self, *command: str) -> subprocess.Popen[str]:
+        """A command of the appliance's that goes on; its output is for the caller to read."""
+        path = str(ROOT / "appliance" / "bin" / command[0])
+        return subprocess.Popen(
+            [path, *command[1:]],
+            env=self._environment,
+            cwd=self.directory,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
     def output(self) -> str:
         return self._log.read_text(errors="replace")
 
@@ -197,6 +212,7 @@ class Container:
 
     def __init__(self, engine: str, network: str) -> None:
         self.http_port = free_port()
+        self.dashboard_port = free_port()
         self._emulator_port = free_port()
         self.emulator_url = f"http://127.0.0.1:{self._emulator_port}"
         self.name = f"web-log-{secrets.token_hex(4)}"
@@ -216,6 +232,7 @@ class Container:
         inner = settings.get("HTTP_PORT", "80")
         environment = {"POLL_INTERVAL": "1", **settings}
         ports = ["--publish", f"127.0.0.1:{self.http_port}:{inner}"]
+        ports += ["--publish", f"127.0.0.1:{self.dashboard_port}:8080"]
         if "LOCALSTACK_HOST" not in settings:
             ports += ["--publish", f"127.0.0.1:{self._emulator_port}:4566"]
         variables = [part for name, value in environment.items() for part in ("--env", f"{name}={value}")]

@@ -88,6 +88,7 @@ class World:
         self.proxy = FaultProxy(proxy_port, self.emulator.port, random.Random(rng.getrandbits(64)))
         self.native = Native(directory)
         self.native.http_port = stable_port(rng)
+        self.native.dashboard_port = stable_port(random.Random(run))
         self.traffic = Traffic(self.native.http_port, rate, run)
         data = directory / "data"
         self.disk: Path | None = data if faults.mount(data, DISK) else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -58,6 +59,8 @@ def deployments(
         yield all_of_them
     finally:
         _said.update(all_of_them.summary())
+        if hasattr(request.config, "workeroutput"):
+            request.config.workeroutput["terraform"] = _said
         all_of_them.stop()
 
 
@@ -74,6 +77,12 @@ def deployment(request: pytest.FixtureRequest, deployments: Deployments) -> Depl
     if KINDS[request.param].emulator == "localstack":
         request.getfixturevalue("localstack_here")
     return deployments.applied(request.param)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """What a worker of pytest-xdist has to say."""
+    _said.update(getattr(node, "workeroutput", {}).get("terraform", {}))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -88,7 +88,7 @@ def test_what_has_no_hour_of_its_own_is_for_the_error_output(
     (answer,) = answers(kept, data)
     assert refused(answer, data)
     assert kept.lines == []
-    assert "record r0 is left to the error output: " in caplog.text
+    assert "record 'r0' is left to the error output: " in caplog.text
 
 
 def test_a_gzip_of_nothing_is_dropped(kept: Kept) -> None:
@@ -134,7 +134,7 @@ def test_no_record() -> None:
 
 
 @pytest.mark.parametrize("field", ["data", "recordId", "approximateArrivalTimestamp"])
-@pytest.mark.parametrize("value", [None, "%%%", 7, "\ud800"])
+@pytest.mark.parametrize("value", [None, "%%%", 7, pytest.param("\ud800", id="surrogate")])
 def test_odd_fields_do_not_raise(kept: Kept, field: str, value: Any) -> None:
     happened = firehose_event(LINE, b"junk", LINE + b"\njunk")
     for each in happened["records"]:

@@ -257,7 +257,7 @@ def test_without_a_checkpoint_nothing_is_deleted(server: Server) -> None:
     assert len(server.rotated) == 1
 
 
-@pytest.mark.parametrize("content", [None, "", "text", "-1", "0", "99999999", str(os.getpid())])
+@pytest.mark.parametrize("content", [None, "", "text", "-1", "0", "99999999", pytest.param(str(os.getpid()), id="own")])
 def test_only_nginx_is_nginx(tmp_path: Path, content: str | None) -> None:
     """A stale pid file may hold anything, and name anybody, even this process."""
     pid_file = tmp_path / "nginx.pid"

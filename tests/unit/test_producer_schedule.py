@@ -306,6 +306,8 @@ def test_the_counters_of_the_process(setup: Setup) -> None:
     assert (counters["calls"], counters["sent_bytes"]) == (2, 4)
     assert counters["retries"] == {"ProvisionedThroughputExceededException": 1}
     assert counters["throttled"] == 1
+    (shard,) = counters["shards"]
+    assert counters["shards"] == {shard: 3}
     seconds = counters["tick_seconds"]
     assert seconds["count"] == 1
     assert list(seconds["buckets"].values()) == sorted(seconds["buckets"].values())
@@ -314,6 +316,7 @@ def test_the_counters_of_the_process(setup: Setup) -> None:
     setup.tick()
     counters = setup.tick()["counters"]
     assert (counters["lines"], counters["bytes"], counters["ticks"], counters["calls"]) == (4, 8, 3, 3)
+    assert counters["shards"] == {shard: 4}
     setup.producer.repaired(Repaired(sent=5, lines=2, traffic=Traffic(1, 7, {"no answer": 1})))
     counters = setup.status()["counters"]
     assert (counters["repaired_bytes"], counters["repaired_lines"], counters["calls"]) == (5, 2, 4)

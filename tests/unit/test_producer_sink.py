@@ -169,6 +169,7 @@ def test_what_went_over_the_wire_is_counted() -> None:
         "no answer": 2,
     }
     assert put.traffic.throttled == 4
+    assert sum(put.traffic.shards.values()) == 3
 
 
 # The same for the delivery stream

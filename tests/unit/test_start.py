@@ -8,6 +8,7 @@ import pytest
 
 from appliance import __main__ as start
 from appliance.settings import Settings
+from appliance.status import read_status
 
 
 @pytest.fixture
@@ -81,3 +82,34 @@ def test_settings_that_cannot_be_used_end_the_start(
     monkeypatch.setenv("SHARD_COUNT", "many")
     assert start.main([]) == 2
     assert "-e SHARD_COUNT=1" in capsys.readouterr().err
+
+
+def test_a_dashboard_port_that_is_taken_is_said(settings: Settings) -> None:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        port = listener.getsockname()[1]
+        taken = settings.model_copy(update={"dashboard_port": port})
+        with pytest.raises(
+            start.StartError,
+            match=rf"DASHBOARD_PORT={port} cannot .* -e DASHBOARD_PORT={port + 1}, .* DASHBOARD_PORT=0",
+        ):
+            start.check_dashboard(taken)
+    start.check_dashboard(settings.model_copy(update={"dashboard_port": port}))
+
+
+def test_without_a_dashboard_no_port_is_needed(settings: Settings) -> None:
+    none = settings.model_copy(update={"dashboard_port": 0})
+    start.check_dashboard(none)
+    assert start.environment(none, emulator=False)["DASHBOARD_AUTOSTART"] == "false"
+    assert start.environment(settings, emulator=False)["DASHBOARD_AUTOSTART"] == "true"
+
+
+def test_the_dashboard_is_told_what_the_appliance_works_with(settings: Settings) -> None:
+    start.prepare(settings)
+    start.announce(settings, emulator=True)
+    assert (read_status(settings.status_dir, "appliance") or {})["endpoint"] == "embedded"
+    start.announce(settings, emulator=False)
+    assert (read_status(settings.status_dir, "appliance") or {})["endpoint"] == "endpoint"
+    start.announce(settings.model_copy(update={"target": "aws"}), emulator=False)
+    assert (read_status(settings.status_dir, "appliance") or {})["endpoint"] == "aws"

@@ -1,0 +1,416 @@
+"""The bucket, read sparingly: what objects there are, how many lines they have, and the newest of those lines.
+
+An object is asked again only when its ETag has changed, and of one that has grown only what is new is read.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+from botocore.exceptions import ClientError
+
+from appliance.clock import Clock
+from appliance.settings import Settings
+from dashboard.charts import Minutes, add, chart, entry, status_class
+from dashboard.endpoint import explaining
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+LINES_KEY = "lines"
+# Objects that are listed: more than two years of hours. Of a larger bucket the sums are unknown, its tree is not.
+MAX_OBJECTS = 20_000
+# Seconds that one look may spend on asking objects for their lines; the next look goes on from there
+ASK_SECONDS = 1.5
+# S3 lists up to 1,000 names a call, and so does one level of the tree
+LEVEL = 1000
+# One read of an object's end
+CHUNK = 256 * 1024
+# What one question for lines, and one for charts, may read
+LINES_BYTES = 8 * 1024 * 1024
+CHARTS_BYTES = 16 * 1024 * 1024
+# … and how many seconds it may take before it answers with what it has
+ANSWER_SECONDS = 8.0
+# How often an object is read anew because it was replaced meanwhile: a busy one is, once a second
+READS = 4
+# A line has at most some 200 KB as JSON (nginx takes 4 headers of 8 KiB, a byte may take 6); a longer one is left out
+MAX_LINE = 1024 * 1024
+
+_HOUR = re.compile(r"(?P<rejected>rejected/)?(?P<hour>\d{4}/\d\d/\d\d/\d\d)/(?P<name>.+)")
+_TOP = re.compile(r"\d{4}/|rejected/")
+# What is shown: other keys may be somebody else's. Firehose files what it rejects itself by the reason first.
+_FOLDER = re.compile(r"(rejected/([^/]+/)?)?(\d{4}/(\d\d/(\d\d/(\d\d/(.+/)?)?)?)?)?", re.ASCII)
+_SHOWN = re.compile(r"(rejected/([^/]+/)?)?\d{4}/\d\d/\d\d/\d\d/.+", re.ASCII)
+# Folders whose objects are all in the inventory
+_COUNTED = re.compile(r"(rejected/)?\d{4}/.*")
+_NAME = "web-access.log"
+
+T = TypeVar("T")
+
+
+class NotOursError(Exception):
+    """The key is none of the log's."""
+
+
+class Object(NamedTuple):
+    """One hourly object as it was listed. `hour`: YYYY/MM/DD/HH."""
+
+    key: str
+    hour: str
+    rejected: bool
+    etag: str
+    size: int
+    modified: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Inventory:
+    """Every object of the log, the newest hour first. `lines`: by key, where it is known. `whole`: none is left out."""
+
+    objects: list[Object] = field(default_factory=list)
+    lines: dict[str, int | None] = field(default_factory=dict)
+    whole: bool = True
+
+    @property
+    def bytes(self) -> int:
+        return sum(one.size for one in self.objects)
+
+    def sum(self, prefix: str) -> tuple[int, int, int | None] | None:
+        """Objects, bytes and lines (None: unknown) below `prefix`; None when not all objects are known."""
+        if not self.whole:
+            return None
+        found = [one for one in self.objects if one.key.startswith(prefix)]
+        return len(found), sum(one.size for one in found), self.total_lines(found)
+
+    def total_lines(self, objects: list[Object]) -> int | None:
+        counts = [self.lines.get(one.key) for one in objects]
+        known = [count for count in counts if count is not None]
+        return sum(known) if len(known) == len(counts) else None
+
+    @property
+    def archived_lines(self) -> int | None:
+        """Lines of the hourly objects, without those that were rejected."""
+        return self.total_lines([one for one in self.objects if not one.rejected]) if self.whole else None
+
+    @property
+    def rejected_lines(self) -> int | None:
+        return self.total_lines([one for one in self.objects if one.rejected]) if self.whole else None
+
+
+class _Asked(NamedTuple):
+    version: tuple[str, datetime]
+    lines: int | None
+
+
+@dataclass(slots=True)
+class _Charted:
+    """What was counted of an object: [start, end) of it."""
+
+    etag: str
+    start: int
+    end: int
+    minutes: Minutes
+
+
+class Bucket:
+    """The hourly objects of one bucket. `look` is called by one thread; the others may be called by several."""
+
+    def __init__(self, settings: Settings, clock: Clock, connect: Callable[[], S3Client]) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._connect = connect
+        self._client: S3Client | None = None
+        self._asked: dict[str, _Asked] = {}
+        self._charted: dict[str, _Charted] = {}
+        self._charting = threading.Lock()
+        self.inventory = Inventory()
+
+    @property
+    def _s3(self) -> S3Client:
+        if self._client is None:
+            self._client = self._connect()
+        return self._client
+
+    @property
+    def _name(self) -> str:
+        return f"the bucket {self._settings.s3_bucket}"
+
+    def look(self) -> Inventory:
+        """List the objects, and ask those that are new for their lines. Raises LookError."""
+        objects: list[Object] = []
+        whole = True
+        with explaining(self._name, self._settings):
+            for one in self._list():
+                if len(objects) == MAX_OBJECTS:
+                    whole = False
+                    break
+                objects.append(one)
+            objects.sort(key=lambda one: (one.hour, one.modified, one.key), reverse=True)
+            self._ask(objects)
+        lines = {one.key: self._asked[one.key].lines for one in objects if self._known(one)}
+        self.inventory = Inventory(objects, lines, whole)
+        return self.inventory
+
+    def tree(self, prefix: str) -> dict[str, Any]:
+        """One level of the hourly objects, the newest first. Raises LookError, NotOursError."""
+        prefix = prefix or self._settings.s3_prefix
+        below = self._ours(prefix, _FOLDER)
+        with explaining(self._name, self._settings):
+            page = self._s3.list_objects_v2(
+                Bucket=self._settings.s3_bucket, Prefix=prefix, Delimiter="/", MaxKeys=LEVEL
+            )
+        inventory = self.inventory
+        entries: list[dict[str, Any]] = []
+        for folder in page.get("CommonPrefixes", []):
+            key = folder["Prefix"]
+            name = key[len(prefix) :]
+            if not below and not _TOP.fullmatch(name):
+                continue  # ledger/, and what is not the log's
+            known = self._settings.delivery == "kinesis" or _COUNTED.fullmatch(below + name)
+            objects, size, lines = (inventory.sum(key) if known else None) or (None, None, None)
+            entries.append(
+                {"name": name, "key": key, "kind": "folder", "objects": objects, "bytes": size, "lines": lines}
+            )
+        etags = {one.key: one.etag for one in inventory.objects}
+        for item in page.get("Contents", []):
+            key = item["Key"]
+            same = etags.get(key) == item["ETag"]
+            entries.append(
+                {
+                    "name": key[len(prefix) :],
+                    "key": key,
+                    "kind": "object",
+                    "bytes": item["Size"],
+                    "lines": inventory.lines.get(key) if same else None,
+                    "modified": item["LastModified"].isoformat(),
+                }
+            )
+        entries.sort(key=lambda one: (one["name"] == "rejected/", [-ord(letter) for letter in one["name"]]))
+        return {"prefix": prefix, "entries": entries, "more": bool(page.get("IsTruncated"))}
+
+    def _ours(self, key: str, shape: re.Pattern[str]) -> str:
+        """The key, or prefix, without S3_PREFIX. Raises NotOursError unless it has the shape."""
+        prefix = self._settings.s3_prefix
+        below = key.removeprefix(prefix)
+        if not key.startswith(prefix) or not key.isprintable() or not shape.fullmatch(below):
+            raise NotOursError(
+                f"only keys below s3://{self._settings.s3_bucket}/{prefix} are shown, and of those the hourly objects: "
+                "2026/11/23/10/web-access.log"
+            )
+        return below
+
+    def raw(self, key: str, tail: int) -> str:
+        """The last `tail` bytes of an object, but whole lines. Raises LookError, NotOursError."""
+        self._ours(key, _SHOWN)
+        with explaining(f"s3://{self._settings.s3_bucket}/{key}", self._settings):
+            size = self._s3.head_object(Bucket=self._settings.s3_bucket, Key=key)["ContentLength"]
+            start = max(0, size - tail)
+            # one byte more tells whether a line begins there
+            data = self._range(key, max(0, start - 1), size)
+        if start:
+            data = data.partition(b"\n")[2]
+        return data.decode(errors="replace")
+
+    def lines(self, limit: int, *, status: str, path: str, host: str) -> dict[str, Any]:
+        """The newest archived lines that match, the newest first. Raises LookError."""
+        found: list[dict[str, Any]] = []
+        keys: list[str] = []
+        scanned = 0
+        end = self._clock.monotonic() + ANSWER_SECONDS
+
+        def newest(one: Object) -> list[dict[str, Any]]:
+            nonlocal scanned
+            matching: list[dict[str, Any]] = []
+            for line, read in self._backwards(one, LINES_BYTES - scanned):
+                scanned += read
+                each = entry(line) if line else None
+                if each is not None and matches(each, status, path, host):
+                    matching.append(each | {"key": one.key})
+                    if len(found) + len(matching) == limit:
+                        break
+            return matching
+
+        for one in self.inventory.objects:
+            if one.rejected:
+                continue
+            if len(found) >= limit or scanned >= LINES_BYTES or self._clock.monotonic() > end:
+                break
+            keys.append(one.key)
+            found += self._as_it_is_now(one, newest) or []
+        found.sort(key=lambda each: str(each.get("time")), reverse=True)
+        return {"lines": found, "scanned_bytes": scanned, "from": keys}
+
+    def charts(self, minutes: int) -> dict[str, Any]:
+        """Counts of the last `minutes`. Raises LookError."""
+        with self._charting:
+            return self._chart(minutes)
+
+    def _chart(self, minutes: int) -> dict[str, Any]:
+        now = self._clock.now()
+        begin = now - timedelta(minutes=minutes)
+        first, last = f"{begin:%Y/%m/%d/%H}", f"{now:%Y/%m/%d/%H}"
+        inventory = self.inventory
+        objects = [one for one in inventory.objects if not one.rejected and first <= one.hour <= last]
+        budget = CHARTS_BYTES
+        complete = inventory.whole
+        end = self._clock.monotonic() + ANSWER_SECONDS
+        for one in objects:
+            if self._clock.monotonic() > end:
+                complete = False
+                break
+            budget -= self._as_it_is_now(one, partial(self._count, budget)) or 0
+            counted = self._charted.get(one.key)
+            earliest = min(counted.minutes, default="9") if counted else "9"
+            if not counted or counted.end < one.size or (counted.start and earliest >= f"{begin:%Y-%m-%dT%H:%M}"):
+                complete = False
+        keys = {one.key for one in objects}
+        self._charted = {key: counted for key, counted in self._charted.items() if key in keys}
+        parts = [counted.minutes for counted in self._charted.values()]
+        return chart(parts, now, minutes) | {"complete": complete}
+
+    def _as_it_is_now(self, one: Object, read: Callable[[Object], T]) -> T | None:
+        """read(one), or of its next version when it was replaced since it was listed; None when it is gone, or is
+        replaced again and again. Raises LookError."""
+        with explaining(f"s3://{self._settings.s3_bucket}/{one.key}", self._settings):
+            for _ in range(READS):
+                try:
+                    return read(one)
+                except ClientError as error:
+                    if not _changed(error):
+                        raise
+                try:
+                    head = self._s3.head_object(Bucket=self._settings.s3_bucket, Key=one.key)
+                except ClientError as error:
+                    if not _changed(error):
+                        raise
+                    return None
+                one = one._replace(etag=head["ETag"], size=head["ContentLength"])
+        return None
+
+    def _list(self) -> Iterator[Object]:
+        """The objects of the log. The years' folders come one by one: what else is in the bucket is not even listed."""
+        prefix = self._settings.s3_prefix
+        for rejected in (False, True):
+            base = prefix + ("rejected/" if rejected else "")
+            years = [
+                folder["Prefix"]
+                for page in self._pages(Prefix=base, Delimiter="/")
+                for folder in page.get("CommonPrefixes", [])
+                if re.fullmatch(r"\d{4}/", folder["Prefix"][len(base) :])
+            ]
+            for year in sorted(years, reverse=True):
+                for page in self._pages(Prefix=year):
+                    for item in page.get("Contents", []):
+                        match = _HOUR.fullmatch(item["Key"][len(prefix) :])
+                        if match and (match["name"] == _NAME or self._settings.delivery == "firehose"):
+                            yield Object(
+                                item["Key"],
+                                match["hour"],
+                                rejected,
+                                item["ETag"],
+                                item["Size"],
+                                item["LastModified"],
+                            )
+
+    def _pages(self, **request: Any) -> Iterator[Any]:
+        while True:
+            page = self._s3.list_objects_v2(Bucket=self._settings.s3_bucket, **request)
+            yield page
+            if not page.get("IsTruncated") or not page.get("NextContinuationToken"):
+                return
+            request["ContinuationToken"] = page["NextContinuationToken"]
+
+    def _known(self, one: Object) -> bool:
+        asked = self._asked.get(one.key)
+        return asked is not None and asked.version == (one.etag, one.modified)
+
+    def _ask(self, objects: list[Object]) -> None:
+        keys = {one.key for one in objects}
+        self._asked = {key: asked for key, asked in self._asked.items() if key in keys}
+        end = self._clock.monotonic() + ASK_SECONDS
+        for one in objects:
+            if self._known(one):
+                continue
+            if self._clock.monotonic() > end:
+                return
+            try:
+                head = self._s3.head_object(Bucket=self._settings.s3_bucket, Key=one.key)
+            except ClientError as error:
+                if _changed(error):
+                    continue  # deleted since it was listed
+                raise
+            if head["ETag"] == one.etag:
+                text = head["Metadata"].get(LINES_KEY, "")
+                lines = int(text) if text.isascii() and text.isdigit() else None
+                self._asked[one.key] = _Asked((one.etag, one.modified), lines)
+
+    def _range(self, key: str, start: int, end: int, etag: str | None = None) -> bytes:
+        """Bytes [start, end) of an object."""
+        if start >= end:
+            return b""
+        condition: Any = {"IfMatch": etag} if etag else {}
+        answer = self._s3.get_object(
+            Bucket=self._settings.s3_bucket, Key=key, Range=f"bytes={start}-{end - 1}", **condition
+        )
+        return answer["Body"].read()
+
+    def _backwards(self, one: Object, budget: int) -> Iterator[tuple[bytes, int]]:
+        """The lines from the last to the first, and how many bytes were read for each; an empty one ends a chunk."""
+        end, rest = one.size, b""
+        while end > 0 and budget > 0:
+            start = max(0, end - CHUNK)
+            data = self._range(one.key, start, end, one.etag)
+            budget -= len(data)
+            yield b"", len(data)
+            first, newline, whole = (data + rest).partition(b"\n")
+            if start == 0:
+                first, newline, whole = b"", b"\n", data + rest
+            if newline:
+                for line in reversed(whole.splitlines()):
+                    yield line, 0
+            rest = first + newline if len(first) < MAX_LINE else b""
+            end = start
+
+    def _count(self, budget: int, one: Object) -> int:
+        """Count what is new of an object, or else the end of it; the bytes read."""
+        before = self._charted.get(one.key)
+        if before and before.etag == one.etag:
+            return 0
+        start = 0
+        counted = _Charted(one.etag, 0, 0, {})
+        # lines are only ever appended; what has become shorter was made by somebody else
+        if before and one.size >= before.end and before.end:
+            start, counted = before.end, _Charted(one.etag, before.start, before.end, before.minutes)
+        if one.size - start > budget:
+            start = one.size - budget
+            counted = _Charted(one.etag, start, start, {})
+        data = self._range(one.key, start, one.size, one.etag)
+        if start and start != (before.end if before else -1):
+            data = data.partition(b"\n")[2]
+        add(counted.minutes, data.splitlines())
+        counted.end = one.size
+        self._charted[one.key] = counted
+        return one.size - start
+
+
+def matches(one: dict[str, Any], status: str, path: str, host: str) -> bool:
+    """`status`: 404, or 4xx; `path`, `host`: parts of them, in any case. What is empty matches all."""
+    code = one.get("status")
+    return (
+        (not status or status in (str(code), status_class(code)))
+        and path.casefold() in str(one.get("path") or "").casefold()
+        and host.casefold() in str(one.get("host") or "").casefold()
+    )
+
+
+def _changed(error: ClientError) -> bool:
+    """Whether the object was replaced or deleted since it was listed: the next look sees it."""
+    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    code = error.response.get("Error", {}).get("Code")
+    return status in (404, 412, 416) and code != "NoSuchBucket"

@@ -1,0 +1,100 @@
+"""What the archived lines say of the web site, minute by minute. Pure."""
+
+from __future__ import annotations
+
+import heapq
+import json
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+CLASSES = ("2xx", "3xx", "4xx", "5xx", "other")
+TOP = 10
+# Paths and agents that are told apart in one minute; past twice as many, the rarest are forgotten
+DISTINCT = 200
+# Longer names are cut: a path may have 8 KB
+NAME_LENGTH = 200
+
+
+@dataclass(slots=True)
+class Minute:
+    classes: Counter[str] = field(default_factory=Counter)
+    paths: Counter[str] = field(default_factory=Counter)
+    agents: Counter[str] = field(default_factory=Counter)
+
+
+Minutes = dict[str, Minute]  # by the minute's text, `2026-11-23T10:00`
+
+
+def entry(line: bytes | str) -> dict[str, Any] | None:
+    """An archived line, or None for what is none."""
+    try:
+        found = json.loads(line)
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def status_class(status: object) -> str:
+    if isinstance(status, int) and 200 <= status < 600:
+        return f"{status // 100}xx"
+    return "other"
+
+
+def without_query(path: object) -> str:
+    """A path without what its query may give away."""
+    return str(path).partition("?")[0].partition("#")[0][:NAME_LENGTH]
+
+
+def add(minutes: Minutes, lines: Iterable[bytes]) -> None:
+    """Count archived lines into the minutes of their own time."""
+    for line in lines:
+        one = entry(line)
+        if one is None or not isinstance(one.get("time"), str):
+            continue
+        minute = minutes.setdefault(one["time"][:16], Minute())
+        minute.classes[status_class(one.get("status"))] += 1
+        for counter, name in (
+            (minute.paths, without_query(one.get("path") or "")),
+            (minute.agents, str(one.get("userAgent") or "")[:NAME_LENGTH]),
+        ):
+            counter[name] += 1
+            if len(counter) > 2 * DISTINCT:
+                kept = heapq.nlargest(DISTINCT, counter.items(), key=lambda pair: pair[1])
+                counter.clear()
+                counter.update(dict(kept))
+
+
+def chart(parts: Iterable[Minutes], now: datetime, minutes: int) -> dict[str, Any]:
+    """The last `minutes` minutes up to the one of `now`, summed over `parts`; without `complete`."""
+    last = now.replace(second=0, microsecond=0)
+    times = [last - timedelta(minutes=back) for back in range(minutes - 1, -1, -1)]
+    total: Minutes = {f"{time:%Y-%m-%dT%H:%M}": Minute() for time in times}
+    for part in parts:
+        for name in total.keys() & part.keys():
+            total[name].classes += part[name].classes
+            total[name].paths += part[name].paths
+            total[name].agents += part[name].agents
+    paths: Counter[str] = Counter()
+    agents: Counter[str] = Counter()
+    for minute in total.values():
+        paths += minute.paths
+        agents += minute.agents
+    return {
+        "from": times[0].isoformat(),
+        "to": (last + timedelta(minutes=1)).isoformat(),
+        "minutes": [
+            {"t": time.isoformat(), **{name: minute.classes[name] for name in CLASSES}}
+            for time, minute in zip(times, total.values(), strict=True)
+        ],
+        "paths": _top(paths),
+        "agents": _top(agents),
+        "lines": sum(minute.classes.total() for minute in total.values()),
+    }
+
+
+def _top(counter: Counter[str]) -> list[dict[str, Any]]:
+    best = heapq.nsmallest(TOP, counter.items(), key=lambda pair: (-pair[1], pair[0]))
+    return [{"name": name, "count": count} for name, count in best]

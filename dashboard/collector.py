@@ -1,0 +1,161 @@
+"""The one that looks: at the log, the processes' status files, the stream, the function's log and the bucket.
+
+While somebody is watching, each at most once a second (on AWS, where a look is billed, once in 10 s); otherwise so
+rarely that it costs next to nothing. The parts do not wait for each other, so that one that is down hides no other.
+"""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from typing import Any
+from urllib.parse import urlsplit
+
+from appliance import aws, health
+from appliance.atomic import write_atomic
+from appliance.audit import AuditError, read_checkpoint
+from appliance.clock import Clock
+from appliance.settings import Settings
+from appliance.status import read_status
+from dashboard.bucket import Bucket, Inventory
+from dashboard.disk import LogDirectory
+from dashboard.endpoint import TIMEOUTS, where
+from dashboard.function import Batches, FunctionLog
+from dashboard.periodic import Audience, Periodic
+from dashboard.proof import Auditor, Proof
+from dashboard.rates import Rate
+from dashboard.state import Local, Views, counters_of, moment, state
+from dashboard.stream import Firehose, Kinesis, Stream
+
+# Seconds between two looks: at this machine, and at the endpoint
+LOCAL_BUSY, LOCAL_IDLE = 1.0, 10.0
+REMOTE_BUSY, REMOTE_IDLE = 1.0, 60.0
+AWS_BUSY, AWS_IDLE = 10.0, 900.0
+# A rate covers one poll, so that it does not swing with the polls; but not more than a minute, and some looks
+LEAST_WINDOW, LONGEST_WINDOW = 5.0, 60.0
+PROCESSES = ("appliance", "producer", "entrypoint", "repair")
+
+
+class Collector:
+    def __init__(self, settings: Settings, clock: Clock) -> None:
+        self.settings = settings
+        self.clock = clock
+        self._audience = Audience(clock)
+        started = moment((read_status(settings.status_dir, "appliance") or {}).get("started_at")) or clock.now()
+        self._directory = LogDirectory(settings.log_file)
+        self.bucket = Bucket(settings, clock, lambda: aws.client(settings, "s3", **TIMEOUTS))
+        log = FunctionLog(settings, clock, lambda: aws.client(settings, "logs", **TIMEOUTS), started)
+        auditor = Auditor(settings, clock, self._directory, lambda: aws.client(settings, "s3", **TIMEOUTS))
+        kinesis = Kinesis(settings, lambda: aws.client(settings, "kinesis", **TIMEOUTS))
+        firehose = Firehose(settings, lambda: aws.client(settings, "firehose", **TIMEOUTS))
+        self._least_age = AWS_BUSY if settings.target == "aws" else 0.0
+        busy, idle = (AWS_BUSY, AWS_IDLE) if settings.target == "aws" else (REMOTE_BUSY, REMOTE_IDLE)
+        stream = firehose.look if settings.delivery == "firehose" else kinesis.look
+        self._local = Periodic("log", self.look, clock, self._audience, busy=LOCAL_BUSY, idle=LOCAL_IDLE)
+        self._stream: Periodic[Stream] = Periodic("stream", stream, clock, self._audience, busy=busy, idle=idle)
+        self._function: Periodic[Batches] = Periodic("function", log.look, clock, self._audience, busy=busy, idle=idle)
+        self._inventory: Periodic[Inventory] = Periodic(
+            "bucket", self.bucket.look, clock, self._audience, busy=busy, idle=idle
+        )
+        self._proof: Periodic[Proof] = Periodic("audit", auditor.look, clock, self._audience, busy=busy, idle=idle)
+        self._parts: list[Periodic[Any]] = [self._local, self._stream, self._function, self._inventory]
+        if settings.delivery == "kinesis":
+            self._parts.append(self._proof)
+        window = min(max(LEAST_WINDOW, settings.poll_interval), LONGEST_WINDOW)
+        self._rates = {
+            node: (Rate(window), Rate(window)) for node in ("log", "producer", "stream", "function", "bucket")
+        }
+        self._sampling = threading.Lock()
+
+    def start(self) -> None:
+        for part in self._parts:
+            part.start()
+
+    def end(self) -> None:
+        for part in self._parts:
+            part.end()
+
+    def watch(self) -> None:
+        """Somebody is watching."""
+        began = not self._audience.watching
+        self._audience.ask()
+        if began:
+            for part in self._parts:
+                part.wake()
+
+    def fresh(self, age: float, timeout: float) -> None:
+        """Wait until every part was looked at within the last `age` seconds (on AWS: 10), or `timeout` is over."""
+        age = max(age, self._least_age)
+        end = self.clock.monotonic() + timeout
+        for part in self._parts:
+            part.fresh(age, max(0.0, end - self.clock.monotonic()))
+
+    @property
+    def views(self) -> Views:
+        return Views(self._local.seen, self._stream.seen, self._function.seen, self._inventory.seen, self._proof.seen)
+
+    def state(self) -> dict[str, Any]:
+        """What GET /api/state answers."""
+        now = self.clock.monotonic()
+        with self._sampling:
+            rates = {node: (lines.per_second(now), size.per_second(now)) for node, (lines, size) in self._rates.items()}
+        return state(self.settings, self.views, rates, self.clock.now(), where(self.settings))
+
+    def checks(self) -> list[health.Check]:
+        """What `health` says."""
+        return health.check(self.settings, self.clock)
+
+    def ship_now(self) -> str:
+        """Have the producer ship soon; the id it answers with in its status. Raises OSError."""
+        name = secrets.token_hex(8)
+        try:
+            # whoever has asked already must get an answer, too
+            name = self.settings.ship_request.read_text(errors="replace").strip() or name
+        except FileNotFoundError:
+            write_atomic(self.settings.ship_request, name.encode(), durable=False)
+        self._local.fresh(0, LOCAL_BUSY)
+        return name
+
+    def look(self) -> Local:
+        """What can be seen on this machine."""
+        settings = self.settings
+        facts = {name: found for name in PROCESSES if (found := read_status(settings.status_dir, name))}
+        disk, problem = None, None
+        try:
+            disk = self._directory.look(read_checkpoint(settings.checkpoint_file))
+        except AuditError as error:
+            problem = str(error)
+        except OSError as error:
+            problem = f"the log cannot be read: {error}: let this user read DATA_DIR"
+        requested = settings.ship_request.exists()
+        local = Local(self.checks(), facts, disk, problem, self._answers(), requested)
+        self._sample(local)
+        return local
+
+    def _answers(self) -> bool:
+        if self.settings.target == "aws":
+            return True
+        parts = urlsplit(where(self.settings))
+        return aws.answers(parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80))
+
+    def _sample(self, local: Local) -> None:
+        """Each edge has the rate of what its end has taken."""
+        now = self.clock.monotonic()
+        producer = local.facts.get("producer", {})
+        counters = counters_of(producer)
+        values: dict[str, tuple[float, Any, Any]] = {
+            "producer": (now, counters.get("lines", producer.get("total_lines")), counters.get("bytes")),
+            "stream": (now, counters.get("lines"), counters.get("sent_bytes")),
+        }
+        if local.disk:
+            values["log"] = (now, local.disk.grown_lines, local.disk.grown_bytes)
+        seen = self._function.seen
+        if seen.looked is not None:
+            # it may have been looked at much earlier than this machine
+            counts = seen.value.counts if seen.value else {}
+            values["function"] = (seen.looked, counts.get("lines", 0), None)
+            values["bucket"] = (seen.looked, counts.get("written", 0), counts.get("bytes", 0))
+        with self._sampling:
+            for node, (at, lines, size) in values.items():
+                self._rates[node][0].add(at, lines)
+                self._rates[node][1].add(at, size)

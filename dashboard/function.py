@@ -1,0 +1,142 @@
+"""What the function says of itself: the JSON line it prints for each batch, read from CloudWatch Logs as it comes."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from appliance.clock import Clock
+from appliance.settings import Settings
+from dashboard.endpoint import GoneError, explaining
+
+if TYPE_CHECKING:
+    from mypy_boto3_logs import CloudWatchLogsClient
+
+# Events become readable some seconds after they were written, and not in their order (CloudWatch Logs)
+OVERLAP = timedelta(seconds=30)
+# How often one look asks until nothing new comes: an emulator gives 10,000 events and no token for those behind them
+ROUNDS = 5
+# Lines that are kept of an error
+ERROR_LENGTH = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Batches:
+    """The sums of all batches since `since`. `counts`: the numbers of the function's lines, by their names, with
+    `batches` and `failed`. `seconds`: what the batches took. `last`, `failed_at`: when one succeeded or failed."""
+
+    since: datetime
+    counts: dict[str, int] = field(default_factory=dict)
+    seconds: float = 0.0
+    last: datetime | None = None
+    failed_at: datetime | None = None
+    error: str | None = None
+    silent: bool = True  # there is no log yet
+
+    @property
+    def failing(self) -> bool:
+        """Whether the last batch that is known has failed."""
+        return self.failed_at is not None and (self.last is None or self.failed_at > self.last)
+
+
+class FunctionLog:
+    """Reads on from where the last look ended. One thread."""
+
+    def __init__(
+        self, settings: Settings, clock: Clock, connect: Callable[[], CloudWatchLogsClient], since: datetime
+    ) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._connect = connect
+        self._client: CloudWatchLogsClient | None = None
+        self._since = since
+        self._read_to = since
+        self._seen: dict[str, int] = {}  # events that may be read again, with their times
+        self._counts: Counter[str] = Counter()
+        self._seconds = 0.0
+        self._last: datetime | None = None
+        self._failed: datetime | None = None
+        self._error: str | None = None
+
+    def look(self) -> Batches:
+        """Raises LookError."""
+        group = f"/aws/lambda/{self._settings.lambda_function}"
+        silent = False
+        try:
+            with explaining(f"the log of the function {self._settings.lambda_function}", self._settings, "logs"):
+                for event in self._events(group):
+                    for line in event["message"].splitlines():
+                        self._take(line, _moment(event["timestamp"]))
+        except GoneError:
+            silent = True  # it is made by the first run of the function
+        return Batches(
+            since=self._since,
+            counts=dict(self._counts),
+            seconds=self._seconds,
+            last=self._last,
+            failed_at=self._failed,
+            error=self._error,
+            silent=silent,
+        )
+
+    def _events(self, group: str) -> Iterator[Any]:
+        """Each event that was not seen before."""
+        if self._client is None:
+            self._client = self._connect()
+        for _ in range(ROUNDS):
+            start = max(self._since, self._read_to - OVERLAP)
+            request: dict[str, Any] = {"logGroupName": group, "startTime": _milliseconds(start)}
+            fresh = 0
+            repeated: Counter[str] = Counter()
+            more = True
+            while more:
+                page = self._client.filter_log_events(**request)
+                for event in page["events"]:
+                    # an emulator gives no id; equal lines of the same millisecond are then told apart by their number
+                    name = (
+                        event.get("eventId") or f"{event.get('logStreamName')} {event['timestamp']} {event['message']}"
+                    )
+                    repeated[name] += 1
+                    name = f"{name} {repeated[name]}"
+                    if name not in self._seen:
+                        fresh += 1
+                        self._seen[name] = event["timestamp"]
+                        self._read_to = max(self._read_to, _moment(event["timestamp"]))
+                        yield event
+                more = bool(page.get("nextToken"))
+                request["nextToken"] = page.get("nextToken")
+            oldest = _milliseconds(self._read_to - OVERLAP)
+            self._seen = {name: at for name, at in self._seen.items() if at >= oldest}
+            if not fresh:
+                return
+
+    def _take(self, line: str, at: datetime) -> None:
+        try:
+            facts = json.loads(line)
+        except ValueError:
+            return
+        if not isinstance(facts, dict) or not isinstance(facts.get("records"), int):
+            return
+        error = facts.get("error")
+        for name, value in facts.items():
+            if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+                self._counts[name] += value
+        self._seconds += facts["ms"] / 1000 if isinstance(facts.get("ms"), int | float) else 0.0
+        if error:
+            self._counts["failed"] += 1
+            self._failed, self._error = at, str(error)[:ERROR_LENGTH]
+        else:
+            self._counts["batches"] += 1
+            self._last = at
+
+
+def _moment(milliseconds: int) -> datetime:
+    return datetime.fromtimestamp(milliseconds / 1000, UTC)
+
+
+def _milliseconds(moment: datetime) -> int:
+    return int(moment.timestamp() * 1000)

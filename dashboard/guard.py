@@ -1,0 +1,107 @@
+"""Who may ask what. The dashboard has no login: it trusts whoever can open a connection, and nobody's web page.
+
+A page of somebody else's, open in the browser of a user of ours, could make that browser ask us. Three things stand
+against it. It cannot read an answer (no CORS header is ever sent). It cannot become same-origin by pointing a name of
+its own at our address (DNS rebinding), because only these hosts are answered: an address, a name without a dot
+(localhost, a container's name), and names below the domains that nobody can register. And it cannot press "ship now",
+because that needs a header which only our own page may send, and an Origin that is ours.
+
+/metrics, /healthz and /readyz tell no line of the log, and are asked by monitoring under any name.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import Any
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+# RFC 6761, RFC 6762, and ICANN's resolution 2024.07.29.06: none of these is in the public DNS
+PRIVATE_DOMAINS = (".localhost", ".local", ".internal", ".test", ".home.arpa")
+ANY_HOST = {"/metrics", "/healthz", "/readyz"}
+MAX_QUERY = 4096  # bytes; a key of S3 has at most 1,024, each escaped as 3
+HEADERS = {
+    "content-security-policy": "default-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'; "
+    "object-src 'none'",
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+    "referrer-policy": "no-referrer",
+    "cross-origin-resource-policy": "same-origin",
+    "cross-origin-opener-policy": "same-origin",
+    "permissions-policy": "camera=(), geolocation=(), microphone=()",
+}
+ASKED_BY = "dashboard"  # the value of X-Requested-With
+
+
+class Guard:
+    """ASGI middleware: refuses what should not be asked, and puts the security headers on every answer."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            if scope["type"] == "lifespan":
+                await self._app(scope, receive, send)
+            else:
+                await send({"type": "websocket.close"})  # answered with 403
+            return
+
+        async def guarded(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in HEADERS.items():
+                    headers[name] = value
+                # a page and its scripts are asked for again each time, and are answered 304; numbers are never kept
+                headers.setdefault("cache-control", "no-cache" if "etag" in headers else "no-store")
+            await send(message)
+
+        refusal = refused(scope)
+        await (refusal or self._app)(scope, receive, guarded)
+
+
+def refused(scope: Scope) -> JSONResponse | None:
+    """The answer to a request that must not be answered, or None."""
+    headers = Headers(scope=scope)
+    host = headers.get("host", "")
+    if scope["path"] not in ANY_HOST and not known_host(host):
+        return problem(
+            421,
+            f"the dashboard is not known as {host[:100]!r}: open it by its address, as localhost, or by a name without "
+            "a dot; a proxy in front of it has to send `Host: localhost`",
+        )
+    if len(scope["query_string"]) > MAX_QUERY:
+        return problem(414, f"the query is longer than {MAX_QUERY} bytes")
+    if scope["method"] == "POST":
+        if headers.get("x-requested-with") != ASKED_BY:
+            return problem(403, f"send the header X-Requested-With: {ASKED_BY}")
+        origin = headers.get("origin")
+        if origin is not None and urlsplit(origin).netloc != host:
+            return problem(403, "only the dashboard's own page may ask for this")
+        if headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
+            return problem(403, "only the dashboard's own page may ask for this")
+        if headers.get("content-length", "0") != "0" or "transfer-encoding" in headers:
+            return problem(413, "no content is expected")
+    return None
+
+
+def known_host(host: str) -> bool:
+    """Whether a Host header names this machine in a way that no page of somebody else's can."""
+    try:
+        name = urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return False
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        name = name.removesuffix(".")
+        return bool(name) and ("." not in name or name.endswith(PRIVATE_DOMAINS))
+    return True
+
+
+def problem(status: int, text: str, **headers: Any) -> JSONResponse:
+    """An error; the text names the remedy."""
+    return JSONResponse({"error": text}, status, headers=headers or None)

@@ -1,0 +1,137 @@
+"""Looking again and again, each look in a thread of its own: one that hangs keeps no other waiting.
+
+Often while somebody is watching, rarely otherwise, and never more than half of the time.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Generic, TypeVar
+
+from appliance.clock import Clock
+from appliance.log import event
+
+log = logging.getLogger("dashboard")
+
+T = TypeVar("T")
+
+# How long after the last question somebody counts as watching: longer than a browser needs to connect again
+WATCHED_SECONDS = 10.0
+
+
+class LookError(Exception):
+    """A look has failed in a way that was foreseen; the message names the remedy. `unanswered`: nobody was there."""
+
+    unanswered = False
+
+
+class Audience:
+    """Whether somebody is watching."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._asked: float | None = None
+
+    def ask(self) -> None:
+        self._asked = self._clock.monotonic()
+
+    @property
+    def watching(self) -> bool:
+        return self._asked is not None and self._clock.monotonic() - self._asked <= WATCHED_SECONDS
+
+
+@dataclass(frozen=True, slots=True)
+class Seen(Generic[T]):
+    """What the looks have found. `value` is the last that succeeded, at `at`; `error` is that of the last look, and
+    `error_since` when it first was there. `looked`: monotonic time at which the last look began. `unanswered`: the
+    error is that nobody answered."""
+
+    value: T | None = None
+    at: datetime | None = None
+    error: str | None = None
+    error_since: datetime | None = None
+    looked: float | None = None
+    unanswered: bool = False
+
+
+class Periodic(Generic[T]):
+    """Calls `look` every `busy` seconds while somebody is watching, else every `idle` seconds."""
+
+    def __init__(
+        self, name: str, look: Callable[[], T], clock: Clock, audience: Audience, *, busy: float, idle: float
+    ) -> None:
+        self.name = name
+        self.seen: Seen[T] = Seen()
+        self._look = look
+        self._clock = clock
+        self._audience = audience
+        self._busy = busy
+        self._idle = idle
+        self._changed = threading.Condition()
+        self._wanted = float("-inf")  # somebody needs a look that began at or after this
+        self._ended = False
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def end(self) -> None:
+        """Let the thread end after the look at hand; does not wait."""
+        with self._changed:
+            self._ended = True
+            self._changed.notify_all()
+
+    def wake(self) -> None:
+        """Somebody has begun to watch: look now, if the last look is old."""
+        with self._changed:
+            self._changed.notify_all()
+
+    def fresh(self, age: float, timeout: float) -> bool:
+        """Wait until there was a look that began at most `age` seconds ago; whether there was one in `timeout`."""
+        with self._changed:
+            wanted = self._clock.monotonic() - age
+            self._wanted = max(self._wanted, wanted)
+            self._changed.notify_all()
+            return self._changed.wait_for(lambda: self._ended or (self.seen.looked or 0) >= wanted, timeout)
+
+    def once(self) -> None:
+        """Look now, in this thread."""
+        begun = self._clock.monotonic()
+        try:
+            seen = Seen(value=self._look(), at=self._clock.now(), looked=begun)
+        except Exception as error:
+            known = isinstance(error, LookError)
+            text = str(error) if known else f"{type(error).__name__}: {error}"
+            if text != self.seen.error:
+                facts: dict[str, Any] = event("unreachable" if known else "failed", part=self.name, error=text)
+                # at the start everything else comes up too, and says so itself
+                level = logging.INFO if known and self.seen.value is None else logging.WARNING
+                log.log(level, "%s: %s", self.name, text, extra=facts, exc_info=not known)
+            since = self.seen.error_since if self.seen.error else self._clock.now()
+            unanswered = isinstance(error, LookError) and error.unanswered
+            seen = Seen(self.seen.value, self.seen.at, text, since, begun, unanswered)
+        else:
+            if self.seen.error:
+                log.info("%s: no longer: %s", self.name, self.seen.error, extra=event("resolved", part=self.name))
+        with self._changed:
+            self.seen = seen
+            self._changed.notify_all()
+
+    def _run(self) -> None:
+        while not self._ended:
+            begun = self._clock.monotonic()
+            self.once()
+            rested = 2 * self._clock.monotonic() - begun  # rest as long as the look took
+            with self._changed:
+                while not self._ended:
+                    due = begun + (self._busy if self._audience.watching else self._idle)
+                    if self._wanted > begun:
+                        due = begun
+                    pause = max(due, rested) - self._clock.monotonic()
+                    if pause <= 0:
+                        break
+                    self._changed.wait(pause)

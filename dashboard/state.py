@@ -1,0 +1,337 @@
+"""What the page shows: the facts of all looks, put together as the JSON of GET /api/state. Pure.
+
+    {"now": time, "version": text, "delivery": "kinesis"|"firehose",
+     "endpoint": {"kind": "embedded"|"endpoint"|"aws", "url", "reachable", "error"},
+     "poll": {"interval": s, "next": time|null, "last": time|null, "shipping": bool, "answered": id|null, "error"},
+     "behind": {"bytes", "lines", "since", "unarchived_bytes", "unarchived_lines", "unarchived_since"},
+     "nodes": [{"id", "name", "state", "facts": [{"key", "value", "unit"}], "error", "error_at",
+                "shards" (stream): [{"id", "records"}]}],
+     "edges": [{"from", "to", "lines_per_second", "bytes_per_second"}],
+     "audit": {"written", "acknowledged", "archived", "missing", "pending", "unit", "at", "verdict", "error"}|null}
+
+Times are ISO 8601 in UTC. What is not known is null. The states of a node: `ok`; `busy`, it works on something right
+now; `degraded`, lines wait; `failing`; `unknown`, it cannot be seen. `answered` is the last "ship now" that the
+producer has answered, and the `error` beside it says why its last poll left lines in the log. `records` are those that
+the shard has acknowledged since the producer started.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import pairwise
+from typing import Any
+
+from appliance.health import Check
+from appliance.settings import Settings
+from dashboard.bucket import Inventory
+from dashboard.disk import Disk
+from dashboard.function import Batches
+from dashboard.periodic import Seen
+from dashboard.proof import COLUMNS, Proof
+from dashboard.stream import Stream
+
+VERSION = "0.1.0"
+# Beyond the time until the next poll, how long lines may wait before it is worth a colour
+LATE = timedelta(seconds=60)
+# What to do about an endpoint that is down, by its kind
+REMEDIES = {
+    "embedded": "it is started again by itself; its lines in the container's log say why it ended",
+    "endpoint": "start it again, or name another one with -e LOCALSTACK_HOST=…",
+}
+# States of the entrypoint in which what is not there is being made
+MAKING = ("waiting", "provisioning")
+
+
+@dataclass(frozen=True, slots=True)
+class Local:
+    """What can be seen without the endpoint. `facts`: the status files of the processes, by name."""
+
+    checks: list[Check]
+    facts: dict[str, dict[str, Any]]
+    disk: Disk | None
+    disk_error: str | None
+    answers: bool  # something accepts connections at the endpoint
+    requested: bool  # somebody has pressed "ship now", and it is not answered yet
+
+
+@dataclass(frozen=True, slots=True)
+class Views:
+    """The last look of each kind."""
+
+    local: Seen[Local]
+    stream: Seen[Stream]
+    function: Seen[Batches]
+    bucket: Seen[Inventory]
+    proof: Seen[Proof]
+
+
+Rates = dict[str, tuple[float | None, float | None]]  # by the edge's end: lines and bytes per second
+
+ORDER = ("nginx", "log", "producer", "stream", "function", "bucket")
+
+
+def state(settings: Settings, views: Views, rates: Rates, now: datetime, url: str) -> dict[str, Any]:
+    local = views.local.value
+    producer = (local.facts.get("producer") if local else None) or {}
+    found = endpoint(settings, views, url)
+    return {
+        "now": now.isoformat(),
+        "version": VERSION,
+        "delivery": settings.delivery,
+        "endpoint": found,
+        "poll": poll(settings, producer, local.requested if local else False, now),
+        "behind": behind(views),
+        "nodes": nodes(settings, views, producer, url, now),
+        "edges": [
+            {"from": before, "to": after, "lines_per_second": rates[after][0], "bytes_per_second": rates[after][1]}
+            for before, after in pairwise(ORDER)
+        ],
+        "audit": proof(settings, views.proof),
+    }
+
+
+def endpoint(settings: Settings, views: Views, url: str) -> dict[str, Any]:
+    local = views.local.value
+    appliance = (local.facts.get("appliance") if local else None) or {}
+    errors = [seen.error for seen in (views.bucket, views.stream) if seen.error and seen.unanswered]
+    if settings.target == "aws":
+        kind, reachable = "aws", len(errors) < 2
+    else:
+        kind = "endpoint" if settings.localstack_host else str(appliance.get("endpoint", "embedded"))
+        # a port that is open may belong to somebody who does not answer
+        reachable = bool(local and local.answers) and len(errors) < 2
+    error = None
+    if not reachable and local is not None:
+        error = (
+            errors[0]
+            if errors and local.answers
+            else f"{url} does not answer: {REMEDIES.get(kind, REMEDIES['endpoint'])}"
+        )
+    return {"kind": kind, "url": url, "reachable": reachable, "error": error}
+
+
+def poll(settings: Settings, producer: dict[str, Any], requested: bool, now: datetime) -> dict[str, Any]:
+    interval = producer.get("interval") or settings.poll_interval
+    last = moment(producer.get("last_tick"))
+    coming = moment(producer.get("next_poll"))
+    if coming is None and last is not None:
+        coming = last + timedelta(seconds=interval)
+    stopped = producer.get("state") == "stopped"
+    return {
+        "interval": interval,
+        "next": None if stopped or coming is None else max(coming, now).isoformat(),
+        "last": last and last.isoformat(),
+        "shipping": producer.get("state") == "shipping" or (requested and not stopped),
+        "answered": producer.get("ship_request"),
+        "error": producer.get("error"),
+    }
+
+
+def behind(views: Views) -> dict[str, Any]:
+    disk = views.local.value.disk if views.local.value else None
+    seen = views.proof.value if views.proof.error is None else None
+    return {
+        "bytes": disk.new_bytes if disk else 0,
+        "lines": disk.new_lines if disk else None,
+        "since": iso(disk.new_since) if disk else None,
+        "unarchived_bytes": seen.unarchived_bytes if seen else None,
+        "unarchived_lines": seen.unarchived_lines if seen else None,
+        "unarchived_since": iso(seen.since) if seen else None,
+    }
+
+
+def proof(settings: Settings, seen: Seen[Proof]) -> dict[str, Any] | None:
+    if settings.delivery == "firehose":
+        return None  # Firehose keeps no ledger: acknowledged is all that can be known
+    if seen.error is None:
+        return seen.value.as_json() if seen.value else None
+    last = seen.value.as_json() if seen.value else {"unit": "lines", "at": iso(seen.error_since)}
+    return (
+        dict.fromkeys(COLUMNS, 0)
+        | last
+        | {
+            "verdict": "unknown",
+            "error": seen.error,
+        }
+    )
+
+
+def nodes(settings: Settings, views: Views, producer: dict[str, Any], url: str, now: datetime) -> list[dict[str, Any]]:
+    local = views.local.value
+    found = [
+        _nginx(settings, local),
+        _log(settings, views.local, now),
+        _producer(local, producer),
+        _stream(settings, views.stream, shards(counters_of(producer))),
+        _function(settings, views.function),
+        _bucket(settings, views.bucket),
+    ]
+    entrypoint = (local.facts.get("entrypoint") if local else None) or {}
+    for each, seen in ((found[3], views.stream), (found[5], views.bucket)):
+        if seen.error and seen.value is None and entrypoint.get("state") in MAKING:
+            creating = [{"key": "status", "value": "CREATING", "unit": "text"}]
+            each |= {"state": "busy", "facts": creating, "error": None, "error_at": None}
+    if local and not local.answers:
+        # some are not looked at as often as the endpoint itself
+        known = [seen.error_since for seen in (views.bucket, views.stream, views.function) if seen.error_since]
+        since = iso(min(known, default=views.local.at))
+        for each in found[3:]:
+            each |= {"state": "failing", "error": f"{url} does not answer", "error_at": since}
+    return found
+
+
+def _node(
+    id_: str,
+    name: str,
+    condition: str,
+    facts: list[tuple[str, Any, str]],
+    error: str | None = None,
+    error_at: str | None = None,
+    **more: Any,
+) -> dict[str, Any]:
+    return {
+        "id": id_,
+        "name": name,
+        "state": condition,
+        "facts": [{"key": key, "value": value, "unit": unit} for key, value, unit in facts if value is not None],
+        "error": error,
+        "error_at": error_at,
+        **more,
+    }
+
+
+def _nginx(settings: Settings, local: Local | None) -> dict[str, Any]:
+    check = next((one for one in local.checks if one.part == "nginx"), None) if local else None
+    disk = local.disk if local else None
+    facts = [("port", str(settings.http_port), "text"), ("requests", disk.grown_lines if disk else None, "count")]
+    if settings.upstream:
+        facts.append(("upstream", settings.upstream, "text"))
+    if check is None:
+        return _node("nginx", "nginx", "unknown", facts)
+    problem = None if check.state == "ok" else f"nginx {check.reason}; its lines in the container's log say why"
+    return _node("nginx", "nginx", check.state, facts, problem)
+
+
+def _log(settings: Settings, seen: Seen[Local], now: datetime) -> dict[str, Any]:
+    name = settings.log_file.name
+    local = seen.value
+    if local is None or local.disk is None:
+        problem = local.disk_error if local else seen.error
+        return _node("log", name, "failing" if problem else "unknown", [], problem)
+    disk = local.disk
+    wait = timedelta(seconds=settings.poll_interval) + LATE
+    late = disk.new_since is not None and now - disk.new_since > wait
+    facts = [
+        ("bytes", disk.bytes, "bytes"),
+        ("lines", disk.lines, "lines"),
+        ("files", disk.files, "count"),
+        ("waiting_bytes", disk.new_bytes, "bytes"),
+        ("waiting_lines", disk.new_lines, "lines"),
+    ]
+    return _node("log", name, "degraded" if late else "busy" if disk.new_bytes else "ok", facts)
+
+
+def _producer(local: Local | None, producer: dict[str, Any]) -> dict[str, Any]:
+    check = next((one for one in local.checks if one.part == "producer"), None) if local else None
+    counters = counters_of(producer)
+    facts = [
+        ("state", producer.get("state"), "text"),
+        ("last_poll", iso(moment(producer.get("last_tick"))), "time"),
+        ("last_shipped", iso(moment(producer.get("shipped_at"))), "time"),
+        ("lines", counters.get("lines", producer.get("total_lines")), "lines"),
+        ("records", counters.get("records"), "records"),
+        ("retries", sum(retries(counters).values()) if "retries" in counters else None, "records"),
+        ("throttled", counters.get("throttled"), "records"),
+    ]
+    if check is None:
+        return _node("producer", "producer", "unknown", facts)
+    error = None if check.state == "ok" else check.reason
+    condition = "busy" if check.state == "ok" and producer.get("state") == "shipping" else check.state
+    since = iso(moment(producer.get("lag_since"))) if error else None
+    return _node("producer", "producer", condition, facts, error, since)
+
+
+def _stream(settings: Settings, seen: Seen[Stream], taken: dict[str, int]) -> dict[str, Any]:
+    name = settings.firehose_stream if settings.delivery == "firehose" else settings.kinesis_data_stream
+    stream = seen.value
+    open_ = [{"id": each, "records": taken.get(each)} for each in stream.shards] if stream else []
+    facts: list[tuple[str, Any, str]] = []
+    if stream:
+        facts = [("status", stream.status, "text"), ("shards", len(open_) or None, "count")]
+        if stream.retention_hours is not None:
+            facts.append(("retention", stream.retention_hours * 3600, "seconds"))
+    condition = "unknown" if stream is None else "ok" if stream.status == "ACTIVE" else "busy"
+    if seen.error:
+        condition = "failing"
+    return _node("stream", name, condition, facts, seen.error, iso(seen.error_since), shards=open_)
+
+
+def _function(settings: Settings, seen: Seen[Batches]) -> dict[str, Any]:
+    name = settings.lambda_function
+    batches = seen.value
+    if batches is None:
+        return _node("function", name, "unknown", [], seen.error, iso(seen.error_since))
+    counts = batches.counts
+    facts = [
+        ("batches", counts.get("batches", 0), "count"),
+        ("records", counts.get("records"), "records"),
+        ("lines", counts.get("lines"), "lines"),
+        ("duplicates", counts.get("duplicates"), "lines"),
+        ("rejected", counts.get("rejected"), "lines"),
+        ("failed", counts.get("failed"), "count"),
+        ("last_batch", iso(batches.last), "time"),
+    ]
+    if seen.error:
+        # its log cannot be read; whether it runs is not known
+        return _node("function", name, "unknown", facts, seen.error, iso(seen.error_since))
+    condition = "failing" if batches.failing else "ok"
+    return _node("function", name, condition, facts, batches.error, iso(batches.failed_at) if batches.error else None)
+
+
+def _bucket(settings: Settings, seen: Seen[Inventory]) -> dict[str, Any]:
+    inventory = seen.value
+    facts: list[tuple[str, Any, str]] = []
+    if inventory:
+        newest = max((one.modified for one in inventory.objects), default=None)
+        facts = [
+            ("objects", len(inventory.objects), "count"),
+            ("bytes", inventory.bytes, "bytes"),
+            ("lines", inventory.archived_lines, "lines"),
+            ("rejected", inventory.rejected_lines or None, "lines"),
+            ("newest", iso(newest), "time"),
+        ]
+    condition = "failing" if seen.error else "ok" if inventory else "unknown"
+    return _node("bucket", settings.s3_bucket, condition, facts, seen.error, iso(seen.error_since))
+
+
+def counters_of(producer: dict[str, Any]) -> dict[str, Any]:
+    counters = producer.get("counters")
+    return counters if isinstance(counters, dict) else {}
+
+
+def retries(counters: dict[str, Any]) -> dict[str, int]:
+    """Records sent again, by reason."""
+    return _counts(counters.get("retries"))
+
+
+def shards(counters: dict[str, Any]) -> dict[str, int]:
+    """Records acknowledged, by shard."""
+    return _counts(counters.get("shards"))
+
+
+def _counts(found: object) -> dict[str, int]:
+    return {str(name): int(count) for name, count in found.items()} if isinstance(found, dict) else {}
+
+
+def moment(text: object) -> datetime | None:
+    """The time a status file names, or None."""
+    try:
+        found = datetime.fromisoformat(text) if isinstance(text, str) else None
+    except ValueError:
+        return None
+    return found if found and found.tzinfo else None
+
+
+def iso(time: datetime | None) -> str | None:
+    return None if time is None else time.isoformat()

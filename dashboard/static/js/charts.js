@@ -1,0 +1,203 @@
+// Charts of the archived lines: uPlot for the minutes, tables with bars for the rest. Without uPlot: tables only.
+
+import { getJson, shown, single, waiting } from "./api.js";
+import { attribute, byId, el, keyed, text } from "./dom.js";
+import * as show from "./format.js";
+import { t } from "./i18n.js";
+
+const CLASSES = ["2xx", "3xx", "4xx", "5xx", "other"];
+const HEIGHT = 220; // CSS pixels
+
+let library; // uPlot, once it is loaded; null when it is not there
+let plot = null;
+let data = null;
+let problem = null;
+let pointed = null; // the minute under the mouse
+
+/** Fetch the vendored library; null when the build could not get it. */
+function loadLibrary() {
+  return new Promise((resolve) => {
+    const script = el("script", { src: "vendor/uPlot.iife.min.js" });
+    script.addEventListener("load", () => {
+      document.head.append(el("link", { rel: "stylesheet", href: "vendor/uPlot.min.css" }));
+      resolve(globalThis.uPlot);
+    });
+    script.addEventListener("error", () => resolve(null));
+    document.head.append(script);
+  });
+}
+
+/** A colour of the stylesheet as the canvas understands it, in the theme of now. */
+function colour(name) {
+  const probe = el("span", { class: `paint paint-${name}` });
+  document.body.append(probe);
+  const value = getComputedStyle(probe).color;
+  probe.remove();
+  return value;
+}
+
+/** uPlot's columns: the minutes, then the stacks from the whole down to the first class, so that each covers the last. */
+function columns(minutes) {
+  const sums = minutes.map((minute) => {
+    let sum = 0;
+    return CLASSES.map((name) => (sum += minute[name] ?? 0));
+  });
+  const stacks = CLASSES.map((_, at) => sums.map((each) => each[at])).reverse();
+  return [minutes.map((minute) => Date.parse(minute.t) / 1000), ...stacks];
+}
+
+function options(width) {
+  const grid = { stroke: colour("grid"), width: 1 };
+  const axis = { stroke: colour("axis"), font: "11px system-ui, sans-serif", ticks: { show: false } };
+  return {
+    width,
+    height: HEIGHT,
+    padding: [8, 12, 0, 0],
+    legend: { show: false },
+    cursor: { y: false, points: { show: false }, drag: { x: false, y: false } },
+    scales: { x: { range: (_, from, to) => [from - 30, to + 30] }, y: { range: (_, __, most) => [0, Math.max(4, most * 1.08)] } },
+    axes: [
+      { ...axis, grid: { show: false }, space: 70, size: 26, values: (_, marks) => marks.map((mark) => show.minute(mark * 1000)) },
+      { ...axis, grid, size: 52, space: 36, incrs: [1, 2, 5].flatMap((n) => [1, 10, 100, 1e3, 1e4, 1e5, 1e6, 1e7].map((m) => n * m))
+        .sort((a, b) => a - b), values: (_, marks) => marks.map(show.compact) },
+    ],
+    series: [{}, ...CLASSES.toReversed().map((name) => ({
+      label: name,
+      fill: colour(`class-${name[0]}`),
+      stroke: colour(`class-${name[0]}`),
+      width: 0,
+      points: { show: false },
+      paths: library.paths.bars({ size: [0.72, 28] }),
+    }))],
+    hooks: {
+      setCursor: [(chart) => {
+        pointed = chart.cursor.idx ?? null;
+        renderLegend();
+      }],
+    },
+  };
+}
+
+function drawPlot() {
+  const place = byId("minutes-plot");
+  const nothing = !library || !data || data.lines === 0;
+  place.hidden = nothing;
+  if (nothing) {
+    plot?.destroy();
+    plot = null;
+    return;
+  }
+  const content = columns(data.minutes);
+  if (plot) plot.setData(content);
+  else plot = new library(options(place.clientWidth), content, place);
+}
+
+/** In another theme or language the canvas must be painted anew. */
+export function repaint() {
+  plot?.destroy();
+  plot = null;
+  renderCharts();
+}
+
+function totals() {
+  return CLASSES.map((name) => [name, data.minutes.reduce((sum, minute) => sum + (minute[name] ?? 0), 0)]);
+}
+
+function renderLegend() {
+  const minute = pointed === null ? null : data.minutes[pointed];
+  const items = minute ? CLASSES.map((name) => [name, minute[name] ?? 0]) : totals();
+  const heading = minute ? [["time", show.minute(minute.t)]] : [];
+  keyed(byId("minutes-legend"), [...heading, ...items.filter(([name, n]) => name !== "other" || n > 0)], ([name]) => name,
+    ([name]) => el("li", { "data-class": name[0] }, el("span", {}), el("b", {})),
+    (item, [name, value]) => {
+      text(item.firstChild, name === "time" ? "" : name === "other" ? t("other") : name);
+      text(item.lastChild, name === "time" ? value : show.count(value));
+    });
+}
+
+function table(headings, rows, label) {
+  return el("table", { class: "plain", "aria-label": label },
+    el("thead", {}, el("tr", {}, ...headings.map((heading) => el("th", { scope: "col" }, heading)))),
+    el("tbody", {}, ...rows.map(([head, ...cells]) =>
+      el("tr", {}, el("th", { scope: "row" }, head), ...cells.map((cell) => el("td", {}, cell))))));
+}
+
+function renderMinutesTable() {
+  const details = byId("minutes-details");
+  details.hidden = !data || data.lines === 0;
+  if (library === null) details.open = true;
+  if (!details.open || !data) return;
+  const rows = data.minutes.toReversed().map((minute) => {
+    const counts = CLASSES.map((name) => minute[name] ?? 0);
+    return [show.minute(minute.t), show.count(counts.reduce((a, b) => a + b, 0)), ...counts.map(show.count)];
+  });
+  const headings = [t("minute_utc"), t("total"), "2xx", "3xx", "4xx", "5xx", t("other")];
+  byId("minutes-table").replaceChildren(table(headings, rows, t("requests_per_minute")));
+}
+
+/** A table whose rows have a bar behind the number: the chart and its table in one. */
+function bars(place, heading, items, colours = false) {
+  if (!place.firstChild) {
+    place.append(
+      el("table", { class: "bars" },
+        el("thead", {}, el("tr", {}, ...[0, 1, 2].map(() => el("th", { scope: "col" }, el("span", { class: "quiet" }))))),
+        el("tbody", {})));
+  }
+  const grid = place.firstChild;
+  [heading, t("requests"), t("share")].forEach((word, at) => text(grid.tHead.rows[0].cells[at].firstChild, word));
+  const most = Math.max(1, ...items.map((item) => item.count));
+  keyed(grid.tBodies[0], items, (item) => item.name,
+    () => el("tr", {}, el("th", { scope: "row" }, el("span", { class: "label" }), el("span", { class: "bar" })), el("td", {}),
+      el("td", { class: "muted" })),
+    (row, item) => {
+      const [head, number, share] = row.cells;
+      const name = item.name === "other" && colours ? t("other") : item.name || t("none");
+      text(head.firstChild, name);
+      attribute(head, "title", name);
+      attribute(head, "data-class", colours ? item.name[0] : null);
+      head.lastChild.style.setProperty("--part", String(item.count / most));
+      text(number, show.count(item.count));
+      text(share, data.lines ? show.percent(item.count / data.lines) : "");
+    });
+}
+
+export function renderCharts() {
+  const note = [];
+  if (library === null) note.push(t("no_library"));
+  if (data && !data.complete) note.push(t("incomplete"));
+  if (shown(problem)) note.push(problem);
+  text(byId("traffic-note"), note.join(" "));
+  const empty = byId("minutes-empty");
+  const nothing = !data || data.lines === 0;
+  empty.hidden = !nothing;
+  text(empty, data && !problem ? t("no_requests") : shown(problem) ?? waiting());
+  byId("minutes-legend").hidden = nothing;
+  if (!nothing) renderLegend();
+  drawPlot();
+  renderMinutesTable();
+  for (const name of ["classes", "paths", "agents"]) byId(name).parentElement.hidden = nothing;
+  if (nothing) return;
+  const classes = totals().filter(([, n]) => n > 0).map(([name, n]) => ({ name, count: n }));
+  bars(byId("classes"), t("status_classes"), classes, true);
+  bars(byId("paths"), t("path"), data.paths);
+  bars(byId("agents"), t("agent"), data.agents);
+}
+
+export const refreshCharts = single(async () => {
+  if (library === undefined) library = await loadLibrary();
+  try {
+    data = await getJson("charts", { minutes: byId("period").value });
+    problem = null;
+  } catch (error) {
+    problem = error.message;
+  }
+  renderCharts();
+});
+
+export function startCharts() {
+  byId("period").addEventListener("change", refreshCharts);
+  byId("minutes-details").addEventListener("toggle", renderMinutesTable);
+  new ResizeObserver(() => plot?.setSize({ width: byId("minutes-plot").clientWidth, height: HEIGHT }))
+    .observe(byId("minutes-plot"));
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", repaint);
+}

@@ -1,0 +1,322 @@
+"""The HTTP side over a collector that nothing stands behind: who may ask what, and how errors are said."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any, NamedTuple, cast
+from urllib.parse import quote
+
+import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+
+from appliance.health import Check
+from dashboard import app as module
+from dashboard.app import Dashboard
+from dashboard.bucket import NotOursError
+from dashboard.collector import Collector
+from dashboard.endpoint import GoneError, NoAnswerError
+from dashboard.guard import HEADERS, known_host
+
+
+class Answer(NamedTuple):
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+async def call(app: Starlette, path: str, method: str, headers: dict[str, str]) -> Answer:
+    target, _, query = path.partition("?")
+    scope = {
+        "type": "http",
+        "asgi": {"version": "3.0"},
+        "http_version": "1.1",
+        "method": method,
+        "scheme": "http",
+        "path": target,
+        "raw_path": target.encode(),
+        "root_path": "",
+        "query_string": query.encode(),
+        "headers": [(name.lower().encode(), value.encode()) for name, value in headers.items()],
+        "client": ("127.0.0.1", 1),
+        "server": ("127.0.0.1", 8080),
+    }
+    sent: list[Any] = []
+    received: list[bool] = []
+
+    async def receive() -> Any:
+        if received:
+            await asyncio.Event().wait()  # who asks stays until the end of the answer
+        received.append(True)
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    await app(scope, receive, send)
+    start = next(message for message in sent if message["type"] == "http.response.start")
+    body = b"".join(message.get("body", b"") for message in sent if message["type"] == "http.response.body")
+    return Answer(start["status"], {name.decode(): value.decode() for name, value in start["headers"]}, body)
+
+
+class FakeBucket:
+    def __init__(self) -> None:
+        self.error: Exception | None = None
+        self.asked: list[Any] = []
+
+    def _answer(self, *asked: Any, **named: Any) -> Any:
+        self.asked.append((*asked, named) if named else asked)
+        if self.error:
+            raise self.error
+        return {"asked": asked}
+
+    tree = lines = charts = _answer
+
+    def raw(self, key: str, tail: int) -> str:
+        self._answer(key, tail)
+        return "<script>\n"
+
+
+class FakeCollector:
+    def __init__(self) -> None:
+        self.bucket = FakeBucket()
+        self.health = [Check("nginx", "ok", "answers"), Check("producer", "ok", "last poll")]
+        self.watched = 0
+        self.error: OSError | None = None
+
+    def watch(self) -> None:
+        self.watched += 1
+
+    def fresh(self, age: float, timeout: float) -> None:
+        self.watched += age >= 0 and timeout > 0
+
+    def state(self) -> dict[str, Any]:
+        return {"number": self.watched}
+
+    def checks(self) -> list[Check]:
+        return self.health
+
+    def ship_now(self) -> str:
+        if self.error:
+            raise self.error
+        return "0123456789abcdef"
+
+
+class Site:
+    def __init__(self) -> None:
+        self.collector = FakeCollector()
+
+    def ask(self, path: str, method: str = "GET", host: str = "localhost:8080", **headers: str) -> Answer:
+        async def run() -> Answer:
+            dashboard = Dashboard(cast("Collector", self.collector))
+            named = {name.replace("_", "-"): value for name, value in headers.items()}
+            return await call(dashboard.app(), path, method, {"Host": host} | named)
+
+        return asyncio.run(run())
+
+
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
+    static = tmp_path / "static"
+    (static / "js").mkdir(parents=True)
+    (static / "index.html").write_text("<!doctype html>")
+    (static / "js" / "page.js").write_text("export {}\n" * 500)
+    (tmp_path / "secret").write_text("secret")
+    monkeypatch.setattr(module, "STATIC", static)
+    return Site()
+
+
+def test_the_page_and_its_files(site: Site) -> None:
+    page = site.ask("/")
+    assert (page.status, page.headers["content-type"]) == (200, "text/html; charset=utf-8")
+    assert page.headers["cache-control"] == "no-cache"
+    script = site.ask("/js/page.js", Accept_Encoding="gzip")
+    assert script.headers["content-type"].startswith("text/javascript")
+    assert script.headers["content-encoding"] == "gzip"
+    assert site.ask("/js/page.js", If_None_Match=script.headers["etag"]).status == 304
+    assert site.ask("/", "HEAD").status == 200
+
+
+@pytest.mark.parametrize("path", ["/", "/api/state", "/nothing", "/api/lines?limit=0", "/metrics/", "/api/ship-now"])
+def test_every_answer_has_the_security_headers(site: Site, path: str) -> None:
+    answer = site.ask(path)
+    assert {name: answer.headers[name] for name in HEADERS} == HEADERS
+    assert answer.headers["cache-control"] == ("no-cache" if path == "/" else "no-store")
+    assert "access-control-allow-origin" not in answer.headers
+    assert "set-cookie" not in answer.headers
+
+
+@pytest.mark.parametrize(
+    "path", ["/../secret", "/js/../../secret", "/%2e%2e/secret", "//secret", "/js/%2e%2e%2f%2e%2e%2fsecret", "/\0"]
+)
+def test_nothing_outside_the_folder_is_served(site: Site, path: str) -> None:
+    answer = site.ask(path)
+    assert answer.status == 404
+    assert "error" in answer.json
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE"])
+@pytest.mark.parametrize("path", ["/", "/api/state", "/api/tree", "/metrics"])
+def test_it_only_reads(site: Site, method: str, path: str) -> None:
+    assert site.ask(path, method, X_Requested_With="dashboard").status == 405
+
+
+def test_ship_now_is_for_our_own_page(site: Site) -> None:
+    def press(**headers: str) -> int:
+        return site.ask("/api/ship-now", "POST", **headers).status
+
+    ours = {"X_Requested_With": "dashboard"}
+    assert site.ask("/api/ship-now").status == 404
+    assert press() == 403
+    assert press(X_Requested_With="XMLHttpRequest") == 403
+    assert press(**ours, Origin="http://evil.example") == 403
+    assert press(**ours, Origin="null") == 403
+    assert press(**ours, Origin="http://localhost:9999") == 403
+    assert press(**ours, Sec_Fetch_Site="cross-site") == 403
+    assert press(**ours, Content_Length="5") == 413
+    assert press(**ours, Transfer_Encoding="chunked") == 413
+    answer = site.ask("/api/ship-now", "POST", **ours, Origin="http://localhost:8080", Sec_Fetch_Site="same-origin")
+    assert (answer.status, answer.json) == (202, {"id": "0123456789abcdef"})
+    assert press(**ours) == 202
+    site.collector.error = OSError(28, "No space left on device")
+    answer = site.ask("/api/ship-now", "POST", **ours)
+    assert (answer.status, "free space on DATA_DIR" in answer.json["error"]) == (500, True)
+
+
+@pytest.mark.parametrize(
+    ("host", "known"),
+    [
+        ("localhost", True),
+        ("localhost:8080", True),
+        ("127.0.0.1:8080", True),
+        ("192.168.99.100:8080", True),
+        ("[::1]:8080", True),
+        ("appliance:8080", True),
+        ("box.local", True),
+        ("host.docker.internal:8080", True),
+        ("dashboard.localhost", True),
+        ("LOCALHOST.", True),
+        ("evil.example", False),
+        ("127.0.0.1.nip.io:8080", False),
+        ("localhost.evil.example", False),
+        ("local", True),
+        ("evil.example@localhost", True),  # what stands before the @ is no part of the name
+        ("", False),
+        (":8080", False),
+        ("[::1", False),
+    ],
+)
+def test_no_web_site_can_lend_us_its_name(site: Site, host: str, known: bool) -> None:
+    assert known_host(host) is known
+    assert site.ask("/api/state", host=host).status == (200 if known else 421)
+    assert site.ask("/healthz", host=host).status == 200
+
+
+def test_what_is_asked_for_is_limited(site: Site) -> None:
+    assert site.ask("/api/lines?" + "x" * 5000).status == 414
+    for path in (
+        "lines?limit=0",
+        "lines?limit=501",
+        "lines?limit=-1",
+        "lines?limit=x",
+        "raw?key=a&tail=1048577",
+    ):
+        answer = site.ask(f"/api/{path}")
+        assert (answer.status, "is a number from 1 to" in answer.json["error"]) == (400, True), path
+    assert site.ask("/api/charts?minutes=181").status == 400
+    assert site.ask("/api/charts?minutes=" + "9" * 4000).status == 400
+    assert site.ask("/api/raw").status == 400
+    for status in ("5", "9xx", "404x", "\u0664\u0660\u0664"):
+        answer = site.ask(f"/api/lines?status={quote(status)}")
+        assert (answer.status, "such as 404" in answer.json["error"]) == (400, True), status
+    assert site.collector.bucket.asked == []
+
+
+def test_what_is_asked_for_is_handed_on(site: Site) -> None:
+    site.ask(f"/api/tree?prefix={quote('2026/11/')}")
+    site.ask(f"/api/lines?limit=5&status=4XX&path={quote('/a b')}&host=10")
+    site.ask("/api/charts")
+    raw = site.ask("/api/raw?key=2026/x&tail=10")
+    assert site.collector.bucket.asked == [
+        ("2026/11/",),
+        (5, {"status": "4xx", "path": "/a b", "host": "10"}),
+        (60,),
+        ("2026/x", 10),
+    ]
+    assert (raw.headers["content-type"], raw.body) == ("text/plain; charset=utf-8", b"<script>\n")
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (NotOursError("only keys below"), 400),
+        (GoneError("is not there (yet)"), 404),
+        (NoAnswerError("does not answer"), 502),
+        (TimeoutError(), 504),
+    ],
+)
+def test_errors_are_said(site: Site, error: Exception, status: int) -> None:
+    site.collector.bucket.error = error
+    answer = site.ask("/api/tree")
+    assert (answer.status, str(error) in answer.json["error"]) == (status, True)
+
+
+def test_live_and_ready(site: Site) -> None:
+    assert site.ask("/healthz").json == {"live": True, "reasons": []}
+    assert site.ask("/readyz").json["ready"] is True
+    site.collector.health[1] = Check("producer", "degraded", "the stream is not there")
+    assert site.ask("/healthz").status == 200
+    ready = site.ask("/readyz")
+    assert (ready.status, ready.json["ready"]) == (503, False)
+    assert ready.json["checks"][1] == {"part": "producer", "state": "degraded", "reason": "the stream is not there"}
+    site.collector.health[0] = Check("nginx", "failing", "does not answer")
+    live = site.ask("/healthz")
+    assert (live.status, live.json) == (503, {"live": False, "reasons": ["nginx: does not answer"]})
+
+
+def test_events_come_until_the_end(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "EVERY", 0.01)
+
+    async def run() -> list[str]:
+        dashboard = Dashboard(cast("Collector", site.collector))
+        found: list[str] = []
+        answer = await dashboard.events(Request({"type": "http", "method": "GET"}))
+        async for part in cast("Any", answer).body_iterator:
+            found.append(part)
+            if len(found) == 4:
+                dashboard.ending.set()
+        return found
+
+    retry, *states = asyncio.run(run())
+    assert retry == "retry: 2000\n\n"
+    assert site.ask("/api/events", "HEAD").headers["content-type"].startswith("text/event-stream")
+    assert states == [f'event: state\ndata: {{"number":{number}}}\n\n' for number in (1, 2, 3)]
+
+
+def test_not_more_than_so_many_may_watch(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_WATCHERS", 0)
+    answer = site.ask("/api/events")
+    assert (answer.status, "0 pages are open already" in answer.json["error"]) == (503, True)
+
+
+def test_there_are_no_web_sockets(site: Site) -> None:
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        return {"type": "websocket.connect"}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    async def run() -> None:
+        dashboard = Dashboard(cast("Collector", site.collector))
+        await dashboard.app()({"type": "websocket", "path": "/api/events", "headers": []}, receive, send)
+
+    asyncio.run(run())
+    assert sent == [{"type": "websocket.close"}]

@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+import logging
+import threading
+
+import pytest
+
+from appliance.clock import SystemClock
+from dashboard.periodic import Audience, LookError, Periodic
+from tests.waiting import eventually
+
+
+class Look:
+    def __init__(self) -> None:
+        self.calls = 0
+        self.error: Exception | None = None
+        self.go = threading.Event()
+        self.go.set()
+
+    def __call__(self) -> int:
+        self.calls += 1
+        self.go.wait(10)
+        if self.error:
+            raise self.error
+        return self.calls
+
+
+def periodic(look: Look, busy: float = 0.02, idle: float = 60) -> tuple[Periodic[int], Audience]:
+    clock = SystemClock()
+    audience = Audience(clock)
+    return Periodic("part", look, clock, audience, busy=busy, idle=idle), audience
+
+
+def test_it_looks_often_only_while_somebody_watches() -> None:
+    look = Look()
+    part, audience = periodic(look)
+    part.start()
+    eventually(lambda: look.calls == 1)
+    audience.ask()
+    part.wake()
+    eventually(lambda: look.calls > 5, within=5)
+    part.end()
+
+
+def test_who_needs_a_fresh_look_gets_one() -> None:
+    look = Look()
+    part, _ = periodic(look)
+    part.start()
+    assert part.fresh(0, 5)
+    assert part.fresh(0, 5)
+    assert look.calls >= 2
+    before = look.calls
+    assert part.fresh(60, 5)
+    assert look.calls == before
+    part.end()
+
+
+def test_a_look_that_hangs_keeps_nobody() -> None:
+    look = Look()
+    part, _ = periodic(look)
+    look.go.clear()
+    part.start()
+    assert not part.fresh(0, 0.05)
+    assert part.seen.value is None
+    look.go.set()
+    assert part.fresh(0, 5)
+    part.end()
+
+
+def test_errors_are_kept_beside_what_was_seen_last(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    look = Look()
+    part, _ = periodic(look)
+    part.once()
+    look.error = LookError("the bucket is down")
+    part.once()
+    first = part.seen
+    assert (first.value, first.error) == (1, "the bucket is down")
+    part.once()
+    assert part.seen.error_since == first.error_since
+    look.error = ValueError("a bug")
+    part.once()
+    assert part.seen.error == "ValueError: a bug"
+    look.error = None
+    part.once()
+    last = part.seen
+    assert (last.value, last.error, last.error_since) == (5, None, None)
+    messages = [record.getMessage() for record in caplog.records]
+    assert messages == [
+        "part: the bucket is down",
+        "part: ValueError: a bug",
+        "part: no longer: ValueError: a bug",
+    ]
+    assert [bool(record.exc_info) for record in caplog.records] == [False, True, False]

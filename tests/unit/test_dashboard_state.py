@@ -1,0 +1,228 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from appliance.health import Check
+from appliance.settings import Settings
+from dashboard.bucket import Inventory, Object
+from dashboard.disk import Disk
+from dashboard.function import Batches
+from dashboard.periodic import Seen
+from dashboard.proof import Proof
+from dashboard.state import Local, Rates, Views, moment, state
+from dashboard.stream import Stream
+
+NOW = datetime(2026, 11, 23, 10, 0, 30, tzinfo=UTC)
+URL = "http://127.0.0.1:4566"
+RATES: Rates = dict.fromkeys(("log", "producer", "stream", "function", "bucket"), (1.0, None))
+PRODUCER = {
+    "state": "idle",
+    "last_tick": "2026-11-23T10:00:00.000Z",
+    "next_poll": "2026-11-23T10:01:00.000Z",
+    "interval": 60.0,
+    "ship_request": "an id",
+    "counters": {
+        "lines": 7,
+        "records": 5,
+        "retries": {"Throttled": 2, "no answer": 1},
+        "throttled": 2,
+        "shards": {"shardId-0": 5, "shardId-closed": 1},
+    },
+}
+
+
+def local(**changes: Any) -> Local:
+    checks = [Check("nginx", "ok", "answers"), Check("producer", "ok", "last poll"), Check("entrypoint", "ok", "ready")]
+    facts: dict[str, dict[str, Any]] = {"producer": PRODUCER, "appliance": {"endpoint": "embedded"}}
+    found = Local(checks, facts, Disk(100, 1, 7, 100, 7, 0, 0, None), None, answers=True, requested=False)
+    return replace(found, **changes)
+
+
+def views(**changes: Any) -> Views:
+    """Everything is well."""
+    one = Object("2026/11/23/10/web-access.log", "2026/11/23/10", False, "e", 400, NOW)
+    totals = {"written": 7, "acknowledged": 7, "archived": 7, "missing": 0, "pending": 0}
+    given: dict[str, Any] = {
+        "local": local(),
+        "stream": Stream("web-log-stream", "ACTIVE", ["shardId-0"], 24),
+        "function": Batches(NOW, {"batches": 1, "lines": 7}, 0.1, NOW),
+        "bucket": Inventory([one], {one.key: 7}),
+        "proof": Proof(NOW, "lines", totals, 0, 0, None),
+    } | changes
+    return Views(
+        **{name: value if isinstance(value, Seen) else Seen(value, NOW, looked=1.0) for name, value in given.items()}
+    )
+
+
+def shown(seen: Views | None = None, **settings: Any) -> Any:
+    return state(Settings(**settings), seen or views(), RATES, NOW, URL)
+
+
+def states(found: Any) -> dict[str, str]:
+    return {one["id"]: one["state"] for one in found["nodes"]}
+
+
+def node(found: Any, name: str) -> Any:
+    return next(one for one in found["nodes"] if one["id"] == name)
+
+
+def test_all_is_well() -> None:
+    found = shown()
+    assert set(states(found).values()) == {"ok"}
+    assert found["poll"] == {
+        "interval": 60.0,
+        "next": "2026-11-23T10:01:00+00:00",
+        "last": "2026-11-23T10:00:00+00:00",
+        "shipping": False,
+        "answered": "an id",
+        "error": None,
+    }
+    assert found["endpoint"] == {"kind": "embedded", "url": URL, "reachable": True, "error": None}
+    assert found["audit"]["verdict"] == "complete"
+    assert [(one["from"], one["to"]) for one in found["edges"]] == [
+        ("nginx", "log"),
+        ("log", "producer"),
+        ("producer", "stream"),
+        ("stream", "function"),
+        ("function", "bucket"),
+    ]
+    facts = {one["key"]: (one["value"], one["unit"]) for one in node(found, "producer")["facts"]}
+    assert facts["retries"] == (3, "records")
+    assert {one["key"]: one["value"] for one in node(found, "bucket")["facts"]}["lines"] == 7
+    assert node(found, "stream")["shards"] == [{"id": "shardId-0", "records": 5}]
+
+
+def test_nobody_has_said_anything_yet() -> None:
+    nothing: Views = Views(Seen(), Seen(), Seen(), Seen(), Seen())
+    found = shown(nothing)
+    assert set(states(found).values()) == {"unknown"}
+    assert found["poll"]["next"] is None
+    assert found["audit"] is None
+    assert found["endpoint"]["error"] is None
+    assert found["behind"]["unarchived_bytes"] is None
+
+
+@pytest.mark.parametrize(
+    ("settings", "facts", "kind"),
+    [
+        ({"localstack_host": "localstack"}, "embedded", "endpoint"),
+        ({"target": "aws"}, "embedded", "aws"),
+        ({}, "endpoint", "endpoint"),
+        ({}, "embedded", "embedded"),
+    ],
+)
+def test_kinds_of_endpoint(settings: dict[str, str], facts: str, kind: str) -> None:
+    seen = views(local=local(facts={"appliance": {"endpoint": facts}}))
+    assert shown(seen, **settings)["endpoint"]["kind"] == kind
+
+
+def test_an_endpoint_that_is_down_is_what_its_nodes_say() -> None:
+    since = NOW - timedelta(seconds=9)
+    down: Seen[Any] = Seen(Inventory(), NOW, "the bucket: nobody answers", since, 1.0, unanswered=True)
+    found = shown(views(local=local(answers=False), bucket=down))
+    assert found["endpoint"]["reachable"] is False
+    assert states(found) == {
+        "nginx": "ok",
+        "log": "ok",
+        "producer": "ok",
+        "stream": "failing",
+        "function": "failing",
+        "bucket": "failing",
+    }
+    assert {node(found, name)["error"] for name in ("stream", "function", "bucket")} == {f"{URL} does not answer"}
+    assert found["endpoint"]["error"].startswith(f"{URL} does not answer: it is started again by itself")
+    assert node(found, "stream")["error_at"] == since.isoformat()
+    # a port that is open, behind which nobody answers
+    assert not shown(views(bucket=down, stream=replace(down, value=None)))["endpoint"]["reachable"]
+    assert shown(views(bucket=down))["endpoint"]["reachable"]
+    # who refuses has answered
+    refusing = replace(down, unanswered=False)
+    assert shown(views(bucket=refusing, stream=replace(refusing, value=None)))["endpoint"]["reachable"]
+    # before the first call has failed
+    found = shown(views(local=local(answers=False)), localstack_host="localstack")
+    assert "does not answer: start it again, or name another one with -e LOCALSTACK_HOST" in found["endpoint"]["error"]
+
+
+def test_what_is_being_made_has_not_failed() -> None:
+    absent: Seen[Any] = Seen(None, None, "the bucket is not there (yet)", NOW, 1.0)
+    making = local(facts={"entrypoint": {"state": "provisioning"}})
+    found = shown(views(local=making, bucket=absent, stream=absent))
+    for name in ("stream", "bucket"):
+        assert (states(found)[name], node(found, name)["error"]) == ("busy", None)
+        assert node(found, name)["facts"] == [{"key": "status", "value": "CREATING", "unit": "text"}]
+    ready = local(facts={"entrypoint": {"state": "ready"}})
+    assert states(shown(views(local=ready, bucket=absent)))["bucket"] == "failing"
+
+
+def test_a_part_that_is_refused_is_shown_alone() -> None:
+    refused: Seen[Any] = Seen(None, None, "was refused: AccessDenied", NOW, 1.0)
+    assert states(shown(views(bucket=refused)))["bucket"] == "failing"
+    found = shown(views(function=refused))
+    assert (states(found)["function"], node(found, "function")["error"]) == ("unknown", "was refused: AccessDenied")
+    found = shown(views(proof=refused))
+    assert (found["audit"]["verdict"], found["audit"]["error"]) == ("unknown", "was refused: AccessDenied")
+    assert found["behind"]["unarchived_bytes"] is None
+    known = replace(refused, value=views().proof.value)
+    audit = shown(views(proof=known))["audit"]
+    assert (audit["verdict"], audit["written"]) == ("unknown", 7)
+
+
+def test_a_function_that_fails() -> None:
+    later = NOW + timedelta(seconds=1)
+    batches = Batches(NOW, {"batches": 1, "failed": 1}, 0.1, NOW, later, "ClientError: no")
+    found = shown(views(function=batches))
+    assert (states(found)["function"], node(found, "function")["error"]) == ("failing", "ClientError: no")
+    assert states(shown(views(function=replace(batches, last=later))))["function"] == "ok"
+
+
+def test_lines_that_wait() -> None:
+    disk = Disk(100, 1, 7, 100, 7, 30, 2, NOW - timedelta(seconds=20))
+    found = shown(views(local=local(disk=disk)))
+    assert found["behind"] == {
+        "bytes": 30,
+        "lines": 2,
+        "since": "2026-11-23T10:00:10+00:00",
+        "unarchived_bytes": 0,
+        "unarchived_lines": 0,
+        "unarchived_since": None,
+    }
+    assert states(found)["log"] == "busy"
+    late = replace(disk, new_since=NOW - timedelta(seconds=121))
+    assert states(shown(views(local=local(disk=late))))["log"] == "degraded"
+    broken = local(disk=None, disk_error="the checkpoint is damaged")
+    found = shown(views(local=broken))
+    assert (states(found)["log"], node(found, "log")["error"]) == ("failing", "the checkpoint is damaged")
+
+
+def test_the_producer() -> None:
+    def producer(**changes: Any) -> Any:
+        return shown(views(local=local(facts={"producer": PRODUCER | changes})))
+
+    assert states(producer(state="shipping"))["producer"] == "busy"
+    assert producer(state="shipping")["poll"]["shipping"]
+    assert producer(next_poll=None)["poll"]["next"] == "2026-11-23T10:01:00+00:00"
+    assert producer(next_poll="2026-11-23T10:00:00Z")["poll"]["next"] == NOW.isoformat()  # it is due
+    assert producer(state="stopped")["poll"]["next"] is None
+    assert producer(counters=None, total_lines=9)["nodes"][2]["facts"][-1]["value"] == 9
+    checks = [Check("producer", "degraded", "the stream is not there")]
+    found = shown(views(local=local(checks=checks)))
+    assert (states(found)["producer"], states(found)["nginx"]) == ("degraded", "unknown")
+    assert shown(views(local=local(requested=True)))["poll"]["shipping"]
+
+
+def test_with_firehose_nobody_can_tell_what_is_archived() -> None:
+    found = shown(views(proof=Seen()), delivery="firehose")
+    assert found["audit"] is None
+    assert node(found, "stream")["name"] == "web-log-delivery"
+    creating = Stream("web-log-delivery", "CREATING", [], None)
+    found = shown(views(stream=creating), delivery="firehose")
+    assert (states(found)["stream"], node(found, "stream")["shards"]) == ("busy", [])
+
+
+def test_times_of_other_programs() -> None:
+    assert moment("2026-11-23T10:00:00.000Z") == datetime(2026, 11, 23, 10, tzinfo=UTC)
+    assert [moment(each) for each in (None, 5, "", "soon", "2026-11-23T10:00:00")] == [None] * 5
