@@ -46,8 +46,8 @@ ANSWER_SECONDS = 90.0
 ARRIVAL_SECONDS = 60.0
 LOOK_AGAIN = 0.5
 ONLY_ACKNOWLEDGED = (
-    "cannot tell what is in S3: Firehose delivers at least once, names its objects itself and keeps no ledger, so what "
-    "it has acknowledged is all that can be known"
+    "Firehose delivers at least once, names its objects itself and keeps no ledger, so what it has acknowledged is all "
+    "that can be known"
 )
 
 HELP = f"""\
@@ -236,13 +236,13 @@ def acknowledged_table(audit: Audit) -> list[str]:
         *_aligned(cells),
         f"{audit.total('written'):,} bytes written, {audit.total('acknowledged'):,} acknowledged by Firehose, "
         f"{audit.unacknowledged:,} not yet",
-        ONLY_ACKNOWLEDGED,
+        f"cannot tell what is in S3: {ONLY_ACKNOWLEDGED}",
     ]
 
 
 def acknowledged_json(audit: Audit) -> dict[str, Any]:
     return {
-        "verdict": ONLY_ACKNOWLEDGED,
+        "verdict": f"cannot tell what is in S3: {ONLY_ACKNOWLEDGED}",
         "totals": {
             "written": audit.total("written"),
             "acknowledged": audit.total("acknowledged"),

@@ -47,12 +47,12 @@ class Traffic:
     # bytes of a line and of its entry, and what gzip makes of packed lines
     line: int = 215
     entry: int = 240
-    gzip: float = 0.12
+    gzip: float = 0.15
     # seconds between two polls: what one poll finds is sent together
     poll: float = 60.0
     # MiB and seconds of one CPU for a million lines, at full speed; a function of 256 MB has a seventh of one
     memory: int = 256
-    cpu: float = 18.0
+    cpu: float = 4.0
     cpu_share: float = 256 / 1769
 
     @property

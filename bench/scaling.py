@@ -6,14 +6,14 @@ table that this prints (a test compares), and says how to read it.
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
 
+from bench.cost import Prices, Traffic, firehose, kinesis
+
 RATES = (1, 10, 100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000)  # lines a second
 
-LINE_BYTES = 215  # of the log, newline included: the log that script/bench measures with
-ENTRY_BYTES = 265  # of the JSON line that becomes of it
-WIRE_BYTES = 48  # of a line in a packed record: gzip level 1 leaves 4 to 5 times less, bench/RESULTS.md
 # Kinesis Data Streams, "Quotas and limits": a shard takes 1 MB/s and 1,000 records/s
 SHARD_BYTES = 1_000_000
 SHARD_RECORDS = 1_000
@@ -24,8 +24,11 @@ FUNCTION_CPU = 256 / 1769
 FUNCTION_LINES = 250_000  # a CPU second, whole handler: bench/RESULTS.md, rounded down
 PARALLELIZATION = 10  # Lambda, "Polling and batching streams": at most so many batches of a shard at a time
 # S3 User Guide, "Performance design patterns": 100 to 200 ms for a small request. An append to a large object is five
-# requests one after the other, and a copy inside S3.
-COMMIT_SECONDS = 1.0
+# requests one after the other; and S3 copies what is there, in parts side by side (lambda/archiver/archive.py). How
+# fast it copies is an assumption: nobody has measured it here.
+REQUESTS_SECONDS = 0.75
+COPY_BYTES = 100_000_000  # a second
+COPY_PART = 5 * 2**29
 # Writers of one object lose half of their rounds when commits fill half of the time (bench/contention.py)
 BUSY = 0.5
 POLL_SECONDS = 60
@@ -39,7 +42,7 @@ class Needs:
 
     `functions`: invocations at work at the same time. `commits`: a second, of all hourly objects together.
     `objects`: into how many hourly objects an hour has to be divided so that their writers do not stand in each
-    other's way. `hour`: bytes of an hour's entries.
+    other's way. `hour`: bytes of an hour's entries. `kinesis` and `firehose`: USD a day, by the model of docs/costs.md.
     """
 
     rate: int
@@ -52,6 +55,8 @@ class Needs:
     commits: float
     objects: int
     hour: int
+    kinesis: float
+    firehose: float
 
     @property
     def way(self) -> str:
@@ -63,22 +68,42 @@ class Needs:
 
 
 def needs(rate: int) -> Needs:
-    wire = rate * WIRE_BYTES
-    shards = max(1, math.ceil(wire / SHARD_BYTES))
-    # a poll's lines of one shard come together: one batch a minute and shard, or as many as their bytes fill
-    commits = max(shards / POLL_SECONDS, wire / EVENT_BYTES) if rate * POLL_SECONDS >= shards else rate
+    day = Traffic(requests=rate * 24 * 3600, hours=24)
+    wire = rate * day.line * day.gzip  # packed; a line of a browser, and what gzip leaves of it
+    objects = next(count for count in itertools.count(1) if busy(rate / count, day) <= BUSY)
+    each = rate / objects
+    part = Traffic(requests=round(each * 24 * 3600), hours=24)
     return Needs(
         rate=rate,
         servers=math.ceil(rate / LINES_OF_A_SERVER),
-        log_bytes=rate * LINE_BYTES,
-        wire_bytes=wire,
-        single_shards=max(1, math.ceil(max(rate / SHARD_RECORDS, rate * LINE_BYTES / SHARD_BYTES))),
-        shards=shards,
-        functions=rate / (FUNCTION_LINES * FUNCTION_CPU) + commits * COMMIT_SECONDS,
-        commits=commits,
-        objects=max(1, math.ceil(commits * COMMIT_SECONDS / BUSY)),
-        hour=rate * 3600 * ENTRY_BYTES,
+        log_bytes=rate * day.line,
+        wire_bytes=round(wire),
+        single_shards=max(1, math.ceil(max(rate / SHARD_RECORDS, rate * day.line / SHARD_BYTES))),
+        shards=objects * shards(wire / objects),
+        functions=rate / (FUNCTION_LINES * FUNCTION_CPU) + objects * busy(each, day),
+        commits=objects * commits(each * day.line * day.gzip),
+        objects=objects,
+        hour=rate * 3600 * day.entry,
+        kinesis=objects * kinesis(Prices(), part, packed=True).total,
+        firehose=firehose(Prices(), day, packed=True).total,
     )
+
+
+def shards(wire: float) -> int:
+    """For so many bytes a second."""
+    return max(1, math.ceil(wire / SHARD_BYTES))
+
+
+def commits(wire: float) -> float:
+    """A second, to one hourly object: a batch for each poll and shard, or as many as the bytes fill."""
+    return max(shards(wire) / POLL_SECONDS, wire / EVENT_BYTES)
+
+
+def busy(rate: float, day: Traffic) -> float:
+    """The share of the time in which one hourly object with so many lines a second is being written to."""
+    half_an_hour = rate * 1800 * day.entry  # how large it is on average
+    took = REQUESTS_SECONDS + min(half_an_hour, COPY_PART) / COPY_BYTES
+    return commits(rate * day.line * day.gzip) * took
 
 
 def _bytes(count: float) -> str:
@@ -93,15 +118,15 @@ def table() -> str:
     """Markdown."""
     lines = [
         "| lines/s | web servers | log | on the wire | shards (a line a record) | functions | commits/s | an hour "
-        "in S3 | filed as |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "in S3 | filed as | USD a day: Kinesis | Firehose |",
+        "|---|---|---|---|---|---|---|---|---|--:|--:|",
     ]
     for rate in RATES:
         one = needs(rate)
         lines.append(
             f"| {rate:,} | {one.servers:,} | {_bytes(one.log_bytes)}/s | {_bytes(one.wire_bytes)}/s "
             f"| {one.shards:,} ({one.single_shards:,}) | {max(1, math.ceil(one.functions)):,} | {one.commits:.2g} "
-            f"| {_bytes(one.hour)} | {one.way} |"
+            f"| {_bytes(one.hour)} | {one.way} | {one.kinesis:,.2f} | {one.firehose:,.2f} |"
         )
     return "\n".join(lines) + "\n"
 

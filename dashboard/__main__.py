@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import logging
 import os
 import signal
+from collections.abc import Sequence
 
 from hypercorn.asyncio import serve
 from hypercorn.config import Config
@@ -50,7 +52,14 @@ async def run(settings: Settings) -> None:
     collector.end()
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
+    argparse.ArgumentParser(
+        prog="python -m dashboard",
+        description="Serve the dashboard, /metrics, /healthz and /readyz on DASHBOARD_PORT until SIGTERM. "
+        "All settings are environment variables; README.md lists them.",
+        epilog=f"Exit codes: {STOPPED} stopped by a signal, {CANNOT_LISTEN} the port cannot be listened on, "
+        f"{UNUSABLE} the settings cannot be used.",
+    ).parse_args(arguments)
     configure()
     try:
         settings = load_settings()

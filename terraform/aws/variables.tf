@@ -135,7 +135,7 @@ variable "failure_destination_arn" {
 variable "buffering_seconds" {
   description = "With delivery = \"firehose\": seconds that Firehose gathers for an object."
   type        = number
-  default     = 300
+  default     = 60
   nullable    = false
 }
 

@@ -18,7 +18,7 @@ variable "region" {
 }
 
 variable "delivery" {
-  description = "`kinesis`: stream and function, each line exactly once. `firehose`: delivery stream with transform, at least once; LocalStack ignores the transform, MiniStack runs it."
+  description = "`kinesis`: stream and function, each line exactly once. `firehose`: delivery stream with transform, at least once; LocalStack does not file by the hour of the lines, MiniStack does."
   type        = string
   default     = "kinesis"
   nullable    = false

@@ -32,6 +32,12 @@ new MutationObserver((_, observer) => {
   observer.disconnect();
 }).observe(document, {childList: true, subtree: true});
 """
+# keeps what a screen reader is told
+HEARD = """() => {
+  globalThis.heard = [];
+  const announcer = document.getElementById("announcer");
+  new MutationObserver(() => heard.push(announcer.textContent)).observe(announcer, {childList: true, subtree: true});
+}"""
 SERIOUS = {"serious", "critical"}
 
 
@@ -300,8 +306,11 @@ def test_keyboard_alone_is_enough(site: Site, visit: Open) -> None:
 
 def test_ship_now_by_button(site: Site, visit: Open) -> None:
     page = loaded(visit(site.url))
+    page.evaluate(HEARD)
     page.get_by_role("button", name="Ship now").click()
-    expect(page.locator("#announcer")).to_have_text("Shipped.", timeout=20_000)
+    expect(page.locator("#poll-more")).to_have_text("Shipped.", timeout=20_000)
+    # and a screen reader is told, whatever else happens in the same moment
+    page.wait_for_function("heard.some(each => each.includes('Shipped.'))")
 
 
 def test_axe_finds_nothing_serious(site: Site, visit: Open) -> None:
@@ -360,6 +369,22 @@ def test_the_dashboard_itself_gone_and_back(visit: Open, site: Site) -> None:
     expect(page.locator("#notices .notice")).to_have_count(0)
 
 
+def test_firehose_shows_what_can_be_known(visit: Open, tmp_path_factory: pytest.TempPathFactory) -> None:
+    site = Site(tmp_path_factory.mktemp("firehose"))
+    try:
+        site.start(DELIVERY="firehose", POLL_INTERVAL="1")
+        for _ in range(3):
+            site.request("/by-firehose")
+        page = loaded(visit(site.url))
+        expect(page.locator("#verdict-line")).to_contain_text("Firehose keeps no ledger")
+        expect(page.locator("#behind-bucket-more")).to_have_text("Firehose does not tell.")
+        expect(node(page, "stream").locator("h3")).to_have_text("Firehose stream")
+        expect(page.locator("#lines-body td.path", has_text="/by-firehose")).to_have_count(3, timeout=30_000)
+        expect(page.locator("#paths")).to_contain_text("/by-firehose")
+    finally:
+        site.appliance.stop()
+
+
 def test_ship_now_and_the_emulator_killed_and_back(visit: Open, tmp_path_factory: pytest.TempPathFactory) -> None:
     """With a poll every ten minutes nothing moves but by the button; then what is behind is gone, and comes back."""
     emulator = Emulator(tmp_path_factory.mktemp("emulator"))
@@ -378,7 +403,7 @@ def test_ship_now_and_the_emulator_killed_and_back(visit: Open, tmp_path_factory
         expect(page.locator("#behind-log-more")).to_contain_text("since")
         expect(page.locator("#poll-figure")).to_have_text(re.compile(r"^in \d+ min"))
         page.get_by_role("button", name="Ship now").click()
-        expect(page.locator("#announcer")).to_have_text("Shipped.", timeout=20_000)
+        expect(page.locator("#poll-more")).to_have_text("Shipped.", timeout=20_000)
         expect(page.locator("#verdict-line")).to_have_text("4 written, 4 archived, 0 missing", timeout=30_000)
         expect(page.locator("#behind-log-figure")).to_have_text("Nothing")
         expect(page.locator("#lines-body tr")).to_have_count(4, timeout=20_000)
@@ -397,6 +422,8 @@ def test_ship_now_and_the_emulator_killed_and_back(visit: Open, tmp_path_factory
         emulator.start()  # empty: it has forgotten everything, and gets it again
         ready(site.appliance)
         expect(page.locator("#notices .notice")).to_have_count(0, timeout=30_000)
+        # before the stream is made again a poll is refused, and the next one is far
+        expect(node(page, "stream").locator(".state")).to_have_text("Working", timeout=60_000)
         page.get_by_role("button", name="Ship now").click()
         expect(page.locator("#verdict-line")).to_have_text("5 written, 5 archived, 0 missing", timeout=60_000)
         expect(node(page, "bucket").locator(".state")).to_have_text("Working", timeout=30_000)

@@ -207,6 +207,7 @@ def test_the_producer() -> None:
     assert producer(next_poll=None)["poll"]["next"] == "2026-11-23T10:01:00+00:00"
     assert producer(next_poll="2026-11-23T10:00:00Z")["poll"]["next"] == NOW.isoformat()  # it is due
     assert producer(state="stopped")["poll"]["next"] is None
+    assert producer(error="PutRecords was refused")["poll"]["error"] == "PutRecords was refused"
     assert producer(counters=None, total_lines=9)["nodes"][2]["facts"][-1]["value"] == 9
     checks = [Check("producer", "degraded", "the stream is not there")]
     found = shown(views(local=local(checks=checks)))

@@ -14,10 +14,19 @@ let stale = false; // the connection is lost: nobody knows when the next poll is
 let said = null;
 let asked = null; // {id, at, before, result: "sent" | "done" | "left" | "failed" | "late", error}
 
+let news = []; // sentences to announce
+
 const now = () => Date.now() + ahead;
 
+/** For screen readers. What is told within one task is told together: the last would take the others' place. */
 function announce(sentence) {
-  text(byId("announcer"), sentence);
+  if (news.length === 0) {
+    setTimeout(() => {
+      text(byId("announcer"), news.join(" "));
+      news = [];
+    });
+  }
+  news.push(sentence);
 }
 
 function verdict() {
