@@ -455,9 +455,9 @@ def ask_for_repair(settings: Settings, clock: Clock, grace: float) -> str:
     raise AuditError(f"the producer did not answer within {ANSWER_SECONDS:.0f} s: its lines in the log say why")
 
 
-def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
+def parsed(arguments: Sequence[str] | None, prog: str) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="audit",
+        prog=prog,
         description="Compare the log on disk, the checkpoint and the ledgers in the bucket, and say which bytes of "
         "which log are written, acknowledged, archived, missing or pending.",
         epilog=HELP,
@@ -474,8 +474,8 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    options = parsed(arguments)
+def main(arguments: Sequence[str] | None = None, prog: str = "audit") -> int:
+    options = parsed(arguments, prog)
     clock = SystemClock()
     try:
         settings = load_settings()

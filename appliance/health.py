@@ -85,8 +85,8 @@ def check(settings: Settings, clock: Clock) -> list[Check]:
     ]
 
 
-def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="health", description=__doc__.split("\n")[0] if __doc__ else "")
+def main(arguments: list[str] | None = None, prog: str = "health") -> int:
+    parser = argparse.ArgumentParser(prog=prog, description=__doc__.split("\n")[0] if __doc__ else "")
     parser.add_argument("--ready", action="store_true", help="exit 0 only when every part is ok")
     parser.add_argument("--json", action="store_true", help="print the checks as JSON")
     options = parser.parse_args(arguments)

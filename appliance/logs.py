@@ -1,14 +1,17 @@
 """`logs lambda`: what the function printed, from the endpoint's CloudWatch Logs, oldest first.
 
 In the container (`docker exec <id> logs lambda`) or by `script/inside logs lambda`. Exit status: 0 printed, 1 there is
-none or the endpoint does not answer, 2 wrong settings or arguments.
+none or the endpoint does not answer, 2 wrong settings or arguments. With --json each entry is an object a line: `time`
+(UTC), `stream` (an instance of the function), `message` (a text, or the object that the function has logged).
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -16,11 +19,14 @@ from appliance.aws import client
 from appliance.clock import Clock, SystemClock
 from appliance.settings import Settings, SettingsError, load_settings
 
+if TYPE_CHECKING:
+    from mypy_boto3_logs.type_defs import FilteredLogEventTypeDef
+
 DEFAULT_MINUTES = 60.0
 
 
-def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="logs", description="Prints the log of the function, oldest line first.")
+def main(arguments: list[str] | None = None, prog: str = "logs") -> int:
+    parser = argparse.ArgumentParser(prog=prog, description="Prints the log of the function, oldest line first.")
     parser.add_argument("of", choices=["lambda"], help="the other programs' lines are in the container's own log")
     parser.add_argument(
         "--minutes",
@@ -28,16 +34,32 @@ def main(arguments: list[str] | None = None) -> int:
         default=DEFAULT_MINUTES,
         help="how far back (default: %(default)g)",
     )
+    parser.add_argument("--json", action="store_true", help="one JSON object an entry, on a line of its own")
     options = parser.parse_args(arguments)
     try:
         settings = load_settings()
     except SettingsError as error:
         print(error, file=sys.stderr)
         return 2
-    return show(settings, SystemClock(), options.minutes)
+    return show(settings, SystemClock(), options.minutes, as_json=options.json)
 
 
-def show(settings: Settings, clock: Clock, minutes: float) -> int:
+def as_object(event: FilteredLogEventTypeDef) -> dict[str, Any]:
+    """What --json prints of an entry."""
+    message: Any = event["message"].rstrip("\n")
+    try:
+        found = json.loads(message)
+    except ValueError:
+        found = None  # what Lambda itself has said, START and END
+    time = datetime.fromtimestamp(event["timestamp"] / 1000, UTC).isoformat(timespec="milliseconds")
+    return {
+        "time": time.replace("+00:00", "Z"),
+        "stream": event["logStreamName"],
+        "message": found if isinstance(found, dict) else message,
+    }
+
+
+def show(settings: Settings, clock: Clock, minutes: float, *, as_json: bool = False) -> int:
     """Print the lines of the last `minutes`; the exit status."""
     group = f"/aws/lambda/{settings.lambda_function}"
     start = int((clock.now() - timedelta(minutes=minutes)).timestamp() * 1000)
@@ -46,7 +68,7 @@ def show(settings: Settings, clock: Clock, minutes: float) -> int:
     try:
         for page in logs.get_paginator("filter_log_events").paginate(logGroupName=group, startTime=start):
             for event in page["events"]:
-                print(event["message"].rstrip("\n"))
+                print(json.dumps(as_object(event), ensure_ascii=False) if as_json else event["message"].rstrip("\n"))
                 printed += 1
     except logs.exceptions.ResourceNotFoundException:
         print(f"{group}: no such log. The function has not run yet, or its role may not write one.", file=sys.stderr)

@@ -2,6 +2,8 @@
 
 It looks from outside, with the same API calls a user would make, and believes no status but what it can check.
 `script/verify`, or `verify` in the container. Exit status: 0 every step passed, 1 one failed, 2 bad settings.
+With --json each step is an object a line: `step`, `ok`, `detail` (what was seen, or what is wrong and its remedy) and
+`seconds` (how long it took).
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ import secrets
 import sys
 import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -362,42 +364,71 @@ FIREHOSE_STEPS: list[tuple[str, Callable[[Journey], str]]] = [
 ]
 
 
-def verify(journey: Journey) -> bool:
-    """Walk the steps, a line each; whether all of them passed. The first that fails ends the walk."""
+@dataclass(frozen=True)
+class Step:
+    """A step that was taken; these are the keys of --json."""
+
+    step: str
+    ok: bool
+    detail: str  # what was seen; or what is wrong, and its remedy
+    seconds: float
+
+    def __str__(self) -> str:
+        return f"{'✓' if self.ok else '✗'} {self.step}: {self.detail}"
+
+
+def walk(journey: Journey) -> Iterator[Step]:
+    """The steps, each as it is taken. The first that fails is the last."""
     for title, step in FIREHOSE_STEPS if journey.settings.delivery == "firehose" else STEPS:
+        begun = journey.clock.monotonic()
+        ok = False
         try:
-            saw = step(journey)
+            detail, ok = step(journey), True
         except StepError as error:
-            journey.say(f"✗ {title}: {error}")
-            return False
+            detail = str(error)
         except ClientError as error:
             reason = error.response["Error"]
-            journey.say(
-                f"✗ {title}: {error.operation_name} answered {reason['Code']}: {reason.get('Message', '')}. "
+            detail = (
+                f"{error.operation_name} answered {reason['Code']}: {reason.get('Message', '')}. "
                 "The lines of the entrypoint in the log say what it could not provide."
             )
-            return False
         except BotoCoreError as error:
-            journey.say(f"✗ {title}: {error}. Check LOCALSTACK_HOST, and that LocalStack runs there.")
-            return False
-        journey.say(f"✓ {title}: {saw}")
-    return True
+            detail = f"{error}. Check LOCALSTACK_HOST, and that LocalStack runs there."
+        yield Step(title, ok, detail, round(journey.clock.monotonic() - begun, 3))
+        if not ok:
+            return
 
 
-def main(arguments: list[str] | None = None) -> int:
+def verify(journey: Journey, show: Callable[[Step], None]) -> bool:
+    """Walk, and show each step; whether all of them passed."""
+    ok = False
+    for step in walk(journey):
+        show(step)
+        ok = step.ok
+    return ok
+
+
+def main(arguments: list[str] | None = None, prog: str = "verify") -> int:
     parser = argparse.ArgumentParser(
-        prog="verify",
+        prog=prog,
         description=f"Send {REQUESTS} requests to nginx and follow them to S3, a check mark a step. "
         "It takes up to one poll interval, and with DELIVERY=firehose the time for which Firehose buffers.",
     )
-    parser.parse_args(arguments)
+    parser.add_argument("--json", action="store_true", help="one JSON object a step, on a line of its own")
+    options = parser.parse_args(arguments)
     try:
         settings = load_settings()
     except SettingsError as error:
         print(error, file=sys.stderr)
         return 2
-    journey = Journey(settings, SystemClock(), lambda line: print(line, flush=True))
-    return 0 if verify(journey) else 1
+    if options.json:
+        # that something is waited for is for people
+        journey = Journey(settings, SystemClock(), lambda note: print(note, file=sys.stderr, flush=True))
+        passed = verify(journey, lambda step: print(json.dumps(asdict(step), ensure_ascii=False), flush=True))
+    else:
+        journey = Journey(settings, SystemClock(), lambda note: print(note, flush=True))
+        passed = verify(journey, lambda step: print(step, flush=True))
+    return 0 if passed else 1
 
 
 if __name__ == "__main__":

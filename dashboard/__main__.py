@@ -7,7 +7,9 @@ import asyncio
 import logging
 import os
 import signal
+import socket
 from collections.abc import Sequence
+from contextlib import suppress
 
 from hypercorn.asyncio import serve
 from hypercorn.config import Config
@@ -21,17 +23,59 @@ from dashboard.collector import Collector
 log = logging.getLogger("dashboard")
 
 STOPPED = 0
-CANNOT_LISTEN = 1
 UNUSABLE = 2
 
 # After a stop, connections have this long for what they are at; `docker stop` gives the whole container 10 s
 GRACE_SECONDS = 0.5
+# Somebody else's port may become free
+LISTEN_AGAIN_SECONDS = 2.0
+# as hypercorn's own
+BACKLOG = 100
 
 
-def configuration(settings: Settings) -> Config:
+def listen(settings: Settings) -> socket.socket:
+    """The socket that browsers connect to. Raises OSError."""
+    host = settings.dashboard_host  # empty means every address, as HTTP_HOST
+    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        listener.bind((host, settings.dashboard_port))
+        # two may bind with SO_REUSEADDR while nobody listens
+        listener.listen(BACKLOG)
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
+async def listening(settings: Settings, ending: asyncio.Event, pause: float) -> socket.socket | None:
+    """The socket as soon as there can be one, tried every `pause` seconds; None: `ending` came before.
+
+    hypercorn would log two tracebacks and give up, and supervisord would start the process again and again.
+    """
+    said = ""
+    while not ending.is_set():
+        try:
+            return listen(settings)
+        except OSError as error:
+            if said != (said := error.strerror or str(error)):
+                log.error(
+                    "DASHBOARD_PORT=%d cannot be listened on: %s. It is tried again every %g s; or mend it with "
+                    "another one: -e DASHBOARD_PORT=8081",
+                    *(settings.dashboard_port, said, pause),
+                    extra=event("failed", part="port", error=said),
+                )
+        with suppress(TimeoutError):
+            await asyncio.wait_for(ending.wait(), pause)
+    return None
+
+
+def configuration(listener: socket.socket) -> Config:
+    """For hypercorn, to whom `listener` belongs from now on."""
     config = Config()
-    host = settings.dashboard_host or "0.0.0.0"  # noqa: S104 (empty means every address, as HTTP_HOST)
-    config.bind = [f"[{host}]:{settings.dashboard_port}" if ":" in host else f"{host}:{settings.dashboard_port}"]
+    config.bind = [f"fd://{listener.detach()}"]
+    config.backlog = BACKLOG
     config.graceful_timeout = GRACE_SECONDS
     config.include_server_header = False
     config.accesslog = None
@@ -40,15 +84,18 @@ def configuration(settings: Settings) -> Config:
 
 
 async def run(settings: Settings) -> None:
-    """Serve until SIGTERM or SIGINT. Raises OSError."""
+    """Serve until SIGTERM or SIGINT."""
     collector = Collector(settings, SystemClock())
     dashboard = Dashboard(collector)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, dashboard.ending.set)
+    listener = await listening(settings, dashboard.ending, LISTEN_AGAIN_SECONDS)
+    if listener is None:
+        return
     collector.start()
     log.info("dashboard on port %d", settings.dashboard_port, extra=event("started", port=settings.dashboard_port))
-    await serve(dashboard.app(), configuration(settings), shutdown_trigger=dashboard.ending.wait)  # type: ignore[arg-type]
+    await serve(dashboard.app(), configuration(listener), shutdown_trigger=dashboard.ending.wait)  # type: ignore[arg-type]
     collector.end()
 
 
@@ -57,8 +104,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="python -m dashboard",
         description="Serve the dashboard, /metrics, /healthz and /readyz on DASHBOARD_PORT until SIGTERM. "
         "All settings are environment variables; README.md lists them.",
-        epilog=f"Exit codes: {STOPPED} stopped by a signal, {CANNOT_LISTEN} the port cannot be listened on, "
-        f"{UNUSABLE} the settings cannot be used.",
+        epilog="A port that cannot be listened on is waited for. "
+        f"Exit codes: {STOPPED} stopped by a signal, {UNUSABLE} the settings cannot be used.",
     ).parse_args(arguments)
     configure()
     try:
@@ -71,15 +118,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not settings.dashboard_port:
         log.error("DASHBOARD_PORT=0 means that there is no dashboard", extra=event("settings_rejected"))
         return UNUSABLE
-    try:
-        asyncio.run(run(settings))
-    except OSError as error:
-        log.error(
-            "DASHBOARD_PORT=%d cannot be listened on: %s. Mend it with another one: -e DASHBOARD_PORT=8081",
-            *(settings.dashboard_port, error.strerror),
-            extra=event("failed", error=str(error)),
-        )
-        return CANNOT_LISTEN
+    asyncio.run(run(settings))
     log.info("stopped", extra=event("stopped"))
     return STOPPED
 

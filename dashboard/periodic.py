@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Any, Generic, TypeVar
 
 from appliance.clock import Clock
-from appliance.log import event
+from appliance.log import Event, event
 
 log = logging.getLogger("dashboard")
 
@@ -105,14 +105,15 @@ class Periodic(Generic[T]):
             seen = Seen(value=self._look(), at=self._clock.now(), looked=begun)
         except Exception as error:
             known = isinstance(error, LookError)
+            unanswered = isinstance(error, LookError) and error.unanswered
             text = str(error) if known else f"{type(error).__name__}: {error}"
             if text != self.seen.error:
-                facts: dict[str, Any] = event("unreachable" if known else "failed", part=self.name, error=text)
+                name: Event = "unreachable" if unanswered else "concern" if known else "failed"
+                facts: dict[str, Any] = event(name, part=self.name, error=text)
                 # at the start everything else comes up too, and says so itself
                 level = logging.INFO if known and self.seen.value is None else logging.WARNING
                 log.log(level, "%s: %s", self.name, text, extra=facts, exc_info=not known)
             since = self.seen.error_since if self.seen.error else self._clock.now()
-            unanswered = isinstance(error, LookError) and error.unanswered
             seen = Seen(self.seen.value, self.seen.at, text, since, begun, unanswered)
         else:
             if self.seen.error:

@@ -131,32 +131,32 @@ def count(text: str) -> int:
 # Each imports what it needs only when it is called: `--help` is there at once
 
 
-def _verify(arguments: list[str]) -> int:
+def _verify(arguments: list[str], prog: str) -> int:
     from appliance.verify import main
 
-    return main(arguments)
+    return main(arguments, prog)
 
 
-def _audit(arguments: list[str]) -> int:
+def _audit(arguments: list[str], prog: str) -> int:
     from appliance.audit import main
 
-    return main(arguments)
+    return main(arguments, prog)
 
 
-def _logs(arguments: list[str]) -> int:
+def _logs(arguments: list[str], prog: str) -> int:
     from appliance.logs import main
 
-    return main(arguments)
+    return main(arguments, prog)
 
 
-def _health(arguments: list[str]) -> int:
+def _health(arguments: list[str], prog: str) -> int:
     from appliance.health import main
 
-    return main(arguments)
+    return main(arguments, prog)
 
 
-# commands with options of their own
-DELEGATED: dict[str, Callable[[list[str]], int]] = {
+# commands with options of their own; each is given its name for its own --help
+DELEGATED: dict[str, Callable[[list[str], str], int]] = {
     "verify": _verify,
     "audit": _audit,
     "logs": _logs,
@@ -166,7 +166,7 @@ DELEGATED: dict[str, Callable[[list[str]], int]] = {
 
 def run(arguments: list[str]) -> int:
     if arguments and arguments[0] in DELEGATED:
-        return DELEGATED[arguments[0]](arguments[1:])
+        return DELEGATED[arguments[0]](arguments[1:], f"appliance {arguments[0]}")
     options = parser().parse_args(arguments)
     from appliance.settings import SettingsError, load_settings
 

@@ -13,12 +13,14 @@ import threading
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError, NoCredentialsError
 from botocore.parsers import ResponseParserError
 
+from appliance import audit, health, logs, verify
 from appliance.cli import __main__ as cli
 from appliance.cli import screen, ship, status, tail
 from appliance.cli.follow import Follower
@@ -68,7 +70,14 @@ def test_every_command_explains_itself(command: list[str], capsys: pytest.Captur
     with pytest.raises(SystemExit) as ended:
         cli.main([*command, "--help"])
     assert ended.value.code == 0
-    assert "usage: " in capsys.readouterr().out
+    assert f"usage: {' '.join(['appliance', *command])} [" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("module", [verify, audit, logs, health])
+def test_the_old_names_are_kept_in_the_help(module: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        module.main(["--help"])
+    assert capsys.readouterr().out.startswith(f"usage: {module.__name__.removeprefix('appliance.')} [")
 
 
 @pytest.mark.parametrize("command", ["status", "ship-now", "tail"])

@@ -149,6 +149,7 @@ def test_grafana_asks_for_what_is_there(expression: str) -> None:
         for family in [*families(everything()).values(), *families(in_bytes()).values()]
         for sample in family.samples
     }
+    labelled = [*samples(everything()), *samples(in_bytes())]
     names = re.findall(r"weblog_\w+", expression)
     assert names
     assert set(names) <= known
@@ -156,9 +157,17 @@ def test_grafana_asks_for_what_is_there(expression: str) -> None:
     for name in names:
         assert (f"rate({name}" in expression) == name.endswith(("_total", "_bucket"))
     for label, value in re.findall(r'(\w+)="([^"]*)"', expression):
-        assert any((label, value) in labels for name, labels in samples(everything()) if name in names)
+        assert any((label, value) in labels for name, labels in labelled if name in names)
     assert expression.count("(") == expression.count(")")
     assert expression.count("{") == expression.count("}")
+
+
+def test_grafana_shows_what_one_is_to_be_told_of() -> None:
+    document = (ROOT / "docs" / "metrics.md").read_text(encoding="utf-8")
+    section = document.partition("## What to be told of")[2].partition("\n## ")[0]
+    told = set(re.findall(r"weblog_[a-z_]+", section))
+    assert told
+    assert told - set(re.findall(r"weblog_\w+", " ".join(expressions()))) == set()
 
 
 def test_grafanas_dashboard_can_be_imported() -> None:

@@ -92,3 +92,26 @@ def test_errors_are_kept_beside_what_was_seen_last(caplog: pytest.LogCaptureFixt
         "part: no longer: ValueError: a bug",
     ]
     assert [bool(record.exc_info) for record in caplog.records] == [False, True, False]
+
+
+class NobodyError(LookError):
+    unanswered = True
+
+
+@pytest.mark.parametrize(
+    ("error", "name"),
+    [
+        (NobodyError("does not answer"), "unreachable"),
+        (LookError("the stream is not there (yet)"), "concern"),
+        (ValueError("a bug"), "failed"),
+    ],
+)
+def test_the_event_says_whether_anybody_answered(caplog: pytest.LogCaptureFixture, error: Exception, name: str) -> None:
+    caplog.set_level(logging.INFO)
+    look = Look()
+    part, _ = periodic(look)
+    look.error = error
+    part.once()
+    look.error = None
+    part.once()
+    assert [vars(record)["event"] for record in caplog.records] == [name, "resolved"]

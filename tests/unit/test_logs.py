@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -38,6 +40,26 @@ def test_its_lines_in_order(cloudwatch: Any, capsys: pytest.CaptureFixture[str])
     log(cloudwatch, "START\n", "안녕", "END\n")
     assert logs.show(SETTINGS, SystemClock(), 60) == 0
     assert capsys.readouterr().out.splitlines() == ["START", "안녕", "END"]
+
+
+def test_json_is_an_object_an_entry(cloudwatch: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    log(cloudwatch, "START\n", '{"event": "archived", "lines": 3}\n', "[1]")
+    assert logs.show(SETTINGS, SystemClock(), 60, as_json=True) == 0
+    entries = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [entry["message"] for entry in entries] == ["START", {"event": "archived", "lines": 3}, "[1]"]
+    assert {entry["stream"] for entry in entries} == {"s"}
+    times = [datetime.fromisoformat(entry["time"]) for entry in entries]
+    assert times == sorted(times)
+    assert all(entry["time"].endswith("Z") for entry in entries)
+
+
+def test_the_command_hands_json_on(
+    cloudwatch: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log(cloudwatch, "END")
+    monkeypatch.setattr(logs, "load_settings", lambda: SETTINGS)
+    assert logs.main(["lambda", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["message"] == "END"
 
 
 def test_no_log_yet(cloudwatch: Any, capsys: pytest.CaptureFixture[str]) -> None:

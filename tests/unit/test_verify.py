@@ -169,7 +169,7 @@ def test_a_failed_step_is_named_and_ends_the_walk(
         raise failure
 
     monkeypatch.setattr(verify, "STEPS", [("bucket", lambda _: "my-bucket"), ("stream", fail), ("role", fail)])
-    assert not verify.verify(journey)
+    assert not verify.verify(journey, lambda step: said.append(str(step)))
     assert said[0] == "✓ bucket: my-bucket"
     assert message in said[1]
     assert len(said) == 2
@@ -281,5 +281,54 @@ def test_the_steps_are_those_of_the_delivery(
 ) -> None:
     monkeypatch.setattr(verify, "FIREHOSE_STEPS", [("delivery stream", lambda _: "there")])
     journey.settings = journey.settings.model_copy(update={"delivery": "firehose"})
-    assert verify.verify(journey)
+    assert verify.verify(journey, lambda step: said.append(str(step)))
     assert said == ["✓ delivery stream: there"]
+
+
+# --- what main prints
+
+
+def _waits(journey: verify.Journey) -> str:
+    journey.say("  … waiting")
+    return "안녕"
+
+
+def _fails(_: verify.Journey) -> str:
+    raise verify.StepError("it is DELETING. Wait.")
+
+
+@pytest.mark.parametrize(("last", "exit_status"), [(_waits, 0), (_fails, 1)])
+def test_json_is_an_object_a_step_and_nothing_else(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], last: Any, exit_status: int
+) -> None:
+    monkeypatch.setattr(verify, "STEPS", [("first", _waits), ("last", last)])
+    assert verify.main([]) == exit_status
+    plain = capsys.readouterr()
+    assert plain.err == ""
+    assert plain.out.startswith("  … waiting\n✓ first: 안녕\n")
+    assert verify.main(["--json"]) == exit_status
+    printed = capsys.readouterr()
+    assert "waiting" in printed.err
+    steps = [json.loads(line) for line in printed.out.splitlines()]
+    assert [(step["step"], step["ok"]) for step in steps] == [("first", True), ("last", not exit_status)]
+    assert steps[1]["detail"] == ("it is DELETING. Wait." if exit_status else "안녕")
+    assert all(step.keys() == {"step", "ok", "detail", "seconds"} and step["seconds"] >= 0 for step in steps)
+
+
+def test_json_with_wrong_settings_prints_nothing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("SHARD_COUNT", "0")
+    assert verify.main(["--json"]) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert "SHARD_COUNT" in printed.err
+
+
+def test_a_step_says_how_long_it_took(journey: verify.Journey, monkeypatch: pytest.MonkeyPatch) -> None:
+    def slow(one: verify.Journey) -> str:
+        one.clock.sleep(2.5)
+        return "done"
+
+    monkeypatch.setattr(verify, "STEPS", [("slow", slow)])
+    assert list(verify.walk(journey)) == [verify.Step("slow", True, "done", 2.5)]
