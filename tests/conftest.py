@@ -14,6 +14,7 @@ from tests.localstack_process import LocalStack, LocalStackImage, by_image, unav
 TOGETHER = ("terraform", "host", "browser")
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """With several workers (`--dist loadgroup`) the tests of a file, or of a folder, stay with their fixtures."""
     for item in items:

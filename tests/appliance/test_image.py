@@ -45,10 +45,10 @@ def test_holds_no_credentials(config: dict[str, object]) -> None:
 
 @pytest.mark.usefixtures("image")
 def test_holds_no_build_tools_and_no_tests(container_engine: str) -> None:
-    tools = shell(container_engine, "for one in gcc make git pip uv curl; do command -v $one || true; done")
+    tools = shell(container_engine, "for one in gcc make git pip uv curl node npm; do command -v $one || true; done")
     assert not tools
     assert shell(container_engine, "ls /app").split() == [
-        *("LICENSE", "appliance", "entrypoint", "lambda", "nginx", "producer", "supervisord.conf"),
+        *("LICENSE", "appliance", "dashboard", "entrypoint", "lambda", "nginx", "producer", "supervisord.conf"),
     ]
 
 
