@@ -11,26 +11,43 @@ provider "aws" {
 
 locals {
   results_prefix = "athena/"
-  pipeline       = one(concat(module.stream_pipeline[*], module.firehose_pipeline[*]))
+  # where a producer is to write
+  pipeline = {
+    kinesis  = one(module.stream_pipeline[*])
+    firehose = one(module.firehose_pipeline[*])
+  }[var.delivery]
+}
+
+# It belongs to neither pipeline: a change of delivery must not touch what is archived.
+module "bucket" {
+  source = "../modules/log-bucket"
+
+  name               = var.bucket_name
+  create             = var.create_bucket
+  key_prefix         = var.key_prefix
+  kms_key_arn        = var.kms_key_arn
+  versioning         = var.versioning
+  expire_after_days  = var.expire_after_days
+  transition         = var.transition
+  temporary_prefixes = [local.results_prefix]
 }
 
 module "stream_pipeline" {
   source = "../modules/stream-pipeline"
-  count  = var.delivery == "kinesis" ? 1 : 0
+  count  = var.delivery == "kinesis" || var.keep_both ? 1 : 0
 
-  bucket_name                = var.bucket_name
-  create_bucket              = var.create_bucket
+  bucket_name                = module.bucket.name
+  create_bucket              = false
   key_prefix                 = var.key_prefix
   kms_key_arn                = var.kms_key_arn
-  expire_after_days          = var.expire_after_days
-  transition                 = var.transition
-  temporary_prefixes         = [local.results_prefix]
   package                    = var.package
+  runtime                    = var.runtime
   function_name              = "${var.name}-transformation"
   role_name                  = "${var.name}-transformation"
   stream_name                = "${var.name}-stream"
   stream_mode                = var.stream_mode
   shard_count                = var.shard_count
+  retention_hours            = var.retention_hours
   batch_size                 = var.batch_size
   batching_window_seconds    = var.batching_window_seconds
   parallelization_factor     = var.parallelization_factor
@@ -42,18 +59,16 @@ module "stream_pipeline" {
 
 module "firehose_pipeline" {
   source = "../modules/firehose-pipeline"
-  count  = var.delivery == "firehose" ? 1 : 0
+  count  = var.delivery == "firehose" || var.keep_both ? 1 : 0
 
-  bucket_name          = var.bucket_name
-  create_bucket        = var.create_bucket
+  bucket_name          = module.bucket.name
+  create_bucket        = false
   key_prefix           = var.key_prefix
   kms_key_arn          = var.kms_key_arn
-  expire_after_days    = var.expire_after_days
-  transition           = var.transition
-  temporary_prefixes   = [local.results_prefix]
   package              = var.package
-  function_name        = "${var.name}-transformation"
-  role_name            = "${var.name}-transformation"
+  runtime              = var.runtime
+  function_name        = "${var.name}-delivery-transform"
+  role_name            = "${var.name}-delivery-transform"
   delivery_stream_name = "${var.name}-delivery"
   firehose_role_name   = "${var.name}-delivery"
   buffering_seconds    = var.buffering_seconds
@@ -92,7 +107,8 @@ module "web_server" {
   vpc_id               = var.vpc_id
   subnet_id            = var.subnet_id
   allowed_cidrs        = var.allowed_cidrs
-  artefact_bucket      = local.pipeline.bucket_name
+  artefact_bucket      = module.bucket.name
+  kms_key_arn          = var.kms_key_arn
   host_archive         = var.host_archive
   schedule             = var.schedule
 }
@@ -103,7 +119,7 @@ module "athena" {
 
   database_name       = replace(var.name, "-", "_")
   workgroup_name      = var.name
-  bucket_name         = local.pipeline.bucket_name
+  bucket_name         = module.bucket.name
   key_prefix          = var.key_prefix
   results_prefix      = local.results_prefix
   first_hour          = var.first_hour

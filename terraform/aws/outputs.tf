@@ -10,12 +10,12 @@ output "producer_policy_json" {
 
 output "bucket_name" {
   description = "The bucket of the hourly objects."
-  value       = local.pipeline.bucket_name
+  value       = module.bucket.name
 }
 
 output "alarm_names" {
   description = "All alarms."
-  value       = local.pipeline.alarm_names
+  value       = concat(flatten(module.stream_pipeline[*].alarm_names), flatten(module.firehose_pipeline[*].alarm_names))
 }
 
 output "web_server_address" {

@@ -29,6 +29,13 @@ variable "delivery" {
   }
 }
 
+variable "keep_both" {
+  description = "Whether the pipeline of the other delivery is there too: after a change, until it has delivered what it still holds."
+  type        = bool
+  default     = false
+  nullable    = false
+}
+
 variable "bucket_name" {
   description = "The bucket of the hourly objects; its name must be free in all of AWS, unless create_bucket is false."
   type        = string
@@ -55,6 +62,13 @@ variable "kms_key_arn" {
   default     = null
 }
 
+variable "versioning" {
+  description = "Whether replaced and deleted objects are kept for a week. Cheap with Firehose, which writes an object once; with Kinesis each append keeps the whole object once more. S3 cannot take it back."
+  type        = bool
+  default     = false
+  nullable    = false
+}
+
 variable "expire_after_days" {
   description = "Days after which hourly and rejected objects are deleted; null: never."
   type        = number
@@ -77,6 +91,13 @@ variable "package" {
   nullable    = false
 }
 
+variable "runtime" {
+  description = "The function's Python: `python3.13`, or `python3.12` for a provider from before November 2024, which knows no newer one."
+  type        = string
+  default     = "python3.13"
+  nullable    = false
+}
+
 variable "host_archive" {
   description = "Path of what the web server is set up from, made by `script/bundle`."
   type        = string
@@ -95,6 +116,13 @@ variable "shard_count" {
   description = "Shards of a PROVISIONED stream: each takes 1,000 records/s and 1 MB/s."
   type        = number
   default     = 1
+  nullable    = false
+}
+
+variable "retention_hours" {
+  description = "With delivery = \"kinesis\": hours the stream keeps its records. Beyond 24 each shard costs more than twice as much; a batch that fails for longer than this is lost."
+  type        = number
+  default     = 168
   nullable    = false
 }
 

@@ -32,6 +32,7 @@ module "stream_pipeline" {
   bucket_force_destroy = true
   key_prefix           = var.key_prefix
   package              = var.package
+  runtime              = var.runtime
   stream_name          = var.stream_name
   shard_count          = var.shard_count
   # as the appliance does: it costs nothing here, and an emulator may lose its place when records expire
@@ -51,6 +52,7 @@ module "firehose_pipeline" {
   bucket_force_destroy = true
   key_prefix           = var.key_prefix
   package              = var.package
+  runtime              = var.runtime
   delivery_stream_name = var.delivery_stream_name
   firehose_role_name   = var.firehose_role_name
   function_name        = var.function_name

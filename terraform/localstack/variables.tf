@@ -36,6 +36,13 @@ variable "package" {
   nullable    = false
 }
 
+variable "runtime" {
+  description = "The function's Python: `python3.13`, or `python3.12` for a provider from before November 2024, which knows no newer one."
+  type        = string
+  default     = "python3.13"
+  nullable    = false
+}
+
 variable "bucket_name" {
   description = "The bucket; `terraform destroy` deletes it with its contents."
   type        = string

@@ -97,6 +97,9 @@ def test_all_of_aws_can_be_planned_without_aws(delivery: str, built: Path, tmp_p
     other = "firehose" if delivery == "kinesis" else "kinesis"
     assert not stream[other] & kinds
     assert {"aws_instance", "aws_glue_catalog_table", "aws_athena_workgroup", "aws_s3_bucket_policy"} <= kinds
+    # a change of delivery finds the bucket where it is: another address would delete it and everything in it
+    buckets = [each["address"] for each in made if each["type"] == "aws_s3_bucket"]
+    assert buckets == ["module.bucket.aws_s3_bucket.this[0]"]
     (instance,) = (each["change"]["after"] for each in made if each["type"] == "aws_instance")
     assert instance["metadata_options"][0]["http_tokens"] == "required"
 

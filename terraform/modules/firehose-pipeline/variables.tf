@@ -79,6 +79,13 @@ variable "role_name" {
   nullable    = false
 }
 
+variable "runtime" {
+  description = "The function's Python: `python3.13`, or `python3.12` for a provider from before November 2024, which knows no newer one."
+  type        = string
+  default     = "python3.13"
+  nullable    = false
+}
+
 variable "timeout" {
   description = "Seconds one invocation may take."
   type        = number

@@ -64,7 +64,7 @@ resource "aws_lambda_function" "this" {
   function_name    = var.name
   description      = var.description
   role             = aws_iam_role.this.arn
-  runtime          = "python3.13"
+  runtime          = var.runtime
   handler          = var.handler
   filename         = var.package
   source_code_hash = filebase64sha256(var.package)

@@ -48,6 +48,18 @@ variable "handler" {
   }
 }
 
+variable "runtime" {
+  description = "The function's Python: `python3.13`, or `python3.12` for a provider from before November 2024, which knows no newer one."
+  type        = string
+  default     = "python3.13"
+  nullable    = false
+
+  validation {
+    condition     = contains(["python3.12", "python3.13"], var.runtime)
+    error_message = "Choose python3.12 or python3.13."
+  }
+}
+
 variable "timeout" {
   description = "Seconds one invocation may take."
   type        = number

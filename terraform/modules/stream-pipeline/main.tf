@@ -129,6 +129,7 @@ module "function" {
   description = "Turns access log lines into JSON lines, each to go to its own hour in S3"
   package     = var.package
   handler     = "index.handler"
+  runtime     = var.runtime
   timeout     = var.timeout
   memory_size = var.memory_size
   environment = local.environment

@@ -51,6 +51,23 @@ data "aws_iam_policy_document" "instance" {
     resources = [local.artefact_arn]
   }
 
+  # What is encrypted with a key of one's own is not readable without it: the archive, and the ledgers.
+  dynamic "statement" {
+    for_each = var.kms_key_arn == null ? [] : [var.kms_key_arn]
+
+    content {
+      sid       = "DecryptObjects"
+      actions   = ["kms:Decrypt"]
+      resources = [statement.value]
+
+      condition {
+        test     = "StringEquals"
+        variable = "kms:ViaService"
+        values   = ["s3.${var.settings.AWS_DEFAULT_REGION}.${data.aws_partition.current.dns_suffix}"]
+      }
+    }
+  }
+
   dynamic "statement" {
     for_each = local.repairs ? ["ReadLedgers"] : []
 

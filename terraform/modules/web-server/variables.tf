@@ -89,6 +89,17 @@ variable "artefact_prefix" {
   }
 }
 
+variable "kms_key_arn" {
+  description = "The KMS key that objects of the two buckets are encrypted with; null: a key of AWS."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.kms_key_arn == null || can(regex("^arn:[a-z-]+:kms:[a-z0-9-]+:[0-9]{12}:key/.+$", var.kms_key_arn))
+    error_message = "Give the ARN of a KMS key: arn:aws:kms:REGION:ACCOUNT:key/ID."
+  }
+}
+
 variable "host_archive" {
   description = "The path of web-log-producer.tar, which script/bundle makes."
   type        = string
@@ -147,7 +158,7 @@ variable "endpoint_url" {
 }
 
 variable "session_manager" {
-  description = "Whether AWS Systems Manager may be used to get a shell (no port for SSH is open in any case)."
+  description = "Whether AWS Systems Manager may be used to get a shell, for an image that has its agent, which Debian's own has not (no port for SSH is open in any case)."
   type        = bool
   default     = false
 }

@@ -26,6 +26,7 @@ run "refused" {
     role_name          = "some/role"
     package            = "nowhere.zip"
     handler            = "index.main"
+    runtime            = "python2.7"
     timeout            = 9
     memory_size        = 128
     log_retention_days = 31
@@ -37,6 +38,7 @@ run "refused" {
     var.role_name,
     var.package,
     var.handler,
+    var.runtime,
     var.timeout,
     var.memory_size,
     var.log_retention_days,

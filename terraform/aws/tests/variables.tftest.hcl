@@ -59,3 +59,40 @@ run "newest_image" {
     error_message = "The newest image is taken, and kept."
   }
 }
+
+run "from_stream_to_firehose" {
+  command = plan
+
+  variables {
+    delivery  = "firehose"
+    keep_both = true
+  }
+
+  assert {
+    condition     = length(module.stream_pipeline) + length(module.firehose_pipeline) == 2 && output.bucket_name == "some-bucket"
+    error_message = "The stream goes on being archived while lines go to Firehose already, into the same bucket."
+  }
+
+  assert {
+    condition     = module.stream_pipeline[0].function_name != module.firehose_pipeline[0].function_name
+    error_message = "Nothing of the one has to go before the other can be made."
+  }
+
+  assert {
+    condition     = output.settings.DELIVERY == "firehose"
+    error_message = "Producers are sent to Firehose."
+  }
+}
+
+run "and_back" {
+  command = plan
+
+  variables {
+    keep_both = true
+  }
+
+  assert {
+    condition     = length(module.firehose_pipeline) == 1 && output.settings.DELIVERY == "kinesis"
+    error_message = "Firehose goes on delivering what it has while lines go to the stream already."
+  }
+}
