@@ -111,7 +111,8 @@ def of_append(_runs: int) -> Measured:
         "append.svg",
         "An append of 1 MiB against the object it goes to",
         "MiB of the object",
-        "MiB over the wire, requests",
+        "MiB, requests",
+        (0.001, 0.01, 0.1, 1, 10, 100, 1000, 10_000),
         {
             "MiB sent and received": [
                 (one.size / MIB, (one.sent + one.received) / MIB) for one in sorted(small + large, key=_size)
@@ -144,9 +145,10 @@ def of_race(_runs: int) -> Measured:
         "Rounds lost a commit against the writers of one hourly object",
         "writers",
         "rounds lost a commit",
+        contention.WRITERS[1:],
         {
             f"object of {size(begin)}": [
-                (one.writers, max(0.01, one.conflicts / max(1, one.commits))) for one in races if one.size == begin
+                (one.writers, one.conflicts / one.commits) for one in races if one.size == begin and one.conflicts
             ]
             for begin in contention.SIZES
         },

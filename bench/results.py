@@ -41,12 +41,13 @@ class Section:
 
 @dataclass(frozen=True)
 class Chart:
-    """A cost against a size, both on logarithmic axes: name of each line -> its points (x, y)."""
+    """A cost against a size, on logarithmic axes: name of each line -> its points (x, y). `marks`: of the x axis."""
 
     file: str
     title: str
     x_title: str
     y_title: str
+    marks: Sequence[float]
     lines: dict[str, list[tuple[float, float]]]
 
     def write(self, folder: Path) -> None:
@@ -54,11 +55,14 @@ class Chart:
 
         chart = pygal.XY(
             logarithmic=True,
-            xrange=None,
             js=(),  # pictures only: nothing is loaded from elsewhere
             title=self.title,
             x_title=self.x_title,
             y_title=self.y_title,
+            x_labels=self.marks,
+            truncate_label=-1,
+            value_formatter=lambda value: f"{value:g}",
+            x_value_formatter=lambda value: f"{value:g}",
             width=720,
             height=400,
             legend_at_bottom=True,
@@ -67,7 +71,7 @@ class Chart:
         )
         for name, points in self.lines.items():
             chart.add(name, points)
-        (folder / self.file).write_bytes(chart.render())
+        (folder / self.file).write_text(chart.render(is_unicode=True))
 
 
 def machine() -> str:
