@@ -10,18 +10,6 @@ import pytest
 from tests.emulator import Emulator
 from tests.localstack_process import LocalStack, LocalStackImage, by_image, unavailable
 
-# Folders whose tests share what takes long to make: the same worker runs all of them.
-TOGETHER = ("terraform", "host", "browser")
-
-
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With several workers (`--dist loadgroup`) the tests of a file, or of a folder, stay with their fixtures."""
-    for item in items:
-        folder = item.path.parent.name
-        group = folder if folder in TOGETHER else item.path.relative_to(item.config.rootpath).as_posix()
-        item.add_marker(pytest.mark.xdist_group(group))
-
 
 @pytest.fixture(scope="session")
 def ministack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:

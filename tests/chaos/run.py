@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import random
+import re
 import shutil
 import signal
 import sys
@@ -212,6 +213,7 @@ class Outcome:
     uncertain_archived: int
     doubted: int
     doubted_archived: int
+    behind_half: int
     rejected: list[str]
     drained_in: float
     problems: list[str] = field(default_factory=list)
@@ -235,6 +237,7 @@ class Outcome:
             ("  of these archived", str(self.uncertain_archived)),
             ("requests while the disk was full (0 or 1 is right)", str(self.doubted)),
             ("  of these archived", str(self.doubted_archived)),
+            ("confirmed, kept behind half a line that a full disk cut", str(self.behind_half)),
             ("archived", str(verdict.archived)),
             ("rejected (halves of lines that a full disk cut)", str(len(self.rejected))),
             ("drained within", f"{self.drained_in:.1f} s"),
@@ -327,11 +330,17 @@ def _judge(world: World, hands: Hands, seed: int, seconds: float, problems: list
         return path if path.startswith(mine) else None
 
     archive: list[tuple[str, dict[str, Any]]] = []
+    behind_half: set[str] = set()
 
     def complete() -> bool:
-        nonlocal archive
+        nonlocal archive, behind_half
         archive = world.archive()
-        return confirmed <= {entry["path"] for _, entry in archive}
+        if hands.counts["disk full"]:
+            # A full disk cuts a line; the next one stands behind the half of it, and both are one line of the log,
+            # which is kept as rejected. Its last request is the whole one.
+            found = [re.findall(rf"{mine}\d+(?= HTTP/)", raw) for raw in world.rejected()]
+            behind_half = {each[-1] for each in found if each}
+        return confirmed - behind_half <= {entry["path"] for _, entry in archive}
 
     try:
         eventually(complete, within=DRAIN_WITHIN, every=1.0, why="every line is archived")
@@ -353,7 +362,8 @@ def _judge(world: World, hands: Hands, seed: int, seconds: float, problems: list
         seconds=seconds,
         counts=hands.counts + Counter({f"proxy: {kind.value}": count for kind, count in world.proxy.hits.items()}),
         skipped=hands.skipped,
-        verdict=judge(confirmed | archived, archive, identity),
+        verdict=judge((confirmed - behind_half) | archived, archive, identity),
+        behind_half=len(confirmed & behind_half),
         confirmed=len(confirmed),
         uncertain=len(world.traffic.uncertain),
         uncertain_archived=len(world.traffic.uncertain & seen),

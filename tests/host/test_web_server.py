@@ -203,7 +203,7 @@ def test_what_the_producer_says_reaches_syslog_with_its_level(server: Debian) ->
     server.write("/run/syslog.py", SYSLOG)
     server.run("nohup python3 /run/syslog.py >/dev/null 2>&1 &")
     get(server.http_port, "/told")
-    said = eventually(lambda: server.run("grep web-log-producer: /run/syslog"), within=CRON, every=2)
+    said = eventually(lambda: server.run("grep 'web-log-producer: shipped' /run/syslog"), within=CRON, every=2)
     # facility user (1), severity info (6): RFC 3164, 4.1.1
     assert said.startswith("<14>")
 
@@ -223,6 +223,8 @@ with open("/run/syslog", "w") as out:
 def test_a_second_producer_finds_the_lock(server: Debian) -> None:
     once = "set -a; . /etc/default/web-log-producer; /opt/web-log-producer/venv/bin/web-log-producer --once"
     as_user = f"runuser -u web-log-producer -- sh -c '{once}'"
+    # cron's own run may be at it just now; this makes the checkpoint whose lock is held below
+    eventually(lambda: server.run(as_user) is not None, why="the producer has run")
     assert "another producer" in server.run(
         f"flock /var/lib/web-log-producer/log/checkpoint.json.lock {as_user}", status=75
     )

@@ -40,9 +40,21 @@ def test_some_seeds() -> None:
     assert failures(range(FEW), workers=1) == []
 
 
+# The one way to double that is known and not mended: copytruncate copies the log while a poll reads it, that poll's one
+# look at the copy fails with an I/O error, and before the next poll the log is emptied. The copy is then shorter than
+# what was read of the log, nobody ever saw both together, and its lines are sent as another log's (docs/guarantees.md).
+COPY_NEVER_SEEN_WITH_ITS_LOG = 741
+
+
 @pytest.mark.chaos
 def test_many_seeds() -> None:
-    assert failures(range(MANY), workers=2) == []
+    assert failures([seed for seed in range(MANY) if seed != COPY_NEVER_SEEN_WITH_ITS_LOG], workers=2) == []
+
+
+@pytest.mark.chaos
+def test_what_is_not_mended_is_what_the_documents_say() -> None:
+    (problem,) = failures([COPY_NEVER_SEEN_WITH_ITS_LOG], workers=1)
+    assert "a line is sent under two names" in problem
 
 
 def test_a_seed_is_one_run() -> None:

@@ -66,7 +66,12 @@ def deployments(
 
 @pytest.fixture(scope="session", autouse=True)
 def begun(request: pytest.FixtureRequest) -> None:
-    """Applying begins with the first test of this folder, and goes on while others look at the text."""
+    """Applying begins with the first test of this folder, and goes on while others look at the text.
+
+    With several workers of pytest-xdist another one may be who looks at the text: then only who asks for them applies.
+    """
+    if hasattr(request.config, "workerinput"):
+        return
     if any("deployment" in getattr(item, "fixturenames", ()) for item in request.session.items):
         request.getfixturevalue("deployments")
 
