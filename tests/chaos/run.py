@@ -165,9 +165,11 @@ class World:
                     if item["Key"].endswith("/web-access.log"):
                         body = s3.get_object(Bucket=BUCKET, Key=item["Key"])["Body"].read()
                         found += [f"{each['reason']}: {each['raw']}" for each in map(json.loads, body.splitlines())]
+            return found
+        except s3.exceptions.NoSuchBucket:
+            return []  # lost, and not made again yet
         finally:
             s3.close()
-        return found
 
     def evidence(self) -> None:
         """Write down what emulator and traffic know, which would end with them."""
