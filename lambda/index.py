@@ -108,10 +108,9 @@ class Run:
         self._archive = archive
         self._prefix = prefix
         self._context = context
+        # objects: conditional writes; conflicts: those that others were faster at
         names = ("records", "lines", "rejected", "written", "duplicates", "objects", "conflicts", "bytes")
-        self.counts = dict.fromkeys(
-            names, 0
-        )  # objects: conditional writes; conflicts: those that others were faster at
+        self.counts = dict.fromkeys(names, 0)
 
     def archive(self, event: Mapping[str, Any]) -> dict[str, int]:
         with _reporting("archived", self.counts):
