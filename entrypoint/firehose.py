@@ -14,7 +14,7 @@ from botocore.exceptions import ClientError
 from entrypoint import delivery
 from entrypoint.deadline import Deadline
 from entrypoint.errors import ProvisionError, code_of, explained
-from entrypoint.resources import ROLE_PROPAGATION, Outcome, State, existing
+from entrypoint.resources import ROLE_PROPAGATION, Outcome, State, existing, made
 
 if TYPE_CHECKING:
     from mypy_boto3_firehose import FirehoseClient
@@ -71,18 +71,14 @@ def ensure_delivery_stream(
         )
 
     def create() -> bool | None:
-        try:
-            firehose.create_delivery_stream(
+        return made(
+            lambda: firehose.create_delivery_stream(
                 DeliveryStreamName=name,
                 DeliveryStreamType=DIRECT_PUT,
                 ExtendedS3DestinationConfiguration=cast(Any, destination),
-            )
-        except ClientError as error:
-            if code_of(error) != "ResourceInUseException":
-                raise
-            # the old one of this name is still being deleted: again; or somebody was faster: good
-            return None if look() is None else True
-        return True
+            ),
+            look,
+        )
 
     def active() -> dict[str, Any] | None:
         current = look()

@@ -197,14 +197,7 @@ def ensure_stream(kinesis: KinesisClient, name: str, *, shards: int, deadline: D
         return None if answer is None or answer["StreamStatus"] == "DELETING" else cast("dict[str, Any]", answer)
 
     def create() -> bool | None:
-        try:
-            kinesis.create_stream(StreamName=name, ShardCount=shards)
-        except ClientError as error:
-            if code_of(error) != "ResourceInUseException":
-                raise
-            # the old stream of this name is still being deleted: again; or somebody was faster: good
-            return None if look() is None else True
-        return True
+        return made(lambda: kinesis.create_stream(StreamName=name, ShardCount=shards), look)
 
     def active() -> dict[str, Any] | None:
         current = look()
@@ -430,6 +423,18 @@ def existing(look: Callable[[], T]) -> T | None:
         if code_of(error) in ("NoSuchEntity", "ResourceNotFoundException"):
             return None
         raise
+
+
+def made(create: Callable[[], object], look: Callable[[], object | None]) -> bool | None:
+    """Whether the stream is there after `create`; None while an old one of its name is still being deleted."""
+    try:
+        create()
+    except ClientError as error:
+        if code_of(error) != "ResourceInUseException":
+            raise
+        # the old one is still being deleted: again; or somebody was faster: good
+        return None if look() is None else True
+    return True
 
 
 def _busy(error: ClientError) -> bool:
