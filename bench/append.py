@@ -8,18 +8,16 @@ counted by a stand-in that keeps sizes only, so its seconds are the function's o
 from __future__ import annotations
 
 import random
-import tempfile
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from archiver.archive import Archive
 from archiver.filing import Item
 from archiver.layout import HourlyObject
+from bench import emulator
 from bench.sizes import SizesS3
 from tests.appliance.drivers import s3_client
-from tests.emulator import Emulator
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -90,25 +88,19 @@ def filler(size: int, start: int) -> Item:
 def measure() -> list[Cost]:
     """An append of APPEND bytes to an object of each of SIZES, at an emulator."""
     rows = []
-    with tempfile.TemporaryDirectory() as directory:
-        emulator = Emulator(Path(directory))
-        try:
-            emulator.start()
-            s3 = s3_client(emulator.url)
-            s3.create_bucket(Bucket="bench")
-            for number, size in enumerate(SIZES):
-                target = HourlyObject("", f"2026/11/23/{number:02}")
-                archive = Archive(s3, "bench", rng=random.Random(1), sleep=time.sleep)
-                archive.append(target, [filler(size, 0)])
-                meter = Meter(s3)
-                begin = time.monotonic()
-                archive.append(target, [filler(APPEND, size)])
-                rows.append(Cost(size, meter.requests, meter.sent, meter.received, time.monotonic() - begin))
-                s3.meta.events.unregister("before-send.s3", meter._sending)
-                s3.meta.events.unregister("after-call.s3", meter._received)
-            s3.close()
-        finally:
-            emulator.stop()
+    with emulator.bucket() as url:
+        s3 = s3_client(url)
+        for number, size in enumerate(SIZES):
+            target = HourlyObject("", f"2026/11/23/{number:02}")
+            archive = Archive(s3, emulator.BUCKET, rng=random.Random(1), sleep=time.sleep)
+            archive.append(target, [filler(size, 0)])
+            meter = Meter(s3)
+            begin = time.monotonic()
+            archive.append(target, [filler(APPEND, size)])
+            rows.append(Cost(size, meter.requests, meter.sent, meter.received, time.monotonic() - begin))
+            s3.meta.events.unregister("before-send.s3", meter._sending)
+            s3.meta.events.unregister("after-call.s3", meter._received)
+        s3.close()
     return rows
 
 

@@ -7,17 +7,15 @@ as fast as they can; on AWS an invocation also parses, so its writers meet less 
 from __future__ import annotations
 
 import random
-import tempfile
 import threading
 import time
 from dataclasses import dataclass
-from pathlib import Path
 
 from archiver.archive import Archive, ContentionError
 from archiver.filing import Item
 from archiver.layout import HourlyObject
+from bench import emulator
 from tests.appliance.drivers import s3_client
-from tests.emulator import Emulator
 
 WRITERS = (1, 2, 4, 8, 16)
 APPENDS = 4  # of each writer
@@ -81,13 +79,5 @@ def race(url: str, bucket: str, writers: int, size: int, seed: int) -> Race:
 
 
 def measure() -> list[Race]:
-    with tempfile.TemporaryDirectory() as directory:
-        emulator = Emulator(Path(directory))
-        try:
-            emulator.start()
-            s3 = s3_client(emulator.url)
-            s3.create_bucket(Bucket="bench")
-            s3.close()
-            return [race(emulator.url, "bench", writers, size, seed=1) for size in SIZES for writers in WRITERS]
-        finally:
-            emulator.stop()
+    with emulator.bucket() as url:
+        return [race(url, emulator.BUCKET, writers, size, seed=1) for size in SIZES for writers in WRITERS]
