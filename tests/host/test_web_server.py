@@ -6,7 +6,6 @@ import hashlib
 import json
 import os
 import secrets
-import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +17,7 @@ from appliance.settings import Settings
 from entrypoint.provision import connect
 from tests.appliance.drivers import ROOT, get, s3_client
 from tests.host.machine import STREAM, Debian, Pipeline, Requests
+from tests.terraform.driver import unavailable
 from tests.waiting import eventually
 
 pytestmark = [pytest.mark.container, pytest.mark.terraform]
@@ -77,8 +77,9 @@ class Terraform:
     """A root configuration that has nothing but the module."""
 
     def __init__(self, directory: Path, pipeline: Pipeline, schedule: str = "cron") -> None:
-        if shutil.which("terraform") is None:
-            pytest.skip("terraform is not installed; enable these tests by installing Terraform 1.5 or later")
+        reason = unavailable(directory / "look")
+        if reason:
+            pytest.skip(reason)
         self._directory = directory
         (directory / "main.tf").write_text(MAIN % (ROOT / "terraform" / "modules" / "web-server"))
         stream = f"arn:aws:kinesis:us-east-1:000000000000:stream/{STREAM}"

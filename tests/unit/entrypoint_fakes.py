@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
+import boto3
 from botocore.exceptions import ClientError
+from botocore.stub import Stubber
+
+from entrypoint.deadline import Deadline
 
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -25,6 +30,26 @@ class FakeClock:
     def sleep(self, seconds: float) -> None:
         self.slept.append(seconds)
         self.seconds += seconds
+
+
+class Played:
+    """A client whose answers are written down beforehand; what is asked must be asked, in this order."""
+
+    def __init__(self, service: str) -> None:
+        self.client: Any = boto3.session.Session(region_name="us-east-1").client(
+            service,  # type: ignore[call-overload]
+            aws_access_key_id="test",
+            aws_secret_access_key="test",
+        )
+        self.stub = Stubber(self.client)
+        self.clock = FakeClock()
+        self.deadline = Deadline(self.clock, 60)
+
+    def answer(self, method: str, response: dict[str, Any] | None = None, **expected: Any) -> None:
+        self.stub.add_response(method, response or {}, expected or None)
+
+    def refuse(self, method: str, code: str, status: int = 400, message: str = "no") -> None:
+        self.stub.add_client_error(method, code, message, http_status_code=status)
 
 
 def refusal(code: str, status: int = 400, message: str = "said the endpoint", operation: str = "DoIt") -> ClientError:

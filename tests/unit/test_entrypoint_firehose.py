@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, cast
 
-import boto3
 import pytest
-from botocore.stub import ANY, Stubber
+from botocore.stub import ANY
 
 from entrypoint import delivery, resources
 from entrypoint.deadline import Deadline
 from entrypoint.errors import ProvisionError, UnavailableError
 from entrypoint.firehose import ensure_delivery_log, ensure_delivery_stream
 from entrypoint.resources import Outcome
-from tests.unit.entrypoint_fakes import FakeClock
+from tests.unit.entrypoint_fakes import Played
 
 ROLE = "arn:aws:iam::000000000000:role/firehose-ex"
 FUNCTION = "arn:aws:lambda:us-east-1:000000000000:function:f"
@@ -28,30 +27,13 @@ def wanted(**changes: str) -> delivery.Destination:
     return delivery.destination(**(names | changes))
 
 
-class Played:
-    """A client whose answers are written down beforehand; what is asked must be asked, in this order."""
+def describe(firehose: Played, status: str = "ACTIVE", version: str = "1", **changes: Any) -> None:
+    firehose.answer("describe_delivery_stream", described(status, version, **changes), DeliveryStreamName="d")
 
-    def __init__(self, service: str) -> None:
-        self.client: Any = boto3.session.Session(region_name="us-east-1").client(
-            service,  # type: ignore[call-overload]
-            aws_access_key_id="test",
-            aws_secret_access_key="test",
-        )
-        self.stub = Stubber(self.client)
-        self.clock = FakeClock()
 
-    def answer(self, method: str, response: dict[str, Any] | None = None, **expected: Any) -> None:
-        self.stub.add_response(method, response or {}, expected or None)
-
-    def refuse(self, method: str, code: str, message: str = "no") -> None:
-        self.stub.add_client_error(method, code, message, http_status_code=400)
-
-    def describe(self, status: str = "ACTIVE", version: str = "1", **changes: Any) -> None:
-        self.answer("describe_delivery_stream", described(status, version, **changes), DeliveryStreamName="d")
-
-    def ensure(self, apply: bool = True, seconds: float = 60, **changes: str) -> Outcome:
-        deadline = Deadline(self.clock, seconds)
-        return ensure_delivery_stream(self.client, "d", destination=wanted(**changes), deadline=deadline, apply=apply)
+def ensure(firehose: Played, apply: bool = True, seconds: float = 60, **changes: str) -> Outcome:
+    deadline = Deadline(firehose.clock, seconds)
+    return ensure_delivery_stream(firehose.client, "d", destination=wanted(**changes), deadline=deadline, apply=apply)
 
 
 def described(status: str, version: str, *, kind: str = "DirectPut", **changes: Any) -> dict[str, Any]:
@@ -70,23 +52,8 @@ def described(status: str, version: str, *, kind: str = "DirectPut", **changes: 
     }
 
 
-@pytest.fixture
-def play() -> Iterator[Callable[[str], Played]]:
-    played: list[Played] = []
-
-    def begin(service: str = "firehose") -> Played:
-        played.append(Played(service))
-        played[-1].stub.activate()
-        return played[-1]
-
-    yield begin
-    for one in played:
-        one.stub.assert_no_pending_responses()
-        one.client.close()
-
-
-def test_a_delivery_stream_is_waited_for_until_it_is_active(play: Callable[[], Played]) -> None:
-    firehose = play()
+def test_a_delivery_stream_is_waited_for_until_it_is_active(play: Callable[[str], Played]) -> None:
+    firehose = play("firehose")
     firehose.refuse("describe_delivery_stream", "ResourceNotFoundException")
     firehose.answer(
         "create_delivery_stream",
@@ -95,54 +62,54 @@ def test_a_delivery_stream_is_waited_for_until_it_is_active(play: Callable[[], P
         DeliveryStreamType="DirectPut",
         ExtendedS3DestinationConfiguration=wanted(),
     )
-    firehose.describe("CREATING")
-    firehose.describe()
-    assert firehose.ensure().state == "created"
+    describe(firehose, "CREATING")
+    describe(firehose)
+    assert ensure(firehose).state == "created"
     assert firehose.clock.seconds > 0
 
 
-def test_a_role_that_firehose_does_not_know_yet_is_waited_for_and_not_for_ever(play: Callable[[], Played]) -> None:
+def test_a_role_that_firehose_does_not_know_yet_is_waited_for_and_not_for_ever(play: Callable[[str], Played]) -> None:
     unknown = "Firehose is unable to assume role arn:aws:iam::000000000000:role/firehose-ex. Please check the role."
-    firehose = play()
+    firehose = play("firehose")
     firehose.refuse("describe_delivery_stream", "ResourceNotFoundException")
-    firehose.refuse("create_delivery_stream", "InvalidArgumentException", unknown)
+    firehose.refuse("create_delivery_stream", "InvalidArgumentException", message=unknown)
     firehose.answer("create_delivery_stream", {"DeliveryStreamARN": ARN})
-    firehose.describe()
-    assert firehose.ensure().state == "created"
+    describe(firehose)
+    assert ensure(firehose).state == "created"
 
-    firehose = play()
+    firehose = play("firehose")
     firehose.refuse("describe_delivery_stream", "ResourceNotFoundException")
     for _ in range(60):
-        firehose.refuse("create_delivery_stream", "InvalidArgumentException", unknown)
+        firehose.refuse("create_delivery_stream", "InvalidArgumentException", message=unknown)
     with pytest.raises(
         ProvisionError, match="delivery stream d: CreateDeliveryStream was refused with InvalidArgument"
     ):
-        firehose.ensure()
+        ensure(firehose)
     assert firehose.clock.seconds == pytest.approx(resources.ROLE_PROPAGATION)
     cast(Any, firehose.stub)._queue.clear()
 
 
-def test_one_that_is_being_deleted_is_waited_out_and_made_anew(play: Callable[[], Played]) -> None:
-    firehose = play()
-    firehose.describe("DELETING")
+def test_one_that_is_being_deleted_is_waited_out_and_made_anew(play: Callable[[str], Played]) -> None:
+    firehose = play("firehose")
+    describe(firehose, "DELETING")
     firehose.refuse("create_delivery_stream", "ResourceInUseException")
-    firehose.describe("DELETING")
+    describe(firehose, "DELETING")
     firehose.answer("create_delivery_stream", {"DeliveryStreamARN": ARN})
-    firehose.describe()
-    assert firehose.ensure().state == "created"
+    describe(firehose)
+    assert ensure(firehose).state == "created"
 
 
-def test_one_that_somebody_else_made_a_moment_ago_is_taken(play: Callable[[], Played]) -> None:
-    firehose = play()
+def test_one_that_somebody_else_made_a_moment_ago_is_taken(play: Callable[[str], Played]) -> None:
+    firehose = play("firehose")
     firehose.refuse("describe_delivery_stream", "ResourceNotFoundException")
     firehose.refuse("create_delivery_stream", "ResourceInUseException")
-    firehose.describe()
-    firehose.describe()
-    assert firehose.ensure().state == "created"
+    describe(firehose)
+    describe(firehose)
+    assert ensure(firehose).state == "created"
 
 
-def test_one_that_could_not_be_made_says_why_and_what_to_do(play: Callable[[], Played]) -> None:
-    firehose = play()
+def test_one_that_could_not_be_made_says_why_and_what_to_do(play: Callable[[str], Played]) -> None:
+    firehose = play("firehose")
     answer = described("CREATING_FAILED", "1")
     answer["DeliveryStreamDescription"]["FailureDescription"] = {"Type": "KMS_ACCESS_DENIED", "Details": "no key."}
     for _ in range(2):
@@ -150,23 +117,23 @@ def test_one_that_could_not_be_made_says_why_and_what_to_do(play: Callable[[], P
     with pytest.raises(
         ProvisionError, match=r"\(no key\)\. Remove it.*delete-delivery-stream --delivery-stream-name d"
     ):
-        firehose.ensure()
+        ensure(firehose)
 
 
-def test_one_that_never_becomes_active_ends_the_wait(play: Callable[[], Played]) -> None:
-    firehose = play()
+def test_one_that_never_becomes_active_ends_the_wait(play: Callable[[str], Played]) -> None:
+    firehose = play("firehose")
     for _ in range(5):
-        firehose.describe("CREATING")
+        describe(firehose, "CREATING")
     with pytest.raises(UnavailableError, match="gave up waiting for delivery stream d to be ACTIVE"):
-        firehose.ensure(seconds=0.5)
+        ensure(firehose, seconds=0.5)
 
 
-def test_what_differs_is_updated_with_the_version_of_the_moment(play: Callable[[], Played]) -> None:
-    firehose = play()
+def test_what_differs_is_updated_with_the_version_of_the_moment(play: Callable[[str], Played]) -> None:
+    firehose = play("firehose")
     for version in ("1", "1", "1"):
-        firehose.describe(version=version, Prefix="elsewhere/")
+        describe(firehose, version=version, Prefix="elsewhere/")
     firehose.refuse("update_destination", "ConcurrentModificationException")
-    firehose.describe(version="2", Prefix="elsewhere/")
+    describe(firehose, version="2", Prefix="elsewhere/")
     firehose.answer(
         "update_destination",
         DeliveryStreamName="d",
@@ -174,7 +141,7 @@ def test_what_differs_is_updated_with_the_version_of_the_moment(play: Callable[[
         DestinationId="destinationId-1",
         ExtendedS3DestinationUpdate=ANY,
     )
-    outcome = firehose.ensure()
+    outcome = ensure(firehose)
     assert outcome.state == "updated"
     assert str(outcome).startswith(
         'delivery stream d: updated (Prefix "elsewhere/" -> "!{partitionKeyFromLambda:year}/'
@@ -192,21 +159,21 @@ def test_what_differs_is_updated_with_the_version_of_the_moment(play: Callable[[
     ],
 )
 def test_a_delivery_stream_of_another_kind_is_left_alone(
-    play: Callable[[], Played], changes: dict[str, str], message: str
+    play: Callable[[str], Played], changes: dict[str, str], message: str
 ) -> None:
-    firehose = play()
+    firehose = play("firehose")
     answer = described("ACTIVE", "1", **changes)
     if not changes:
         answer["DeliveryStreamDescription"]["Destinations"] = [{"DestinationId": "1"}]
     firehose.answer("describe_delivery_stream", answer)
     with pytest.raises(ProvisionError, match=message):
-        firehose.ensure(apply=False)
+        ensure(firehose, apply=False)
 
 
-def test_only_looking_without_role_and_function_compares_what_is_known(play: Callable[[], Played]) -> None:
-    firehose = play()
-    firehose.describe()
-    assert firehose.ensure(apply=False, role_arn="", function_arn="").state == "unchanged"
+def test_only_looking_without_role_and_function_compares_what_is_known(play: Callable[[str], Played]) -> None:
+    firehose = play("firehose")
+    describe(firehose)
+    assert ensure(firehose, apply=False, role_arn="", function_arn="").state == "unchanged"
 
 
 def test_a_log_that_appeared_meanwhile_is_taken(play: Callable[[str], Played]) -> None:

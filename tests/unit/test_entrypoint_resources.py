@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
-import boto3
 import pytest
-from botocore.stub import ANY, Stubber
+from botocore.stub import ANY
 
 from entrypoint import resources
 from entrypoint.bundle import code_sha256
 from entrypoint.deadline import Deadline
 from entrypoint.errors import ForbiddenError, ProvisionError, UnavailableError
 from entrypoint.resources import Outcome, ensure_bucket, ensure_function, ensure_mapping, ensure_role, ensure_stream
-from tests.unit.entrypoint_fakes import FakeClock
+from tests.unit.entrypoint_fakes import Played
 
 CODE = b"zip"
 ROLE_ARN = "arn:aws:iam::000000000000:role/lambda-ex"
@@ -25,60 +24,25 @@ SINCE = datetime(2026, 1, 1, tzinfo=UTC)
 UUID = "11111111-2222-3333-4444-555555555555"
 
 
-class Played:
-    """A client whose answers are written down beforehand; what is asked must be asked, in this order."""
-
-    def __init__(self, service: str) -> None:
-        self.client: Any = boto3.session.Session(region_name="us-east-1").client(
-            service,  # type: ignore[call-overload]
-            aws_access_key_id="test",
-            aws_secret_access_key="test",
-        )
-        self.stub = Stubber(self.client)
-        self.clock = FakeClock()
-        self.deadline = Deadline(self.clock, 60)
-
-    def answer(self, method: str, response: dict[str, Any] | None = None, **expected: Any) -> None:
-        self.stub.add_response(method, response or {}, expected or None)
-
-    def refuse(self, method: str, code: str, status: int = 400, message: str = "no") -> None:
-        self.stub.add_client_error(method, code, message, http_status_code=status)
-
-
-@pytest.fixture
-def play() -> Iterator[Any]:
-    played: list[Played] = []
-
-    def begin(service: str) -> Played:
-        played.append(Played(service))
-        played[-1].stub.activate()
-        return played[-1]
-
-    yield begin
-    for one in played:
-        one.stub.assert_no_pending_responses()
-        one.client.close()
-
-
 def bucket(s3: Played, region: str = "us-east-1", apply: bool = True) -> Outcome:
     return ensure_bucket(s3.client, "b-1", region=region, deadline=s3.deadline, apply=apply)
 
 
-def test_in_us_east_1_no_location_is_sent_since_s3_refuses_it(play: Any) -> None:
+def test_in_us_east_1_no_location_is_sent_since_s3_refuses_it(play: Callable[[str], Played]) -> None:
     s3 = play("s3")
     s3.refuse("head_bucket", "404", 404)
     s3.answer("create_bucket", Bucket="b-1")
     assert bucket(s3).state == "created"
 
 
-def test_elsewhere_the_location_is_sent(play: Any) -> None:
+def test_elsewhere_the_location_is_sent(play: Callable[[str], Played]) -> None:
     s3 = play("s3")
     s3.refuse("head_bucket", "404", 404)
     s3.answer("create_bucket", Bucket="b-1", CreateBucketConfiguration={"LocationConstraint": "ap-northeast-2"})
     assert bucket(s3, "ap-northeast-2").state == "created"
 
 
-def test_a_bucket_that_became_ours_meanwhile_is_fine(play: Any) -> None:
+def test_a_bucket_that_became_ours_meanwhile_is_fine(play: Callable[[str], Played]) -> None:
     s3 = play("s3")
     s3.refuse("head_bucket", "404", 404)
     s3.refuse("create_bucket", "OperationAborted", 409)
@@ -86,7 +50,7 @@ def test_a_bucket_that_became_ours_meanwhile_is_fine(play: Any) -> None:
     assert bucket(s3).state == "created"
 
 
-def test_a_bucket_of_somebody_else_is_named_with_the_remedy(play: Any) -> None:
+def test_a_bucket_of_somebody_else_is_named_with_the_remedy(play: Callable[[str], Played]) -> None:
     s3 = play("s3")
     s3.refuse("head_bucket", "403", 403)
     with pytest.raises(
@@ -99,27 +63,27 @@ def test_a_bucket_of_somebody_else_is_named_with_the_remedy(play: Any) -> None:
         bucket(s3)
 
 
-def test_a_bucket_in_another_region_is_named_with_the_remedy(play: Any) -> None:
+def test_a_bucket_in_another_region_is_named_with_the_remedy(play: Callable[[str], Played]) -> None:
     s3 = play("s3")
     s3.refuse("head_bucket", "301", 301)
     with pytest.raises(ProvisionError, match=r"another region.*-e AWS_DEFAULT_REGION=…"):
         bucket(s3)
 
 
-def test_only_looking_creates_no_bucket(play: Any) -> None:
+def test_only_looking_creates_no_bucket(play: Callable[[str], Played]) -> None:
     s3 = play("s3")
     s3.refuse("head_bucket", "404", 404)
     assert bucket(s3, apply=False).state == "created"
 
 
-def test_a_role_we_may_not_see_is_named_with_the_remedy(play: Any) -> None:
+def test_a_role_we_may_not_see_is_named_with_the_remedy(play: Callable[[str], Played]) -> None:
     iam = play("iam")
     iam.refuse("get_role", "AccessDenied", 403)
     with pytest.raises(ForbiddenError, match=r"role r: GetRole was refused with AccessDenied.*-e LAMBDA_ROLE=…"):
         ensure_role(iam.client, "r", policy_name="p", permissions=lambda _: {}, apply=True)
 
 
-def test_a_token_that_is_not_accepted_is_no_matter_of_names(play: Any) -> None:
+def test_a_token_that_is_not_accepted_is_no_matter_of_names(play: Callable[[str], Played]) -> None:
     iam = play("iam")
     iam.refuse("get_role", "InvalidClientTokenId", 403, "The security token included in the request is invalid.")
     with pytest.raises(ProvisionError, match="credentials are not accepted") as caught:
@@ -148,7 +112,7 @@ def stream(kinesis: Played, shards: int = 1, apply: bool = True) -> Outcome:
     return ensure_stream(kinesis.client, "s", shards=shards, deadline=kinesis.deadline, apply=apply)
 
 
-def test_a_stream_is_waited_for_until_it_is_active(play: Any) -> None:
+def test_a_stream_is_waited_for_until_it_is_active(play: Callable[[str], Played]) -> None:
     kinesis = play("kinesis")
     kinesis.refuse("describe_stream_summary", "ResourceNotFoundException")
     kinesis.answer("create_stream", StreamName="s", ShardCount=3)
@@ -159,7 +123,7 @@ def test_a_stream_is_waited_for_until_it_is_active(play: Any) -> None:
     assert kinesis.clock.seconds > 0
 
 
-def test_a_stream_being_deleted_is_waited_out_and_made_anew(play: Any) -> None:
+def test_a_stream_being_deleted_is_waited_out_and_made_anew(play: Callable[[str], Played]) -> None:
     kinesis = play("kinesis")
     kinesis.answer("describe_stream_summary", described("DELETING"))
     kinesis.refuse("create_stream", "ResourceInUseException")
@@ -169,7 +133,7 @@ def test_a_stream_being_deleted_is_waited_out_and_made_anew(play: Any) -> None:
     assert stream(kinesis).state == "created"
 
 
-def test_a_stream_that_never_becomes_active_ends_the_wait(play: Any) -> None:
+def test_a_stream_that_never_becomes_active_ends_the_wait(play: Callable[[str], Played]) -> None:
     kinesis = play("kinesis")
     for _ in range(5):  # once before, then after 0, 0.1, 0.3 and 0.5 s
         kinesis.answer("describe_stream_summary", described("CREATING"))
@@ -178,7 +142,7 @@ def test_a_stream_that_never_becomes_active_ends_the_wait(play: Any) -> None:
         stream(kinesis)
 
 
-def test_shards_of_an_existing_stream_are_left_and_told(play: Any) -> None:
+def test_shards_of_an_existing_stream_are_left_and_told(play: Callable[[str], Played]) -> None:
     kinesis = play("kinesis")
     for _ in range(2):
         kinesis.answer("describe_stream_summary", described("ACTIVE", 1))
@@ -187,7 +151,7 @@ def test_shards_of_an_existing_stream_are_left_and_told(play: Any) -> None:
     assert str(told).startswith("stream s: unchanged (has 1 shard, SHARD_COUNT=4: to change it")
 
 
-def test_a_new_stream_keeps_its_records_as_long_as_it_can(play: Any) -> None:
+def test_a_new_stream_keeps_its_records_as_long_as_it_can(play: Callable[[str], Played]) -> None:
     kinesis = play("kinesis")
     kinesis.refuse("describe_stream_summary", "ResourceNotFoundException")
     kinesis.answer("create_stream")
@@ -198,14 +162,14 @@ def test_a_new_stream_keeps_its_records_as_long_as_it_can(play: Any) -> None:
     assert stream(kinesis).state == "created"
 
 
-def test_a_short_retention_of_an_existing_stream_is_mended_or_planned(play: Any) -> None:
+def test_a_short_retention_of_an_existing_stream_is_mended_or_planned(play: Callable[[str], Played]) -> None:
     kinesis = play("kinesis")
     kinesis.answer("describe_stream_summary", described("ACTIVE", hours=24))
     planned = stream(kinesis, apply=False)
     assert (planned.state, planned.details) == ("updated", ("retention 24 -> 8760 hours",))
 
 
-def test_an_on_demand_stream_has_no_shard_count_to_quarrel_about(play: Any) -> None:
+def test_an_on_demand_stream_has_no_shard_count_to_quarrel_about(play: Callable[[str], Played]) -> None:
     kinesis = play("kinesis")
     kinesis.answer("describe_stream_summary", described("ACTIVE", 4, "ON_DEMAND"))
     assert stream(kinesis, 1, apply=False) == Outcome("stream", "s", "unchanged", (), STREAM_ARN, SINCE)
@@ -241,7 +205,7 @@ def function(lambda_: Played, apply: bool = True, role_arn: str = ROLE_ARN) -> O
     )
 
 
-def test_a_new_role_that_lambda_does_not_know_yet_is_waited_for(play: Any) -> None:
+def test_a_new_role_that_lambda_does_not_know_yet_is_waited_for(play: Callable[[str], Played]) -> None:
     lambda_ = play("lambda")
     lambda_.refuse("get_function_configuration", "ResourceNotFoundException", 404)
     for _ in range(2):
@@ -256,7 +220,7 @@ def test_a_new_role_that_lambda_does_not_know_yet_is_waited_for(play: Any) -> No
     assert function(lambda_).state == "created"
 
 
-def test_a_role_that_lambda_never_knows_ends_the_wait(play: Any) -> None:
+def test_a_role_that_lambda_never_knows_ends_the_wait(play: Callable[[str], Played]) -> None:
     lambda_ = play("lambda")
     lambda_.refuse("get_function_configuration", "ResourceNotFoundException", 404)
     for _ in range(60):
@@ -268,10 +232,10 @@ def test_a_role_that_lambda_never_knows_ends_the_wait(play: Any) -> None:
     ):
         function(lambda_)
     assert lambda_.clock.seconds == pytest.approx(resources.ROLE_PROPAGATION)
-    lambda_.stub._queue.clear()
+    cast(Any, lambda_.stub)._queue.clear()
 
 
-def test_an_update_still_under_way_is_waited_out(play: Any) -> None:
+def test_an_update_still_under_way_is_waited_out(play: Callable[[str], Played]) -> None:
     lambda_ = play("lambda")
     lambda_.answer("get_function_configuration", configured(Timeout=3, CodeSha256="old"))
     lambda_.refuse("update_function_code", "ResourceConflictException", 409)
@@ -285,7 +249,7 @@ def test_an_update_still_under_way_is_waited_out(play: Any) -> None:
     assert (outcome.state, outcome.details) == ("updated", ("code", f"Timeout 3 -> {resources.TIMEOUT}"))
 
 
-def test_an_endpoint_with_hashes_of_its_own_is_remembered_not_updated_for_ever(play: Any) -> None:
+def test_an_endpoint_with_hashes_of_its_own_is_remembered_not_updated_for_ever(play: Callable[[str], Played]) -> None:
     lambda_ = play("lambda")
     lambda_.refuse("get_function_configuration", "ResourceNotFoundException", 404)
     lambda_.answer("create_function", configured(CodeSha256="odd"))
@@ -303,7 +267,7 @@ def test_an_endpoint_with_hashes_of_its_own_is_remembered_not_updated_for_ever(p
     assert function(lambda_, apply=False).details == ("code",)
 
 
-def test_a_function_that_cannot_run_says_why_and_what_to_do(play: Any) -> None:
+def test_a_function_that_cannot_run_says_why_and_what_to_do(play: Callable[[str], Played]) -> None:
     lambda_ = play("lambda")
     for _ in range(2):
         lambda_.answer("get_function_configuration", configured(State="Failed", StateReason="Docker not available."))
@@ -313,7 +277,7 @@ def test_a_function_that_cannot_run_says_why_and_what_to_do(play: Any) -> None:
         function(lambda_)
 
 
-def test_without_a_role_yet_the_function_s_is_not_compared(play: Any) -> None:
+def test_without_a_role_yet_the_function_s_is_not_compared(play: Callable[[str], Played]) -> None:
     lambda_ = play("lambda")
     lambda_.answer("get_function_configuration", configured())
     assert function(lambda_, apply=False, role_arn="").state == "unchanged"
@@ -342,7 +306,9 @@ def mapping(lambda_: Played, apply: bool = True, since: datetime = SINCE, **chan
     return ensure_mapping(lambda_.client, "f", **(arguments | changes))
 
 
-def test_a_mapping_is_waited_for_until_it_is_enabled_and_permissions_until_they_are_known(play: Any) -> None:
+def test_a_mapping_is_waited_for_until_it_is_enabled_and_permissions_until_they_are_known(
+    play: Callable[[str], Played],
+) -> None:
     lambda_ = play("lambda")
     lambda_.answer("list_event_source_mappings", {"EventSourceMappings": []})
     lambda_.refuse(
@@ -356,7 +322,7 @@ def test_a_mapping_is_waited_for_until_it_is_enabled_and_permissions_until_they_
     assert mapping(lambda_).state == "created"
 
 
-def test_a_mapping_somebody_else_made_meanwhile_is_taken(play: Any) -> None:
+def test_a_mapping_somebody_else_made_meanwhile_is_taken(play: Callable[[str], Played]) -> None:
     lambda_ = play("lambda")
     lambda_.answer("list_event_source_mappings", {"EventSourceMappings": []})
     lambda_.refuse("create_event_source_mapping", "ResourceConflictException", 409)
@@ -365,7 +331,7 @@ def test_a_mapping_somebody_else_made_meanwhile_is_taken(play: Any) -> None:
     assert mapping(lambda_).state == "created"
 
 
-def test_a_mapping_older_than_its_stream_is_made_anew(play: Any) -> None:
+def test_a_mapping_older_than_its_stream_is_made_anew(play: Callable[[str], Played]) -> None:
     """The run that made the stream was cut off before it came to the mapping of the stream before."""
     lambda_ = play("lambda")
     lambda_.answer("list_event_source_mappings", {"EventSourceMappings": [mapped()]})
@@ -378,7 +344,7 @@ def test_a_mapping_older_than_its_stream_is_made_anew(play: Any) -> None:
     assert (outcome.state, outcome.details) == ("created", ("made anew, as its stream was",))
 
 
-def test_a_second_mapping_of_the_same_stream_is_reported_with_the_remedy(play: Any) -> None:
+def test_a_second_mapping_of_the_same_stream_is_reported_with_the_remedy(play: Callable[[str], Played]) -> None:
     lambda_ = play("lambda")
     twin = mapped(UUID="99999999-2222-3333-4444-555555555555", State="Disabled")
     lambda_.answer("list_event_source_mappings", {"EventSourceMappings": [twin, mapped()]})
@@ -390,7 +356,7 @@ def test_a_second_mapping_of_the_same_stream_is_reported_with_the_remedy(play: A
     )
 
 
-def test_a_starting_position_that_comes_too_late_is_told(play: Any) -> None:
+def test_a_starting_position_that_comes_too_late_is_told(play: Callable[[str], Played]) -> None:
     lambda_ = play("lambda")
     lambda_.answer("list_event_source_mappings", {"EventSourceMappings": [mapped()]})
     outcome = mapping(lambda_, apply=False, starting_position="LATEST")
@@ -398,7 +364,7 @@ def test_a_starting_position_that_comes_too_late_is_told(play: Any) -> None:
     assert "began at TRIM_HORIZON; STARTING_POSITION=LATEST is for a new one" in str(outcome)
 
 
-def test_mappings_of_other_streams_are_none_of_ours(play: Any) -> None:
+def test_mappings_of_other_streams_are_none_of_ours(play: Callable[[str], Played]) -> None:
     lambda_ = play("lambda")
     other = mapped(EventSourceArn=f"{STREAM_ARN}-other")
     lambda_.answer("list_event_source_mappings", {"EventSourceMappings": [other]})
