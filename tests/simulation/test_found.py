@@ -103,6 +103,24 @@ def test_a_copy_that_cannot_be_read_at_first(bench: Bench) -> None:
     assert bench.arrived() == [b"a", b"b", b"c"]
 
 
+@pytest.mark.xfail(
+    strict=True, reason="a copy that copytruncate makes is never seen beside its log, docs/guarantees.md"
+)
+def test_a_copy_that_is_never_seen_with_its_log(bench: Bench) -> None:
+    # The one look at the copy while the log still holds the same lines fails; afterwards it is shorter than what was
+    # read of the log, which is empty: nothing but its first bytes says whose copy it is, and those may be another's.
+    bench.write(b"a\nb\n")
+    bench.ship()
+    shutil.copyfile(bench.log, bench.copy)
+    bench.write(b"c\n")
+    bench.unreadable = bench.copy.name
+    bench.ship()
+    os.truncate(bench.log, 0)
+    bench.unreadable = ""
+    bench.ship()
+    assert bench.arrived() == [b"a", b"b", b"c"]
+
+
 def test_a_log_that_cannot_be_read_while_it_is_copied(bench: Bench) -> None:
     # before: with what is not readable nothing can be compared, so the copy beside it is taken for something new
     bench.write(b"a\nb\n")

@@ -40,21 +40,21 @@ def test_some_seeds() -> None:
     assert failures(range(FEW), workers=1) == []
 
 
-# The one way to double that is known and not mended: copytruncate copies the log while a poll reads it, that poll's one
-# look at the copy fails with an I/O error, and before the next poll the log is emptied. The copy is then shorter than
-# what was read of the log, nobody ever saw both together, and its lines are sent as another log's (docs/guarantees.md).
-COPY_NEVER_SEEN_WITH_ITS_LOG = 741
+# The one that doubles: in test_found.py as small as it can be, with its reason
+KNOWN = 741
 
 
 @pytest.mark.chaos
 def test_many_seeds() -> None:
-    assert failures([seed for seed in range(MANY) if seed != COPY_NEVER_SEEN_WITH_ITS_LOG], workers=2) == []
+    assert failures([seed for seed in range(MANY) if seed != KNOWN], workers=2) == []
 
 
 @pytest.mark.chaos
-def test_what_is_not_mended_is_what_the_documents_say() -> None:
-    (problem,) = failures([COPY_NEVER_SEEN_WITH_ITS_LOG], workers=1)
-    assert "a line is sent under two names" in problem
+@pytest.mark.xfail(
+    strict=True, reason="a copy that copytruncate makes is never seen beside its log, docs/guarantees.md"
+)
+def test_the_seed_that_is_known_to_double() -> None:
+    assert failures([KNOWN], workers=1) == []
 
 
 def test_a_seed_is_one_run() -> None:
