@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import NamedTuple
 
+from archiver.event import count_lines
 from archiver.parse import MONTHS, Entry, in_utc
 
 _WORD = rb"[!#-\[\]-~]++"  # printable ASCII without space, `"` and `\`
@@ -42,7 +43,7 @@ def runs(block: bytes) -> Iterator[tuple[bytes, Entry | None]]:
         return
     entries, count = rule.line.subn(rule.entry, block)
     at = taken = 0  # how far in the block, in the entries
-    if count < block.count(b"\n"):
+    if count < count_lines(block):
         for start in _left(entries):
             line = entries[start : entries.index(b"\n", start) + 1]
             begin = at if block.startswith(line, at) else block.index(b"\n" + line, at) + 1

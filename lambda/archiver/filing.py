@@ -32,9 +32,9 @@ _LINE = re.compile(rb".*\n")
 class Item(NamedTuple):
     """One line of an object, ended by a newline, and what the ledger calls it: [start, end) of `owner`.
 
-    Or a run of lines that follow one another in the log: then `raw` is the log's bytes [start, end), and `text` has as
-    many lines. `owner` is a generation, or `~<generation>` for a record that could not be read, or None for a foreign
-    line, which no ledger knows: it is archived at least once.
+    Or a run of `lines` that follow one another in the log: then `raw` is the log's bytes [start, end), and `text` has
+    as many lines. `owner` is a generation, or `~<generation>` for a record that could not be read, or None for a
+    foreign line, which no ledger knows: it is archived at least once.
     """
 
     owner: str | None
@@ -42,10 +42,7 @@ class Item(NamedTuple):
     end: int
     text: bytes
     raw: bytes = b""
-
-    @property
-    def lines(self) -> int:
-        return self.raw.count(b"\n") or 1
+    lines: int = 1
 
     def singly(self) -> Iterator[Item]:
         """Its lines, an item each."""
@@ -82,7 +79,8 @@ def file_runs(record: event.Record, prefix: str) -> Iterator[Filed]:
             if entry is None:
                 yield from _file_line(event.Line(raw[:-1], start, stop, None), generation, fallback, prefix)
             else:
-                yield HourlyObject(prefix, entry.hour), Item(generation, start, stop, entry.text, raw)
+                item = Item(generation, start, stop, entry.text, raw, event.count_lines(raw))
+                yield HourlyObject(prefix, entry.hour), item
             start = stop
         at += len(block)
 

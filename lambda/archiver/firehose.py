@@ -99,7 +99,7 @@ class Transform:
                 self._append(target, items)
         except Exception as error:  # whatever it is: nothing is lost in the error output
             raise _RefusedError(f"its rejected lines cannot be written: {type(error).__name__}: {error}") from error
-        self.counts["written"] += sum(text.count(b"\n") for text in texts)
+        self.counts["written"] += sum(map(event.count_lines, texts))
         self.counts["bytes"] += sum(map(len, texts))
         return answer
 

@@ -47,7 +47,8 @@ def item(owner: str, number: int) -> Item:
 def run(numbers: list[tuple[str, int]]) -> Item:
     singly = [item(*each) for each in numbers]
     text = b"".join(each.text for each in singly)
-    return Item(singly[0].owner, singly[0].start, singly[-1].end, text, (b"x" * (LINE - 1) + b"\n") * len(singly))
+    raw = (b"x" * (LINE - 1) + b"\n") * len(singly)
+    return Item(singly[0].owner, singly[0].start, singly[-1].end, text, raw, len(singly))
 
 
 def archived(s3: FakeS3, target: HourlyObject = TARGET) -> Counter[bytes]:

@@ -360,7 +360,7 @@ def run(first: int, after: int) -> Item:
     """The lines [first, after) of `items` as one item."""
     singly = items(*range(first, after))
     raw = b"".join(b"log %05d\n" % number for number in range(first, after))
-    return Item(GENERATION, singly[0].start, singly[-1].end, b"".join(each.text for each in singly), raw)
+    return Item(GENERATION, singly[0].start, singly[-1].end, b"".join(each.text for each in singly), raw, len(singly))
 
 
 def test_a_run_is_its_lines() -> None:
