@@ -20,6 +20,11 @@ RUN site=$(echo /opt/venv/lib/python3*/site-packages) \
  && keep=(-name s3 -o -name s3api -o -name kinesis -o -name lambda -o -name iam -o -name sts -o -name logs -o -name firehose) \
  && find "$site/awscli/botocore/data" -name '*.json' -exec gzip --best --no-name {} + \
  && find "$site/awscli/examples" "$site/botocore/data" -mindepth 1 -maxdepth 1 -type d ! '(' "${keep[@]}" ')' -exec rm -r {} +
+# A process with a client holds what botocore knows of every service's endpoints, 7 MiB, although it calls one or two.
+RUN python3 -c 'import json, sys; path, *keep = sys.argv[1:]; data = json.load(open(path)); \
+        [each.update(services={s: each["services"][s] for s in keep if s in each["services"]}) for each in data["partitions"]]; \
+        json.dump(data, open(path, "w"))' \
+      /opt/venv/lib/python3*/site-packages/botocore/data/endpoints.json s3 kinesis lambda iam sts logs firehose
 
 # What the dashboard's page takes from npm: files for the browser; node stays in this stage. Without the package registry
 # the page shows tables instead of charts, which is no reason to have no image.
