@@ -14,6 +14,12 @@ def test_localstack_is_the_last_version_without_an_account() -> None:
     assert COMPOSE["services"]["localstack"]["image"] == "localstack/localstack:4.14.0"
 
 
+def test_both_ways_to_localstack_start_it_alike() -> None:
+    environment = COMPOSE["services"]["localstack"]["environment"]
+    script = (ROOT / "script" / "localstack").read_text()
+    assert all(f"{name}={value}" in script for name, value in environment.items())
+
+
 def test_the_appliance_is_built_here_and_finds_localstack_by_its_name() -> None:
     appliance = COMPOSE["services"]["appliance"]
     assert appliance["build"] == "."
