@@ -8,7 +8,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 BEGIN = datetime(2026, 11, 23, 0, 0, tzinfo=UTC)
-LINE_BYTES = 215  # on average, newline included: the log that the baselines of others were measured with
 AGENTS = [
     f"Mozilla/5.0 ({system}) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/{version}.0.0.0 Safari/537.36"
     for system in ("X11; Linux x86_64", "Windows NT 10.0; Win64; x64", "Macintosh; Intel Mac OS X 10_15_7")

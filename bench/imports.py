@@ -19,7 +19,7 @@ PROCESSES = {
     "producer": "import producer.__main__",
     "dashboard": "import dashboard.__main__",
     "boto3": "import boto3",
-    "function (beyond boto3: lazily)": "import index",
+    "function, boto3 left for its first batch": "import index",
 }
 
 
@@ -36,7 +36,7 @@ def seconds(statement: str) -> float:
 
 
 def measure(runs: int) -> dict[str, float]:
-    """Process -> median seconds of a start with its imports; runs interleaved, the first not counted."""
+    """Process -> median seconds of an interpreter's start with its imports; runs interleaved, the first not counted."""
     found: dict[str, list[float]] = {name: [] for name in PROCESSES}
     for run in range(runs + 1):
         for name, statement in PROCESSES.items():

@@ -1,8 +1,8 @@
-"""What the producer costs: CPU, wall time, memory and bytes on the wire for a backlog; CPU for a tick without work.
+"""What the producer costs: CPU, wall time, memory and bytes for a backlog; CPU for a tick without work.
 
 Each figure comes from a process of its own, so that its CPU time and its largest memory are its own. The floor is what
 any shipper of gzip'd lines has to pay: read the log and compress it. The stream is a local HTTP server in another
-process.
+process, which also counts what arrives: the bodies of the requests, so with base64 and JSON, without headers.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ import time
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from typing import Any
 from appliance.clock import SystemClock
 from appliance.settings import Settings
 from bench.backlog import write_backlog
+from bench.memory import peak
 from producer.batch import cut_for
 from producer.checkpoint import CheckpointFile
 from producer.record import PACK_BYTES, count_lines, gzipped
@@ -46,13 +48,16 @@ LOOP = "boto3 loop, 500 lines a call"
 
 @dataclass(frozen=True)
 class Cost:
-    """`cpu` and `wall` in seconds for these lines; `rss`: the most memory held, `wire`: the Data sent, in bytes."""
+    """`cpu` and `wall` in seconds for these lines. In bytes: `rss`, the most memory held; `data`, the Data sent, before
+    base64; `wire`, the bodies of the requests, 0 for what goes nowhere.
+    """
 
     lines: int
     cpu: float
     wall: float
     rss: int
-    wire: int
+    data: int
+    wire: int = 0
 
     @property
     def cpu_per_million(self) -> float:
@@ -92,6 +97,7 @@ def idle(runs: int = 5) -> float:
 def in_a_process(way: str, log: Path, port: int) -> Cost:
     for left in log.parent.glob("*.json"):
         left.unlink()
+    before = received(port) if port else 0
     done = subprocess.run(
         [sys.executable, "-m", "bench.producer", way, str(log), str(port)],
         cwd=ROOT,
@@ -101,10 +107,11 @@ def in_a_process(way: str, log: Path, port: int) -> Cost:
         timeout=3600,
         check=True,
     )
-    return Cost(**json.loads(done.stdout.splitlines()[-1]))
+    wire = received(port) - before if port else 0
+    return replace(Cost(**json.loads(done.stdout.splitlines()[-1])), wire=wire)
 
 
-# The ways: what each does with (log, port); returns lines and bytes on the wire
+# The ways: what each does with (log, port); returns lines and bytes of Data
 
 
 def zlib_floor(log: Path, _port: int) -> tuple[int, int]:
@@ -116,12 +123,12 @@ def isal_floor(log: Path, _port: int) -> tuple[int, int]:
 
 
 def floor(log: Path, compress: Callable[[bytes], bytes]) -> tuple[int, int]:
-    lines = wire = 0
+    lines = data = 0
     with log.open("rb", buffering=0) as file:
         while block := file.read(PACK_BYTES):
-            wire += len(compress(block))
+            data += len(compress(block))
             lines += count_lines(block)
-    return lines, wire
+    return lines, data
 
 
 def to_nowhere(log: Path, _port: int) -> tuple[int, int]:
@@ -166,7 +173,7 @@ def boto3_loop(log: Path, port: int) -> tuple[int, int]:
         aws_access_key_id="test",
         aws_secret_access_key="test",
     )
-    sent = wire = 0
+    sent = data = 0
     size = log.stat().st_size // LOOP_PART
     with log.open("rb") as file:
         while file.tell() < size:
@@ -175,8 +182,8 @@ def boto3_loop(log: Path, port: int) -> tuple[int, int]:
                 StreamName="s", Records=[{"Data": line, "PartitionKey": str(sent + n)} for n, line in enumerate(lines)]
             )
             sent += len(lines)
-            wire += sum(map(len, lines))
-    return sent, wire
+            data += sum(map(len, lines))
+    return sent, data
 
 
 def nothing_to_do(log: Path, _port: int) -> tuple[int, int]:
@@ -213,34 +220,40 @@ def child(way: str, log: Path, port: int) -> Cost:
     """Run it and weigh it; CPU time is that of the work, without the imports."""
     work = nothing_to_do if way == "idle" else WAYS[way]
     before, begin = time.process_time(), time.perf_counter()
-    lines, wire = work(log, port)
+    lines, data = work(log, port)
     wall, cpu = time.perf_counter() - begin, time.process_time() - before
-    return Cost(lines, cpu, wall, peak(), wire)
-
-
-def peak() -> int:
-    """The most memory this process has held, in bytes; getrusage would count what its parent held before the exec."""
-    status = Path("/proc/self/status").read_text()
-    return int(status.partition("VmHWM:")[2].split()[0]) * 1024
+    return Cost(lines, cpu, wall, peak(), data)
 
 
 # The stream
 
 
 class Answering(BaseHTTPRequestHandler):
-    """PutRecords and PutRecordBatch: everything is acknowledged, nothing looked at, so that the caller never waits."""
+    """PutRecords and PutRecordBatch: everything is acknowledged, nothing looked at, so that the caller hardly waits.
+
+    GET answers how many bytes of bodies have come so far. An answer is sent at once: with Nagle's algorithm its
+    body would wait, behind its headers, for the client's delayed acknowledgement, some 40 ms.
+    """
 
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    received = 0
+
+    def do_GET(self) -> None:
+        self.answer(str(Answering.received).encode())
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
+        Answering.received += len(body)
         count = body.count(b'"Data"')
         if self.headers["X-Amz-Target"].endswith("PutRecordBatch"):
             answer: dict[str, Any] = {"FailedPutCount": 0, "RequestResponses": [{"RecordId": "1"}] * count}
         else:
             entry = {"ShardId": "shardId-000000000000", "SequenceNumber": "1"}
             answer = {"FailedRecordCount": 0, "Records": [entry] * count}
-        data = json.dumps(answer).encode()
+        self.answer(json.dumps(answer).encode())
+
+    def answer(self, data: bytes) -> None:
         self.send_response(200)
         self.send_header("Content-Type", "application/x-amz-json-1.1")
         self.send_header("Content-Length", str(len(data)))
@@ -249,6 +262,16 @@ class Answering(BaseHTTPRequestHandler):
 
     def log_message(self, *_: object) -> None:
         pass
+
+
+def received(port: int) -> int:
+    """Bytes of the bodies that the stream has been sent."""
+    connection = HTTPConnection("127.0.0.1", port, timeout=60)
+    try:
+        connection.request("GET", "/", headers={"Connection": "close"})
+        return int(connection.getresponse().read())
+    finally:
+        connection.close()
 
 
 @contextmanager

@@ -1,31 +1,46 @@
-"""What was measured, as tables: in the terminal, in bench/RESULTS.md, and as charts (SVG)."""
+"""What was measured, as tables: in the terminal, in bench/RESULTS.md, and as charts (SVG).
+
+The page has nothing but what this writes: HEAD, and the sections, each with when and how it was measured.
+"""
 
 from __future__ import annotations
 
 import os
 import platform
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 FOLDER = Path(__file__).resolve().parent
+HEAD = (
+    "# Results\n\n"
+    "`script/bench --write` makes this page; with `--only` it replaces those sections and keeps the others.\n"
+    "CPU seconds come before wall seconds, as a machine is shared.\n"
+)
 
 
 @dataclass
 class Section:
-    """A table with what is to be known of it. The first column is text, the others are figures."""
+    """A table with what is to be known of it. The first column is text, the others are figures.
+
+    `how`: how often it was measured, see `medians`; `measured`: when and where.
+    """
 
     title: str
     columns: Sequence[str]
     rows: Sequence[Sequence[str]]
-    notes: list[str] = field(default_factory=list)
+    how: str
+    notes: Sequence[str] = ()
+    chart: Chart | None = None
+    measured: str = ""
 
     def text(self) -> str:
         """For the terminal."""
         table = [list(self.columns), *(list(row) for row in self.rows)]
         widths = [max(len(row[column]) for row in table) for column in range(len(self.columns))]
-        lines = [self.title]
+        lines = [self.title, f"  {self.measured}; {self.how}"]
         for row in table:
             first, *figures = (cell.ljust(width) for cell, width in zip(row[:1], widths, strict=False))
             figures = [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
@@ -33,10 +48,15 @@ class Section:
         return "\n".join([*lines, *(f"  {note}" for note in self.notes)]) + "\n"
 
     def markdown(self) -> str:
-        lines = [f"## {self.title}", "", f"| {' | '.join(self.columns)} |"]
+        """A part of the page that begins with its heading."""
+        lines = [f"## {self.title}", "", f"Measured {self.measured}; {self.how}.", ""]
+        lines.append(f"| {' | '.join(self.columns)} |")
         lines.append("|---|" + "--:|" * (len(self.columns) - 1))
         lines += [f"| {' | '.join(row)} |" for row in self.rows]
-        return "\n".join([*lines, *(f"\n{note}" for note in self.notes)]) + "\n"
+        notes = [*self.notes]
+        if self.chart:
+            notes.append(f"![{self.chart.title}](charts/{self.chart.file})")
+        return "\n".join([*lines, *(f"\n{note}" for note in notes)]) + "\n"
 
 
 @dataclass(frozen=True)
@@ -74,6 +94,11 @@ class Chart:
         (folder / self.file).write_text(chart.render(is_unicode=True))
 
 
+def medians(runs: int) -> str:
+    """How a section was measured whose ways took turns."""
+    return f"medians of {runs} interleaved runs" if runs > 1 else "one run"
+
+
 def machine() -> str:
     """One line: processor, cores, memory, versions."""
     model = next(
@@ -87,27 +112,33 @@ def machine() -> str:
 
 
 def load() -> str:
-    return f"load average {os.getloadavg()[0]:.1f} at the start"
+    return f"load average {os.getloadavg()[0]:.1f} at its start"
 
 
 def _lines(path: str) -> list[str]:
     return Path(path).read_text().splitlines()
 
 
-def write(sections: Sequence[Section], charts: Sequence[Chart], runs: int, about: str) -> Path:
-    """Replace RESULTS.md and the charts; the path of the page."""
-    pictures = FOLDER / "charts"
+def now() -> str:
+    """When and where something begins to be measured."""
+    return f"{datetime.now(UTC):%Y-%m-%d}, {load()}, {machine()}"
+
+
+def write(sections: Sequence[Section], *, keep: bool, folder: Path = FOLDER) -> Path:
+    """Make RESULTS.md and the charts; the path of the page. `keep`: what the page has of other sections stays."""
+    pictures = folder / "charts"
     pictures.mkdir(exist_ok=True)
-    for chart in charts:
-        chart.write(pictures)
-    page = FOLDER / "RESULTS.md"
-    page.write_text(
-        "# Results\n\n"
-        f"`script/bench --runs {runs} --write`, {datetime.now(UTC):%Y-%m-%d}; {about}.\n"
-        "Medians of interleaved runs; CPU seconds come before wall seconds, as the machine is shared.\n\n"
-        + "\n".join(section.markdown() for section in sections)
-        + "\n## Charts\n\n"
-        + "\n\n".join(f"![{chart.title}](charts/{chart.file})" for chart in charts)
-        + "\n"
-    )
+    page = folder / "RESULTS.md"
+    parts = parse(page.read_text()) if keep and page.exists() else {}
+    for section in sections:
+        parts[section.title] = section.markdown()
+        if section.chart:
+            section.chart.write(pictures)
+    page.write_text("\n".join([HEAD, *parts.values()]))
     return page
+
+
+def parse(page: str) -> dict[str, str]:
+    """Title -> the part of the page that has it."""
+    parts = re.split(r"^(?=## )", page, flags=re.MULTILINE)[1:]
+    return {part.partition("\n")[0].removeprefix("## "): part.rstrip("\n") + "\n" for part in parts}

@@ -19,9 +19,11 @@ SHARD_BYTES = 1_000_000
 SHARD_RECORDS = 1_000
 # Lambda, "Lambda quotas": an event is at most 6 MB; base64 leaves three quarters of it for data
 EVENT_BYTES = 6_000_000 * 3 // 4
-# Lambda, "Configure Lambda function memory": 1,769 MB have one vCPU; the function is given 256 MB
-FUNCTION_CPU = 256 / 1769
-FUNCTION_LINES = 250_000  # a CPU second, whole handler: bench/RESULTS.md, rounded down
+# Lambda, "Configure Lambda function memory": 1,769 MB have one vCPU, less has less in proportion
+CPU_MB = 1769
+FUNCTION_MB = 256
+FUNCTION_CPU = FUNCTION_MB / CPU_MB
+FUNCTION_LINES = 250_000  # a CPU second, whole handler: less than bench/RESULTS.md has (a test compares)
 PARALLELIZATION = 10  # Lambda, "Polling and batching streams": at most so many batches of a shard at a time
 # S3 User Guide, "Performance design patterns": 100 to 200 ms for a small request. An append to a large object is five
 # requests one after the other; and S3 copies what is there, in parts side by side (lambda/archiver/archive.py). How

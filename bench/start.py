@@ -11,7 +11,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench.results import Section
+from bench.results import Section, medians
 from tests.appliance.drivers import IMAGE, ROOT, Appliance, Container, Native, engine
 from tests.waiting import eventually
 
@@ -72,49 +72,42 @@ def image(name: str) -> Section:
         taken, _, made_by = line.partition("\t")
         if "MB" in taken:
             rows.append((f"layer: {made_by.removeprefix('/bin/sh -c ').removeprefix('#(nop) ')[:60]}", taken))
-    return Section("Image, unpacked", ("", "size"), rows)
+    return Section("Image, unpacked", ("", "size"), rows, "one image")
 
 
-def in_container(name: str, runs: int) -> list[tuple[str, str, str]]:
-    engine_alone, served, whole = [], [], []
-    for _ in range(runs):
-        engine_alone.append(bare(name))
-        one = Container(name, "bridge" if name == "docker" else "podman")
+def in_container(name: str) -> dict[str, float]:
+    engine_alone = bare(name)
+    one = Container(name, "bridge" if name == "docker" else "podman")
+    try:
+        served, whole = start(one)
+    finally:
+        one.remove()
+    return {
+        f"{name}: the engine alone (run --rm … true)": engine_alone,
+        f"{name}: nginx answers": served,
+        f"{name}: pipeline ready (embedded emulator)": whole,
+    }
+
+
+def natively() -> dict[str, float]:
+    with tempfile.TemporaryDirectory() as directory:
+        one = Native(Path(directory))
         try:
-            first, second = start(one)
+            served, whole = start(one)
         finally:
-            one.remove()
-        served.append(first)
-        whole.append(second)
-    return [
-        row(f"{name}: the engine alone (run --rm … true)", engine_alone),
-        row(f"{name}: nginx answers", served),
-        row(f"{name}: pipeline ready (embedded emulator)", whole),
-    ]
-
-
-def natively(runs: int) -> list[tuple[str, str, str]]:
-    served, whole = [], []
-    for _ in range(runs):
-        with tempfile.TemporaryDirectory() as directory:
-            one = Native(Path(directory))
-            try:
-                first, second = start(one)
-            finally:
-                one.stop()
-        served.append(first)
-        whole.append(second)
-    return [row("natively: nginx answers", served), row("natively: pipeline ready (embedded emulator)", whole)]
+            one.stop()
+    return {"natively: nginx answers": served, "natively: pipeline ready (embedded emulator)": whole}
 
 
 def measure(runs: int) -> list[Section]:
     """The image and the starts; without a container engine the starts of a native appliance only."""
-    sections, rows, notes = [], list[Sequence[str]](), []
+    sections, notes = [], []
     name = engine()
     if name is None:
         notes.append("No container engine answers: no image, no container. Enable with: apt-get install podman")
     else:
         sections.append(image(name))
-        rows += in_container(name, runs)
-    rows += natively(runs)
-    return [*sections, Section("From the start until it serves", ("", "s", "least to most"), rows, notes)]
+    rounds = [(in_container(name) if name else {}) | natively() for _ in range(runs)]
+    rows = [row(title, [each[title] for each in rounds]) for title in rounds[0]]
+    columns = ("", "s", "least to most")
+    return [*sections, Section("From the start until it serves", columns, rows, medians(runs), notes)]

@@ -1,0 +1,91 @@
+"""What the benchmarks measure with, and the page that they write."""
+
+from __future__ import annotations
+
+import random
+import secrets
+import statistics
+import time
+from http.client import HTTPConnection
+from pathlib import Path
+
+import pytest
+
+from bench import producer
+from bench.backlog import write_backlog
+from bench.results import Chart, Section, write
+
+ROOT = Path(__file__).resolve().parents[2]
+TINY = 600  # lines: more than one call of the loop's, and a poll that packs
+
+
+@pytest.mark.parametrize("target", ["Kinesis_20131202.PutRecords", "Firehose_20150804.PutRecordBatch"])
+def test_an_answer_of_the_stream_waits_for_no_acknowledgement(target: str) -> None:
+    """The client's delayed one takes 40 ms, and more for each call than all the work."""
+    taken = []
+    with producer.stream() as port:
+        connection = HTTPConnection("127.0.0.1", port, timeout=30)
+        for _ in range(31):
+            begin = time.perf_counter()
+            connection.request("POST", "/", b'{"Data":""}' * 200, {"X-Amz-Target": target})
+            assert connection.getresponse().read().count(b"{") == 201
+            taken.append(time.perf_counter() - begin)
+        connection.close()
+    assert statistics.median(taken) < 0.02
+
+
+def test_the_stream_counts_the_bodies() -> None:
+    with producer.stream() as port:
+        assert producer.received(port) == 0
+        connection = HTTPConnection("127.0.0.1", port, timeout=30)
+        length = random.randrange(1, 100_000)
+        for _ in range(2):
+            connection.request("POST", "/", b"x" * length, {"X-Amz-Target": "Kinesis_20131202.PutRecords"})
+            connection.getresponse().read()
+        connection.close()
+        assert producer.received(port) == 2 * length
+
+
+def test_bytes_on_the_wire_are_data_with_base64_and_json(tmp_path: Path) -> None:
+    log = tmp_path / "log" / "access.log"
+    log.parent.mkdir()
+    write_backlog(log, TINY)
+    with producer.stream() as port:
+        sent = producer.in_a_process("producer, PutRecords", log, port)
+        nowhere = producer.in_a_process("producer, into nothing", log, port)
+    assert sent.lines == nowhere.lines == TINY
+    assert sent.data * 4 / 3 < sent.wire < sent.data * 4 / 3 + 1000
+    assert nowhere.data == pytest.approx(sent.data, rel=0.01)
+    assert nowhere.wire == 0  # what was sent before is not its own
+
+
+def section(title: str, figure: str, chart: Chart | None = None) -> Section:
+    return Section(title, ("", "figure"), [("a row", figure)], "one run", chart=chart, measured="then")
+
+
+def test_what_was_not_measured_again_stays_on_the_page(tmp_path: Path) -> None:
+    old, new = secrets.token_hex(4), secrets.token_hex(4)
+    chart = Chart("a.svg", "A chart", "x", "y", (1, 10), {"line": [(1, 1), (10, 2)]})
+    first = [section("One", old), section("Two", old, chart), section("Three", old)]
+    page = write(first, keep=False, folder=tmp_path)
+    before = page.read_text()
+    assert before.count(old) == 3
+    write([section("Two", new, chart), section("Four", new)], keep=True, folder=tmp_path)
+    after = page.read_text()
+    assert after.index("## One") < after.index("## Two") < after.index("## Three") < after.index("## Four")
+    assert (after.count(old), after.count(new)) == (2, 2)
+    assert after.count("(charts/a.svg)") == 1
+    assert (tmp_path / "charts" / "a.svg").exists()
+    write(first, keep=True, folder=tmp_path)
+    write(first[:2], keep=True, folder=tmp_path)
+    assert page.read_text().startswith(before)
+
+
+def test_a_whole_run_keeps_nothing(tmp_path: Path) -> None:
+    write([section("One", "1")], keep=False, folder=tmp_path)
+    page = write([section("Two", "2")], keep=False, folder=tmp_path)
+    assert "One" not in page.read_text()
+
+
+def test_each_section_says_when_and_how_it_was_measured() -> None:
+    assert section("One", "1").markdown().splitlines()[:3] == ["## One", "", "Measured then; one run."]
