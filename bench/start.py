@@ -1,8 +1,9 @@
-"""The image's size by layer, and how long a start takes: container, nginx, whole pipeline."""
+"""The image's size by layer, its producer's memory, and how long a start takes: container, nginx, whole pipeline."""
 
 from __future__ import annotations
 
 import http.client
+import inspect
 import json
 import statistics
 import subprocess
@@ -11,11 +12,27 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from bench.backlog import write_backlog
+from bench.memory import peak
+from bench.producer import stream
 from bench.results import Section, medians
 from tests.appliance.drivers import IMAGE, ROOT, Appliance, Container, Native, engine
 from tests.waiting import eventually
 
 POLL = 0.02
+BACKLOG = 1_000_000
+# in the container: the producer's program as it is, then the most memory that its process has held
+WEIGHED = f"""
+import runpy, sys
+from pathlib import Path
+sys.argv = ["producer", "--once"]
+try:
+    runpy.run_module("producer", run_name="__main__", alter_sys=True)
+except SystemExit as end:
+    assert not end.code, end
+{inspect.getsource(peak)}
+print(peak())
+"""
 
 
 def answers(port: int) -> bool:
@@ -75,6 +92,25 @@ def image(name: str) -> Section:
     return Section("Image, unpacked", ("", "size"), rows, "one image")
 
 
+def memory(name: str) -> int:
+    """The most bytes that the image's producer holds while it ships a backlog of BACKLOG lines over HTTP."""
+    with tempfile.TemporaryDirectory() as folder, stream() as port:
+        log = Path(folder) / "log" / "access.log"
+        log.parent.mkdir()
+        write_backlog(log, BACKLOG)
+        for each in (log, log.parent, log.parents[1]):
+            each.chmod(0o777)  # the image's user is another one
+        endpoint = ["--network", "host", "--env", f"LOCALSTACK_HOST=127.0.0.1:{port}"]
+        done = subprocess.run(
+            [name, "run", "--rm", *endpoint, "--volume", f"{folder}:/data", IMAGE, "python", "-c", WEIGHED],
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=True,
+        )
+    return int(done.stdout.splitlines()[-1])
+
+
 def in_container(name: str) -> dict[str, float]:
     engine_alone = bare(name)
     one = Container(name, "bridge" if name == "docker" else "podman")
@@ -107,6 +143,10 @@ def measure(runs: int) -> list[Section]:
         notes.append("No container engine answers: no image, no container. Enable with: apt-get install podman")
     else:
         sections.append(image(name))
+        held = sorted(memory(name) for _ in range(runs))
+        what = f"most resident memory, {BACKLOG:,} lines through boto3, MiB"
+        row_ = (what, f"{statistics.median(held) / 2**20:.0f}", "60")
+        sections.append(Section("Producer in the image", ("", "measured", "goal"), [row_], medians(runs)))
     rounds = [(in_container(name) if name else {}) | natively() for _ in range(runs)]
     rows = [row(title, [each[title] for each in rounds]) for title in rounds[0]]
     columns = ("", "s", "least to most")
