@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import re
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from botocore.exceptions import ClientError
@@ -24,7 +26,8 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 LINES_KEY = "lines"
-# Objects that are listed: more than two years of hours. Of a larger bucket the sums are unknown, its tree is not.
+# The newest objects, which are known: more than two years of hours, or, with an object a minute by Firehose, two weeks.
+# Of a larger bucket the sums are unknown, its tree is not.
 MAX_OBJECTS = 20_000
 # Seconds that one look may spend on asking objects for their lines; the next look goes on from there
 ASK_SECONDS = 1.5
@@ -71,7 +74,8 @@ class Object(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Inventory:
-    """Every object of the log, the newest hour first. `lines`: by key, where it is known. `whole`: none is left out."""
+    """The objects of the log, the newest hour first. `lines`: by key, where it is known. `whole`: none is left out;
+    else these are the newest MAX_OBJECTS."""
 
     objects: list[Object] = field(default_factory=list)
     lines: dict[str, int | None] = field(default_factory=dict)
@@ -129,6 +133,8 @@ class Bucket:
         self._asked: dict[str, _Asked] = {}
         self._charted: dict[str, _Charted] = {}
         self._charting = threading.Lock()
+        # folders that held more than MAX_OBJECTS: they are not listed in vain again
+        self._large: set[str] = set()
         self.inventory = Inventory()
 
     @property
@@ -143,22 +149,20 @@ class Bucket:
 
     def look(self) -> Inventory:
         """List the objects, and ask those that are new for their lines. Raises LookError."""
-        objects: list[Object] = []
-        whole = True
+        prefix = self._settings.s3_prefix
         with explaining(self._name, self._settings):
-            for one in self._list():
-                if len(objects) == MAX_OBJECTS:
-                    whole = False
-                    break
-                objects.append(one)
+            objects = self._newest(prefix) + self._newest(f"{prefix}rejected/")
             objects.sort(key=lambda one: (one.hour, one.modified, one.key), reverse=True)
+            whole = len(objects) <= MAX_OBJECTS
+            del objects[MAX_OBJECTS:]
             self._ask(objects)
         lines = {one.key: self._asked[one.key].lines for one in objects if self._known(one)}
         self.inventory = Inventory(objects, lines, whole)
         return self.inventory
 
     def tree(self, prefix: str) -> dict[str, Any]:
-        """One level of the hourly objects, the newest first. Raises LookError, NotOursError."""
+        """One level of the hourly objects, the newest first. `newest`: how many objects are known, when that is not all
+        of them. Raises LookError, NotOursError."""
         prefix = prefix or self._settings.s3_prefix
         below = self._ours(prefix, _FOLDER)
         with explaining(self._name, self._settings):
@@ -192,7 +196,12 @@ class Bucket:
                 }
             )
         entries.sort(key=lambda one: (one["name"] == "rejected/", [-ord(letter) for letter in one["name"]]))
-        return {"prefix": prefix, "entries": entries, "more": bool(page.get("IsTruncated"))}
+        return {
+            "prefix": prefix,
+            "entries": entries,
+            "more": bool(page.get("IsTruncated")),
+            "newest": None if inventory.whole else len(inventory.objects),
+        }
 
     def _ours(self, key: str, shape: re.Pattern[str]) -> str:
         """The key, or prefix, without S3_PREFIX. Raises NotOursError unless it has the shape."""
@@ -258,7 +267,7 @@ class Bucket:
         inventory = self.inventory
         objects = [one for one in inventory.objects if not one.rejected and first <= one.hour <= last]
         budget = CHARTS_BYTES
-        complete = inventory.whole
+        complete = inventory.whole or inventory.objects[-1].hour < first
         end = self._clock.monotonic() + ANSWER_SECONDS
         for one in objects:
             if self._clock.monotonic() > end:
@@ -293,30 +302,48 @@ class Bucket:
                 one = one._replace(etag=head["ETag"], size=head["ContentLength"])
         return None
 
-    def _list(self) -> Iterator[Object]:
-        """The objects of the log. The years' folders come one by one: what else is in the bucket is not even listed."""
-        prefix = self._settings.s3_prefix
-        for rejected in (False, True):
-            base = prefix + ("rejected/" if rejected else "")
-            years = [
-                folder["Prefix"]
-                for page in self._pages(Prefix=base, Delimiter="/")
-                for folder in page.get("CommonPrefixes", [])
-                if re.fullmatch(r"\d{4}/", folder["Prefix"][len(base) :])
-            ]
-            for year in sorted(years, reverse=True):
-                for page in self._pages(Prefix=year):
-                    for item in page.get("Contents", []):
-                        match = _HOUR.fullmatch(item["Key"][len(prefix) :])
-                        if match and (match["name"] == _NAME or self._settings.delivery == "firehose"):
-                            yield Object(
-                                item["Key"],
-                                match["hour"],
-                                rejected,
-                                item["ETag"],
-                                item["Size"],
-                                item["LastModified"],
-                            )
+    def _newest(self, folder: str, level: int = 0) -> list[Object]:
+        """The objects of the log below a folder. Where they are more than MAX_OBJECTS: those of the newest hours, and
+        still more than MAX_OBJECTS. `level`: 0 above the years, 4 an hour."""
+        if level == 4:
+            # Firehose's names begin with the time
+            return list(deque(self._objects(folder), MAX_OBJECTS + 1))
+        # above the years there may be more than the log: that is not even listed
+        if level and folder not in self._large:
+            found = list(islice(self._objects(folder), MAX_OBJECTS + 1))
+            if len(found) <= MAX_OBJECTS:
+                return found
+            self._large.add(folder)
+        found = []
+        for each in self._folders(folder, r"\d\d/" if level else r"\d{4}/"):
+            found += self._newest(each, level + 1)
+            if len(found) > MAX_OBJECTS:
+                break
+        return found
+
+    def _folders(self, folder: str, shape: str) -> list[str]:
+        """The folders of a folder whose names have the shape, the newest first."""
+        found = [
+            each["Prefix"]
+            for page in self._pages(Prefix=folder, Delimiter="/")
+            for each in page.get("CommonPrefixes", [])
+        ]
+        return sorted((each for each in found if re.fullmatch(shape, each[len(folder) :])), reverse=True)
+
+    def _objects(self, folder: str) -> Iterator[Object]:
+        """The objects of the log below a folder of a year, or of less, the oldest first."""
+        for page in self._pages(Prefix=folder):
+            for item in page.get("Contents", []):
+                match = _HOUR.fullmatch(item["Key"][len(self._settings.s3_prefix) :])
+                if match and (match["name"] == _NAME or self._settings.delivery == "firehose"):
+                    yield Object(
+                        item["Key"],
+                        match["hour"],
+                        bool(match["rejected"]),
+                        item["ETag"],
+                        item["Size"],
+                        item["LastModified"],
+                    )
 
     def _pages(self, **request: Any) -> Iterator[Any]:
         while True:

@@ -295,8 +295,9 @@ def _bucket(settings: Settings, seen: Seen[Inventory]) -> dict[str, Any]:
     if inventory:
         newest = max((one.modified for one in inventory.objects), default=None)
         facts = [
-            ("objects", len(inventory.objects), "count"),
-            ("bytes", inventory.bytes, "bytes"),
+            ("objects", len(inventory.objects) if inventory.whole else None, "count"),
+            ("newest_objects", None if inventory.whole else len(inventory.objects), "count"),
+            ("bytes", inventory.bytes if inventory.whole else None, "bytes"),
             ("lines", inventory.archived_lines, "lines"),
             ("rejected", inventory.rejected_lines or None, "lines"),
             ("newest", iso(newest), "time"),

@@ -149,12 +149,62 @@ def test_what_firehose_rejected_is_shown_and_not_counted() -> None:
     assert bucket.raw(key, 100) == "{}\n"
 
 
-def test_too_many_objects_are_counted_no_further(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def listed(store: Store) -> list[str]:
+    """What was listed since the last time."""
+    found = store.asked("list_objects_v2")
+    store.calls.clear()
+    return found
+
+
+def test_of_too_many_objects_the_newest_are_kept(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_OBJECTS", 3)
+    days = ("2025/12/31", "2026/10/02", "2026/11/22", "2026/11/23")
+    keys = [f"logs/{day}/{hour:02}/web-access.log" for day in days for hour in (9, 10)]
+    rejected = "logs/rejected/2026/11/22/23/web-access.log"
+    for one in (*keys, rejected, "logs/2026/notes/x", "logs/ledger/2026/11/23/10/entries-0"):
+        store.write(one, [archived(25)])
+    bucket = connected(store, s3_prefix="logs/")
+    found = bucket.look()
+    assert [one.key for one in found.objects] == [keys[7], keys[6], rejected]
+    assert (found.whole, found.archived_lines, found.rejected_lines, found.sum("logs/2026/")) == (False, *[None] * 3)
+    assert [one["path"] for one in bucket.lines(9, status="", path="", host="")["lines"]] == ["/", "/"]
+    # nothing of the last hour is missing; of the last three something may be
+    assert (bucket.charts(20)["complete"], bucket.charts(180)["complete"]) == (True, True)
+    top = bucket.tree("")
+    assert (top["newest"], [(one["name"], one["objects"]) for one in top["entries"]]) == (
+        3,
+        [("2026/", None), ("2025/", None), ("rejected/", None)],
+    )
+    # what held too much is not listed again in vain, and what is older not at all
+    listed(store)
+    bucket.look()
+    assert listed(store) == [
+        *("logs/", "logs/2026/", "logs/2026/11/", "logs/2026/11/23/", "logs/2026/11/22/"),
+        *("logs/rejected/", "logs/rejected/2026/"),
+    ]
+    for one in keys[:6]:
+        del store.objects[one]
+    found = bucket.look()
+    assert (len(found.objects), found.whole, bucket.tree("")["newest"]) == (3, True, None)
+
+
+def test_a_whole_bucket_is_listed_by_the_year(store: Store) -> None:
+    for each in (key(9), key(10), key(10, rejected=True), "2025/12/31/23/web-access.log"):
+        store.write(each, [archived(0)])
+    connected(store).look()
+    assert listed(store) == ["", "2026/", "2025/", "rejected/", "rejected/2026/"]
+
+
+def test_of_too_many_objects_in_an_hour_the_newest_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As Firehose names them."""
     monkeypatch.setattr(module, "MAX_OBJECTS", 2)
-    for hour in range(3):
-        store.write(key(hour), [archived(0)])
-    found = connected(store).look()
-    assert (len(found.objects), found.whole, found.archived_lines, found.sum("2026/")) == (2, False, None, None)
+    store = Store()
+    names = [f"2026/11/23/{hour}/web-log-delivery-1-2026-11-23-{hour}-0{n}-00-x" for hour in (9, 10) for n in range(4)]
+    for each in (names := [name.replace("/9/", "/09/") for name in names]):
+        store.write(each, [archived(25)], counted=False)
+    bucket = connected(store, delivery="firehose")
+    assert [one.key for one in bucket.look().objects] == names[:-3:-1]
+    assert not bucket.charts(20)["complete"]
 
 
 @given(

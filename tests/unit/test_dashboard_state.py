@@ -96,6 +96,13 @@ def test_all_is_well() -> None:
     assert node(found, "stream")["shards"] == [{"id": "shardId-0", "records": 5}]
 
 
+def test_of_a_bucket_that_is_not_known_as_a_whole_nothing_is_summed() -> None:
+    one = Object("2026/11/23/10/web-access.log", "2026/11/23/10", False, "e", 400, NOW)
+    found = shown(views(bucket=Inventory([one], {one.key: 7}, whole=False)))
+    facts = {each["key"]: each["value"] for each in node(found, "bucket")["facts"]}
+    assert facts == {"newest_objects": 1, "newest": NOW.isoformat()}
+
+
 def test_nobody_has_said_anything_yet() -> None:
     nothing: Views = Views(Seen(), Seen(), Seen(), Seen(), Seen())
     found = shown(nothing)

@@ -6,7 +6,7 @@ import * as show from "./format.js";
 import { plural, t } from "./i18n.js";
 
 const open = new Set([""]); // prefixes
-const loaded = new Map(); // prefix -> {entries, more} or {error}
+const loaded = new Map(); // prefix -> {entries, more, newest} or {entries, error}
 let chosen = null;
 let onChoose = () => {};
 let first = true;
@@ -66,7 +66,8 @@ function renderFolder(prefix, list, note) {
   const entries = content?.entries ?? [];
   keyed(list, entries, (entry) => entry.key, createEntry, updateEntry);
   const sentence = shown(content?.error) ?? (!content || content.error ? waiting() : content.more ? t("more_entries")
-    : entries.length ? "" : t("no_objects"));
+    : !entries.length ? t("no_objects")
+    : content.newest && prefix === "" ? t("newest_only", { n: show.count(content.newest) }) : "");
   text(note, sentence);
   note.hidden = !sentence;
 }
@@ -77,8 +78,7 @@ export function renderTree() {
 
 async function load(prefix) {
   try {
-    const { entries, more } = await getJson("tree", { prefix });
-    loaded.set(prefix, { entries, more });
+    loaded.set(prefix, await getJson("tree", { prefix }));
   } catch (error) {
     loaded.set(prefix, { entries: loaded.get(prefix)?.entries ?? [], error: error.message });
   }
