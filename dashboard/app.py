@@ -35,6 +35,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response, Strea
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
+from appliance.health import Check
 from dashboard.bucket import NotOursError
 from dashboard.collector import Collector
 from dashboard.endpoint import GoneError
@@ -48,8 +49,9 @@ EVERY = 1.0
 PATIENCE = 12.0
 # How long the first answer after a quiet time, and a scrape, wait for numbers that are not older than EVERY
 FRESH_WITHIN = 3.0
-# Questions that may be worked on at once
+# Questions that may be worked on at once, and probes beside them: those must be answered when the endpoint hangs
 WORKERS = 6
+PROBES = 2
 # Pages that may watch at once: each costs a connection and one state a second
 MAX_WATCHERS = 50
 # The limits of what may be asked for
@@ -67,13 +69,20 @@ class Dashboard:
     def __init__(self, collector: Collector) -> None:
         self._collector = collector
         self._workers = ThreadPoolExecutor(WORKERS, thread_name_prefix="question")
+        self._probes = ThreadPoolExecutor(PROBES, thread_name_prefix="probe")
         self._watchers = 0
         self.ending = asyncio.Event()
 
     async def _ask(self, question: Callable[..., T], *arguments: Any, **named: Any) -> T:
         """Work on it in a thread. Raises TimeoutError."""
-        work = asyncio.get_running_loop().run_in_executor(self._workers, lambda: question(*arguments, **named))
-        return await asyncio.wait_for(work, PATIENCE)
+        return await self._within(self._workers, lambda: question(*arguments, **named))
+
+    async def _checks(self) -> list[Check]:
+        """What `health` says. Raises TimeoutError."""
+        return await self._within(self._probes, self._collector.checks)
+
+    async def _within(self, workers: ThreadPoolExecutor, work: Callable[[], T]) -> T:
+        return await asyncio.wait_for(asyncio.get_running_loop().run_in_executor(workers, work), PATIENCE)
 
     async def state(self, _request: Request) -> Response:
         self._collector.watch()
@@ -135,12 +144,12 @@ class Dashboard:
         return JSONResponse({"id": name}, 202)
 
     async def healthz(self, _request: Request) -> Response:
-        bad = [check for check in await self._ask(self._collector.checks) if check.state == "failing"]
+        bad = [check for check in await self._checks() if check.state == "failing"]
         reasons = [f"{check.part}: {check.reason}" for check in bad]
         return JSONResponse({"live": not bad, "reasons": reasons}, 503 if bad else 200)
 
     async def readyz(self, _request: Request) -> Response:
-        checks = await self._ask(self._collector.checks)
+        checks = await self._checks()
         ready = all(check.state == "ok" for check in checks)
         return JSONResponse({"ready": ready, "checks": [asdict(check) for check in checks]}, 200 if ready else 503)
 

@@ -4,7 +4,9 @@ A page of somebody else's, open in the browser of a user of ours, could make tha
 against it. It cannot read an answer (no CORS header is ever sent). It cannot become same-origin by pointing a name of
 its own at our address (DNS rebinding), because only these hosts are answered: an address, a name without a dot
 (localhost, a container's name), and names below the domains that nobody can register. And it cannot press "ship now",
-because that needs a header which only our own page may send, and an Origin that is ours.
+because that needs a header which only our own page may send, and an Origin that is ours. What it embeds from /api (as
+an image, say) would cost looks at the bucket, and is refused where the browser tells who asks: on localhost, and with
+TLS.
 
 /metrics, /healthz and /readyz tell no line of the log, and are asked by monitoring under any name.
 """
@@ -75,13 +77,13 @@ def refused(scope: Scope) -> JSONResponse | None:
         )
     if len(scope["query_string"]) > MAX_QUERY:
         return problem(414, f"the query is longer than {MAX_QUERY} bytes")
+    if scope["path"].startswith("/api/") and headers.get("sec-fetch-site", "none") not in ("same-origin", "none"):
+        return problem(403, "only the dashboard's own page may ask for this")
     if scope["method"] == "POST":
         if headers.get("x-requested-with") != ASKED_BY:
             return problem(403, f"send the header X-Requested-With: {ASKED_BY}")
         origin = headers.get("origin")
         if origin is not None and urlsplit(origin).netloc != host:
-            return problem(403, "only the dashboard's own page may ask for this")
-        if headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
             return problem(403, "only the dashboard's own page may ask for this")
         if headers.get("content-length", "0") != "0" or "transfer-encoding" in headers:
             return problem(413, "no content is expected")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 from urllib.parse import quote
@@ -31,9 +32,9 @@ class Answer(NamedTuple):
         return json.loads(self.body)
 
 
-async def call(app: Starlette, path: str, method: str, headers: dict[str, str]) -> Answer:
+def request(path: str, method: str, headers: dict[str, str]) -> dict[str, Any]:
     target, _, query = path.partition("?")
-    scope = {
+    return {
         "type": "http",
         "asgi": {"version": "3.0"},
         "http_version": "1.1",
@@ -47,6 +48,9 @@ async def call(app: Starlette, path: str, method: str, headers: dict[str, str]) 
         "client": ("127.0.0.1", 1),
         "server": ("127.0.0.1", 8080),
     }
+
+
+async def call(app: Starlette, path: str, method: str, headers: dict[str, str]) -> Answer:
     sent: list[Any] = []
     received: list[bool] = []
 
@@ -59,19 +63,54 @@ async def call(app: Starlette, path: str, method: str, headers: dict[str, str]) 
     async def send(message: Any) -> None:
         sent.append(message)
 
-    await app(scope, receive, send)
+    await app(request(path, method, headers), receive, send)
     start = next(message for message in sent if message["type"] == "http.response.start")
     body = b"".join(message.get("body", b"") for message in sent if message["type"] == "http.response.body")
     return Answer(start["status"], {name.decode(): value.decode() for name, value in start["headers"]}, body)
 
 
+class Watcher:
+    """Somebody who reads the events until `leave`."""
+
+    def __init__(self, app: Starlette) -> None:
+        self._left = asyncio.Event()
+        self._status: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._first = asyncio.Event()
+        self._task = asyncio.create_task(self._read(app))
+
+    async def _read(self, app: Starlette) -> None:
+        async def receive() -> Any:
+            await self._left.wait()
+            return {"type": "http.disconnect"}
+
+        async def send(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                self._status.set_result(message["status"])
+            elif message.get("body"):
+                self._first.set()
+
+        await app(request("/api/events", "GET", {"Host": "localhost:8080"}), receive, send)
+
+    async def begun(self) -> int:
+        """The status, once the first bytes are here."""
+        await self._first.wait()
+        return await self._status
+
+    async def leave(self) -> None:
+        self._left.set()
+        await self._task
+
+
 class FakeBucket:
     def __init__(self) -> None:
+        self.answers = threading.Event()
+        self.answers.set()
         self.error: Exception | None = None
         self.asked: list[Any] = []
 
     def _answer(self, *asked: Any, **named: Any) -> Any:
         self.asked.append((*asked, named) if named else asked)
+        self.answers.wait()
         if self.error:
             raise self.error
         return {"asked": asked}
@@ -189,6 +228,22 @@ def test_ship_now_is_for_our_own_page(site: Site) -> None:
     assert (answer.status, "free space on DATA_DIR" in answer.json["error"]) == (500, True)
 
 
+@pytest.mark.parametrize("site_of_origin", ["cross-site", "same-site"])
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_what_another_page_embeds_is_not_looked_up(
+    site: Site, site_of_origin: str, method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "exposition", lambda *_: (b"", "text/plain"))
+    for path in ("state", "events", "tree", "lines", "raw?key=2026/x", "charts"):
+        assert site.ask(f"/api/{path}", method, Sec_Fetch_Site=site_of_origin).status == 403, path
+    assert (site.collector.watched, site.collector.bucket.asked) == (0, [])
+    # a link may lead to the page, and monitoring asks from anywhere
+    for path in ("/", "/metrics", "/healthz", "/readyz"):
+        assert site.ask(path, method, Sec_Fetch_Site=site_of_origin).status == 200, path
+    for ours in ("same-origin", "none"):
+        assert site.ask("/api/lines", Sec_Fetch_Site=ours).status == 200
+
+
 @pytest.mark.parametrize(
     ("host", "known"),
     [
@@ -280,6 +335,27 @@ def test_live_and_ready(site: Site) -> None:
     assert (live.status, live.json) == (503, {"live": False, "reasons": ["nginx: does not answer"]})
 
 
+def test_probes_are_answered_while_the_endpoint_hangs(site: Site) -> None:
+    bucket = site.collector.bucket
+    bucket.answers.clear()
+
+    async def run() -> list[int]:
+        app = Dashboard(cast("Collector", site.collector)).app()
+        ours = {"Host": "localhost:8080"}
+        paths = ("tree", "lines", "charts", "raw?key=2026/x") * module.WORKERS
+        questions = [asyncio.create_task(call(app, f"/api/{path}", "GET", ours)) for path in paths]
+        try:
+            async with asyncio.timeout(5):
+                while len(bucket.asked) < module.WORKERS:
+                    await asyncio.sleep(0.01)
+                return [(await call(app, path, "GET", ours)).status for path in ("/healthz", "/readyz") * 3]
+        finally:
+            bucket.answers.set()
+            await asyncio.gather(*questions)
+
+    assert asyncio.run(run()) == [200] * 6
+
+
 def test_events_come_until_the_end(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "EVERY", 0.01)
 
@@ -300,9 +376,22 @@ def test_events_come_until_the_end(site: Site, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_not_more_than_so_many_may_watch(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MAX_WATCHERS", 0)
-    answer = site.ask("/api/events")
-    assert (answer.status, "0 pages are open already" in answer.json["error"]) == (503, True)
+    monkeypatch.setattr(module, "MAX_WATCHERS", 3)
+
+    async def run() -> None:
+        app = Dashboard(cast("Collector", site.collector)).app()
+        watchers = [Watcher(app) for _ in range(3)]
+        assert [await each.begun() for each in watchers] == [200] * 3
+        refused = await call(app, "/api/events", "GET", {"Host": "localhost:8080"})
+        assert (refused.status, "3 pages are open already" in refused.json["error"]) == (503, True)
+        await watchers[1].leave()
+        another = Watcher(app)
+        assert await another.begun() == 200
+        assert await Watcher(app).begun() == 503
+        for each in (watchers[0], watchers[2], another):
+            await each.leave()
+
+    asyncio.run(asyncio.wait_for(run(), 10))
 
 
 def test_there_are_no_web_sockets(site: Site) -> None:
