@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import gzip
+import http.client
 import json
 import re
 import secrets
 from typing import Any
 
 import pytest
-from playwright.sync_api import Locator, Page, Response, expect
+from playwright.sync_api import Locator, Page, Response, Route, expect
 
+from dashboard.app import MAX_WATCHERS
 from tests.appliance.drivers import ready, s3_client
 from tests.browser.conftest import Open
 from tests.browser.site import AXE, MEND, PHONE, Site, keep
@@ -185,6 +187,89 @@ def test_what_stands_in_the_log_is_only_text(site: Site, visit: Open) -> None:
     alone = visit(f"{site.url}api/raw?key={page.locator('#raw-key').text_content()}", forgiving=True)
     expect(alone.locator("body")).to_contain_text(f"<script>alert('{mark}')</script>")
     assert alone.locator("script, img").count() == 0
+
+
+def test_what_is_not_seen_is_shown(site: Site, visit: Open) -> None:
+    """A mark that turns the text around could make a line look like another one."""
+    mark = secrets.token_hex(4)
+    sent, shown = f"{mark}\u202egnp.exe\u2066\u200b\ufeff", f"{mark}\\u202egnp.exe\\u2066\\u200b\\ufeff"
+    # a header's bytes; http.client writes them as Latin-1
+    site.request(f"/{mark}", agent=sent.encode().decode("latin-1"))
+    site.archived()
+    page = loaded(visit(site.url))
+    cell = page.locator("#lines-body tr", has_text=mark).first.locator(".agent")
+    expect(cell).to_have_text(shown)
+    expect(cell).to_have_attribute("title", shown)
+    expect(page.locator("#agents")).to_contain_text(shown)
+    page.get_by_role("button", name="Raw").click()
+    expect(page.locator("#raw")).to_contain_text(shown)
+    # it is another way to write the same JSON
+    agents = [json.loads(line)["userAgent"] for line in (page.locator("#raw").text_content() or "").splitlines()]
+    assert sent in agents
+    assert not re.search("[\u200b-\u200f\u202a-\u202e\u2066-\u2069\ufeff]", page.locator("body").inner_text())
+
+
+HIDE = """hidden => {
+  Object.defineProperty(document, "hidden", {configurable: true, get: () => hidden});
+  document.dispatchEvent(new Event("visibilitychange"));
+}"""
+
+
+def free_places(site: Site) -> int:
+    """How many more may watch."""
+    taken: list[http.client.HTTPConnection] = []
+    try:
+        while True:
+            taken.append(http.client.HTTPConnection("127.0.0.1", site.port, timeout=10))
+            taken[-1].request("GET", "/api/events")
+            answer = taken[-1].getresponse()
+            if answer.status == 503:
+                return len(taken) - 1
+            answer.readline()  # it is counted as soon as it gets something
+    finally:
+        for each in taken:
+            each.close()
+
+
+def test_a_page_that_nobody_looks_at_does_not_watch(site: Site, visit: Open) -> None:
+    page = loaded(visit(site.url))
+    eventually(lambda: free_places(site) == MAX_WATCHERS - 1, within=20, why="only this page watches")
+    page.evaluate(HIDE, True)
+    eventually(lambda: free_places(site) == MAX_WATCHERS, within=20, why="nobody watches")
+    expect(page.locator("#connection")).to_have_attribute("data-state", "connecting")
+    mark = f"/hidden-{secrets.token_hex(4)}"
+    site.request(mark)
+    count = site.archived()
+    page.evaluate(HIDE, False)
+    expect(page.locator("#connection")).to_have_attribute("data-state", "connected")
+    expect(page.locator("#verdict-line")).to_contain_text(f"{count:,} archived")
+    expect(page.locator("#lines-body td.path", has_text=mark)).to_have_count(1)
+    assert free_places(site) == MAX_WATCHERS - 1
+    # who only looks away for a moment stays connected
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.evaluate(HIDE, True)
+    page.evaluate(HIDE, False)
+    page.evaluate("fetch('healthz')")  # comes after what the page has asked for by then
+    assert f"{site.url}healthz" in asked
+    assert f"{site.url}api/events" not in asked
+
+
+def test_of_too_many_objects_it_says_which_are_known(site: Site, visit: Open) -> None:
+    page = visit(site.url, before=lambda each: each.route("**/api/tree?*", too_many))
+    expect(page.locator("#tree-note")).to_have_text(
+        "There are more objects than the newest 20,000, which lines, charts and numbers come from. "
+        "Folders are not counted."
+    )
+    expect(page.locator("#tree .object").first).to_be_visible()
+    page.get_by_label("Language").select_option("ko")
+    expect(page.locator("#tree-note")).to_contain_text("최근 객체 20,000개")
+
+
+def too_many(route: Route) -> None:
+    """The answer for a bucket that is larger than what is listed."""
+    answer = route.fetch()
+    route.fulfill(response=answer, json=answer.json() | {"newest": 20_000})
 
 
 def test_charts_have_tables(site: Site, visit: Open) -> None:

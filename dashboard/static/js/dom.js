@@ -1,5 +1,12 @@
 // Elements from data. Text always goes in as text: what stands in a log is written by strangers.
 
+// What is not seen, or turns the text around it: controls but tab and newline, marks of direction, line separators
+const UNSEEN = /[\0-\x08\v-\x1f\x7f-\x9f\xad\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff]/g;
+
+/** The text with what is not seen as JSON would escape it. */
+const visible = (value) =>
+  String(value).replace(UNSEEN, (each) => `\\u${each.charCodeAt(0).toString(16).padStart(4, "0")}`);
+
 export const byId = (id) => document.getElementById(id);
 
 /** An element with attributes (true: present, false or null: absent) and children (nodes or strings). */
@@ -14,19 +21,19 @@ export function svg(tag, attributes = {}, ...children) {
 
 function fill(element, attributes, children) {
   for (const [name, value] of Object.entries(attributes)) attribute(element, name, value);
-  element.append(...children);
+  element.append(...children.map((child) => (typeof child === "string" ? visible(child) : child)));
   return element;
 }
 
 /** Set or remove one attribute, only when it changes. */
 export function attribute(element, name, value) {
   if (value === null || value === undefined || value === false) element.removeAttribute(name);
-  else if (element.getAttribute(name) !== String(value)) element.setAttribute(name, value === true ? "" : value);
+  else if (element.getAttribute(name) !== String(value)) element.setAttribute(name, value === true ? "" : visible(value));
 }
 
 /** Set the text, only when it changes: a selection the reader made survives. */
 export function text(element, value) {
-  const wanted = value ?? "";
+  const wanted = visible(value ?? "");
   if (element.textContent !== wanted) element.textContent = wanted;
 }
 

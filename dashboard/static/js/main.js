@@ -18,7 +18,6 @@ const QUIET = 30_000; // ms after which an archive that seems not to grow is loo
 
 let state = null;
 let connection = "connecting";
-let lostAt = null;
 let seen = null;
 let looked = 0;
 let charted = 0;
@@ -32,7 +31,7 @@ function renderConnection() {
 function renderNotices() {
   const notices = [];
   if (connection === "lost") {
-    notices.push({ key: "lost", kind: "warning", words: state ? t("lost_since", { time: show.moment(lostAt) }) : t("lost_first") });
+    notices.push({ key: "lost", kind: "warning", words: state ? t("lost_since", { time: show.moment(state.now) }) : t("lost_first") });
   }
   if (state && !state.endpoint.reachable) {
     const kind = maybe(`endpoint_${state.endpoint.kind}`) ?? state.endpoint.kind;
@@ -97,7 +96,6 @@ function onState(latest) {
 function onConnection(now) {
   if (now === connection) return;
   connection = now;
-  lostAt = now === "lost" ? new Date().toISOString() : null;
   byId("main").hidden = false;
   attribute(byId("main"), "data-stale", now === "lost");
   setStale(now === "lost");
