@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -181,10 +182,11 @@ def test_what_it_says_is_what_is_in_s3(appliance: Appliance) -> None:
     by_key = sorted(json.dumps([one.pop("key"), one]) for one in newest)
     assert by_key == sorted(json.dumps([key, entry]) for key, entry in archive)
     assert [one["time"] for one in newest] == sorted((one["time"] for one in newest), reverse=True)
-    missing = dashboard.json("/api/lines?limit=500&status=4xx&path=MISSING&host=127")["lines"]
-    if missing:  # in a container the requests come from the engine's address
-        assert {one["status"] for one in missing} == {404}
-        assert len(missing) == 100
+    host = archive[0][1]["host"]  # in a container the requests come from the engine's address
+    missing = dashboard.json(f"/api/lines?limit=500&status=4xx&path=MISSING&host={quote(host[:-1])}")["lines"]
+    assert {one["status"] for one in missing} == {404}
+    assert len(missing) == 100
+    assert dashboard.json("/api/lines?limit=500&status=4xx&path=MISSING&host=nobody")["lines"] == []
     key = max(sizes)
     raw = dashboard.ask(f"/api/raw?key={key}&tail=400")[2]
     whole = s3_client(appliance.emulator_url).get_object(Bucket=BUCKET, Key=key)["Body"].read().decode()
@@ -291,33 +293,37 @@ def test_an_endpoint_that_is_down_is_shown_as_that(native: Native, emulator: Emu
 
 
 @pytest.mark.localstack
-def test_it_shows_localstack_and_its_absence(
+def test_it_shows_localstack_its_absence_and_its_return(
     native: Native, localstack_here: type[LocalStack] | type[LocalStackImage], tmp_path: Path
 ) -> None:
-    """Nothing is set but LOCALSTACK_HOST."""
+    """Nothing is set but LOCALSTACK_HOST, and how soon what LocalStack has forgotten is sent again."""
     own = localstack_here(tmp_path / "localstack")
     try:
         own.start()
-        native.start(LOCALSTACK_HOST=f"127.0.0.1:{own.port}")
+        native.start(LOCALSTACK_HOST=f"127.0.0.1:{own.port}", REPAIR_INTERVAL="1", REPAIR_AFTER="2")
         ready(native, within=90)
         dashboard = Dashboard(native.dashboard_port)
         listening(dashboard)
         for number in range(5):
             get(native.http_port, f"/{number}")
 
-        def archived() -> Any:
+        def archived(count: int) -> Any:
             state = dashboard.json("/api/state")
             assert {one["state"] for one in state["nodes"]} == {"ok"}, state["nodes"]
             assert state["audit"]["verdict"] == "complete"
-            assert state["audit"]["archived"] == fact(state, "function", "lines") == 5
+            assert state["audit"]["archived"] == fact(state, "bucket", "lines") == count
             return state
 
-        state = eventually(archived, within=60, every=0.5)
+        def paths() -> list[str]:
+            return sorted(one["path"] for one in dashboard.json("/api/lines")["lines"])
+
+        state = eventually(lambda: archived(5), within=60, every=0.5)
+        assert fact(state, "function", "lines") == 5
         assert (state["endpoint"]["kind"], state["endpoint"]["reachable"]) == ("endpoint", True)
         assert [shard["records"] for shard in node(state, "stream")["shards"]] == [5]
         (leaf,), _ = walk(dashboard)
         assert leaf["lines"] == 5
-        assert sorted(one["path"] for one in dashboard.json("/api/lines")["lines"]) == [f"/{each}" for each in range(5)]
+        assert paths() == [f"/{each}" for each in range(5)]
         own.stop(kill=True)
 
         def down() -> Any:
@@ -328,6 +334,15 @@ def test_it_shows_localstack_and_its_absence(
         state = eventually(down, within=30)
         assert f"127.0.0.1:{own.port} does not answer" in state["endpoint"]["error"]
         assert {node(state, name)["state"] for name in ("stream", "function", "bucket")} == {"failing"}
+        get(native.http_port, "/5")
+
+        own.start()  # empty: it has forgotten everything, and gets it again
+        eventually(lambda: archived(6), within=120, every=0.5)
+        get(native.http_port, "/6")
+        state = eventually(lambda: archived(7), within=60, every=0.5)
+        assert (state["endpoint"]["reachable"], state["endpoint"]["error"]) == (True, None)
+        assert paths() == [f"/{each}" for each in range(7)]
+        eventually(lambda: dashboard.ask("/readyz")[0] == 200, within=30)
     finally:
         own.stop(kill=True)
 
