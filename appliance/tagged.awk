@@ -10,15 +10,46 @@ BEGIN {
     }
     # RFC 3629, "Syntax of UTF-8 Byte Sequences"
     tail = "[\200-\277]"
-    utf8 = "^([\001-\177]|[\302-\337]" tail "|\340[\240-\277]" tail "|[\341-\354\356\357]" tail tail "|\355[\200-\237]" tail \
+    longer = "[\303-\337]" tail "|\340[\240-\277]" tail "|[\341-\354\356\357]" tail tail "|\355[\200-\237]" tail \
         "|\360[\220-\277]" tail tail "|[\361-\363]" tail tail tail "|\364[\200-\217]" tail tail ")+"
+    utf8 = "^([\001-\177]|\302" tail "|" longer
+    # the same without control characters, but for the tab: U+0080 to U+009F are some as well
+    harmless = "^([\t\040-\176]|\302[\240-\277]|" longer
+    # both in lower case
+    secret = "(secret[a-z0-9_\200-\377-]*|token|signature|credential|password|passwd|authorization)" \
+        "[\"']?[ \t]*[=:][ \t]*[\"']?"
+    value = "((bearer|basic|aws4-hmac-sha256)[ \t]+)?[^ \t\"',;&]+"
 }
 
-# no query string and no password of a URL gets into the log, as in appliance/log.py
-function hide(text) {
-    gsub(/\?[^ \t]*[^ \t",;.)}]/, "?...", text)
+# no query string, no password of a URL and no value that is called a secret gets into the log, as in appliance/log.py
+function hide(text,    lower, out, start, end) {
+    gsub(/\?[^ \t]*[^] \t"',;.)}]/, "?...", text)
     gsub(/:\/\/[^ \t\/@]+@/, "://...@", text)
-    return text
+    lower = tolower(text)
+    while (match(lower, secret value)) {
+        start = RSTART
+        end = RSTART + RLENGTH
+        match(substr(lower, start), "^" secret)
+        out = out substr(text, 1, start + RLENGTH - 1) "..."
+        text = substr(text, end)
+        lower = substr(lower, end)
+    }
+    return out text
+}
+
+# `text` as it may go to a terminal: bytes that are no text, or that would command it, are shown as \xHH
+function shown(text,    out) {
+    if (text !~ /[^\t\040-\176]/) return text
+    while (text != "") {
+        if (match(text, harmless)) {
+            out = out substr(text, 1, RLENGTH)
+            text = substr(text, RLENGTH + 1)
+        } else {
+            out = out sprintf("\\x%02x", ordinal[substr(text, 1, 1)])
+            text = substr(text, 2)
+        }
+    }
+    return out
 }
 
 # `text` with what is no UTF-8 replaced
@@ -53,15 +84,15 @@ function level(text) {
 }
 
 format == "human" {
-    print name " | " hide($0) "\n"
+    print name " | " shown(hide($0)) "\n"
 }
 
 format == "syslog" {
     if (match($0, /^<[0-7]>/)) {
-        print substr($0, 1, RLENGTH) name ": " substr($0, RLENGTH + 1) "\n"
+        print substr($0, 1, RLENGTH) name ": " shown(substr($0, RLENGTH + 1)) "\n"
     } else {
         severity = level($0)
-        print "<" (severity == "error" ? 3 : severity == "warning" ? 4 : 6) ">" name ": " hide($0) "\n"
+        print "<" (severity == "error" ? 3 : severity == "warning" ? 4 : 6) ">" name ": " shown(hide($0)) "\n"
     }
 }
 

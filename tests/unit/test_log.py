@@ -107,23 +107,33 @@ def test_what_ends_a_process_is_one_event(stream: io.StringIO) -> None:
     assert (line["level"], line["event"], line["message"]) == ("critical", "failed", "ValueError: no")
 
 
-SECRETS = [
-    "http://key:h1dden@host:4566/bucket",
-    "https://h1dden@host/bucket",
-    "GET /a/b?token=h1dden HTTP/1.1",
-    'request: "GET /?a"h1dden[]=(h1dden) HTTP/1.1"',
-    "http://host/bucket/key?X-Amz-Credential=AKIA%2F20261123&X-Amz-Signature=h1dden",
-    'could not connect to "http://host/my-bucket?prefix=h1dden"',
-    "X-Amz-Signature: h1dden",
-    "Authorization: Bearer h1dden",
-    "Authorization: AWS4-HMAC-SHA256 Credential=h1dden, SignedHeaders=host, Signature=h1dden",
-    "aws_secret_access_key = h1dden",
-    "AWS_SECRET_ACCESS_KEY=h1dden",
-    "AWS_SESSION_TOKEN='h1dden'",
-    '{"SecretAccessKey": "h1dden", "SessionToken":"h1dden"}',
-    "password: h1dden",
-    "/path?h1dden",
-]
+# What is logged, and what may stand of it: the same for the log and for the wrapper around what only prints
+SECRETS = {
+    "http://key:h1dden@host:4566/bucket": "http://...@host:4566/bucket",
+    "https://h1dden@host/bucket": "https://...@host/bucket",
+    "GET /a/b?token=h1dden HTTP/1.1": "GET /a/b?... HTTP/1.1",
+    'request: "GET /?a"h1dden[]=(h1dden) HTTP/1.1"': 'request: "GET /?...) HTTP/1.1"',
+    "['/a?b=h1dden']": "['/a?...']",
+    "http://host/key?X-Amz-Credential=AKIA%2F20261123&X-Amz-Signature=h1dden": "http://host/key?...",
+    'could not connect to "http://host/my-bucket?prefix=h1dden"': 'could not connect to "http://host/my-bucket?..."',
+    'at "http://host:4566/b?list-type=2&prefix=h1dden", 2 times': 'at "http://host:4566/b?...", 2 times',
+    "/path?h1dden": "/path?...",
+    "X-Amz-Signature: h1dden": "X-Amz-Signature: ...",
+    "Authorization: h1dden": "Authorization: ...",
+    "Authorization: Basic h1dden=": "Authorization: ...",
+    "'authorization': 'Basic h1dden', 'host': 'a'": "'authorization': '...', 'host': 'a'",
+    "AUTHORIZATION: bearer \th1dden, x": "AUTHORIZATION: ..., x",
+    "Authorization: AWS4-HMAC-SHA256 Credential=h1dden, SignedHeaders=host, Signature=h1dden": (
+        "Authorization: ..., SignedHeaders=host, Signature=..."
+    ),
+    "aws_secret_access_key = h1dden": "aws_secret_access_key = ...",
+    "AWS_SECRET_ACCESS_KEY=h1dden": "AWS_SECRET_ACCESS_KEY=...",
+    "AWS_SESSION_TOKEN='h1dden'": "AWS_SESSION_TOKEN='...'",
+    '{"SecretAccessKey": "h1dden", "SessionToken":"h1dden"}': '{"SecretAccessKey": "...", "SessionToken":"..."}',
+    "password: h1dden": "password: ...",
+    "ValueError: cannot log in with passwd=h1dden&user=a": "ValueError: cannot log in with passwd=...&user=a",
+    "안녕 secret=h1dden; 안녕": "안녕 secret=...; 안녕",
+}
 
 
 @pytest.mark.parametrize("text", SECRETS)
@@ -136,24 +146,22 @@ def test_no_secret_gets_into_a_line(stream: io.StringIO, text: str, format: str)
     assert "it says" in stream.getvalue()
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "shipped 3 lines in 1 records, 120 bytes; first shardId-000000000000 4956, lag 0 bytes",
-        "waiting for http://127.0.0.1:4566: it does not answer; nginx serves and logs meanwhile",
-        "The security token included in the request is invalid",
-        "Mend it with: -e S3_BUCKET=my-bucket",
-        "is that so? Yes.",
-        "not in arn:aws:iam::000000000000:role/lambda-ex",
-        "mail to nobody@example.com about s3://my-bucket/2026/11/23/16/web-access.log",
-    ],
-)
-def test_what_is_no_secret_stays(text: str) -> None:
-    assert redact(text) == text
+NO_SECRETS = [
+    "shipped 3 lines in 1 records, 120 bytes; first shardId-000000000000 4956, lag 0 bytes",
+    "waiting for http://127.0.0.1:4566: it does not answer; nginx serves and logs meanwhile",
+    "The security token included in the request is invalid",
+    "Mend it with: -e S3_BUCKET=my-bucket",
+    "is that so? Yes.",
+    "not in arn:aws:iam::000000000000:role/lambda-ex",
+    "mail to nobody@example.com about s3://my-bucket/2026/11/23/16/web-access.log",
+    "token",
+    "password:",
+]
 
 
-def test_an_address_stays_readable() -> None:
-    assert redact('at "http://host:4566/b?list-type=2&prefix=a", 2 times') == 'at "http://host:4566/b?...", 2 times'
+@pytest.mark.parametrize(("text", "stays"), [*SECRETS.items(), *((text, text) for text in NO_SECRETS)])
+def test_what_stays_of_a_text(text: str, stays: str) -> None:
+    assert redact(text) == stays
 
 
 @given(st.text())
@@ -175,6 +183,46 @@ def tagged(log_format: str, printed: bytes) -> bytes:
         timeout=30,
         check=True,
     ).stdout
+
+
+def test_the_wrapper_hides_what_the_log_hides() -> None:
+    texts = [*SECRETS, *NO_SECRETS]
+    expected = [*SECRETS.values(), *NO_SECRETS]
+    printed = "\n".join(texts).encode()
+    human, syslog, as_json = (tagged(one, printed).decode().splitlines() for one in ("human", "syslog", "json"))
+    assert human == [f"some | {text}" for text in expected]
+    assert syslog == [f"<6>some: {text}" for text in expected]
+    assert [json.loads(line)["message"] for line in as_json] == expected
+
+
+PIECES = [*("secret", "my-Secret_key", "Token", "PASSWORD", "authorization", "Basic", "bearer", "credential"), "안"]
+PIECES += [*"=:?@/ \t'\",;&.-_)]x", "://"]
+
+
+@given(st.lists(st.lists(st.sampled_from(PIECES), max_size=12).map("".join), min_size=20, max_size=60))
+@settings(max_examples=10, deadline=None)
+def test_the_wrapper_and_the_log_agree(texts: list[str]) -> None:
+    found = tagged("human", "".join(f"{text}\n" for text in texts).encode()).decode().split("\n")
+    assert found == [*(f"some | {redact(text)}" for text in texts), ""]
+
+
+COMMANDS = {
+    b"\x1b]0;pwn\x07": b"\\x1b]0;pwn\\x07",
+    b"\x1b[2J": b"\\x1b[2J",
+    b"\xc2\x9b2J": b"\\xc2\\x9b2J",
+    b"\x9b2J": b"\\x9b2J",
+    b"\r\x08\x7f": b"\\x0d\\x08\\x7f",
+    b"\xff\xc0\x80": b"\\xff\\xc0\\x80",
+    "\tsaid 안녕 é \xa0😀".encode(): "\tsaid 안녕 é \xa0😀".encode(),
+}
+
+
+def test_what_is_printed_does_not_command_the_terminal() -> None:
+    prefixes = [("human", b"", b"some | "), ("syslog", b"", b"<6>some: "), ("syslog", b"<4>", b"<4>some: ")]
+    for log_format, before, after in prefixes:
+        printed = b"".join(b'%sreferrer: "%s"\n' % (before, one) for one in COMMANDS)
+        expected = b"".join(b'%sreferrer: "%s"\n' % (after, one) for one in COMMANDS.values())
+        assert tagged(log_format, printed) == expected
 
 
 NGINX = (
