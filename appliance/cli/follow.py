@@ -6,6 +6,7 @@ seen: one that was rewritten is read from its beginning, and `notice` says so. N
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -27,8 +28,6 @@ OVERLAP = 64
 # Lines get into the object of their own hour, however late: how many hours back objects are watched. Firehose makes
 # many objects an hour, so there it is the hour that just ended only.
 WATCHED = {"kinesis": timedelta(hours=24), "firehose": timedelta(hours=1)}
-HOUR = timedelta(hours=1)
-LISTED_BY_HOUR = 3
 
 _HOUR = re.compile(r"\d{4}/\d\d/\d\d/\d\d(?=/)")
 
@@ -109,20 +108,15 @@ class Follower:
 
     def _list(self, first: datetime, now: datetime) -> Iterator[Listed]:
         """The objects of these hours, oldest hour first."""
-        hours = [_name(first)]
-        while hours[-1] < _name(now):
-            first += HOUR
-            hours.append(_name(first))
-        names = [f"{hour}/" for hour in hours]
-        if len(names) > LISTED_BY_HOUR:
-            names = sorted({f"{hour[:10]}/" for hour in hours})
+        oldest, newest = _name(first), _name(now)
+        # names sort as hours do, so one listing has them, however long ago the first one is
+        shared = os.path.commonprefix([oldest, newest])  # noqa: RUF071 - the characters, not the folders, narrow it
         found = []
         for base in self._bases():
-            for name in names:
-                for item in self._pages("Contents", Prefix=f"{base}{name}"):
-                    match = _HOUR.match(item["Key"], len(base))
-                    if match and hours[0] <= match[0]:
-                        found.append(Listed(match[0], item["LastModified"], item["Key"], item["ETag"], item["Size"]))
+            for item in self._pages("Contents", Prefix=f"{base}{shared}", StartAfter=f"{base}{oldest}"):
+                match = _HOUR.match(item["Key"], len(base))
+                if match and oldest <= match[0] <= newest:
+                    found.append(Listed(match[0], item["LastModified"], item["Key"], item["ETag"], item["Size"]))
         yield from sorted(found)
 
     def _bases(self) -> list[str]:
@@ -205,4 +199,5 @@ class Follower:
 
 
 def _name(moment: datetime) -> str:
-    return f"{moment.astimezone(UTC):%Y/%m/%d/%H}"
+    moment = moment.astimezone(UTC)
+    return f"{moment.year:04}/{moment:%m/%d/%H}"

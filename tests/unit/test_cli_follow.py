@@ -14,12 +14,13 @@ from hypothesis import strategies as st
 from moto import mock_aws
 
 from appliance.cli import follow
-from appliance.cli.follow import HOUR, Follower
+from appliance.cli.follow import Follower
 from tests.fake_bucket import FakeBucket
 from tests.fake_s3 import DOWN, LOST, SLOW_DOWN
 
 NOW = datetime(2026, 11, 23, 16, 5, tzinfo=UTC)
 KEY = "2026/11/23/16/web-access.log"
+HOUR = timedelta(hours=1)
 EARLIER = "2026/11/23/15/web-access.log"
 
 
@@ -38,7 +39,9 @@ class Bucket(FakeBucket):
         self.write(key, old + b"".join(line + b"\n" for line in lines))
 
     def list_objects_v2(self, **request: Any) -> dict[str, Any]:
-        found = super().list_objects_v2(**request)
+        # a page begins after its token, as the first one does after StartAfter
+        after = {"ContinuationToken": request["StartAfter"]} if "StartAfter" in request else {}
+        found = super().list_objects_v2(**after | request)
         for one in found.get("Contents", []):
             one["Size"] = len(self.objects[one["Key"]].body)
         return found
@@ -170,6 +173,31 @@ def test_an_object_that_was_never_read_and_shrank_is_shown_too() -> None:
     follower.newest(NOW, 0, everything)
     bucket.write(KEY, b"1\n")
     assert list(follower.fresh(NOW)) == [b"1"]
+
+
+@pytest.mark.parametrize("moment", [datetime(2020, 1, 1, tzinfo=UTC), datetime(1, 1, 1, tzinfo=UTC)])
+@pytest.mark.parametrize("prefix", ["", "logs/"])
+def test_since_long_ago_costs_what_is_there(moment: datetime, prefix: str) -> None:
+    bucket = Bucket()
+    bucket.page = 1000
+    hours = ["2019/12/31/23", "2020/01/01/00", "2024/02/29/10", "2026/11/23/16", "2026/11/23/17"]
+    for hour in hours:
+        bucket.append(f"{prefix}{hour}/web-access.log", hour.encode())
+    bucket.append(f"{prefix}ledger/2026/11/23/16/x", b"no line")
+    shown = list(following(bucket, prefix).since(moment, NOW))
+    assert [line.decode() for line in shown] == [hour for hour in hours if f"{moment.year:04}" <= hour][:-1]
+    assert len(bucket.asked("list_objects_v2")) == 1
+
+
+def test_a_look_lists_no_older_hours() -> None:
+    bucket = Bucket()
+    bucket.page = 10
+    for hour in range(23):
+        bucket.append(f"2026/11/21/{hour:02}/web-access.log", b"old")
+    bucket.append(EARLIER, b"a")
+    follower = following(bucket)
+    assert follower.newest(NOW, 5, everything) == [b"a"]
+    assert len(bucket.asked("list_objects_v2")) == 1
 
 
 def test_an_object_that_was_deleted_and_made_again_is_new() -> None:
