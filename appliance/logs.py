@@ -1,8 +1,8 @@
-"""`logs lambda`: what the function printed, from the endpoint's CloudWatch Logs, oldest first.
+"""`appliance logs lambda`: what the function printed, from the endpoint's CloudWatch Logs, oldest first.
 
-In the container (`docker exec <id> logs lambda`) or by `script/inside logs lambda`. Exit status: 0 printed, 1 there is
-none or the endpoint does not answer, 2 wrong settings or arguments. With --json each entry is an object a line: `time`
-(UTC), `stream` (an instance of the function), `message` (a text, or the object that the function has logged).
+Exit status: 0 printed, 1 there is none or the endpoint does not answer, 2 wrong settings or arguments. With --json each
+entry is an object a line: `time` (UTC), `stream` (an instance of the function), `message` (a text, or the object that
+the function has logged).
 """
 
 from __future__ import annotations
@@ -23,14 +23,28 @@ if TYPE_CHECKING:
     from mypy_boto3_logs.type_defs import FilteredLogEventTypeDef
 
 DEFAULT_MINUTES = 60.0
+MOST_MINUTES = 5_256_000.0  # ten years
 
 
-def main(arguments: list[str] | None = None, prog: str = "logs") -> int:
-    parser = argparse.ArgumentParser(prog=prog, description="Prints the log of the function, oldest line first.")
+def minutes_back(text: str) -> float:
+    """What --minutes says. Raises ArgumentTypeError."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value <= MOST_MINUTES:
+        raise argparse.ArgumentTypeError(f"{text}: a number above 0 and at most {MOST_MINUTES:.0f}, which is ten years")
+    return value
+
+
+def main(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(
+        prog="appliance logs", description="Prints the log of the function, oldest line first."
+    )
     parser.add_argument("of", choices=["lambda"], help="the other programs' lines are in the container's own log")
     parser.add_argument(
         "--minutes",
-        type=float,
+        type=minutes_back,
         default=DEFAULT_MINUTES,
         help="how far back (default: %(default)g)",
     )
@@ -81,7 +95,3 @@ def show(settings: Settings, clock: Clock, minutes: float, *, as_json: bool = Fa
     if not printed:
         print(f"{group}: nothing in the last {minutes:g} minutes; --minutes looks further back.", file=sys.stderr)
     return 0 if printed else 1
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -16,6 +16,7 @@ from appliance.health import check
 from appliance.settings import Settings
 from appliance.status import read_status
 
+PROBLEMS = ("degraded", "failing")
 UNITS = ((86400, "d"), (3600, "h"), (60, "min"))
 
 
@@ -137,9 +138,10 @@ def main(settings: Settings, options: argparse.Namespace) -> int:
     try:
         while True:
             facts = gather(settings, clock)
-            show(facts, rows(facts, clock.now()), options)
+            found = rows(facts, clock.now())
+            show(facts, found, options)
             if not options.watch:
-                return OK if facts["ready"] else PROBLEM
+                return PROBLEM if any(state in PROBLEMS for _, state, _ in found) else OK
             clock.sleep(options.watch)
     except KeyboardInterrupt:
         if options.watch:

@@ -80,6 +80,18 @@ def test_an_endpoint_that_is_away(capsys: pytest.CaptureFixture[str]) -> None:
     assert "`health`" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("minutes", ["nan", "inf", "1e12", "-5", "0", "an hour"])
+def test_minutes_that_no_log_is_old(minutes: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        logs.main(["lambda", "--minutes", minutes])
+    assert f"{minutes}: a number above 0 and at most 5256000" in capsys.readouterr().err
+
+
+def test_ten_years_can_be_asked_for(cloudwatch: Any) -> None:
+    log(cloudwatch, "END")
+    assert logs.show(SETTINGS, SystemClock(), logs.minutes_back("5256000")) == 0
+
+
 def test_what_else_is_asked_for_is_refused() -> None:
     with pytest.raises(SystemExit, match="2"):
         logs.main(["nginx"])
