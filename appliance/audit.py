@@ -455,9 +455,9 @@ def ask_for_repair(settings: Settings, clock: Clock, grace: float) -> str:
     raise AuditError(f"the producer did not answer within {ANSWER_SECONDS:.0f} s: its lines in the log say why")
 
 
-def parsed(arguments: Sequence[str] | None, prog: str) -> argparse.Namespace:
+def parsed(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog=prog,
+        prog="appliance audit",
         description="Compare the log on disk, the checkpoint and the ledgers in the bucket, and say which bytes of "
         "which log are written, acknowledged, archived, missing or pending.",
         epilog=HELP,
@@ -474,8 +474,8 @@ def parsed(arguments: Sequence[str] | None, prog: str) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def main(arguments: Sequence[str] | None = None, prog: str = "audit") -> int:
-    options = parsed(arguments, prog)
+def main(arguments: Sequence[str]) -> int:
+    options = parsed(arguments)
     clock = SystemClock()
     try:
         settings = load_settings()
@@ -509,7 +509,3 @@ def main(arguments: Sequence[str] | None = None, prog: str = "audit") -> int:
         return CANNOT_TELL
     print(json.dumps(as_json(answer)) if options.json else "\n".join(table(answer)))
     return MISSING if answer.total("missing") else NOTHING_MISSING
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,4 +1,4 @@
-"""Is the appliance healthy, and is it ready? `python -m appliance.health` for HEALTHCHECK, `--ready` for scripts.
+"""Is the appliance healthy, and is it ready? `appliance health` for HEALTHCHECK, `--ready` for scripts.
 
 Unhealthy (exit 1): nginx does not answer, or a poll is overdue. A pipeline behind them that is down is *degraded*
 (exit 0): lines are kept in the log and nothing is lost by waiting, while a restart would help nobody.
@@ -85,8 +85,8 @@ def check(settings: Settings, clock: Clock) -> list[Check]:
     ]
 
 
-def main(arguments: list[str] | None = None, prog: str = "health") -> int:
-    parser = argparse.ArgumentParser(prog=prog, description=__doc__.split("\n")[0] if __doc__ else "")
+def main(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(prog="appliance health", description=__doc__.split("\n")[0] if __doc__ else "")
     parser.add_argument("--ready", action="store_true", help="exit 0 only when every part is ok")
     parser.add_argument("--json", action="store_true", help="print the checks as JSON")
     options = parser.parse_args(arguments)
@@ -102,7 +102,3 @@ def main(arguments: list[str] | None = None, prog: str = "health") -> int:
             print(f"{one.part}: {one.state}: {one.reason}")
     bad = {"degraded", "failing"} if options.ready else {"failing"}
     return 1 if any(one.state in bad for one in checks) else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

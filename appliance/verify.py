@@ -408,9 +408,9 @@ def verify(journey: Journey, show: Callable[[Step], None]) -> bool:
     return ok
 
 
-def main(arguments: list[str] | None = None, prog: str = "verify") -> int:
+def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(
-        prog=prog,
+        prog="appliance verify",
         description=f"Send {REQUESTS} requests to nginx and follow them to S3, a check mark a step. "
         "It takes up to one poll interval, and with DELIVERY=firehose the time for which Firehose buffers.",
     )
@@ -429,7 +429,3 @@ def main(arguments: list[str] | None = None, prog: str = "verify") -> int:
         journey = Journey(settings, SystemClock(), lambda note: print(note, flush=True))
         passed = verify(journey, lambda step: print(step, flush=True))
     return 0 if passed else 1
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
-from appliance.cli.screen import UNUSABLE, CommandError, say
+from appliance.cli.screen import OK, UNUSABLE, CommandError, say
 
 INTERRUPTED = 130  # as a shell says of what SIGINT ended
 
@@ -131,32 +131,32 @@ def count(text: str) -> int:
 # Each imports what it needs only when it is called: `--help` is there at once
 
 
-def _verify(arguments: list[str], prog: str) -> int:
+def _verify(arguments: list[str]) -> int:
     from appliance.verify import main
 
-    return main(arguments, prog)
+    return main(arguments)
 
 
-def _audit(arguments: list[str], prog: str) -> int:
+def _audit(arguments: list[str]) -> int:
     from appliance.audit import main
 
-    return main(arguments, prog)
+    return main(arguments)
 
 
-def _logs(arguments: list[str], prog: str) -> int:
+def _logs(arguments: list[str]) -> int:
     from appliance.logs import main
 
-    return main(arguments, prog)
+    return main(arguments)
 
 
-def _health(arguments: list[str], prog: str) -> int:
+def _health(arguments: list[str]) -> int:
     from appliance.health import main
 
-    return main(arguments, prog)
+    return main(arguments)
 
 
-# commands with options of their own; each is given its name for its own --help
-DELEGATED: dict[str, Callable[[list[str], str], int]] = {
+# commands with options and a --help of their own
+DELEGATED: dict[str, Callable[[list[str]], int]] = {
     "verify": _verify,
     "audit": _audit,
     "logs": _logs,
@@ -166,7 +166,7 @@ DELEGATED: dict[str, Callable[[list[str], str], int]] = {
 
 def run(arguments: list[str]) -> int:
     if arguments and arguments[0] in DELEGATED:
-        return DELEGATED[arguments[0]](arguments[1:], f"appliance {arguments[0]}")
+        return DELEGATED[arguments[0]](arguments[1:])
     options = parser().parse_args(arguments)
     from appliance.settings import SettingsError, load_settings
 
@@ -193,13 +193,16 @@ def run(arguments: list[str]) -> int:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     try:
-        return run(list(sys.argv[1:] if arguments is None else arguments))
+        try:
+            return run(list(sys.argv[1:] if arguments is None else arguments))
+        finally:
+            print(end="", flush=True)  # here, and not when Python ends, so that a failure of it is handled below
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
         # whoever read our output has seen enough; what Python still wants to flush goes nowhere
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        return OK
 
 
 if __name__ == "__main__":

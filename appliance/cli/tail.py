@@ -40,7 +40,7 @@ def since(text: str, now: datetime) -> datetime:
         if match:
             return now - timedelta(**{UNITS[match[2]]: float(match[1])})
         moment = datetime.fromisoformat(text)
-        return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
     except (ValueError, OverflowError):
         raise CommandError(f"--since {text}: use 90s, 10m, 2h, 1d, or a time such as 2026-11-23T16:05", 2) from None
 
@@ -121,14 +121,25 @@ def colored(terminal: Console, line: bytes) -> None:
     terminal.print(text, no_wrap=True, overflow="ellipsis")
 
 
+def ascii_json(line: bytes) -> bytes:
+    """An entry for a terminal, as JSON that is nothing but printable ASCII; what is no JSON as printable text."""
+    try:
+        text = json.dumps(json.loads(line), separators=(",", ":")).replace("\x7f", "\\u007f")
+    except ValueError:
+        text = printable(line.decode("utf-8", "backslashreplace"))
+    return text.encode()
+
+
 def writer(as_json: bool) -> Callable[[Iterable[bytes]], None]:
     """What prints lines as the user wants them."""
     terminal = None if as_json else console(sys.stdout)
+    # a pipe gets the bytes of the object
+    encode = ascii_json if sys.stdout.isatty() else bytes
 
     def write(lines: Iterable[bytes]) -> None:
         for line in lines:
             if as_json:
-                sys.stdout.buffer.write(line + b"\n")
+                sys.stdout.buffer.write(encode(line) + b"\n")
             elif terminal:
                 colored(terminal, line)
             else:

@@ -6,21 +6,22 @@ import argparse
 import io
 import json
 import os
+import pty
 import signal
+import socket
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError, NoCredentialsError
 from botocore.parsers import ResponseParserError
 
-from appliance import audit, health, logs, verify
+from appliance import health
 from appliance.cli import __main__ as cli
 from appliance.cli import screen, ship, status, tail
 from appliance.cli.follow import Follower
@@ -73,11 +74,20 @@ def test_every_command_explains_itself(command: list[str], capsys: pytest.Captur
     assert f"usage: {' '.join(['appliance', *command])} [" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("module", [verify, audit, logs, health])
-def test_the_old_names_are_kept_in_the_help(module: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit):
-        module.main(["--help"])
-    assert capsys.readouterr().out.startswith(f"usage: {module.__name__.removeprefix('appliance.')} [")
+def begin(command: str, *arguments: str, **options: Any) -> subprocess.Popen[bytes]:
+    """A command of appliance/bin, as the container has it on its PATH."""
+    return subprocess.Popen(
+        [ROOT / "appliance" / "bin" / command, *arguments],
+        env=os.environ | {"PYTHON": sys.executable, "PYTHONPATH": str(ROOT)} | options.pop("env", {}),
+        stderr=subprocess.PIPE,
+        **options,
+    )
+
+
+@pytest.mark.parametrize("name", cli.DELEGATED)
+def test_the_old_names_are_the_same_commands(name: str) -> None:
+    printed = begin(name, "--help", stdout=subprocess.PIPE).communicate(timeout=30)[0].decode()
+    assert printed.startswith(f"usage: appliance {name} [")
 
 
 @pytest.mark.parametrize("command", ["status", "ship-now", "tail"])
@@ -148,20 +158,30 @@ def test_nothing_runs(settings: Settings, capsys: pytest.CaptureFixture[str], co
     assert said.err.count("\n") == 1
 
 
-def test_a_reader_that_has_seen_enough(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("command", ["health", "appliance health --json", "appliance status", "audit --help", "verify"])
+def test_a_reader_that_has_seen_enough(settings: Settings, command: str, unbuffered: str) -> None:
     assert settings
+    reading, writing = os.pipe()
+    os.close(reading)
+    process = begin(*command.split(), env={"PYTHONUNBUFFERED": unbuffered}, stdout=writing)
+    os.close(writing)
+    assert process.communicate(timeout=60)[1] == b""
+    assert process.returncode == 0
 
-    def broken(_: list[str]) -> int:
-        raise BrokenPipeError
 
-    replaced: list[int] = []
-    monkeypatch.setattr(cli, "run", broken)
-    monkeypatch.setattr(os, "dup2", lambda old, _new: replaced.append(old))
-    monkeypatch.setattr(sys, "stdout", (ROOT / "LICENSE").open())
-    assert cli.main([]) == 0
-    sys.stdout.close()
-    for descriptor in replaced:
-        os.close(descriptor)
+@pytest.mark.parametrize("command", ["verify", "logs lambda"])
+def test_ctrl_c_while_the_endpoint_is_waited_for(settings: Settings, command: str) -> None:
+    assert settings
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.settimeout(60)
+        endpoint = "{}:{}".format(*silent.getsockname())
+        process = begin(*command.split(), env={"LOCALSTACK_HOST": endpoint}, stdout=subprocess.PIPE)
+        with silent.accept()[0] as connection:
+            connection.recv(1)
+            process.send_signal(signal.SIGINT)
+            assert process.communicate(timeout=30) == (b"", b"")
+    assert process.returncode == 130
 
 
 def test_ctrl_c(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -297,9 +317,31 @@ def test_status_of_firehose_promises_nothing(settings: Settings) -> None:
     assert ("archive", "unknown") in [row[:2] for row in status.rows(status.gather(given, Clock()), NOW)]
 
 
-def test_status_has_an_exit_code(settings: Settings) -> None:
-    assert settings
-    assert cli.main(["status"]) == 1  # nginx does not run here
+@pytest.mark.parametrize("as_json", [[], ["--json"]])
+@pytest.mark.parametrize(
+    ("state", "archive", "exit_code"),
+    [
+        ("ok", None, 0),
+        ("ok", {"missing": 0}, 0),
+        ("ok", {"missing": 12}, 1),
+        ("ok", {"error": "no answer"}, 1),
+        ("degraded", {"missing": 0}, 1),
+        ("failing", {"missing": 0}, 1),
+    ],
+)
+def test_status_has_an_exit_code(
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+    state: Any,
+    archive: dict[str, Any] | None,
+    exit_code: int,
+    as_json: list[str],
+) -> None:
+    monkeypatch.setattr(status, "check", lambda *_: [health.Check("nginx", state, "answers")])
+    write_status(settings.status_dir, "producer", PRODUCER)  # what is behind is no problem
+    if archive:
+        write_status(settings.status_dir, "repair", {"checked_at": "2026-11-23T16:04:00Z"} | archive)
+    assert cli.main(["status", *as_json]) == exit_code
 
 
 def test_status_can_be_watched_until_ctrl_c(settings: Settings) -> None:
@@ -472,6 +514,30 @@ def test_lines_as_columns() -> None:
     assert tail.plain(json.dumps(half).encode())
 
 
+HOSTILE = [
+    '{"path":"/안\x7f\x9b2J\u202e","status":200}'.encode(),
+    b'{"path":"/a\\u001b"}',
+    b"\xc2\x9bno \xff JSON\x1b",
+]
+WRITE = f"from appliance.cli.tail import writer; writer(True)({HOSTILE!r})"
+
+
+def test_json_in_a_terminal_is_the_same_in_printable_ascii() -> None:
+    ours, theirs = pty.openpty()
+    subprocess.run([sys.executable, "-c", WRITE], cwd=ROOT, stdout=theirs, check=True, timeout=30)
+    os.close(theirs)
+    with os.fdopen(ours, "rb") as terminal:
+        shown = [terminal.readline().removesuffix(b"\r\n") for _ in HOSTILE]
+    assert all(line.isascii() and line.decode().isprintable() for line in shown)
+    assert [json.loads(line) for line in shown[:2]] == [json.loads(line) for line in HOSTILE[:2]]
+    assert shown[2] == b"\\x9bno \\xff JSON\\x1b"
+
+
+def test_json_in_a_pipe_is_what_the_object_holds() -> None:
+    piped = subprocess.run([sys.executable, "-c", WRITE], cwd=ROOT, stdout=subprocess.PIPE, check=True, timeout=30)
+    assert piped.stdout == b"".join(line + b"\n" for line in HOSTILE)
+
+
 def test_lines_in_a_terminal_have_colours_and_one_row_each() -> None:
     from rich.console import Console
 
@@ -500,7 +566,7 @@ def test_since(text: str, moment: datetime) -> None:
     assert tail.since(text, NOW) == moment
 
 
-@pytest.mark.parametrize("text", ["", "10", "h", "soon", "999999999999d", "2026-13-01"])
+@pytest.mark.parametrize("text", ["", "10", "h", "soon", "999999999999d", "2026-13-01", "0001-01-01T00:00+09:00"])
 def test_since_that_is_no_time(text: str) -> None:
     with pytest.raises(CommandError, match="--since"):
         tail.since(text, NOW)
