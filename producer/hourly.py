@@ -15,6 +15,7 @@ those around it, as the transform rejects it.
 from __future__ import annotations
 
 import re
+import zlib
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, timezone
 from functools import lru_cache
@@ -28,19 +29,26 @@ BILLED_BYTES = 5 * 1024
 # The longest line that is sent whole: gzip adds at most 0.04 % to what it cannot compress
 WHOLE_BYTES = MAX_RECORD_BYTES - 1024
 FRAGMENT_BYTES = WHOLE_BYTES
-# The transform must answer an invocation with less than 6 MB (Lambda: 6,291,456 bytes), base64 included: 4.7 MB of
-# JSON lines. Firehose gathers its records by their size on the wire, 0.2 MB at least (BufferSizeInMBs, which the
-# entrypoint and Terraform set to that), and may end with one record too many: 512 KiB of lines here, 0.7 MB of JSON.
-# So (4.7 - 0.7) MB / 0.2 MB = 19 bytes of JSON for each byte on the wire are the most there may be; 16 leaves room for
-# the rest of the answer. An entry takes less than its line and 64 bytes. Access logs come to 5 to 10; what shrinks even
-# more is sent plain.
+# The transform may answer an invocation with 6,000,000 bytes (lambda/archiver/firehose.py), which are 4.5 MB of JSON in
+# base64. Firehose gathers its records by their size on the wire, 0.2 MB at least (BufferSizeInMBs, which the
+# entrypoint and Terraform set to that), and may end with one record too many. So each byte on the wire may become 16
+# bytes of JSON, 16 x 209,716 = 3.36 MB, and a record alone what is left. Access logs come to 5 to 10; what shrinks even
+# more is sent plain. A line that alone is longer is the record too many, or within the 16: it crowds out no other.
 EXPANSION = 16
-ENTRY_BYTES = 64
+ANSWER_BYTES = 1_140_000
+# What the answer to a record has besides its entries (192 bytes are 256 of base64), and an entry besides its line
+RECORD_BYTES = 192
+ENTRY_BYTES = 65
+# How much a byte of a line may grow besides. nginx's `\x01` (4 bytes) becomes `\u0001`; others write `\\xFF` (5 bytes),
+# which becomes `\\x5CxFF` (8). A control byte as it is may become `\u0001`, one that is no UTF-8 `\\xFF`.
+BACKSLASH_BYTES = 2
+UNPRINTABLE_BYTES = 5
 
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 # as the transform reads it (lambda/archiver/parse.py)
 _WRITTEN = rf"\d\d/(?:{'|'.join(_MONTHS)})/\d{{4}}:\d\d:\d\d:\d\d [+-]\d{{4}}\]".encode()
 _TIME = re.compile(rb"\[" + _WRITTEN)
+_PRINTABLE = bytes(range(0x20, 0x7F))
 
 
 def hourly(piece: Piece) -> Iterator[Record]:
@@ -57,14 +65,14 @@ def hourly(piece: Piece) -> Iterator[Record]:
             yield from fragments(piece, begin, min(end, len(piece.data)), False, FRAGMENT_BYTES)
         else:
             end = hour_end(data, begin, end)
-            block = data[begin:end]
-            lines = count_lines(block)
+            block, lines, answer = _fitting(data[begin:end])
+            end = begin + len(block)
             yield Record(
                 piece.generation,
                 piece.start + begin,
                 piece.start + end,
                 key_of(piece, begin),
-                _packed(block, lines),
+                _packed(block, answer),
                 lines,
                 window(piece, end),
                 closed=end > len(piece.data),
@@ -112,11 +120,33 @@ def _minutes(moment: datetime, minutes: range) -> bytes:
     return (hour + each).encode()
 
 
-def _packed(block: bytes, lines: int) -> bytes:
+def _fitting(block: bytes) -> tuple[bytes, int, int]:
+    """Of these lines the first ones, whose answer is no longer than ANSWER_BYTES; how many; and the answer's bytes.
+
+    They are all of them, unless many are escaped or very short; and one at least.
+    """
+    while True:
+        lines, answer = answer_bytes(block)
+        if answer <= ANSWER_BYTES or lines == 1:
+            return block, lines, answer
+        block = block[: block.rfind(b"\n", 0, len(block) // 2) + 1 or block.index(b"\n") + 1]
+
+
+def answer_bytes(block: bytes) -> tuple[int, int]:
+    """How many lines there are, and the most bytes that the transform answers to a record of them, before base64."""
+    backslashes = len(block) - len(block.replace(b"\\", b""))  # faster than `count`: see count_lines
+    others = block.translate(None, _PRINTABLE)  # a newline, too, so that one pass tells both
+    lines = count_lines(others)
+    growth = BACKSLASH_BYTES * backslashes + UNPRINTABLE_BYTES * (len(others) - lines)
+    return lines, RECORD_BYTES + len(block) + ENTRY_BYTES * lines + growth
+
+
+def _packed(block: bytes, answer: int) -> bytes:
     """The lines as they travel: gzip where that pays and the transform's answer stays small enough."""
     magic = block.startswith(GZIP_MAGIC)  # no log line does; sent plain it would be taken for gzip
     if len(block) <= BILLED_BYTES and not magic:
         return block
     packed = gzipped(block)
-    pays = len(packed) < len(block) and len(block) + ENTRY_BYTES * lines <= EXPANSION * len(packed)
-    return packed if pays or magic else block
+    if len(packed) < len(block) and answer <= EXPANSION * len(packed):
+        return packed
+    return zlib.compress(block, 0, wbits=31) if magic else block

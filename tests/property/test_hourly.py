@@ -5,12 +5,14 @@ from __future__ import annotations
 import base64
 import json
 import random
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, timezone
 from itertools import pairwise
+from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from archiver.filing import Item
@@ -60,7 +62,9 @@ def check(pieces: list[Piece]) -> list[Record]:
             one_hour(data)
             assert record.lines == data.count(b"\n")
         if record.data.startswith(GZIP_MAGIC) and not data.startswith(GZIP_MAGIC):
-            assert len(data) + packing.ENTRY_BYTES * record.lines <= packing.EXPANSION * len(record.data)
+            assert packing.answer_bytes(data)[1] <= packing.EXPANSION * len(record.data)
+        if not record.inside_line and record.lines > 1:
+            assert packing.answer_bytes(data)[1] <= packing.ANSWER_BYTES
     assert whole == log + (b"\n" if sent and sent[-1].closed else b"")
     return sent
 
@@ -116,6 +120,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(packing, "FRAGMENT_BYTES", 560)
     monkeypatch.setattr(recording, "PACK_BYTES", 500)
     monkeypatch.setattr(packing, "BILLED_BYTES", 120)
+    monkeypatch.setattr(packing, "ANSWER_BYTES", 900)
     monkeypatch.setattr(recording, "WINDOW_BYTES", 20)
     monkeypatch.setattr(batching, "MAX_FIREHOSE_RECORDS", 5)
     monkeypatch.setattr(batching, "MAX_FIREHOSE_BYTES", 1500)
@@ -185,6 +190,73 @@ def test_what_would_make_the_answer_of_the_transform_too_long_goes_plain() -> No
         assert answer * 4 / 3 < 6_000_000
         if size >= 200_000:
             size = answer = 0
+
+
+# What a field of a line may hold: what nginx writes for odd bytes, what others do, and the odd bytes themselves
+tokens = st.one_of(
+    st.integers(0, 255).map(lambda byte: b"\\x%02X" % byte),
+    st.integers(0, 255).map(lambda byte: b"\\x%02x" % byte),
+    st.sampled_from([rb"\\", rb"\"", rb"\\xFF", rb"\\\xFF", rb"\x5CxFF", rb"\t", rb"\xZZ", b"a", b"xFF", b"\t"]),
+    st.binary(max_size=4).map(lambda raw: re.sub(rb'[\n" \\]', b"", raw)),
+    st.text(max_size=2).map(lambda text: re.sub(rb'[\n" \\]', b"", text.encode("utf-8", "surrogatepass"))),
+)
+fields = st.lists(tokens, max_size=20).map(b"".join)
+
+
+@settings(deadline=None)
+@given(fields, fields, fields, st.sampled_from([b"GET /%s HTTP/1.1", b"GET /%s", b"%s"]))
+@example(b"1", b"", b"", b"%s")
+def test_no_line_takes_more_in_the_answer_than_the_producer_reckons(
+    host: bytes, path: bytes, agent: bytes, request: bytes
+) -> None:
+    text = b'%b - - [18/Apr/2020:01:42:00 +0000] "%b" 200 - "" "%b"'
+    each = text % (host.replace(b'"', b"") or b"1", request % path, agent)
+    for shortest in (each, each.replace(b" - - ", b" -  ", 1)):
+        entry = parse(shortest)
+        assert len(entry.text) + packing.RECORD_BYTES <= packing.answer_bytes(shortest + b"\n")[1]
+
+
+def escaped(kind: bytes, length: int, noise: int) -> list[Record]:
+    """Records of lines with so many bytes of `kind` each, and with `noise` random bits, on which gzip depends."""
+    rng = random.Random(1)
+    agents = kind * (length // len(kind))
+    text = b'::1 - - [18/Apr/2020:01:42:00 +0000] "GET /%x HTTP/1.1" 200 5 "-" "%b"\n'
+    lines = (text % (rng.getrandbits(noise), agents) for _ in range(recording.PACK_BYTES // (length + 70) + 1))
+    log = b"".join(lines)[: recording.PACK_BYTES].rpartition(b"\n")[0] + b"\n"
+    return list(packing.hourly(Piece(GENERATION, 0, log)))
+
+
+@pytest.mark.parametrize("kind", [b"a", rb"\x01", rb"\xFF", rb"\\xFF", b"\x01", b"\xff"])
+@pytest.mark.parametrize("length", [12, 300])
+def test_whatever_is_escaped_no_line_is_crowded_out_of_the_answer(kind: bytes, length: int) -> None:
+    """The worst invocation: 0.2 MB on the wire that shrank as far as is let through, and the longest record on top."""
+    packed = (escaped(kind, length, noise) for noise in range(0, 2000, 16))
+    dense = next(records[0].data for records in packed if records[0].data.startswith(GZIP_MAGIC))
+    longest = max((record.data for record in escaped(kind, length, 0)), key=len)
+    assert not longest.startswith(GZIP_MAGIC)
+    found = answered([dense] * (WIRE_BYTES // len(dense)) + [longest])
+    assert {each["result"] for each in found} == {"Ok"}
+
+
+# BufferSizeInMBs 0.2
+WIRE_BYTES = 209_716
+
+
+def answered(records: list[bytes]) -> list[dict[str, Any]]:
+    """What the transform answers; its ids are as long as AWS's."""
+    happened = [
+        {"recordId": f"{number:056}", "data": base64.b64encode(data).decode()} for number, data in enumerate(records)
+    ]
+    answer = Transform(lambda *_: None, "").answer({"records": happened})
+    assert len(json.dumps(answer)) <= 6_000_000
+    found: list[dict[str, Any]] = answer["records"]
+    return found
+
+
+def test_a_line_that_looks_like_gzip_does_not_grow_beyond_the_answer_either() -> None:
+    log = (GZIP_MAGIC + line(START, agent="a" * 400) + b"\n") * 5_000
+    for record in check([Piece(GENERATION, 0, log)]):
+        assert packing.answer_bytes(log[record.start : record.end])[1] <= packing.EXPANSION * len(record.data)
 
 
 @pytest.mark.parametrize("spare", [-1, 0, 1])
