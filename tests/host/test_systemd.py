@@ -91,9 +91,37 @@ def test_cron_takes_over_where_the_service_stood(installed: Debian, pipeline: Pi
     eventually(lambda: requests.arrived(pipeline), within=90 + WITHIN, every=2)
 
 
-def test_settings_that_cannot_be_used_are_refused_with_what_mends_them(installed: Debian) -> None:
-    before = installed.run("cat /etc/default/web-log-producer")
-    assert "no such setting" in installed.run("/web-log-producer/install --set S3_BUKET=x", status=2)
-    installed.write("/etc/default/web-log-producer", before)
-    assert "Mend it with" in installed.run("/web-log-producer/install --set BATCH_SIZE=0", status=2)
-    installed.write("/etc/default/web-log-producer", before)
+@pytest.mark.parametrize(("setting", "said"), [("S3_BUKET=x", "no such setting"), ("BATCH_SIZE=0", "Mend it with")])
+def test_settings_that_cannot_be_used_are_refused_and_change_nothing(
+    installed: Debian, setting: str, said: str
+) -> None:
+    state = "sha256sum /etc/default/web-log-producer; stat -c %y /etc/default/web-log-producer; ls /etc/default"
+    before = installed.run(state)
+    assert said in installed.run(f"/web-log-producer/install --set S3_PREFIX=new/ --set {setting}", status=2)
+    assert installed.run(state) == before
+
+
+def test_what_a_newer_archive_refuses_leaves_the_older_in_use(installed: Debian) -> None:
+    """Another requirements.txt is another version: its settings are tried before the old one goes."""
+    state = "readlink /opt/web-log-producer/venv; cat /etc/default/web-log-producer"
+    before = installed.run(state)
+    old = before.splitlines()[0]
+    installed.run("rm -rf /newer; cp -r /web-log-producer /newer; echo '# newer' >>/newer/requirements.txt")
+    assert "no such setting" in installed.run("/newer/install --set S3_BUKET=x", status=2, timeout=300)
+    assert installed.run(state) == before
+    installed.run(f"/opt/web-log-producer/{old}/bin/web-log-producer --help")
+    installed.run("/newer/install", timeout=300)
+    assert installed.run("ls /opt/web-log-producer").split() == ["venv", installed.run(state).splitlines()[0]]
+    assert old not in installed.run(state)
+
+
+def test_secrets_among_the_settings_are_nobody_else_s(installed: Debian) -> None:
+    """Neither those that are written now, nor those of a file that an older version has made."""
+    installed.run("chmod 0644 /etc/default/web-log-producer")
+    installed.run("/web-log-producer/install --set AWS_SECRET_ACCESS_KEY=test", timeout=300)
+    seen = installed.run("stat -c '%a %U:%G' /etc/default/web-log-producer")
+    assert seen.split() == ["640", "root:web-log-producer"]
+    assert "AWS_SECRET_ACCESS_KEY=test" in installed.run("cat /etc/default/web-log-producer")
+    refused = "runuser -u nobody -- cat /etc/default/web-log-producer"
+    assert "Permission denied" in installed.run(refused, status=1)
+    installed.run(f"{refused.replace('nobody', 'web-log-producer')} >/dev/null")
