@@ -113,18 +113,25 @@ def unavailable(directory: Path) -> str | None:
 
 
 def changes(plan: dict[str, Any]) -> dict[str, set[str]]:
-    """Address -> the attributes a plan would change, or {"create"}, {"delete"} …; what it leaves alone is not there."""
+    """Address -> the attributes a plan would change, or {"create"}, {"delete"}; what it leaves alone is not there.
+
+    Of what would be replaced: the attributes, but for those that AWS will choose, and each reason as `replace:<path>`.
+    """
     found = {}
     for each in plan.get("resource_changes", []):
         change = each["change"]
         if change["actions"] in (["no-op"], ["read"]):
             continue
-        if change["actions"] != ["update"]:
+        if None in (change["before"], change["after"]):
             found[each["address"]] = set(change["actions"])
             continue
         before, after = change["before"], change["after"]
         unknown = {name for name, value in change["after_unknown"].items() if value is True}
-        found[each["address"]] = set(_differing(before, after, unknown))
+        if change["actions"] == ["update"]:
+            found[each["address"]] = set(_differing(before, after, unknown))
+        else:
+            reasons = {"replace:" + ".".join(map(str, path)) for path in change.get("replace_paths", [])}
+            found[each["address"]] = set(_differing(_known(before, change["after_unknown"]), after, set())) | reasons
     return found
 
 
@@ -140,6 +147,16 @@ def _differing(before: dict[str, Any], after: dict[str, Any], unknown: set[str])
         else:
             names.append(name)
     return names
+
+
+def _known(value: dict[str, Any], unknown: dict[str, Any]) -> dict[str, Any]:
+    """Without what Terraform does not know yet of the one that will take its place."""
+    found = {}
+    for name, item in value.items():
+        new = unknown.get(name)
+        if new is not True:
+            found[name] = [_known(item[0], new[0])] if _is_block(item) and _is_block(new) else item
+    return found
 
 
 def _is_block(value: Any) -> TypeGuard[list[dict[str, Any]]]:

@@ -112,7 +112,7 @@ def test_secure() -> None:
     if done.returncode == CANNOT:
         pytest.skip(f"{(done.stderr.strip().splitlines() or ['no word why'])[-1]} (see why: script/checkov)")
     assert done.returncode == 0, done.stdout + done.stderr
-    skipped = re.findall(r"#checkov:skip=(\w+):?(.*)", "\n".join(path.read_text() for path in SOURCE.rglob("*.tf")))
+    skipped = re.findall(r"# *checkov:skip=(\w+):?(.*)", "\n".join(path.read_text() for path in SOURCE.rglob("*.tf")))
     assert skipped
     assert all(re.fullmatch(r"CKV2?_AWS_\d+", check) and len(reason) > 20 for check, reason in skipped)
 

@@ -22,6 +22,7 @@ from botocore.exceptions import ClientError
 from appliance.clock import SystemClock
 from entrypoint.bundle import code_sha256
 from entrypoint.deadline import Deadline
+from entrypoint.delivery import log_group
 from entrypoint.provision import connect, provision
 from tests.appliance.drivers import s3_client
 from tests.checker import NAMES, entries, judge
@@ -194,8 +195,6 @@ OTHERWISE = {
     # Terraform makes the function's log group, and allows writing that one only: with the managed policy a last
     # invocation would make the group again after `terraform destroy`
     "role": ("AWSLambdaBasicExecutionRole",),
-    # Firehose's defaults, 3 retries and 60 seconds: the provider takes a default that is named for a change
-    "delivery stream": ("ProcessingConfiguration",),
 }
 
 
@@ -224,8 +223,9 @@ DIFFERENCES = {
         "role *.policies.write-own-log.*": "instead of the managed policy, see OTHERWISE",
         "role *.attached": "instead of it write-own-log, see OTHERWISE",
         "delivery.DeliveryStreamEncryptionConfiguration.*": "costs nothing on AWS with its own key",
-        "delivery.Destination.ProcessingConfiguration.*": "Firehose's defaults are not named, see OTHERWISE",
+        "delivery.Destination.ProcessingConfiguration.Processors.0.Parameters.RoleArn.*": "the provider names it",
         "delivery.Destination.DataFormatConversionConfiguration.*": "the provider names the default, none",
+        "log.retentionInDays": "what Terraform makes keeps a month, the entrypoint's goes with its emulator",
     },
 }
 
@@ -299,9 +299,16 @@ def described(url: str, deployment: Deployment) -> dict[str, Any]:
         firehose = client("firehose", url)
         stream = firehose.describe_delivery_stream(DeliveryStreamName=names["delivery_stream_name"])
         found["delivery"] = stream["DeliveryStreamDescription"]
-        (destination,) = found["delivery"].pop("Destinations")
-        found["delivery"]["Destination"] = destination["ExtendedS3DestinationDescription"]
+        (one,) = found["delivery"].pop("Destinations")
+        found["delivery"]["Destination"] = one["ExtendedS3DestinationDescription"]
         firehose.close()
+        logs = client("logs", url)
+        group = log_group(names["delivery_stream_name"])
+        (found["log"],) = logs.describe_log_groups(logGroupNamePrefix=group)["logGroups"]
+        found["log"]["streams"] = [
+            each["logStreamName"] for each in logs.describe_log_streams(logGroupName=group)["logStreams"]
+        ]
+        logs.close()
     for role in roles:
         policies = iam.list_role_policies(RoleName=role)["PolicyNames"]
         attached = iam.list_attached_role_policies(RoleName=role)["AttachedPolicies"]

@@ -73,6 +73,14 @@ run "filed_by_the_lines_own_hour" {
   }
 
   assert {
+    condition = [
+      for each in aws_kinesis_firehose_delivery_stream.this.extended_s3_configuration[0].processing_configuration[0].processors[0].parameters :
+      each.parameter_value if each.parameter_name == "BufferSizeInMBs"
+    ] == ["0.2"]
+    error_message = "More in one invocation, and the transform's answer would be longer than Lambda allows."
+  }
+
+  assert {
     condition     = aws_kinesis_firehose_delivery_stream.this.server_side_encryption[0].enabled
     error_message = "The delivery stream is encrypted."
   }
