@@ -175,8 +175,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--line", type=int, default=default.line, help="bytes of a line (default: %(default)d)")
     parser.add_argument("--poll", type=float, default=default.poll, help="POLL_INTERVAL (default: %(default)g)")
     options = parser.parse_args(arguments)
-    if options.hours <= 0 or options.line <= 0 or options.poll <= 0:
-        parser.error("--hours, --line and --poll are greater than 0")
+    if not all(1e-6 <= value <= 1e9 for value in (options.hours, options.line, options.poll)):  # nor is nan
+        parser.error("--hours, --line and --poll are numbers from 0.000001 to 1,000,000,000")
     entry = options.line + default.entry - default.line
     traffic = Traffic(hours=options.hours, line=options.line, entry=entry, poll=options.poll)
     print(f"Region {REGION}; {SOURCE} as of {DATE}; without free tier.")

@@ -85,8 +85,10 @@ def test_costs_are_sums_and_never_negative() -> None:
                 assert one.total == pytest.approx(sum(parts))
 
 
-def test_nonsense_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("option", ["--hours", "--line", "--poll"])
+@pytest.mark.parametrize("value", ["0", "-1", "nan", "inf", "1e300", "1e-300", "x"])
+def test_nonsense_is_refused(option: str, value: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
-        cost.main(["--hours", "0"])
+        cost.main([f"{option}={value}"])
     assert ended.value.code == 2
-    assert "greater than 0" in capsys.readouterr().err
+    assert option in capsys.readouterr().err
