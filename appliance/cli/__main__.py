@@ -34,7 +34,7 @@ Examples:
   appliance status --watch 5
   appliance status --json | jq .behind
 
-Exit codes: 0 every part is ok, 1 a part is degraded or failing (or nothing runs), 2 wrong settings.
+Exit codes: 0 no part is degraded or failing, 1 a part is degraded or failing (or nothing runs), 2 wrong settings.
 """
 
 SHIP = """\

@@ -29,6 +29,7 @@ OVERLAP = 64
 # many objects an hour, so there it is the hour that just ended only.
 WATCHED = {"kinesis": timedelta(hours=24), "firehose": timedelta(hours=1)}
 
+_YEAR = re.compile(r"\d{4}/")
 _HOUR = re.compile(r"\d{4}/\d\d/\d\d/\d\d(?=/)")
 
 
@@ -114,16 +115,20 @@ class Follower:
         found = []
         for base in self._bases():
             for item in self._pages("Contents", Prefix=f"{base}{shared}", StartAfter=f"{base}{oldest}"):
+                if item["Key"] >= f"{base}{newest}0":  # "0" comes after "/": what follows is of no hour asked for
+                    break
                 match = _HOUR.match(item["Key"], len(base))
                 if match and oldest <= match[0] <= newest:
                     found.append(Listed(match[0], item["LastModified"], item["Key"], item["ETag"], item["Size"]))
         yield from sorted(found)
 
     def _bases(self) -> list[str]:
-        """What stands before the hour in a key. Firehose files what it rejects by the reason first."""
+        """What stands before the hour in a key. Firehose files what it rejects by the reason first; its transform does
+        not."""
         if not self._by_reason:
             return [self._base]
-        return [one["Prefix"] for one in self._pages("CommonPrefixes", Prefix=self._base, Delimiter="/")]
+        folders = [one["Prefix"] for one in self._pages("CommonPrefixes", Prefix=self._base, Delimiter="/")]
+        return [self._base, *(one for one in folders if not _YEAR.fullmatch(one, len(self._base)))]
 
     def _pages(self, what: str, **request: Any) -> Iterator[Any]:
         while True:

@@ -240,7 +240,7 @@ def test_rejected_lines_have_folders_of_their_own() -> None:
     assert follower.newest(NOW, 10, everything) == [b"bad"]
     bucket.append("rejected/processing-failed/2026/11/23/16/x", b"of firehose")
     firehose = following(bucket, rejected=True, delivery="firehose")
-    assert firehose.newest(NOW, 10, everything) == [b"of firehose"]
+    assert firehose.newest(NOW, 10, everything) == [b"bad", b"of firehose"]
 
 
 def test_long_objects_are_read_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
