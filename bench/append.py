@@ -1,4 +1,4 @@
-"""What one append costs against the size of the object, and through an hour of 10 GB: requests, bytes, seconds.
+"""What one append costs against the size of the object, and through an hour of 10 GB: requests and bytes.
 
 Below 5 MiB an append reads and writes the object anew; from there on S3 copies the old bytes itself, and only the new
 ones travel. Small objects are measured on the wire, against an emulator; what is too large for one is
@@ -36,27 +36,23 @@ TARGET = HourlyObject("", "2026/11/23/10")
 
 @dataclass(frozen=True)
 class Cost:
-    """Of one append to an object of `size` bytes. `copied` inside S3, so not over the wire; None: not counted."""
+    """Of one append to an object of `size` bytes."""
 
     size: int
     requests: int
     sent: int
     received: int
-    seconds: float
-    copied: int | None = None
 
 
 @dataclass(frozen=True)
 class Hour:
-    """An hour written from nothing: `first` and `last` are the costs of the appends at 5 MiB and at the end."""
+    """An hour written from nothing."""
 
     bytes: int
     appends: int
     requests: int
     sent: int
     most_requests: int
-    first: Cost
-    last: Cost
 
 
 class Meter:
@@ -95,9 +91,8 @@ def measure() -> list[Cost]:
             archive = Archive(s3, emulator.BUCKET, rng=random.Random(1), sleep=time.sleep)
             archive.append(target, [filler(size, 0)])
             meter = Meter(s3)
-            begin = time.monotonic()
             archive.append(target, [filler(APPEND, size)])
-            rows.append(Cost(size, meter.requests, meter.sent, meter.received, time.monotonic() - begin))
+            rows.append(Cost(size, meter.requests, meter.sent, meter.received))
             s3.meta.events.unregister("before-send.s3", meter._sending)
             s3.meta.events.unregister("after-call.s3", meter._received)
         s3.close()
@@ -124,8 +119,6 @@ def hour(size: int = HOUR, append: int = HOUR_APPEND) -> Hour:
         requests=s3.requests,
         sent=s3.sent,
         most_requests=max(cost.requests for cost in costs),
-        first=next(cost for cost in costs if cost.size >= 5 * MIB),
-        last=costs[-1],
     )
 
 
@@ -135,14 +128,12 @@ def _grow(s3: SizesS3, size: int) -> None:
 
 
 def _append(s3: SizesS3, size: int) -> Cost:
-    before, at = (s3.requests, s3.sent, s3.received, s3.copied), _size(s3)
+    before, at = (s3.requests, s3.sent, s3.received), _size(s3)
     archive = Archive(cast("S3Client", s3), "bench", rng=random.Random(1), sleep=time.sleep)
-    begin = time.perf_counter()
     archive.append(TARGET, [filler(size, at)])
-    seconds = time.perf_counter() - begin
-    counted = (s3.requests, s3.sent, s3.received, s3.copied)
-    requests, sent, received, copied = (now - then for now, then in zip(counted, before, strict=True))
-    return Cost(at, requests, sent, received, seconds, copied)
+    counted = (s3.requests, s3.sent, s3.received)
+    requests, sent, received = (now - then for now, then in zip(counted, before, strict=True))
+    return Cost(at, requests, sent, received)
 
 
 def _size(s3: SizesS3) -> int:

@@ -11,7 +11,6 @@ import base64
 import json
 import os
 import random
-import re
 import subprocess
 import sys
 import time
@@ -50,8 +49,6 @@ class Rates:
     """Lines per CPU second: line by line, the fast way, and the whole handler from gzip'd records to S3's client."""
 
     python: str
-    lines: int
-    line_bytes: float
     plain: float
     fast: float
     handler: float
@@ -66,15 +63,6 @@ class Event:
     wall_seconds: float
     cpu_seconds: float
     peak_mib: float
-    requests: int
-
-
-@dataclass(frozen=True)
-class Import:
-    """Milliseconds: `boto3` alone, and what `import index` takes after it."""
-
-    boto3: float
-    index: float
 
 
 def alike(count: int) -> Iterator[bytes]:
@@ -166,8 +154,6 @@ def rates_here(count: int = 100_000, unusual: int = 0) -> Rates:
 
     return Rates(
         python=sys.version.split()[0],
-        lines=count,
-        line_bytes=sum(len(pack) for _, pack in packs) / count,
         plain=per_second(plain),
         fast=per_second(fast),
         handler=per_second(lambda: invoke(event)),
@@ -175,7 +161,7 @@ def rates_here(count: int = 100_000, unusual: int = 0) -> Rates:
 
 
 def million(python: str = sys.executable, count: int = 1_000_000) -> Event:
-    """One event of `count` lines, about 6 MB, in a fresh process, which gets it as Lambda's runtime does: as JSON."""
+    """One event of `count` lines, in a fresh process, which gets it as Lambda's runtime does: as JSON, 6 MB at most."""
     event = event_of(count)
     done = subprocess.run(
         [python, "-m", "bench.function", "invoke"],
@@ -200,27 +186,25 @@ def _invoked() -> None:
     _client = index.client()  # not asked anything: it is here for the memory that it takes on Lambda
     event = json.loads(sys.stdin.buffer.read())
     wall, cpu = time.monotonic(), time.process_time()
-    s3 = invoke(event)
+    invoke(event)
     found = {
         "wall_seconds": time.monotonic() - wall,
         "cpu_seconds": time.process_time() - cpu,
         "peak_mib": peak() / 2**20,
-        "requests": s3.requests,
     }
     print(json.dumps(found))
 
 
-def cold_import(python: str = sys.executable) -> Import:
-    """In a fresh process, with the byte code of everything at hand as the layers of a zip have it."""
-    code = (
-        "import time; a = time.perf_counter(); import boto3; b = time.perf_counter(); import index; "
-        "c = time.perf_counter(); print((b - a) * 1000, (c - b) * 1000)"
-    )
+def cold_import(python: str = sys.executable) -> float:
+    """Milliseconds that `import index` takes after boto3, in a fresh process.
+
+    The byte code of everything is at hand, as the layers of a zip have it.
+    """
+    code = "import time, boto3; begun = time.perf_counter(); import index; print((time.perf_counter() - begun) * 1000)"
     done = subprocess.run(
         [python, "-c", code], capture_output=True, check=True, text=True, env=_environment(), timeout=60
     )
-    numbers = [float(each) for each in re.findall(r"[\d.]+", done.stdout)]
-    return Import(boto3=numbers[0], index=numbers[1])
+    return float(done.stdout)
 
 
 def _environment() -> dict[str, str]:

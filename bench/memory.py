@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+GOAL_PRODUCER = 60  # MiB
+
 
 def peak() -> int:
     """The most memory this process has held, in bytes; getrusage would count what its parent held before the exec."""

@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 LINES = 1_000_000
-# One line a record: enough to see its speed, few enough to wait for
 LOCALSTACK = "LocalStack 4.14.0"
+# One line a record: enough to see its speed, few enough to wait for
 LINES_OF_2020 = {"MiniStack": 5_000, LOCALSTACK: 1_000}
 BATCH_SIZE = 100
 HOURS = 6
@@ -157,7 +157,11 @@ def measure(runs: int, lines: int = LINES) -> tuple[list[list[Drained]], str]:
 
 
 def both_ways(name: str, lines: int) -> list[Drained]:
-    """Packed, then one line a record, on a backend that is new and empty."""
+    """Packed, and one line a record, each on a backend that is new and empty."""
+    return [fresh(name, lines, packed=True), fresh(name, LINES_OF_2020[name], packed=False)]
+
+
+def fresh(name: str, lines: int, *, packed: bool) -> Drained:
     with backend(name) as url:
         drain(name, url, 600, packed=True)  # an emulator loads each service when it is first asked for
-        return [drain(name, url, lines, packed=True), drain(name, url, LINES_OF_2020[name], packed=False)]
+        return drain(name, url, lines, packed=packed)

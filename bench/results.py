@@ -42,7 +42,7 @@ class Section:
         widths = [max(len(row[column]) for row in table) for column in range(len(self.columns))]
         lines = [self.title, f"  {self.measured}; {self.how}"]
         for row in table:
-            first, *figures = (cell.ljust(width) for cell, width in zip(row[:1], widths, strict=False))
+            first = row[0].ljust(widths[0])
             figures = [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
             lines.append("  " + "  ".join([first, *figures]).rstrip())
         return "\n".join([*lines, *(f"  {note}" for note in self.notes)]) + "\n"

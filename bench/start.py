@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bench.backlog import write_backlog
-from bench.memory import peak
+from bench.memory import GOAL_PRODUCER, peak
 from bench.producer import stream
 from bench.results import Section, medians
 from tests.appliance.drivers import IMAGE, ROOT, Appliance, Container, Native, engine
@@ -143,10 +143,10 @@ def measure(runs: int) -> list[Section]:
         notes.append("No container engine answers: no image, no container. Enable with: apt-get install podman")
     else:
         sections.append(image(name))
-        held = sorted(memory(name) for _ in range(runs))
         what = f"most resident memory, {BACKLOG:,} lines through boto3, MiB"
-        row_ = (what, f"{statistics.median(held) / 2**20:.0f}", "60")
-        sections.append(Section("Producer in the image", ("", "measured", "goal"), [row_], medians(runs)))
+        most = max(memory(name) for _ in range(runs))
+        weighed = [(what, f"{most / 2**20:.0f}", f"{GOAL_PRODUCER}")]
+        sections.append(Section("Producer in the image", ("", "measured", "goal"), weighed, f"the most of {runs} runs"))
     rounds = [(in_container(name) if name else {}) | natively() for _ in range(runs)]
     rows = [row(title, [each[title] for each in rounds]) for title in rounds[0]]
     columns = ("", "s", "least to most")
