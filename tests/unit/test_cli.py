@@ -12,7 +12,8 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -74,19 +75,25 @@ def test_every_command_explains_itself(command: list[str], capsys: pytest.Captur
     assert f"usage: {' '.join(['appliance', *command])} [" in capsys.readouterr().out
 
 
-def begin(command: str, *arguments: str, **options: Any) -> subprocess.Popen[bytes]:
-    """A command of appliance/bin, as the container has it on its PATH."""
-    return subprocess.Popen(
+@contextmanager
+def running(command: str, *arguments: str, **options: Any) -> Iterator[subprocess.Popen[bytes]]:
+    """A command of appliance/bin, as the container has it on its PATH; killed when it is left."""
+    with subprocess.Popen(
         [ROOT / "appliance" / "bin" / command, *arguments],
         env=os.environ | {"PYTHON": sys.executable, "PYTHONPATH": str(ROOT)} | options.pop("env", {}),
         stderr=subprocess.PIPE,
         **options,
-    )
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 @pytest.mark.parametrize("name", cli.DELEGATED)
 def test_the_old_names_are_the_same_commands(name: str) -> None:
-    printed = begin(name, "--help", stdout=subprocess.PIPE).communicate(timeout=30)[0].decode()
+    with running(name, "--help", stdout=subprocess.PIPE) as process:
+        printed = process.communicate(timeout=30)[0].decode()
     assert printed.startswith(f"usage: appliance {name} [")
 
 
@@ -164,9 +171,9 @@ def test_a_reader_that_has_seen_enough(settings: Settings, command: str, unbuffe
     assert settings
     reading, writing = os.pipe()
     os.close(reading)
-    process = begin(*command.split(), env={"PYTHONUNBUFFERED": unbuffered}, stdout=writing)
-    os.close(writing)
-    assert process.communicate(timeout=60)[1] == b""
+    with running(*command.split(), env={"PYTHONUNBUFFERED": unbuffered}, stdout=writing) as process:
+        os.close(writing)
+        assert process.communicate(timeout=60)[1] == b""
     assert process.returncode == 0
 
 
@@ -176,8 +183,12 @@ def test_ctrl_c_while_the_endpoint_is_waited_for(settings: Settings, command: st
     with socket.create_server(("127.0.0.1", 0)) as silent:
         silent.settimeout(60)
         endpoint = "{}:{}".format(*silent.getsockname())
-        process = begin(*command.split(), env={"LOCALSTACK_HOST": endpoint}, stdout=subprocess.PIPE)
-        with silent.accept()[0] as connection:
+        environment = {"LOCALSTACK_HOST": endpoint}
+        with (
+            running(*command.split(), env=environment, stdout=subprocess.PIPE) as process,
+            silent.accept()[0] as connection,
+        ):
+            connection.settimeout(60)
             connection.recv(1)
             process.send_signal(signal.SIGINT)
             assert process.communicate(timeout=30) == (b"", b"")

@@ -17,6 +17,7 @@ def test_localstack_is_the_last_version_without_an_account() -> None:
 def test_both_ways_to_localstack_start_it_alike() -> None:
     environment = COMPOSE["services"]["localstack"]["environment"]
     script = (ROOT / "script" / "localstack").read_text()
+    assert environment.keys() >= {"SERVICES", "KINESIS_PERSISTENCE"}
     assert all(f"{name}={value}" in script for name, value in environment.items())
 
 
