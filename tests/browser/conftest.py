@@ -6,14 +6,15 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page
 
-from tests.browser.site import DESKTOP, Site, Watch, chromium, unavailable
+from tests.browser.site import DESKTOP, Site, Watch, chromium, go, unavailable
 
 PATHS = ("/", "/", "/", "/missing", "/search?q=secret")
 
 Open = Callable[..., Page]
 
 
-@pytest.fixture(scope="session")
+# a module's, as tests of asyncio fail beside it: Playwright has an event loop running in this thread
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     reason = unavailable()
     if reason:
@@ -22,7 +23,7 @@ def browser() -> Iterator[Browser]:
         yield one
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def site(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """An appliance with some lines, which the tests share: they may add lines, and stop nothing."""
     assert browser
@@ -61,7 +62,7 @@ def visit(browser: Browser) -> Iterator[Open]:
         opened.append((context, Watch(page, url), forgiving))
         if before:
             before(page)
-        page.goto(url)
+        go(page, url)
         return page
 
     yield visit_page

@@ -22,6 +22,10 @@ AXE = ROOT / "dashboard" / "node_modules" / "axe-core" / "axe.min.js"
 MEND = "run it by script/test --all, or once: script/bootstrap browser"
 # where screenshots of the tests are kept, for people and CI to look at
 ARTEFACTS = Path(os.environ.get("ARTEFACTS", ROOT / ".artefacts")) / "browser"
+# Chromium breaks off all requests when a network interface of the machine comes or goes, and tests that run beside
+# these start containers, each of which has one
+NETWORK_CHANGED = "net::ERR_NETWORK_CHANGED"
+LOADS = 5
 DESKTOP = (1360, 900)
 PHONE = (360, 780)
 
@@ -88,6 +92,25 @@ def chromium() -> Iterator[Browser]:
             browser.close()
 
 
+def go(page: Page, url: str) -> None:
+    """Open it; once more when Chromium broke off what it was loading, see NETWORK_CHANGED."""
+    broken_off: list[Request] = []
+
+    def note(request: Request) -> None:
+        if request.failure == NETWORK_CHANGED:
+            broken_off.append(request)
+
+    page.on("requestfailed", note)
+    try:
+        for _ in range(LOADS):
+            broken_off.clear()
+            page.goto(url)
+            if not broken_off:
+                return
+    finally:
+        page.remove_listener("requestfailed", note)
+
+
 class Watch:
     """What a page did that it should not: errors on the console, failed requests, requests to other hosts."""
 
@@ -100,7 +123,7 @@ class Watch:
         page.on("requestfailed", self._failed)
 
     def _console(self, message: ConsoleMessage) -> None:
-        if message.type in ("error", "warning"):
+        if message.type in ("error", "warning") and NETWORK_CHANGED not in message.text:
             self.problems.append(f"console: {message.text}")
 
     def _request(self, request: Request) -> None:
@@ -109,7 +132,7 @@ class Watch:
 
     def _failed(self, request: Request) -> None:
         # what a reload or the end of a page breaks off has not failed
-        if request.failure != "net::ERR_ABORTED":
+        if request.failure not in ("net::ERR_ABORTED", NETWORK_CHANGED):
             self.problems.append(f"failed: {request.url}: {request.failure}")
 
 

@@ -15,7 +15,7 @@ from playwright.sync_api import Locator, Page, Response, Route, expect
 from dashboard.app import MAX_WATCHERS
 from tests.appliance.drivers import ready, s3_client
 from tests.browser.conftest import Open
-from tests.browser.site import AXE, MEND, PHONE, Site, keep
+from tests.browser.site import AXE, MEND, PHONE, Site, go, keep
 from tests.checker import entries
 from tests.emulator import Emulator
 from tests.waiting import eventually
@@ -309,7 +309,7 @@ def test_themes(site: Site, visit: Open) -> None:
     keep(page, "desktop-dark")
     page.get_by_label("Theme").select_option("light")
     assert page.evaluate(ground) == light
-    page.reload()
+    go(page, page.url)
     assert page.evaluate(ground) == light
     page.get_by_label("Theme").select_option("auto")
     assert page.evaluate(ground) == dark
@@ -341,7 +341,7 @@ def test_korean(site: Site, visit: Open) -> None:
     keep(page, "phone-korean")
     page.get_by_label("언어").select_option("en")
     expect(page.locator("#pipeline-title")).to_have_text("Pipeline")
-    page.reload()
+    go(page, page.url)
     expect(page.locator("#pipeline-title")).to_have_text("Pipeline")
 
 
@@ -435,7 +435,7 @@ def test_it_is_small_and_fast(site: Site, visit: Open) -> None:
     page.add_init_script(DRAWN)
     times = []
     for _ in range(3):
-        page.goto(site.url)
+        go(page, site.url)
         loaded(page)
         times.append(page.evaluate("drawn") / 1000)
     print(f"{sum(sizes.values())} bytes compressed in {len(sizes)} files; drawn after {min(times):.2f} s")
