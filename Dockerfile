@@ -54,18 +54,21 @@ WORKDIR /app
 COPY supervisord.conf LICENSE ./
 COPY nginx nginx
 COPY lambda lambda
+COPY common common
+COPY journal journal
 COPY appliance appliance
+COPY cli cli
 COPY entrypoint entrypoint
 COPY producer producer
 COPY dashboard dashboard
 COPY --from=environment /build/dashboard/static/vendor dashboard/static/vendor
-ENV PATH=/app/appliance/bin:/opt/venv/bin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
+ENV PATH=/app/cli/bin:/opt/venv/bin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
     PYTHONPATH=/app \
     PYTHONDONTWRITEBYTECODE=1 \
     DATA_DIR=/data \
     EMULATOR_HOST=0.0.0.0 \
     DASHBOARD_HOST=0.0.0.0
-RUN python -m compileall -q appliance dashboard entrypoint producer
+RUN python -m compileall -q appliance cli common dashboard entrypoint journal producer
 USER 10001:10001
 VOLUME /data
 EXPOSE 80 4566 8080

@@ -23,11 +23,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
 
-from appliance.aws import answers
-from appliance.log import configure, event
-from appliance.settings import Settings, SettingsError, load_settings
 from appliance.site import render
-from appliance.status import write_status
+from common.aws import answers
+from common.log import configure, event
+from common.settings import Settings, SettingsError, load_settings
+from common.status import write_status
 
 log = logging.getLogger("appliance")
 

@@ -16,9 +16,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from appliance.clock import Clock, SystemClock
-from appliance.settings import Settings, SettingsError, load_settings
-from appliance.status import read_status
+from common.clock import Clock, SystemClock
+from common.settings import Settings, SettingsError, load_settings
+from common.status import read_status
 
 TIMEOUT = 2.0
 

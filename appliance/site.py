@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from appliance.settings import Settings
+from common.settings import Settings
 
 TEMPLATES = Path(__file__).resolve().parent.parent / "nginx"
 

@@ -14,7 +14,7 @@ import sys
 
 from supervisor import loggers, poller, supervisord
 
-from appliance.log import configure
+from common.log import configure
 
 LOOK_EVERY = 0.1  # seconds
 LEVELS = {

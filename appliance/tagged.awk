@@ -1,5 +1,5 @@
 # Lines of a program, one at a time, in the form that LOG_FORMAT names (`format`; `name` is the program's). What
-# appliance/log.py has formatted so gets the name at most; anything else that is printed is wrapped. Works byte by byte
+# common/log.py has formatted so gets the name at most; anything else that is printed is wrapped. Works byte by byte
 # (LC_ALL=C), and needs strftime besides what POSIX says of awk.
 
 BEGIN {
@@ -21,7 +21,7 @@ BEGIN {
     value = "((bearer|basic|aws4-hmac-sha256)[ \t]+)?[^ \t\"',;&]+"
 }
 
-# no query string, no password of a URL and no value that is called a secret gets into the log, as in appliance/log.py
+# no query string, no password of a URL and no value that is called a secret gets into the log, as in common/log.py
 function hide(text,    lower, out, start, end) {
     gsub(/\?[^ \t]*[^] \t"',;.)}]/, "?...", text)
     gsub(/:\/\/[^ \t\/@]+@/, "://...@", text)

@@ -12,8 +12,8 @@ import sys
 
 from supervisor import childutils
 
-from appliance.log import configure
-from appliance.settings import load_settings
+from common.log import configure
+from common.settings import load_settings
 
 
 def main() -> None:

@@ -14,7 +14,7 @@ from tests.appliance.drivers import ROOT
 PROCESSES = {
     "nothing (the interpreter)": "pass",
     "appliance (start)": "import appliance.__main__",
-    "health": "import appliance.cli.__main__, appliance.health",
+    "health": "import cli.__main__, appliance.health",
     "entrypoint": "import entrypoint.__main__",
     "producer": "import producer.__main__",
     "dashboard": "import dashboard.__main__",

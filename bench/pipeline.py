@@ -21,9 +21,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from appliance.clock import SystemClock
-from appliance.settings import Settings
 from bench.backlog import write_backlog
+from common.clock import SystemClock
+from common.settings import Settings
 from producer.record import Piece, singles
 from producer.sink import make_sink
 from tests.appliance.drivers import ROOT, s3_client

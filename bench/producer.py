@@ -24,10 +24,10 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
-from appliance.clock import SystemClock
-from appliance.settings import Settings
 from bench.backlog import write_backlog
 from bench.memory import peak
+from common.clock import SystemClock
+from common.settings import Settings
 from producer.batch import cut_for
 from producer.checkpoint import CheckpointFile
 from producer.record import PACK_BYTES, count_lines, gzipped

@@ -14,9 +14,9 @@ from contextlib import suppress
 from hypercorn.asyncio import serve
 from hypercorn.config import Config
 
-from appliance.clock import SystemClock
-from appliance.log import configure, event
-from appliance.settings import Settings, SettingsError, load_settings
+from common.clock import SystemClock
+from common.log import configure, event
+from common.settings import Settings, SettingsError, load_settings
 from dashboard.app import Dashboard
 from dashboard.collector import Collector
 

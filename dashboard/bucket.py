@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from botocore.exceptions import ClientError
 
-from appliance.clock import Clock
-from appliance.settings import Settings
+from common.clock import Clock
+from common.settings import Settings
 from dashboard.charts import Minutes, add, chart, entry, status_class
 from dashboard.endpoint import explaining
 

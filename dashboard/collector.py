@@ -11,12 +11,12 @@ import threading
 from typing import Any
 from urllib.parse import urlsplit
 
-from appliance import aws, health
-from appliance.atomic import write_atomic
-from appliance.audit import AuditError, read_checkpoint
-from appliance.clock import Clock
-from appliance.settings import Settings
-from appliance.status import read_status
+from appliance import health
+from common import aws
+from common.atomic import write_atomic
+from common.clock import Clock
+from common.settings import Settings
+from common.status import read_status
 from dashboard.bucket import Bucket, Inventory
 from dashboard.disk import LogDirectory
 from dashboard.endpoint import TIMEOUTS, where
@@ -26,6 +26,7 @@ from dashboard.proof import Auditor, Proof
 from dashboard.rates import Rate
 from dashboard.state import Local, Views, counters_of, moment, state
 from dashboard.stream import Firehose, Kinesis, Stream
+from journal.audit import AuditError, read_checkpoint
 
 # Seconds between two looks: at this machine, and at the endpoint
 LOCAL_BUSY, LOCAL_IDLE = 1.0, 10.0

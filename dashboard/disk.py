@@ -14,8 +14,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
-from appliance.audit import COMPRESSED, Checkpointed
-from appliance.ranges import Ranges
+from journal.audit import COMPRESSED, Checkpointed
+from journal.ranges import Ranges
 
 # Newlines are remembered for each block, so that any range costs at most two blocks to count
 BLOCK = 64 * 1024

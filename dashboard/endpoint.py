@@ -10,8 +10,8 @@ from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 from botocore.exceptions import ConnectionError as BotoConnectionError
 from botocore.parsers import ResponseParserError
 
-from appliance.aws import endpoint_url
-from appliance.settings import Settings
+from common.aws import endpoint_url
+from common.settings import Settings
 from dashboard.periodic import LookError
 
 # A look is repeated soon, so no call may keep it for long

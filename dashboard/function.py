@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from appliance.clock import Clock
-from appliance.settings import Settings
+from common.clock import Clock
+from common.settings import Settings
 from dashboard.endpoint import GoneError, explaining
 
 if TYPE_CHECKING:

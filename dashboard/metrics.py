@@ -25,7 +25,7 @@ from dashboard.state import VERSION, Views, counters_of, moment, retries, shards
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from appliance.settings import Settings
+    from common.settings import Settings
     from dashboard.collector import Collector
 
 PREFIX = "weblog_"

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Generic, TypeVar
 
-from appliance.clock import Clock
-from appliance.log import Event, event
+from common.clock import Clock
+from common.log import Event, event
 
 log = logging.getLogger("dashboard")
 

@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from botocore.exceptions import BotoCoreError
 
-from appliance.archived import ArchivedError
-from appliance.audit import AuditError, audit
-from appliance.clock import Clock
-from appliance.ledgers import Ledgers, LedgersError
-from appliance.settings import Settings
+from common.clock import Clock
+from common.settings import Settings
 from dashboard.disk import LogDirectory
 from dashboard.periodic import LookError
+from journal.archived import ArchivedError
+from journal.audit import AuditError, audit
+from journal.ledgers import Ledgers, LedgersError
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-    from appliance.audit import Audit, Row
+    from journal.audit import Audit, Row
 
 # How often the audit is made anew because a log was rotated, so renamed, meanwhile
 ROUNDS = 3

@@ -23,7 +23,7 @@ from itertools import pairwise
 from typing import Any
 
 from appliance.health import Check
-from appliance.settings import Settings
+from common.settings import Settings
 from dashboard.bucket import Inventory
 from dashboard.disk import Disk
 from dashboard.function import Batches

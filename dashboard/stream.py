@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from appliance.settings import Settings
+from common.settings import Settings
 from dashboard.endpoint import explaining
 
 if TYPE_CHECKING:

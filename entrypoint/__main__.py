@@ -13,10 +13,10 @@ from pathlib import Path
 
 from botocore.exceptions import BotoCoreError
 
-from appliance import aws
-from appliance.clock import Clock, SystemClock
-from appliance.log import configure, event
-from appliance.settings import Settings, SettingsError, load_settings
+from common import aws
+from common.clock import Clock, SystemClock
+from common.log import configure, event
+from common.settings import Settings, SettingsError, load_settings
 from entrypoint.bundle import BundleError, bundle
 from entrypoint.deadline import Deadline
 from entrypoint.errors import ProvisionError

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from botocore.exceptions import ClientError
 
-from appliance.clock import Clock
+from common.clock import Clock
 from entrypoint.errors import UnavailableError
 
 T = TypeVar("T")

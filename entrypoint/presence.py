@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from appliance.settings import Settings
+from common.settings import Settings
 from entrypoint.errors import ForbiddenError, code_of, explain, status_of
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from appliance import aws
-from appliance.settings import Settings
+from common import aws
+from common.settings import Settings
 from entrypoint import delivery, policies
 from entrypoint.deadline import Deadline
 from entrypoint.errors import ProvisionError

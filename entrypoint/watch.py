@@ -9,11 +9,11 @@ from typing import Literal, NoReturn
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from appliance import aws
-from appliance.clock import Clock, backoff
-from appliance.log import event
-from appliance.settings import Settings
-from appliance.status import write_status
+from common import aws
+from common.clock import Clock, backoff
+from common.log import event
+from common.settings import Settings
+from common.status import write_status
 from entrypoint.capabilities import filed, ignored_conditions, meaning, meaning_of
 from entrypoint.deadline import Deadline
 from entrypoint.errors import ProvisionError, UnavailableError

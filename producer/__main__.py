@@ -14,9 +14,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from appliance.clock import SystemClock
-from appliance.log import Event, configure, event
-from appliance.settings import Settings, SettingsError, load_settings
+from common.clock import SystemClock
+from common.log import Event, configure, event
+from common.settings import Settings, SettingsError, load_settings
 from producer.batch import cut_for
 from producer.checkpoint import CheckpointError, CheckpointFile
 from producer.schedule import log_shipped, serve

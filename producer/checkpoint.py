@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from appliance.atomic import write_atomic
+from common.atomic import write_atomic
 from producer.record import Record
 
 VERSION = 1

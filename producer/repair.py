@@ -18,14 +18,14 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from appliance.archived import Acknowledged, Archived, ArchivedError, ArchivedFile
-from appliance.clock import Clock
-from appliance.ledgers import Archive, Ledgers, LedgersError
-from appliance.lines import STEP, line_start
-from appliance.log import event
-from appliance.ranges import Ranges
-from appliance.settings import Settings
-from appliance.status import write_status
+from common.clock import Clock
+from common.log import event
+from common.settings import Settings
+from common.status import write_status
+from journal.archived import Acknowledged, Archived, ArchivedError, ArchivedFile
+from journal.ledgers import Archive, Ledgers, LedgersError
+from journal.lines import STEP, line_start
+from journal.ranges import Ranges
 from producer.batch import batches
 from producer.checkpoint import Checkpoint, CheckpointError, CheckpointFile, Fingerprint, Generation
 from producer.record import FRAGMENT_BYTES, WINDOW_BYTES, Piece

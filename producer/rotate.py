@@ -14,9 +14,9 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 
-from appliance.archived import Archived, ArchivedError, ArchivedFile
-from appliance.clock import Clock
-from appliance.log import event
+from common.clock import Clock
+from common.log import event
+from journal.archived import Archived, ArchivedError, ArchivedFile
 from producer.checkpoint import CheckpointError, CheckpointFile, FileId, Generation
 from producer.processes import held_open, nginx_pid
 

@@ -19,12 +19,12 @@ from apscheduler.schedulers.blocking import BlockingScheduler
 from apscheduler.triggers.cron import CronTrigger
 from apscheduler.triggers.interval import IntervalTrigger
 
-from appliance.archived import ArchivedFile
-from appliance.clock import Clock, SystemClock
-from appliance.ledgers import connect
-from appliance.log import Event, event
-from appliance.settings import Settings
-from appliance.status import read_status, write_status
+from common.clock import Clock, SystemClock
+from common.log import Event, event
+from common.settings import Settings
+from common.status import read_status, write_status
+from journal.archived import ArchivedFile
+from journal.ledgers import connect
 from producer.batch import cut_for
 from producer.checkpoint import CheckpointError, CheckpointFile
 from producer.counters import Counters

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from appliance.log import event
+from common.log import event
 from producer.batch import Cut, batches
 from producer.checkpoint import Checkpoint, CheckpointFile
 from producer.record import Record

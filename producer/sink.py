@@ -23,10 +23,10 @@ from botocore.exceptions import (
 from botocore.exceptions import ConnectionError as BotoConnectionError
 from botocore.parsers import ResponseParserError
 
-from appliance.aws import client
-from appliance.clock import Clock, backoff
-from appliance.log import event
-from appliance.settings import Settings
+from common.aws import client
+from common.clock import Clock, backoff
+from common.log import event
+from common.settings import Settings
 from producer.record import Record
 
 if TYPE_CHECKING:

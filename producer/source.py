@@ -22,7 +22,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from appliance.clock import Clock
+from common.clock import Clock
 from producer.checkpoint import Checkpoint, FileId, Fingerprint, Generation
 from producer.processes import held_open
 from producer.record import FRAGMENT_BYTES, PACK_BYTES, WINDOW_BYTES, Kind, Piece, count_lines

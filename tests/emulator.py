@@ -21,7 +21,7 @@ class Emulator:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        from appliance.aws import answers
+        from common.aws import answers
 
         self._directory.mkdir(parents=True, exist_ok=True)
         # the network's proxies and the caller's AWS settings are none of its business

@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parent.parent
 @contextmanager
 def moto_server(host: str, *ports: int) -> Iterator[None]:
     """The server, listening."""
-    from appliance.aws import answers
+    from common.aws import answers
 
     kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
     # without these there is no AWSLambdaBasicExecutionRole

@@ -7,13 +7,13 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-from appliance.archived import Archived, ArchivedFile
-from appliance.clock import Clock
-from appliance.ranges import Ranges
-from appliance.settings import Settings
 from archiver.archive import Archive
 from archiver.filing import Item
 from archiver.layout import HourlyObject
+from common.clock import Clock
+from common.settings import Settings
+from journal.archived import Archived, ArchivedFile
+from journal.ranges import Ranges
 from producer.repair import Repair, Repaired
 from producer.ship import ship_once
 from producer.sink import KinesisSink

@@ -91,7 +91,7 @@ class Native:
         self._emulator_port = free_port()
         self.emulator_url = f"http://127.0.0.1:{self._emulator_port}"
         self.directory = directory
-        self._log = directory / "appliance.log"
+        self._log = directory / "common.log"
         self._process: subprocess.Popen[bytes] | None = None
         self._environment: dict[str, str] = {}
 
@@ -143,7 +143,7 @@ class Native:
         return status
 
     def run(self, *command: str, timeout: float = 120) -> subprocess.CompletedProcess[str]:
-        path = str(ROOT / "appliance" / "bin" / command[0])
+        path = str(ROOT / "cli" / "bin" / command[0])
         return subprocess.run(
             [path, *command[1:]],
             env=self._environment,
@@ -156,7 +156,7 @@ class Native:
 
     def begin(self, *command: str) -> subprocess.Popen[str]:
         """A command of the appliance's that goes on; its output is for the caller to read."""
-        path = str(ROOT / "appliance" / "bin" / command[0])
+        path = str(ROOT / "cli" / "bin" / command[0])
         return subprocess.Popen(
             [path, *command[1:]],
             env=self._environment,

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from appliance import aws
-from appliance.settings import Settings
+from common import aws
+from common.settings import Settings
 from tests.appliance.drivers import Native, get, ready, s3_client
 from tests.appliance.test_pipeline import Traffic
 from tests.checker import entries, judge

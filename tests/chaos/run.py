@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from appliance.aws import answers
+from common.aws import answers
 from tests.appliance.drivers import Native, descendants, s3_client
 from tests.chaos import faults
 from tests.chaos.faults import ALL_LOST, PENDING, STREAM_LOST, WEIGHTS, Hands, Step

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from moto import mock_aws
 
-from appliance import aws
-from appliance.settings import Settings
+from common import aws
+from common.settings import Settings
 from entrypoint.capabilities import ignored_conditions, meaning
 
 ALL = ["If-None-Match on PutObject", "If-Match on PutObject", "If-Match on CompleteMultipartUpload"]

@@ -24,9 +24,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from appliance import aws
-from appliance.clock import SystemClock
-from appliance.settings import Settings
+from common import aws
+from common.clock import SystemClock
+from common.settings import Settings
 from entrypoint.deadline import Deadline
 from entrypoint.provision import connect, provision
 from producer.record import Piece, singles

@@ -16,9 +16,9 @@ import pytest
 from botocore.exceptions import ClientError, ReadTimeoutError
 from moto import mock_aws
 
-from appliance import aws
-from appliance.clock import SystemClock
-from appliance.settings import Settings
+from common import aws
+from common.clock import SystemClock
+from common.settings import Settings
 from entrypoint import delivery as module
 from entrypoint import policies
 from entrypoint.capabilities import Filed, filed, meaning_of

@@ -13,7 +13,7 @@ import pytest
 from botocore.config import Config
 from moto import mock_aws
 
-from appliance.clock import SystemClock
+from common.clock import SystemClock
 from producer import hourly
 from producer.batch import MAX_BATCH_BYTES, MAX_BATCH_RECORDS, MAX_FIREHOSE_BYTES, MAX_FIREHOSE_RECORDS
 from producer.record import MAX_RECORD_BYTES, Piece, Record, singles

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from appliance.clock import SystemClock
-from appliance.settings import Settings
+from common.clock import SystemClock
+from common.settings import Settings
 from entrypoint.bundle import bundle
 from entrypoint.deadline import Deadline
 from entrypoint.provision import connect, provision

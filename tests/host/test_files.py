@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from appliance.settings import Settings
+from common.settings import Settings
 from producer.__main__ import UNUSABLE
 from tests.appliance.drivers import ROOT
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from appliance.settings import Settings
+from common.settings import Settings
 from entrypoint.provision import connect
 from tests.appliance.drivers import ROOT, get, s3_client
 from tests.host.machine import STREAM, Debian, Pipeline, Requests

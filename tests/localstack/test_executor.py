@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from appliance import aws
-from appliance.settings import Settings
+from common import aws
+from common.settings import Settings
 from tests.localstack_process import by_image
 from tests.waiting import eventually
 

@@ -10,9 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from appliance.archived import Acknowledged, Archived, ArchivedFile, Known
-from appliance.audit import OnDisk, compare
-from appliance.ranges import Ranges
+from journal.archived import Acknowledged, Archived, ArchivedFile, Known
+from journal.audit import OnDisk, compare
+from journal.ranges import Ranges
 from tests.fake_kinesis import checkpoint_of
 from tests.repair_setup import AFTER, World
 

@@ -278,7 +278,7 @@ def test_stop_ends_between_two_batches(tmp_path: Path) -> None:
 BACKLOG = """
 import resource, sys
 from pathlib import Path
-from appliance.clock import SystemClock
+from common.clock import SystemClock
 from producer.checkpoint import CheckpointFile
 from producer.ship import ship_once
 from producer.source import Source

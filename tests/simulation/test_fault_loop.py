@@ -18,8 +18,8 @@ import pytest
 from botocore.exceptions import BotoCoreError, ClientError
 
 import index
-from appliance import atomic
 from archiver.archive import METADATA_KEY, Archive, Limits
+from common import atomic
 from producer import batch as batching
 from producer import source as sourcing
 from producer.checkpoint import CheckpointFile

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from appliance import atomic
+from common import atomic
 from producer import source as sourcing
 from producer.checkpoint import CheckpointFile
 from producer.ship import Shipped, ship_once

@@ -25,11 +25,11 @@ from unittest import mock
 from botocore.exceptions import BotoCoreError, ClientError
 
 import index
-from appliance import atomic
 from archiver import filing
 from archiver.archive import Archive, ContentionError, Limits
 from archiver.event import FRAGMENT
 from archiver.parse import NotCombinedError, hour_of, parse, readable_hour
+from common import atomic
 from producer import batch as batching
 from producer import record as recording
 from producer import source as sourcing

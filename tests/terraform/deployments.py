@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from appliance.settings import Settings
+from common.settings import Settings
 from tests.emulator import Emulator
 from tests.terraform.driver import Workspace
 

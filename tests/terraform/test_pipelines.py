@@ -19,7 +19,7 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from appliance.clock import SystemClock
+from common.clock import SystemClock
 from entrypoint.bundle import code_sha256
 from entrypoint.deadline import Deadline
 from entrypoint.delivery import log_group

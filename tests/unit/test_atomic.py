@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from appliance.atomic import write_atomic
+from common.atomic import write_atomic
 
 
 def test_replaces_the_file_and_leaves_nothing_else(tmp_path: Path) -> None:

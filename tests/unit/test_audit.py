@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from appliance import audit
-from appliance.archived import ArchivedError
-from appliance.ledgers import LedgersError
-from appliance.status import write_status
+from common.status import write_status
+from journal import audit
+from journal.archived import ArchivedError
+from journal.ledgers import LedgersError
 from producer.source import COMPRESSED, FINAL_AFTER
 from tests.fake_kinesis import checkpoint_of
 from tests.fake_s3 import DOWN

@@ -13,8 +13,8 @@ from typing import Any
 import boto3
 import pytest
 
-from appliance import aws
-from appliance.settings import Settings
+from common import aws
+from common.settings import Settings
 
 # A loopback address nothing else uses, so that well-known port numbers are free on it.
 LONELY = "127.0.93.17"
@@ -203,8 +203,8 @@ def test_the_clients_of_a_process_share_what_is_costly() -> None:
     """Each session of its own would parse the service models again: 100 ms a client, at every start."""
     script = (
         "import sys\n"
-        "from appliance import aws\n"
-        "from appliance.settings import Settings\n"
+        "from common import aws\n"
+        "from common.settings import Settings\n"
         "from botocore import loaders\n"
         "made = []\n"
         "original = loaders.Loader.__init__\n"

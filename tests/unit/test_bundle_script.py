@@ -23,7 +23,9 @@ from entrypoint.bundle import bundle
 from host.bundle import ARCHIVE, HOST_FILES, REQUIREMENTS, ROOT, ZIP, WheelError, build, main
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
-NEEDED = ["LICENSE", "pyproject.toml", "appliance", "entrypoint", "host", "lambda", "locks", "nginx", "producer"]
+NEEDED = [
+    *("LICENSE", "pyproject.toml", "common", "entrypoint", "host", "journal", "lambda", "locks", "nginx", "producer"),
+]
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +114,7 @@ def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path, capsys: pytest.
 
 
 def test_a_wheel_that_cannot_be_built_is_said(tmp_path: Path) -> None:
-    for name in ("appliance", "producer"):
+    for name in ("common", "journal", "producer"):
         (tmp_path / name).mkdir()
     (tmp_path / "LICENSE").touch()
     (tmp_path / "pyproject.toml").write_text("[project]\nname = 'nothing'\n")
@@ -124,11 +126,13 @@ def test_the_functions_zip_is_the_one_that_entrypoint_deploys(made: dict[str, by
     assert made[ZIP] == bundle(ROOT / "lambda")
 
 
-def test_the_wheel_is_the_producer_and_what_it_imports(made: dict[str, bytes], wheel_name: str) -> None:
+def test_the_wheel_is_the_producer_and_the_folders_it_imports(made: dict[str, bytes], wheel_name: str) -> None:
     with zipfile.ZipFile(io.BytesIO(made[wheel_name])) as wheel:
         code = {name for name in wheel.namelist() if ".dist-info/" not in name}
     # if this fails, mend [tool.hatch.build.targets.wheel] in pyproject.toml
-    assert code == closure("producer.__main__")
+    assert closure("producer.__main__") <= code
+    folders = {name.partition("/")[0] for name in closure("producer.__main__")}
+    assert code == {path.relative_to(ROOT).as_posix() for folder in folders for path in (ROOT / folder).rglob("*.py")}
 
 
 def test_the_wheel_needs_what_it_imports(made: dict[str, bytes], wheel_name: str) -> None:
@@ -138,7 +142,7 @@ def test_the_wheel_needs_what_it_imports(made: dict[str, bytes], wheel_name: str
         sources = [wheel.read(name).decode() for name in wheel.namelist() if name.endswith(".py")]
     assert set(required) == names(PROJECT["project"]["dependencies"])
     # botocore comes with boto3, and pydantic with pydantic-settings
-    known = {"appliance", "producer", "botocore", "pydantic", *(name.replace("-", "_") for name in required)}
+    known = {"common", "journal", "producer", "botocore", "pydantic", *(name.replace("-", "_") for name in required)}
     assert set().union(*map(third_party, sources)) <= known
 
 

@@ -23,13 +23,13 @@ from botocore.exceptions import ClientError, EndpointConnectionError, NoCredenti
 from botocore.parsers import ResponseParserError
 
 from appliance import health
-from appliance.cli import __main__ as cli
-from appliance.cli import screen, ship, status, tail
-from appliance.cli.follow import Follower
-from appliance.cli.screen import CommandError
-from appliance.clock import SystemClock
-from appliance.settings import Settings
-from appliance.status import write_status
+from cli import __main__ as cli
+from cli import screen, ship, status, tail
+from cli.follow import Follower
+from cli.screen import CommandError
+from common.clock import SystemClock
+from common.settings import Settings
+from common.status import write_status
 
 ROOT = Path(__file__).resolve().parents[2]
 NOW = datetime(2026, 11, 23, 16, 5, tzinfo=UTC)
@@ -77,9 +77,9 @@ def test_every_command_explains_itself(command: list[str], capsys: pytest.Captur
 
 @contextmanager
 def running(command: str, *arguments: str, **options: Any) -> Iterator[subprocess.Popen[bytes]]:
-    """A command of appliance/bin, as the container has it on its PATH; killed when it is left."""
+    """A command of cli/bin, as the container has it on its PATH; killed when it is left."""
     with subprocess.Popen(
-        [ROOT / "appliance" / "bin" / command, *arguments],
+        [ROOT / "cli" / "bin" / command, *arguments],
         env=os.environ | {"PYTHON": sys.executable, "PYTHONPATH": str(ROOT)} | options.pop("env", {}),
         stderr=subprocess.PIPE,
         **options,
@@ -108,7 +108,7 @@ def test_the_help_has_examples_and_exit_codes(command: str, capsys: pytest.Captu
 
 def test_help_is_there_at_once() -> None:
     loaded = subprocess.run(
-        [sys.executable, "-X", "importtime", "-m", "appliance.cli", "--help"],
+        [sys.executable, "-X", "importtime", "-m", "cli", "--help"],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -358,7 +358,7 @@ def test_status_has_an_exit_code(
 def test_status_can_be_watched_until_ctrl_c(settings: Settings) -> None:
     assert settings
     process = subprocess.Popen(
-        [ROOT / "appliance" / "bin" / "appliance", "status", "--watch", "0.1", "--json"],
+        [ROOT / "cli" / "bin" / "appliance", "status", "--watch", "0.1", "--json"],
         env=os.environ | {"PYTHON": sys.executable, "PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -530,7 +530,7 @@ HOSTILE = [
     b'{"path":"/a\\u001b"}',
     b"\xc2\x9bno \xff JSON\x1b",
 ]
-WRITE = f"from appliance.cli.tail import writer; writer(True)({HOSTILE!r})"
+WRITE = f"from cli.tail import writer; writer(True)({HOSTILE!r})"
 
 
 def test_json_in_a_terminal_is_the_same_in_printable_ascii() -> None:
@@ -631,7 +631,7 @@ def test_following_waits_for_an_endpoint_that_is_away(settings: Settings, capsys
 
 def test_waiting_ends_when_nobody_reads_any_more(settings: Settings) -> None:
     assert settings
-    script = "from appliance.cli.tail import wait; print(wait(0.01), flush=True); import sys; sys.exit(wait(20))"
+    script = "from cli.tail import wait; print(wait(0.01), flush=True); import sys; sys.exit(wait(20))"
     process = subprocess.Popen([sys.executable, "-c", script], cwd=ROOT, stdout=subprocess.PIPE)
     assert process.stdout
     assert process.stdout.readline() == b"False\n"

@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from moto import mock_aws
 
-from appliance.cli import follow
-from appliance.cli.follow import Follower
+from cli import follow
+from cli.follow import Follower
 from tests.fake_bucket import FakeBucket
 from tests.fake_s3 import DOWN, LOST, SLOW_DOWN
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import random
 from itertools import islice
 
-from appliance.clock import backoff
+from common.clock import backoff
 
 
 def test_backoff_stays_under_a_limit_that_doubles_up_to_the_cap() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import yaml
 
-from appliance.settings import Settings
+from common.settings import Settings
 from tests.appliance.drivers import ROOT
 
 COMPOSE = yaml.safe_load((ROOT / "compose.yaml").read_text())

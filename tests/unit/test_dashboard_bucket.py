@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.settings import Settings
+from common.settings import Settings
 from dashboard import bucket as module
 from dashboard.bucket import Bucket, NotOursError, matches
 from dashboard.endpoint import GoneError, NoAnswerError

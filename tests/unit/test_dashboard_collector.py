@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from appliance.clock import SystemClock
-from appliance.settings import Settings
-from appliance.status import write_status
+from common.clock import SystemClock
+from common.settings import Settings
+from common.status import write_status
 from dashboard.collector import Collector
 from tests.waiting import eventually, free_port
 

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.audit import Checkpointed
-from appliance.ranges import Ranges
 from dashboard import disk
 from dashboard.disk import LogDirectory
+from journal.audit import Checkpointed
+from journal.ranges import Ranges
 
 LINE = b'127.0.0.1 - - [23/Nov/2026:12:00:%02d +0200] "GET /%d HTTP/1.1" 200 5 "-" "test"\n'
 

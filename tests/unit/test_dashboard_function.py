@@ -9,8 +9,8 @@ from botocore.exceptions import ClientError, EndpointConnectionError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.clock import SystemClock
-from appliance.settings import Settings
+from common.clock import SystemClock
+from common.settings import Settings
 from dashboard.endpoint import NoAnswerError
 from dashboard.function import FunctionLog
 from dashboard.periodic import LookError

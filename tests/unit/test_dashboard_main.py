@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from appliance.settings import Settings
+from common.settings import Settings
 from dashboard import __main__ as dashboard
 from tests.waiting import eventually
 

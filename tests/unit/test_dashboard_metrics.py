@@ -14,7 +14,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 
-from appliance.settings import Settings
+from common.settings import Settings
 from dashboard.metrics import FUNCTION, PRODUCER, Metrics
 from dashboard.periodic import Seen
 from dashboard.proof import Proof

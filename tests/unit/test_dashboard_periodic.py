@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from appliance.clock import SystemClock
+from common.clock import SystemClock
 from dashboard.periodic import Audience, LookError, Periodic
 from tests.waiting import eventually
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from appliance import audit as auditing
 from dashboard import proof
 from dashboard.disk import LogDirectory
 from dashboard.periodic import LookError
 from dashboard.proof import Auditor, Proof
+from journal import audit as auditing
 from tests.fake_s3 import DOWN
 from tests.repair_setup import AFTER, World
 

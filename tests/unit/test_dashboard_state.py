@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from appliance.health import Check
-from appliance.settings import Settings
+from common.settings import Settings
 from dashboard.bucket import Inventory, Object
 from dashboard.disk import Disk
 from dashboard.function import Batches

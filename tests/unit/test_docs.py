@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 import pytest
 
-from appliance.settings import Settings
-from appliance.verify import STEPS
+from cli.verify import STEPS
+from common.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
 READMES = ["README.md", "README.ko.md"]

@@ -10,8 +10,8 @@ from botocore.exceptions import ClientError
 from botocore.parsers import ResponseParserError
 from urllib3.exceptions import NewConnectionError
 
-from appliance import aws
-from appliance.settings import Settings
+from common import aws
+from common.settings import Settings
 from entrypoint.deadline import Deadline
 from entrypoint.errors import ForbiddenError, ProvisionError, UnavailableError, explain, explained
 from entrypoint.resources import ensure_bucket

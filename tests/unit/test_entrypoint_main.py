@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 from moto import mock_aws
 
-from appliance import aws
-from appliance.settings import Settings
+from common import aws
+from common.settings import Settings
 from entrypoint import __main__ as program
 from entrypoint import watch
 from entrypoint.errors import UnavailableError

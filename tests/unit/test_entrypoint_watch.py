@@ -11,9 +11,9 @@ from typing import Any, cast
 import pytest
 from botocore.exceptions import ClientError, ProfileNotFound
 
-from appliance import aws
-from appliance.settings import Settings
-from appliance.status import read_status
+from common import aws
+from common.settings import Settings
+from common.status import read_status
 from entrypoint import watch as module
 from entrypoint.errors import ProvisionError, UnavailableError
 from entrypoint.provision import Clients

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from appliance import health
-from appliance.clock import SystemClock
-from appliance.settings import Settings
-from appliance.status import read_status, write_status
+from common.clock import SystemClock
+from common.settings import Settings
+from common.status import read_status, write_status
 
 NOW = datetime(2026, 11, 23, 10, 0, 30, tzinfo=UTC)
 FRESH = {"last_tick": "2026-11-23T10:00:00+00:00", "next_tick_due": "2026-11-23T10:01:15+00:00", "error": None}

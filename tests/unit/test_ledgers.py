@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from appliance.ledgers import Ledgers, LedgersError, decode
-from appliance.ranges import Ranges
 from archiver.archive import Archive, Limits
 from archiver.layout import HourlyObject
+from journal.ledgers import Ledgers, LedgersError, decode
+from journal.ranges import Ranges
 from tests.fake_bucket import START, FakeBucket, item
 from tests.fake_s3 import DOWN, SLOW_DOWN
 

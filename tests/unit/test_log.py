@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from appliance.log import HIDDEN, configure, event, log_uncaught, redact
+from common.log import HIDDEN, configure, event, log_uncaught, redact
 
 ROOT = Path(__file__).resolve().parents[2]
 TAGGED = ROOT / "appliance" / "tagged"

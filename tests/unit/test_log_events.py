@@ -10,7 +10,7 @@ from typing import get_args
 
 import pytest
 
-from appliance.log import OUTPUT, Event
+from common.log import OUTPUT, Event
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDERS = ("appliance", "dashboard", "entrypoint", "host", "producer")

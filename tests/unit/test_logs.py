@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 from moto import mock_aws
 
-from appliance import aws, logs
-from appliance.clock import SystemClock
-from appliance.settings import Settings
+from cli import logs
+from common import aws
+from common.clock import SystemClock
+from common.settings import Settings
 
 SETTINGS = Settings(target="aws", localstack_host="", lambda_function="some")
 GROUP = "/aws/lambda/some"

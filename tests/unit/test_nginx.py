@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from appliance.settings import Settings
 from appliance.site import TEMPLATES, in_hosts, listen, nameservers, render, upstream
+from common.settings import Settings
 
 NGINX = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
 RESOLV = "# made by hand\nnameserver 10.0.0.2\nnameserver fe80::1%eth0\n nameserver 2001:db8::1\nsearch example.net\n"

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from appliance.archived import CLOCKS_APART, Archived
-from appliance.ranges import Ranges
-from appliance.status import read_status
+from common.status import read_status
+from journal.archived import CLOCKS_APART, Archived
+from journal.ranges import Ranges
 from producer.checkpoint import CheckpointError, CheckpointFile
 from producer.record import FRAGMENT_BYTES
 from producer.source import BLOCK_BYTES, FINAL_AFTER
@@ -491,7 +491,7 @@ def test_a_full_disk_is_said(world: World, monkeypatch: pytest.MonkeyPatch) -> N
 
     world.write(b"a\n")
     world.ship()
-    monkeypatch.setattr("appliance.archived.write_atomic", full)
+    monkeypatch.setattr("journal.archived.write_atomic", full)
     assert "No space left" in (world.run().error or "")
 
 

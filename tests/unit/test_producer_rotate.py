@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from appliance.archived import Archived, ArchivedFile, Known
-from appliance.ranges import Ranges
+from journal.archived import Archived, ArchivedFile, Known
+from journal.ranges import Ranges
 from producer import processes
 from producer.processes import held_open, nginx_pid
 from producer.rotate import RELEASED_AFTER, Rotator

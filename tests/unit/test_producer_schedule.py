@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from appliance.settings import Settings
-from appliance.status import read_status
+from common.settings import Settings
+from common.status import read_status
 from producer.repair import Repaired
 from producer.rotate import Rotator
 from producer.schedule import OVERDUE_AFTER, REMEMBERED_TICKS, Producer, make_scheduler, poll_trigger, rotator_for

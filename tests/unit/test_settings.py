@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from appliance.settings import Settings, SettingsError, load_settings
+from common.settings import Settings, SettingsError, load_settings
 
 # The names and defaults that were agreed on (the first eight are the original's of 2020).
 DEFAULTS: dict[str, object] = {

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from appliance import __main__ as start
-from appliance.settings import Settings
-from appliance.status import read_status
+from common.settings import Settings
+from common.status import read_status
 
 
 @pytest.fixture

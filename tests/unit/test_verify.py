@@ -12,9 +12,10 @@ import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 from moto import mock_aws
 
-from appliance import aws, verify
-from appliance.settings import Settings
-from appliance.status import write_status
+from cli import verify
+from common import aws
+from common.settings import Settings
+from common.status import write_status
 from entrypoint import delivery
 
 

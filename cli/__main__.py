@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
-from appliance.cli.screen import OK, UNUSABLE, CommandError, say
+from cli.screen import OK, UNUSABLE, CommandError, say
 
 INTERRUPTED = 130  # as a shell says of what SIGINT ended
 
@@ -132,19 +132,19 @@ def count(text: str) -> int:
 
 
 def _verify(arguments: list[str]) -> int:
-    from appliance.verify import main
+    from cli.verify import main
 
     return main(arguments)
 
 
 def _audit(arguments: list[str]) -> int:
-    from appliance.audit import main
+    from journal.audit import main
 
     return main(arguments)
 
 
 def _logs(arguments: list[str]) -> int:
-    from appliance.logs import main
+    from cli.logs import main
 
     return main(arguments)
 
@@ -168,19 +168,19 @@ def run(arguments: list[str]) -> int:
     if arguments and arguments[0] in DELEGATED:
         return DELEGATED[arguments[0]](arguments[1:])
     options = parser().parse_args(arguments)
-    from appliance.settings import SettingsError, load_settings
+    from common.settings import SettingsError, load_settings
 
     try:
         settings = load_settings()
         if options.command == "status":
-            from appliance.cli import status
+            from cli import status
 
             return status.main(settings, options)
         if options.command == "ship-now":
-            from appliance.cli import ship
+            from cli import ship
 
             return ship.main(settings, options)
-        from appliance.cli import tail
+        from cli import tail
 
         return tail.main(settings, options)
     except SettingsError as error:

@@ -14,8 +14,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from appliance.atomic import write_atomic
-from appliance.ranges import Ranges
+from common.atomic import write_atomic
+from journal.ranges import Ranges
 
 VERSION = 1
 # Marks kept within the time after which something acknowledged counts as missing: what a mark costs is up to

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
 
-from appliance.cli.follow import Follower
-from appliance.cli.screen import OK, CommandError, console, explained, printable, say
-from appliance.clock import Clock, SystemClock
-from appliance.ledgers import connect
-from appliance.settings import Settings
+from cli.follow import Follower
+from cli.screen import OK, CommandError, console, explained, printable, say
+from common.clock import Clock, SystemClock
+from common.settings import Settings
+from journal.ledgers import connect
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

@@ -9,7 +9,7 @@ import threading
 from typing import TYPE_CHECKING, Any, Literal, overload
 from urllib.parse import urlsplit
 
-from appliance.settings import Settings
+from common.settings import Settings
 
 if TYPE_CHECKING:
     import boto3.session

@@ -19,14 +19,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from botocore.exceptions import BotoCoreError
 
-from appliance.archived import Acknowledged, Archived, ArchivedError, ArchivedFile
-from appliance.atomic import write_atomic
-from appliance.clock import Clock, SystemClock
-from appliance.ledgers import Ledgers, LedgersError, connect
-from appliance.lines import line_start
-from appliance.ranges import Ranges
-from appliance.settings import Settings, SettingsError, load_settings
-from appliance.status import read_status
+from common.atomic import write_atomic
+from common.clock import Clock, SystemClock
+from common.settings import Settings, SettingsError, load_settings
+from common.status import read_status
+from journal.archived import Acknowledged, Archived, ArchivedError, ArchivedFile
+from journal.ledgers import Ledgers, LedgersError, connect
+from journal.lines import line_start
+from journal.ranges import Ranges
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

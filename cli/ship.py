@@ -7,11 +7,11 @@ import json
 import secrets
 from typing import Any
 
-from appliance.atomic import write_atomic
-from appliance.cli.screen import OK, PROBLEM, CommandError, say
-from appliance.clock import Clock, SystemClock
-from appliance.settings import Settings
-from appliance.status import read_status
+from cli.screen import OK, PROBLEM, CommandError, say
+from common.atomic import write_atomic
+from common.clock import Clock, SystemClock
+from common.settings import Settings
+from common.status import read_status
 
 LOOK_AGAIN = 0.2
 COUNTED = ("lines", "records", "bytes")

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from appliance.settings import Settings
+    from common.settings import Settings
 
 OK = 0
 PROBLEM = 1
@@ -65,8 +65,8 @@ def explained(settings: Settings, error: Exception) -> str:
     """What a failed call to the endpoint means, and what mends it."""
     from botocore.exceptions import ClientError, NoCredentialsError
 
-    from appliance.aws import endpoint_url
-    from appliance.log import redact
+    from common.aws import endpoint_url
+    from common.log import redact
 
     where = endpoint_url(settings, "s3") or f"AWS in {settings.aws_default_region}"
     if isinstance(error, ClientError):

@@ -10,11 +10,11 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-from appliance.cli.screen import OK, PROBLEM, CommandError, columns, console, printable, table
-from appliance.clock import Clock, SystemClock
 from appliance.health import check
-from appliance.settings import Settings
-from appliance.status import read_status
+from cli.screen import OK, PROBLEM, CommandError, columns, console, printable, table
+from common.clock import Clock, SystemClock
+from common.settings import Settings
+from common.status import read_status
 
 PROBLEMS = ("degraded", "failing")
 UNITS = ((86400, "d"), (3600, "h"), (60, "min"))

@@ -23,9 +23,9 @@ from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 from botocore.exceptions import ConnectionError as BotoConnectionError
 from botocore.parsers import ResponseParserError
 
-from appliance.aws import client
-from appliance.ranges import Ranges
-from appliance.settings import Settings
+from common.aws import client
+from common.settings import Settings
+from journal.ranges import Ranges
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

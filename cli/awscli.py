@@ -7,8 +7,8 @@ import sys
 
 from awscli.clidriver import main as aws
 
-from appliance.aws import environment
-from appliance.settings import SettingsError, load_settings
+from common.aws import environment
+from common.settings import SettingsError, load_settings
 
 
 def main() -> int:

@@ -9,7 +9,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from appliance.atomic import write_atomic
+from common.atomic import write_atomic
 
 
 def write_status(directory: Path, process: str, facts: dict[str, Any]) -> None:

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from appliance.aws import client
-from appliance.clock import Clock, SystemClock
-from appliance.settings import Settings, SettingsError, load_settings
+from common.aws import client
+from common.clock import Clock, SystemClock
+from common.settings import Settings, SettingsError, load_settings
 
 if TYPE_CHECKING:
     from mypy_boto3_logs.type_defs import FilteredLogEventTypeDef
