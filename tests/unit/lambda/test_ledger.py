@@ -9,7 +9,7 @@ import pytest
 from archiver.layout import HourlyObject
 from archiver.ledger import Ledger, LedgerError, reference, referenced
 
-GOLDEN = json.loads((Path(__file__).parent.parent / "golden" / "lambda_ledger.json").read_text())
+GOLDEN = json.loads((Path(__file__).parents[2] / "golden" / "lambda_ledger.json").read_text())
 
 
 @pytest.mark.parametrize("case", GOLDEN["ledgers"], ids=lambda case: str(case["text"])[:20])

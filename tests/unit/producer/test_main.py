@@ -22,7 +22,7 @@ from producer.__main__ import LOCKED, NOT_ALL_SHIPPED, SHIPPED, UNUSABLE, main
 from producer.schedule import STOP_SECONDS
 from tests.waiting import eventually
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 class Endpoint(BaseHTTPRequestHandler):

@@ -7,7 +7,7 @@ from botocore.exceptions import ClientError
 
 from entrypoint.deadline import LONGEST_PAUSE, Deadline
 from entrypoint.errors import UnavailableError, code_of
-from tests.unit.entrypoint_fakes import FakeClock, refusal
+from tests.unit.entrypoint.fakes import FakeClock, refusal
 
 
 def test_until_returns_the_first_answer_and_does_not_sleep_before_it() -> None:

@@ -19,7 +19,7 @@ from entrypoint.errors import ProvisionError, UnavailableError
 from entrypoint.provision import Clients
 from entrypoint.resources import Outcome, State
 from entrypoint.watch import LOOK_EVERY, LOOK_EVERY_ON_AWS, REMIND_EVERY, RETRY_CAP, Watch
-from tests.unit.entrypoint_fakes import FakeClock, refusal
+from tests.unit.entrypoint.fakes import FakeClock, refusal
 
 ALL = ("bucket", "role", "stream", "function", "mapping")
 

@@ -21,7 +21,7 @@ from common.settings import Settings
 from dashboard import __main__ as dashboard
 from tests.waiting import eventually
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 PAUSE = 0.01
 
 

@@ -216,7 +216,7 @@ def test_the_clients_of_a_process_share_what_is_costly() -> None:
         "    aws.client(Settings(localstack_host='h:1'), service)\n"
         "print(len(made))\n"
     )
-    root = Path(__file__).resolve().parents[2]
+    root = Path(__file__).resolve().parents[3]
     ran = subprocess.run(
         [sys.executable, "-c", script], cwd=root, capture_output=True, text=True, timeout=60, check=True
     )

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.unit.entrypoint_fakes import Played
+from tests.unit.entrypoint.fakes import Played
 
 
 @pytest.fixture

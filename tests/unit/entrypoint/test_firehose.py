@@ -15,7 +15,7 @@ from entrypoint.deadline import Deadline
 from entrypoint.errors import ProvisionError, UnavailableError
 from entrypoint.firehose import ensure_delivery_log, ensure_delivery_stream
 from entrypoint.resources import Outcome
-from tests.unit.entrypoint_fakes import Played
+from tests.unit.entrypoint.fakes import Played
 
 ROLE = "arn:aws:iam::000000000000:role/firehose-ex"
 FUNCTION = "arn:aws:lambda:us-east-1:000000000000:function:f"

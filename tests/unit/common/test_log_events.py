@@ -12,7 +12,7 @@ import pytest
 
 from common.log import OUTPUT, Event
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 FOLDERS = ("appliance", "dashboard", "entrypoint", "host", "producer")
 LEVELS = {"debug", "info", "warning", "error", "exception", "critical", "log"}
 LOGGERS = {"log", "_log", "logger"}

@@ -19,9 +19,9 @@ from dashboard.metrics import FUNCTION, PRODUCER, Metrics
 from dashboard.periodic import Seen
 from dashboard.proof import Proof
 from dashboard.state import Views
-from tests.unit.test_dashboard_state import NOW, local, views
+from tests.unit.dashboard.test_state import NOW, local, views
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 COUNTERS = {field: number for number, (field, _) in enumerate(PRODUCER.values(), 1)} | {
     "started_at": "2026-11-23T09:00:00Z",
     "retries": {"ProvisionedThroughputExceededException": 3, 'a "quote"\n': 1},

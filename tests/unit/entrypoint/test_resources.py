@@ -14,7 +14,7 @@ from entrypoint.bundle import code_sha256
 from entrypoint.deadline import Deadline
 from entrypoint.errors import ForbiddenError, ProvisionError, UnavailableError
 from entrypoint.resources import Outcome, ensure_bucket, ensure_function, ensure_mapping, ensure_role, ensure_stream
-from tests.unit.entrypoint_fakes import Played
+from tests.unit.entrypoint.fakes import Played
 
 CODE = b"zip"
 ROLE_ARN = "arn:aws:iam::000000000000:role/lambda-ex"

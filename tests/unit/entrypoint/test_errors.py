@@ -15,7 +15,7 @@ from common.settings import Settings
 from entrypoint.deadline import Deadline
 from entrypoint.errors import ForbiddenError, ProvisionError, UnavailableError, explain, explained
 from entrypoint.resources import ensure_bucket
-from tests.unit.entrypoint_fakes import FakeClock, refusal
+from tests.unit.entrypoint.fakes import FakeClock, refusal
 
 
 @pytest.mark.parametrize(

@@ -21,9 +21,9 @@ from entrypoint import __main__ as program
 from entrypoint import watch
 from entrypoint.errors import UnavailableError
 from entrypoint.provision import Clients, connect
-from tests.unit.entrypoint_fakes import FakeClock
+from tests.unit.entrypoint.fakes import FakeClock
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 KINDS = ["bucket", "role", "stream", "function", "mapping"]
 
 

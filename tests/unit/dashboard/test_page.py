@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 STATIC = ROOT / "dashboard" / "static"
 SCRIPTS = sorted((STATIC / "js").glob("*.js"))
 PAGE = (STATIC / "index.html").read_text(encoding="utf-8")

@@ -14,7 +14,7 @@ from bench import producer
 from bench.backlog import write_backlog
 from bench.results import Chart, Section, write
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 TINY = 600  # lines: more than one call of the loop's, and a poll that packs
 
 

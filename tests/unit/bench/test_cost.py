@@ -13,7 +13,7 @@ from entrypoint import delivery
 from producer.hourly import BILLED_BYTES
 from producer.record import PACK_BYTES
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 PAGE = ROOT / "docs" / "costs.md"
 
 

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from common.log import HIDDEN, configure, event, log_uncaught, redact
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 TAGGED = ROOT / "appliance" / "tagged"
 
 log = logging.getLogger("somewhere")

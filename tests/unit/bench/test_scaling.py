@@ -17,7 +17,7 @@ from bench.cost import Traffic
 from bench.results import parse
 from entrypoint import resources
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 PAGE = ROOT / "docs" / "scaling.md"
 RESULTS = ROOT / "bench" / "RESULTS.md"
 

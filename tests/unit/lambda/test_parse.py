@@ -14,7 +14,7 @@ from archiver.filing import file_record, file_runs
 from archiver.parse import NotCombinedError, parse, visible
 from tests.lambda_events import bytes_of, combined, event, record
 
-GOLDEN = json.loads((Path(__file__).parent.parent / "golden" / "lines.json").read_text())
+GOLDEN = json.loads((Path(__file__).parents[2] / "golden" / "lines.json").read_text())
 
 
 @pytest.mark.parametrize("case", GOLDEN["lines"], ids=lambda case: str(case["about"]))

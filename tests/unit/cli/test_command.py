@@ -31,7 +31,7 @@ from common.clock import SystemClock
 from common.settings import Settings
 from common.status import write_status
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 NOW = datetime(2026, 11, 23, 16, 5, tzinfo=UTC)
 
 

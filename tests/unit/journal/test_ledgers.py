@@ -19,7 +19,7 @@ from journal.ranges import Ranges
 from tests.fake_bucket import START, FakeBucket, item
 from tests.fake_s3 import DOWN, SLOW_DOWN
 
-GOLDEN = json.loads((Path(__file__).parent.parent / "golden" / "lambda_ledger.json").read_text())
+GOLDEN = json.loads((Path(__file__).parents[2] / "golden" / "lambda_ledger.json").read_text())
 ONE, TWO = "5e9a5f2a" + "1" * 16, "5e9a5f2a" + "2" * 16
 LONG_AGO = START - timedelta(days=1000)
 
