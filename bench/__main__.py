@@ -5,7 +5,6 @@ Sections, in the order in which they are measured; --only takes some of them:
     producer   CPU, memory and bytes of a backlog, beside a loop of boto3's and the floor of gzip
     function   lines per CPU second, an event of a million lines, the import
     append     requests and bytes of an append against the object's size, and through an hour of 10 GB
-    race       what N writers of one hourly object cost each other
     pipeline   a million lines from the producer's start to the last line in S3, on MiniStack and LocalStack
     start      the image by layer; container start, nginx, pipeline; the imports of each process
     count      instructions a line, by valgrind: the same on a busy machine, so that a regression shows
@@ -24,9 +23,10 @@ from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 
-from bench import append, contention, function, imports, instructions, pipeline, producer, scaling, start
+from bench import append, function, imports, instructions, pipeline, producer, start
 from bench.memory import GOAL_PRODUCER
 from bench.results import Chart, Section, medians, now, write
+from entrypoint.resources import MEMORY
 
 MIB = 2**20
 NONE = "–"
@@ -38,6 +38,9 @@ GOAL_PARSE = 350_000
 GOAL_EVENT = 10.0
 GOAL_EVENT_RSS = 256
 GOAL_IMPORT = 150.0
+# Lambda, "Configure Lambda function memory": 1,769 MB have one vCPU, less has less in proportion
+CPU_MB = 1769
+FUNCTION_CPU = MEMORY / CPU_MB
 
 # name -> CPU s / M lines, lines/s, MiB, MB on the wire / M lines: of others, as this project was given them, into a
 # local sink of PutRecords. GZIP_THERE: the floor, read + gzip -1, on that machine, CPU s / M lines.
@@ -126,8 +129,8 @@ def of_function(runs: int) -> list[Section]:
         ("1,000,000 lines in one event, CPU s", f"{cpu:.1f}", NONE, NONE),
         ("the same, wall s", f"{median(one.wall_seconds for one in events):.1f}", NONE, f"{GOAL_EVENT:g}"),
         (
-            f"the same, s with the CPU of {scaling.FUNCTION_MB} MB (computed)",
-            f"{cpu / scaling.FUNCTION_CPU:.1f}",
+            f"the same, s with the CPU of {MEMORY} MB (computed)",
+            f"{cpu / FUNCTION_CPU:.1f}",
             NONE,
             f"{GOAL_EVENT:g}",
         ),
@@ -137,9 +140,9 @@ def of_function(runs: int) -> list[Section]:
     notes = [
         f"Python {rates[0].python}. The event has {events[0].event_bytes / 1e6:.1f} MB, base64 included. Its S3 keeps "
         "sizes only; boto3 and a client of S3 are loaded, for their memory, but send nothing.",
-        f"The wall seconds are on a whole CPU. Lambda gives {scaling.FUNCTION_MB} MB {scaling.FUNCTION_CPU:.3f} of "
-        f"one, in proportion to {scaling.CPU_MB:,} MB for a whole one: {GOAL_EVENT:g} s need "
-        f"{cpu / GOAL_EVENT * scaling.CPU_MB:,.0f} MB.",
+        f"The wall seconds are on a whole CPU. Lambda gives {MEMORY} MB {FUNCTION_CPU:.3f} of "
+        f"one, in proportion to {CPU_MB:,} MB for a whole one: {GOAL_EVENT:g} s need "
+        f"{cpu / GOAL_EVENT * CPU_MB:,.0f} MB.",
     ]
     return [Section("Function", ("", "measured", "x line by line", "goal"), rows, medians(runs), notes)]
 
@@ -175,42 +178,6 @@ def of_append(_runs: int) -> list[Section]:
 
 def _size(cost: append.Cost) -> int:
     return cost.size
-
-
-def of_race(runs: int) -> list[Section]:
-    races = contention.measure(runs)
-    rows, lost = [], {}
-    for each in races:
-        begin, writers = each[0].size, each[0].writers
-        lost[begin, writers] = median(one.conflicts / max(1, one.commits) for one in each)
-        rows.append(
-            (
-                size(begin),
-                str(writers),
-                f"{median(one.commits_per_second for one in each):.1f}",
-                f"{lost[begin, writers]:.2f}",
-                str(sum(one.given_up for one in each)),
-            )
-        )
-    notes = [
-        f"On MiniStack; each writer appends {contention.APPENDS} times {contention.APPEND_BYTES // 1024} KiB, as fast "
-        "as it can. Given up: appends of all runs. A race of each size goes before and is not counted.",
-    ]
-    columns = ("object", "writers", "commits/s", "rounds lost a commit", "given up")
-    chart = Chart(
-        "race.svg",
-        "Rounds lost a commit against the writers of one hourly object",
-        "writers",
-        "rounds lost a commit",
-        contention.WRITERS[1:],
-        {
-            f"object of {size(begin)}": [
-                (writers, lost[begin, writers]) for writers in contention.WRITERS if lost[begin, writers]
-            ]
-            for begin in contention.SIZES
-        },
-    )
-    return [Section("Archive: N writers of one hourly object", columns, rows, medians(runs), notes, chart)]
 
 
 def of_pipeline(runs: int) -> list[Section]:
@@ -267,7 +234,6 @@ SECTIONS: dict[str, Callable[[int], list[Section]]] = {
     "producer": of_producer,
     "function": of_function,
     "append": of_append,
-    "race": of_race,
     "pipeline": of_pipeline,
     "start": of_start,
     "count": of_count,

@@ -21,7 +21,6 @@ DOCUMENTS = [
     *READMES,
     "ARCHITECTURE.md",
     "CHANGELOG.md",
-    "bench/PROFILE.md",
     *sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").rglob("*.md")),
 ]
 EMPTY = "–"

@@ -1,8 +1,9 @@
-"""What the benchmarks measure with, and the page that they write."""
+"""What the benchmarks measure with, the page that they write, and what docs/sizing.md takes from it."""
 
 from __future__ import annotations
 
 import random
+import re
 import secrets
 import time
 from http.client import HTTPConnection
@@ -12,7 +13,8 @@ import pytest
 
 from bench import producer
 from bench.backlog import write_backlog
-from bench.results import Chart, Section, write
+from bench.results import Chart, Section, parse, write
+from entrypoint.resources import MEMORY
 
 ROOT = Path(__file__).resolve().parents[3]
 TINY = 600  # lines: more than one call of the loop's, and a poll that packs
@@ -89,3 +91,31 @@ def test_a_whole_run_keeps_nothing(tmp_path: Path) -> None:
 
 def test_each_section_says_when_and_how_it_was_measured() -> None:
     assert section("One", "1").markdown().splitlines()[:3] == ["## One", "", "Measured then; one run."]
+
+
+def measured(title: str, column: str) -> dict[str, float]:
+    """A section of bench/RESULTS.md: the first cell of each row -> its figure in that column."""
+    section = parse((ROOT / "bench" / "RESULTS.md").read_text(encoding="utf-8"))[title]
+    head, *rows = (
+        [cell.strip() for cell in line.split("|")[1:-1]] for line in section.splitlines() if line[:2] == "| "
+    )
+    at = head.index(column)
+    return {row[0]: float(row[at].replace(",", "")) for row in rows}
+
+
+def sizing() -> str:
+    """The page without its line breaks."""
+    return " ".join((ROOT / "docs" / "sizing.md").read_text(encoding="utf-8").split())
+
+
+def test_the_function_was_measured_to_be_as_fast_as_the_page_says() -> None:
+    claim = re.search(r"\| lines a second of a CPU \| ([\d,]+) \|", sizing())
+    assert claim
+    assert measured("Function", "measured")["whole handler, lines / CPU s"] > int(claim[1].replace(",", ""))
+    assert f"| memory | {MEMORY} MB |" in sizing()
+
+
+def test_the_producer_was_measured_to_be_as_fast_as_the_page_says() -> None:
+    assert "About a second of CPU for a million lines, gzip and boto3 included" in sizing()
+    lines = measured("Producer: a backlog of 1,000,000 lines", "lines / CPU s")
+    assert lines["producer, PutRecords"] > 1e6
