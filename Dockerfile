@@ -73,5 +73,5 @@ USER 10001:10001
 VOLUME /data
 EXPOSE 80 4566 8080
 STOPSIGNAL SIGTERM
-HEALTHCHECK --interval=15s --timeout=5s --start-period=20s --retries=3 CMD ["health"]
+HEALTHCHECK --interval=15s --timeout=5s --start-period=20s --retries=3 CMD ["appliance", "health"]
 CMD ["python", "-m", "appliance"]

@@ -78,7 +78,7 @@ def prepare(settings: Settings) -> None:
         shutil.rmtree(settings.run_dir, ignore_errors=True)
         for folder in (settings.log_file.parent, settings.run_dir / "nginx", settings.data_dir / "emulator"):
             folder.mkdir(parents=True, exist_ok=True)
-        # for script/verify and its like, which are started in another environment than this
+        # for script/appliance and script/aws, which are started in another environment than this
         given = {name: value for name in Settings.model_fields if (value := os.environ.get(name.upper()))}
         (settings.run_dir / "environment").write_text(
             "".join(f"export {name.upper()}={shlex.quote(value)}\n" for name, value in given.items())

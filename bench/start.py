@@ -47,7 +47,7 @@ def answers(port: int) -> bool:
 
 
 def ready(appliance: Appliance) -> bool:
-    return appliance.run("health", "--ready").returncode == 0
+    return appliance.run("appliance", "health", "--ready").returncode == 0
 
 
 def start(appliance: Appliance) -> tuple[float, float]:

@@ -88,7 +88,7 @@ def show(settings: Settings, clock: Clock, minutes: float, *, as_json: bool = Fa
         print(f"{group}: no such log. The function has not run yet, or its role may not write one.", file=sys.stderr)
         return 1
     except (ClientError, BotoCoreError) as error:
-        print(f"{group}: {error}. `health` says whether the endpoint answers.", file=sys.stderr)
+        print(f"{group}: {error}. `appliance health` says whether the endpoint answers.", file=sys.stderr)
         return 1
     finally:
         logs.close()

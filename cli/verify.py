@@ -1,7 +1,7 @@
 """Follows a few requests through the running appliance, from nginx to S3, and says at each step what it saw.
 
 It looks from outside, with the same API calls a user would make, and believes no status but what it can check.
-`script/verify`, or `verify` in the container. Exit status: 0 every step passed, 1 one failed, 2 bad settings.
+`appliance verify`. Exit status: 0 every step passed, 1 one failed, 2 bad settings.
 With --json each step is an object a line: `step`, `ok`, `detail` (what was seen, or what is wrong and its remedy) and
 `seconds` (how long it took).
 """

@@ -1,7 +1,7 @@
 """Proves from the outside what became of every byte of the log: written, acknowledged, archived, missing, pending.
 
 It believes nobody: the bytes are those on disk, the acknowledgements those of the checkpoint, and archived is what the
-ledgers in the bucket say at this moment. `script/audit`, or `audit` in the container.
+ledgers in the bucket say at this moment. `appliance audit` prints it.
 """
 
 from __future__ import annotations

@@ -53,7 +53,7 @@ class Appliance(Protocol):
         """Wait until it ends by itself; the exit status."""
 
     def run(self, *command: str, timeout: float = 120) -> subprocess.CompletedProcess[str]:
-        """A command of the appliance's (aws, verify, health), run where it runs."""
+        """A command of the appliance's (appliance, aws), run where it runs."""
 
     def output(self) -> str:
         """All it has printed."""
@@ -75,7 +75,7 @@ def ready(appliance: Appliance, within: float = 60) -> None:
     """Wait until every part is ok."""
 
     def look() -> bool:
-        health = appliance.run("health", "--ready")
+        health = appliance.run("appliance", "health", "--ready")
         assert health.returncode == 0, f"{health.stdout}{health.stderr}\n{appliance.output()[-3000:]}"
         return True
 

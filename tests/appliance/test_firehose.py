@@ -62,16 +62,16 @@ def test_requests_arrive_below_their_hour_and_verify_follows_them(appliance: App
 
     for key, entry in eventually(arrived, within=30, why=appliance.output()[-3000:]):
         assert key.startswith(hour_of(entry))
-    verified = appliance.run("verify")
+    verified = appliance.run("appliance", "verify")
     assert verified.returncode == 0, verified.stdout + verified.stderr + appliance.output()[-3000:]
     assert verified.stdout.count("✓") == 9, verified.stdout
     assert "✓ delivery stream: web-log-delivery is ACTIVE, buffers up to 64 MiB or 60 s" in verified.stdout
     assert "waiting for Firehose: it may buffer for 90 s" in verified.stdout
-    audited = appliance.run("audit")
+    audited = appliance.run("appliance", "audit")
     assert audited.returncode == 2
     assert "what it has acknowledged is all that can be known" in audited.stdout
     assert ", 0 not yet" in audited.stdout
-    assert "acknowledged by Firehose is all that can be known" in appliance.run("health").stdout
+    assert "acknowledged by Firehose is all that can be known" in appliance.run("appliance", "health").stdout
     probes = [key for key, _ in objects(appliance.emulator_url, "1970/")]
     assert probes == [], "the entrypoint takes its probe away again"
 
@@ -150,4 +150,4 @@ def test_an_endpoint_that_comes_later_and_forgets_everything(native: Native, emu
         get(native.http_port, path)
     emulator.start()
     eventually(lambda: there(after), within=60)
-    assert native.run("verify").returncode == 0
+    assert native.run("appliance", "verify").returncode == 0

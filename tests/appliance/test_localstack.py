@@ -47,11 +47,11 @@ def host(own: Server) -> str:
 def test_verify_passes_and_the_functions_log_is_there(native: Native, host: str) -> None:
     native.start(LOCALSTACK_HOST=host)
     ready(native, within=READY_WITHIN)
-    verified = native.run("verify")
+    verified = native.run("appliance", "verify")
     assert verified.returncode == 0, verified.stdout + verified.stderr + native.output()[-3000:]
     assert verified.stdout.count("✓") == 10, verified.stdout
-    eventually(lambda: "END RequestId" in native.run("logs", "lambda").stdout, why="the function's log")
-    assert '"written": ' in native.run("logs", "lambda").stdout
+    eventually(lambda: "END RequestId" in native.run("appliance", "logs", "lambda").stdout, why="the function's log")
+    assert '"written": ' in native.run("appliance", "logs", "lambda").stdout
 
 
 def test_a_thousand_requests_are_a_thousand_lines(native: Native, own: Server, host: str) -> None:
@@ -61,7 +61,7 @@ def test_a_thousand_requests_are_a_thousand_lines(native: Native, own: Server, h
     traffic.send(1000)
     archive = traffic.arrived(own.url, within=60)
     assert len(archive) == 1000
-    audited = native.run("audit")
+    audited = native.run("appliance", "audit")
     assert audited.returncode == 0, audited.stdout + audited.stderr
     assert " 0 missing" in audited.stdout, audited.stdout
 

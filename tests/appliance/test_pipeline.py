@@ -75,7 +75,7 @@ def test_requests_are_lines_in_the_hourly_object(appliance: Appliance) -> None:
 def test_verify_and_the_aws_cli_answer_where_the_appliance_runs(appliance: Appliance) -> None:
     appliance.start()
     ready(appliance)
-    verified = appliance.run("verify")
+    verified = appliance.run("appliance", "verify")
     assert verified.returncode == 0, verified.stdout + verified.stderr + appliance.output()[-3000:]
     assert verified.stdout.count("✓") == 10, verified.stdout
     assert "sequence number" in verified.stdout
@@ -167,7 +167,7 @@ def test_an_endpoint_that_comes_later_gets_the_lines_logged_meanwhile(native: Na
         traffic.send(1)
 
     def degraded() -> bool:
-        health = native.run("health")
+        health = native.run("appliance", "health")
         assert health.returncode == 0, health.stdout
         return "degraded" in health.stdout
 
@@ -221,7 +221,7 @@ def test_the_image_ships_pending_lines_to_an_emulator_outside(container: Contain
     ready(container)
     traffic.send(5)
     traffic.arrived(url)
-    assert container.run("verify").returncode == 0
+    assert container.run("appliance", "verify").returncode == 0
 
 
 @pytest.mark.container

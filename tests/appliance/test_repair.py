@@ -85,7 +85,7 @@ class Pipeline:
         assert verdict.exactly_once, verdict
 
     def audit(self, *options: str) -> subprocess.CompletedProcess[str]:
-        return self.native.run("audit", *options)
+        return self.native.run("appliance", "audit", *options)
 
     def audited(self, code: int, within: float = 30) -> str:
         """Wait until `audit` ends with this exit code; what it printed."""

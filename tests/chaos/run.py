@@ -114,7 +114,7 @@ class World:
 
     def wait_ready(self) -> None:
         def look() -> bool:
-            health = self.native.run("health", "--ready")
+            health = self.native.run("appliance", "health", "--ready")
             assert health.returncode == 0, health.stdout + health.stderr
             return True
 

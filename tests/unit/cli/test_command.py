@@ -76,10 +76,10 @@ def test_every_command_explains_itself(command: list[str], capsys: pytest.Captur
 
 
 @contextmanager
-def running(command: str, *arguments: str, **options: Any) -> Iterator[subprocess.Popen[bytes]]:
-    """A command of cli/bin, as the container has it on its PATH; killed when it is left."""
+def running(*arguments: str, **options: Any) -> Iterator[subprocess.Popen[bytes]]:
+    """cli/bin/appliance, as the container has it on its PATH; killed when it is left."""
     with subprocess.Popen(
-        [ROOT / "cli" / "bin" / command, *arguments],
+        [ROOT / "cli" / "bin" / "appliance", *arguments],
         env=os.environ | {"PYTHON": sys.executable, "PYTHONPATH": str(ROOT)} | options.pop("env", {}),
         stderr=subprocess.PIPE,
         **options,
@@ -90,11 +90,8 @@ def running(command: str, *arguments: str, **options: Any) -> Iterator[subproces
             process.kill()
 
 
-@pytest.mark.parametrize("name", cli.DELEGATED)
-def test_the_old_names_are_the_same_commands(name: str) -> None:
-    with running(name, "--help", stdout=subprocess.PIPE) as process:
-        printed = process.communicate(timeout=30)[0].decode()
-    assert printed.startswith(f"usage: appliance {name} [")
+def test_there_is_one_command_beside_the_aws_cli() -> None:
+    assert sorted(path.name for path in (ROOT / "cli" / "bin").iterdir()) == ["appliance", "aws"]
 
 
 @pytest.mark.parametrize("command", ["status", "ship-now", "tail"])
@@ -166,7 +163,7 @@ def test_nothing_runs(settings: Settings, capsys: pytest.CaptureFixture[str], co
 
 
 @pytest.mark.parametrize("unbuffered", ["", "1"])
-@pytest.mark.parametrize("command", ["health", "appliance health --json", "appliance status", "audit --help", "verify"])
+@pytest.mark.parametrize("command", ["health", "health --json", "status", "audit --help", "verify"])
 def test_a_reader_that_has_seen_enough(settings: Settings, command: str, unbuffered: str) -> None:
     assert settings
     reading, writing = os.pipe()
