@@ -31,10 +31,11 @@ from common.settings import Settings
 from producer.batch import cut_for
 from producer.checkpoint import CheckpointFile
 from producer.record import PACK_BYTES, count_lines, gzipped
-from producer.schedule import Producer
+from producer.schedule import next_poll
 from producer.ship import ship_once
 from producer.sink import Sink, make_sink
 from producer.source import Source
+from producer.tick import Producer
 from tests.appliance.drivers import ROOT
 from tests.fake_kinesis import NullSink
 
@@ -187,12 +188,14 @@ def boto3_loop(log: Path, port: int) -> tuple[int, int]:
 
 
 def nothing_to_do(log: Path, _port: int) -> tuple[int, int]:
+    given = settings(log, 1, "kinesis")
     producer = Producer(
-        settings(log, 1, "kinesis"),
+        given,
         Source(log, SystemClock(), random.Random(1)),
         CheckpointFile(log.with_name("checkpoint.json")),
         None,
         SystemClock(),
+        next_poll(given.poll_interval),
     )
     sink = NullSink()
     for _ in range(IDLE_TICKS + 1):

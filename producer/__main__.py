@@ -19,10 +19,11 @@ from common.log import Event, configure, event
 from common.settings import Settings, SettingsError, load_settings
 from producer.batch import cut_for
 from producer.checkpoint import CheckpointError, CheckpointFile
-from producer.schedule import log_shipped, serve
+from producer.schedule import serve
 from producer.ship import ship_once
 from producer.sink import make_sink
 from producer.source import Source, SourceError
+from producer.tick import log_shipped
 
 log = logging.getLogger("producer")
 

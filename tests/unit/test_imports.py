@@ -149,6 +149,7 @@ def test_no_exception_outlives_its_need(path: str) -> None:
         ("producer/ship.py", "from botocore.exceptions import ClientError"),
         ("producer/sink.py", "import apscheduler"),
         ("producer/ship.py", "from apscheduler.triggers.cron import CronTrigger"),
+        ("producer/tick.py", "import apscheduler"),
         ("producer/ship.py", "from entrypoint.policies import Policy"),
         ("producer/sink.py", "from mypy_boto3_kinesis import KinesisClient"),
         ("lambda/index.py", "from common.clock import Clock"),

@@ -15,8 +15,9 @@ from common.settings import Settings
 from common.status import read_status
 from producer.repair import Repaired
 from producer.rotate import Rotator
-from producer.schedule import OVERDUE_AFTER, REMEMBERED_TICKS, Producer, make_scheduler, poll_trigger, rotator_for
+from producer.schedule import make_scheduler, next_poll, poll_trigger, rotator_for
 from producer.sink import Traffic
+from producer.tick import OVERDUE_AFTER, REMEMBERED_TICKS, Producer
 from tests.fake_kinesis import (
     FakeClock,
     FakeFirehose,
@@ -105,7 +106,14 @@ class Setup:
         rotator = Rotator(
             self.log, self.settings.run_dir / "nginx.pid", 10**9, self.clock, budget=self.settings.log_disk_bytes
         )
-        return Producer(self.settings, source_of(self.log, self.clock), checkpoint_of(self.log), rotator, self.clock)
+        return Producer(
+            self.settings,
+            source_of(self.log, self.clock),
+            checkpoint_of(self.log),
+            rotator,
+            self.clock,
+            next_poll(self.settings.poll_interval),
+        )
 
     def tick(self) -> dict[str, Any]:
         self.producer.tick(self.sink, lambda: False)
@@ -195,7 +203,7 @@ def test_what_nobody_foresaw_fails_the_tick_and_not_the_process(setup: Setup, mo
     def surprise(*_: object, **__: object) -> None:
         raise ZeroDivisionError("surprise")
 
-    monkeypatch.setattr("producer.schedule.ship_once", surprise)
+    monkeypatch.setattr("producer.tick.ship_once", surprise)
     status = setup.tick()
     assert (status["state"], status["error"]) == ("failed", "ZeroDivisionError: surprise")
 
@@ -284,7 +292,7 @@ def test_a_status_that_cannot_be_written_stops_nothing(setup: Setup, monkeypatch
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("producer.schedule.write_status", full)
+    monkeypatch.setattr("producer.tick.write_status", full)
     setup.log.write_bytes(b"a\n")
     setup.producer.tick(setup.sink, lambda: False)
     assert len(setup.stream.records) == 1

@@ -1,0 +1,261 @@
+"""What a tick does, and what the status and the log say of it."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from typing import Any
+
+from common.clock import Clock
+from common.log import Event, event
+from common.settings import Settings
+from common.status import read_status, write_status
+from producer.batch import cut_for
+from producer.checkpoint import CheckpointError, CheckpointFile
+from producer.counters import Counters
+from producer.repair import Repaired
+from producer.rotate import Rotator
+from producer.ship import Shipped, ship_once
+from producer.sink import Acknowledgement, Sink
+from producer.source import Source, SourceError
+
+log = logging.getLogger(__name__)
+
+# Beyond the poll interval, how long a tick may show no sign of life before it counts as overdue: RETRY_SECONDS of
+# the sink, a call that runs into its time-out, and room for a slow machine
+OVERDUE_AFTER = timedelta(seconds=60)
+# The same error again is logged only so often
+REPEAT_ERROR_SECONDS = 60.0
+# Ticks whose acknowledgements `verify` can look up
+REMEMBERED_TICKS = 20
+# While a long backlog drains, the status is written only so often
+STATUS_SECONDS = 1.0
+
+
+class Producer:
+    """One tick after the other: ship, rotate, say how it went. Never raises; the next tick tries again.
+
+    `next_poll` tells when the first poll after a moment is.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        source: Source,
+        checkpoint_file: CheckpointFile,
+        rotator: Rotator | None,
+        clock: Clock,
+        next_poll: Callable[[datetime], datetime],
+    ) -> None:
+        self._source = source
+        self._checkpoint_file = checkpoint_file
+        self._rotator = rotator
+        self._clock = clock
+        self._status_dir = settings.status_dir
+        self._ship_request = settings.ship_request
+        self._cut = cut_for(settings.delivery)
+        self._interval = timedelta(seconds=settings.poll_interval)
+        self._next_poll = next_poll
+        self._counters = Counters(_iso(clock.now()))
+        self._running = threading.Lock()
+        self._status = _carried_over(read_status(settings.status_dir, "producer") or {}) | {
+            "delivery": settings.delivery,
+            "interval": settings.poll_interval,
+        }
+        self._status_written = -STATUS_SECONDS
+        self._logged = ("", 0.0)
+        self._error: str | None = None
+        self._concerns: dict[str, str] = {}
+
+    def tick(self, sink: Sink, stop: Callable[[], bool], *, rotate: bool = True) -> None:
+        """Ship what is there until `stop`."""
+        with self._running:
+            if stop():
+                return
+            begun = self._clock.monotonic()
+            self._say("shipping")
+            state, error = "failed", None
+            name: Event = "failed"
+            try:
+                report = ship_once(
+                    self._source, self._checkpoint_file, sink, cut=self._cut, stop=stop, progress=self._progress
+                )
+            except (CheckpointError, SourceError) as problem:
+                error = str(problem)
+            except OSError as problem:
+                error = f"the log or its checkpoint cannot be read or saved: {problem}"
+            except Exception as problem:
+                log.exception("this tick failed", extra=event("failed", part="tick", error=str(problem)))
+                error = f"{type(problem).__name__}: {problem}"
+            else:
+                state, error = ("behind" if report.error or report.stopped else "idle"), report.error
+                name = "refused"
+                self._record(report)
+            self._error = error
+            self._complain(error, name)
+            if rotate and self._rotator:
+                self._concern("disk", self._rotator.run(self._checkpoint_file))
+                self._counters.rotations = self._rotator.rotations
+                self._counters.deleted_logs = self._rotator.deleted
+            self._counters.tick(self._clock.monotonic() - begun)
+            self._say(state, last_tick=_iso(self._clock.now()))
+
+    def answer(self, sink: Sink, stop: Callable[[], bool]) -> None:
+        """Tick now if somebody asks for it, then say which request that was, and take it away."""
+        try:
+            request = self._ship_request.read_text(errors="replace").strip()
+        except OSError:  # mostly: there is none
+            return
+        self.tick(sink, stop)
+        with self._running:
+            if stop():
+                return  # not answered, as nothing may have been shipped; the next start does it
+            self._status["ship_request"] = request
+            self._publish()
+        self._ship_request.unlink(missing_ok=True)
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """Keep ticks waiting: whoever else sends does it between two of them."""
+        with self._running:
+            yield
+
+    def concern(self, source: str, problem: str | None) -> None:
+        """Take up, or let go of, what is wrong beside the ticks; the status says it at once, or after this tick."""
+        self._publish_unless_busy(self._concern(source, problem))
+
+    def repaired(self, repaired: Repaired) -> None:
+        """Count what repair has sent, and take up or let go of what it complains about."""
+        self._counters.repair(repaired.sent, repaired.lines, repaired.traffic)
+        self._publish_unless_busy(self._concern("repair", repaired.error) or bool(repaired.sent))
+
+    def _publish_unless_busy(self, changed: bool) -> None:
+        if changed and self._running.acquire(blocking=False):
+            try:
+                self._publish()
+            finally:
+                self._running.release()
+
+    def idle_within(self, seconds: float) -> bool:
+        """Wait for the tick that runs, if one does."""
+        if not self._running.acquire(timeout=max(0.0, seconds)):
+            return False
+        self._running.release()
+        return True
+
+    def stopped(self) -> None:
+        lag = self._status.get("lag_bytes", 0)
+        left = f"{lag} bytes are left for the next start" if lag else "everything is acknowledged"
+        log.info("stopped; %s", left, extra=event("stopped", lag=lag))
+        self._say("stopped")
+
+    def failed(self, error: BaseException) -> None:
+        """A tick has ended with what `tick` does not catch."""
+        self._error = f"{type(error).__name__}: {error}"
+        self._say("failed")
+
+    def _record(self, report: Shipped) -> None:
+        for problem in report.problems:
+            log.error("%s", problem, extra=event("concern", part="log", problem=problem))
+        self._count(report)
+        if not report.records:
+            return
+        log_shipped(report)
+        facts = {
+            "lines": report.lines,
+            "records": report.records,
+            "bytes": report.bytes,
+            "first": _place(report.first),
+            "last": _place(report.last),
+        }
+        now = _iso(self._clock.now())
+        self._status |= facts | {"shipped_at": now, "total_lines": self._status["total_lines"] + report.lines}
+        done = {"at": now, **facts, "ranges": [list(each) for each in report.ranges]}
+        self._status["acknowledged"] = [*self._status["acknowledged"], done][-REMEMBERED_TICKS:]
+
+    def _progress(self, report: Shipped) -> None:
+        """Show that a long drain is alive."""
+        self._count(report)
+        if self._clock.monotonic() - self._status_written >= STATUS_SECONDS and not report.error:
+            self._say("shipping")
+
+    def _count(self, report: Shipped) -> None:
+        self._counters.ship(report)
+        since = self._status.get("lag_since")
+        self._status |= {
+            "lag_bytes": report.lag,
+            "lag_lines": report.lag_lines,
+            "lag_since": (since or _iso(self._clock.now())) if report.lag else None,
+        }
+
+    def _concern(self, source: str, problem: str | None) -> bool:
+        before = self._concerns.get(source)
+        self._concerns = {name: text for name, text in self._concerns.items() if name != source}
+        if problem:
+            self._concerns[source] = problem
+        if problem and not before:
+            log.error("%s", problem, extra=event("concern", part=source, problem=problem))
+        elif before and not problem:
+            log.info("no longer: %s", before, extra=event("resolved", part=source, problem=before))
+        return before != problem
+
+    def _say(self, state: str, **facts: Any) -> None:
+        """The status of a tick; only this moves the time of the next one."""
+        now = self._clock.now()
+        self._status |= facts | {"state": state, "next_tick_due": _iso(now + self._interval + OVERDUE_AFTER)}
+        self._status_written = self._clock.monotonic()
+        self._publish()
+
+    def _publish(self) -> None:
+        self._status["error"] = "; ".join(filter(None, [self._error, *self._concerns.values()])) or None
+        self._status["counters"] = self._counters.facts()
+        self._status["next_poll"] = _iso(self._next_poll(self._clock.now()))
+        try:
+            write_status(self._status_dir, "producer", self._status)
+        except OSError as error:
+            self._complain(f"the status cannot be written: {error}", "failed")
+
+    def _complain(self, error: str | None, name: Event) -> None:
+        """Log an error when it is new, and now and then while it lasts."""
+        now = self._clock.monotonic()
+        if error is None:
+            self._logged = ("", now)
+        elif error != self._logged[0] or now - self._logged[1] >= REPEAT_ERROR_SECONDS:
+            log.error("%s", error, extra=event(name, part="tick", error=error))
+            self._logged = (error, now)
+
+
+def log_shipped(report: Shipped) -> None:
+    """The log line of a tick that shipped something."""
+    log.info(
+        "shipped %d lines in %d records, %d bytes; first %s, last %s; lag %d bytes",
+        *(report.lines, report.records, report.bytes),
+        *(" ".join(report.first or ()), " ".join(report.last or ()), report.lag),
+        extra=event("shipped", lines=report.lines, records=report.records, bytes=report.bytes, lag=report.lag),
+    )
+
+
+def _carried_over(status: dict[str, Any]) -> dict[str, Any]:
+    """What a new process keeps of the last one's status."""
+    acknowledged = status.get("acknowledged")
+    total = status.get("total_lines")
+    return status | {
+        "acknowledged": acknowledged if isinstance(acknowledged, list) else [],
+        "total_lines": total if isinstance(total, int) else 0,
+        "lag_bytes": 0,
+        "lag_lines": 0,
+        "lag_since": None,
+        "ship_request": status.get("ship_request"),
+        "error": None,
+    }
+
+
+def _place(acknowledgement: Acknowledgement | None) -> dict[str, str] | None:
+    return None if acknowledgement is None else acknowledgement._asdict()
+
+
+def _iso(moment: datetime) -> str:
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
