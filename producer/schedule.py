@@ -18,11 +18,11 @@ from apscheduler.schedulers.blocking import BlockingScheduler
 from apscheduler.triggers.cron import CronTrigger
 from apscheduler.triggers.interval import IntervalTrigger
 
-from journal.archived import ArchivedFile
 from common.clock import Clock, SystemClock
-from journal.ledgers import connect
 from common.log import event
 from common.settings import Settings
+from journal.archived import ArchivedFile
+from journal.ledgers import connect
 from producer.checkpoint import CheckpointFile
 from producer.repair import Repair
 from producer.rotate import Rotator

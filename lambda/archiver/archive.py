@@ -11,25 +11,13 @@ When the ledger outgrows the metadata it moves to a side object: immutable, name
 written before the object that names it, deleted after the write that names another. The text contains the object's
 length, which only grows, so a side object that was superseded is never needed again.
 
-What an object may have gone through without us:
-
-- Written by somebody else, without a ledger: its bytes stay, the ledger starts here, and a warning says so.
-- A ledger, but for another length (an editor that keeps the metadata): bytes and ledger both stay, as what has been
-  removed by hand shall not come back with a re-send; a warning says so.
-- An emulator killed inside a write. MiniStack replaces an object's bytes first and its metadata after that. Killed
-  between the two it reports the old length over the longer bytes: only bytes below the reported length are ever read
-  or copied, so the unacknowledged tail vanishes. At an object's very first write it is left without metadata: a body
-  that consists of nothing but lines to be written now is taken for the remains of that write and replaced.
-- A ledger that cannot be read, or whose side object is gone: LedgerError. To go on could double every line.
+What is there before an append, and what may have happened to it, is `stored.py`.
 """
 
 from __future__ import annotations
 
 import hashlib
-import logging
 import random
-import re
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from itertools import chain
@@ -39,21 +27,17 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from archiver.filing import Item
 from archiver.layout import HourlyObject
-from archiver.ledger import Ledger, LedgerError, reference, referenced
+from archiver.ledger import Ledger, reference
+from archiver.stored import LINES_KEY, METADATA_KEY, Reader, State, status_of
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_s3.type_defs import CompletedPartTypeDef as _Part
 
-METADATA_KEY = "ledger"
-LINES_KEY = "lines"  # how many lines the object has, decimal; nobody needs it to append
 CONTENT_TYPE = "application/x-ndjson"
 ATTEMPTS = 20  # one writer wins each round; Lambda allows 10 parallel batches a shard
 BACKOFF_BASE = 0.05
 BACKOFF_CAP = 2.0
-
-_COUNT = re.compile(r"[0-9]{1,15}")
-_log = logging.getLogger(__name__)
 
 
 class Limits(NamedTuple):
@@ -76,18 +60,6 @@ class Appended(NamedTuple):
     lines: int
     bytes: int
     conflicts: int = 0
-
-
-class _State(NamedTuple):
-    """The object as last read. `etag` is None while there is none; `side` is the key of its ledger's side object."""
-
-    etag: str | None
-    size: int
-    ledger: Ledger
-    side: str | None
-    ledgered: bool  # it carries a ledger of ours
-    intact: bool  # its bytes are the ones that ledger was written with; else nobody knows how they end
-    lines: int | None  # None: an older version of this wrote it, or somebody else
 
 
 class SideBySide(Protocol):
@@ -116,6 +88,7 @@ class Archive:
     ) -> None:
         self._s3 = s3
         self._bucket = bucket
+        self._reader = Reader(s3, bucket)
         self._rng = rng
         self._sleep = sleep
         self._limits = limits or Limits()
@@ -131,7 +104,7 @@ class Archive:
         cause: ClientError | None = None
         for conflicts, wait in enumerate(self._waits()):
             try:
-                state = self._read(target)
+                state = self._reader.read(target)
                 for key in [key for key, etag in unused.items() if etag != state.etag and key != state.side]:
                     self._discard(key)
                     del unused[key]
@@ -147,62 +120,19 @@ class Archive:
         for round_ in range(ATTEMPTS):
             yield self._rng.uniform(0, min(BACKOFF_CAP, BACKOFF_BASE * 2**round_))
 
-    def _read(self, target: HourlyObject) -> _State:
-        try:
-            head = self._s3.head_object(Bucket=self._bucket, Key=target.key)
-        except ClientError as error:
-            if _status(error) != 404:
-                raise
-            return _State(None, 0, Ledger(), None, ledgered=False, intact=True, lines=0)
-        size, text, side = head["ContentLength"], head["Metadata"].get(METADATA_KEY), None
-        if text is None:
-            _log.warning("s3://%s/%s has no ledger: its %d bytes stay as they are", self._bucket, target.key, size)
-            return _State(head["ETag"], size, Ledger(), None, ledgered=False, intact=False, lines=None)
-        try:
-            found = referenced(text)
-            if found:
-                side = target.ledger_key(found[1])
-                text = self._read_side(target, head["ETag"], side, found[1])
-            ledger, length = Ledger.decode(text)
-        except LedgerError as error:
-            raise LedgerError(
-                f"s3://{self._bucket}/{target.key}: {error}. Nothing can be added to it without the risk of doubling "
-                "lines. Restore an earlier version of it, or move it to another key: a new object is then begun."
-            ) from None
-        if length != size:
-            _log.warning(
-                "s3://%s/%s was edited: %d bytes, %d by its ledger; both are kept",
-                *(self._bucket, target.key, size, length),
-            )
-        count = head["Metadata"].get(LINES_KEY, "")
-        lines = int(count) if length == size and _COUNT.fullmatch(count) else None
-        return _State(head["ETag"], size, ledger, side, ledgered=True, intact=length == size, lines=lines)
-
-    def _read_side(self, target: HourlyObject, etag: str, key: str, digest: str) -> str:
-        try:
-            content = self._s3.get_object(Bucket=self._bucket, Key=key)["Body"].read()
-        except ClientError as error:
-            # superseded and deleted between our two reads? Then the object is another one by now
-            if _status(error) != 404 or self._s3.head_object(Bucket=self._bucket, Key=target.key)["ETag"] != etag:
-                raise
-            raise LedgerError(f"its side object {key} is gone") from None
-        if hashlib.sha256(content).hexdigest() != digest:
-            raise LedgerError(f"the content of its side object {key} is not what the name says")
-        return content.decode("ascii")
-
     def _extend(
-        self, target: HourlyObject, state: _State, items: Sequence[Item], unused: dict[str, str | None]
+        self, target: HourlyObject, state: State, items: Sequence[Item], unused: dict[str, str | None]
     ) -> Appended:
         texts, count = _uncovered(state.ledger, items)
         if not count:
             return Appended(0, 0)
         new = b"".join(texts)
         if state.size < self._limits.min_part:
-            body = self._old_bytes(target, state, new) + new
+            body = self._reader.old_bytes(target, state, new) + new
             metadata, side = self._metadata(target, state, len(body), body.count(b"\n"), unused)
             self._put(target, state, body, metadata)
         else:
-            if not state.intact and self._get(target, state, state.size - 1) != b"\n":
+            if not state.intact and self._reader.read_from(target, state, state.size - 1) != b"\n":
                 new = b"\n" + new
             lines = None if state.lines is None else state.lines + count
             metadata, side = self._metadata(target, state, state.size + len(new), lines, unused)
@@ -211,35 +141,8 @@ class Archive:
             self._discard(state.side)
         return Appended(count, len(new))
 
-    def _old_bytes(self, target: HourlyObject, state: _State, new: bytes) -> bytes:
-        if not state.size:
-            return b""
-        body = self._get(target, state, 0)
-        if state.intact:
-            return body
-        if not body.endswith(b"\n"):
-            return body + b"\n"
-        if not state.ledgered and _are_remains(body, new):
-            _log.warning("s3://%s/%s is what a killed write left: it is replaced", self._bucket, target.key)
-            return b""
-        return body
-
-    def _get(self, target: HourlyObject, state: _State, start: int) -> bytes:
-        """The bytes from `start` to the size that was read, and none beyond (see above: an emulator killed)."""
-        wanted = state.size - start
-        answer = self._s3.get_object(
-            Bucket=self._bucket,
-            Key=target.key,
-            Range=f"bytes={start}-{state.size - 1}",
-            IfMatch=state.etag or "",
-        )
-        body = answer["Body"].read()
-        if len(body) != wanted:
-            raise OSError(f"s3://{self._bucket}/{target.key}: {len(body)} bytes instead of {wanted} from byte {start}")
-        return body
-
     def _metadata(
-        self, target: HourlyObject, state: _State, length: int, lines: int | None, unused: dict[str, str | None]
+        self, target: HourlyObject, state: State, length: int, lines: int | None, unused: dict[str, str | None]
     ) -> tuple[dict[str, str], str | None]:
         """The metadata of an object of this many bytes and lines, and the key of the side object made, if one was."""
         counted = {} if lines is None else {LINES_KEY: str(lines)}
@@ -252,7 +155,7 @@ class Archive:
         unused[side] = state.etag
         return {METADATA_KEY: reference(length, digest)} | counted, side
 
-    def _put(self, target: HourlyObject, state: _State, body: bytes, metadata: dict[str, str]) -> None:
+    def _put(self, target: HourlyObject, state: State, body: bytes, metadata: dict[str, str]) -> None:
         if state.etag is None:
             self._s3.put_object(
                 Bucket=self._bucket,
@@ -272,7 +175,7 @@ class Archive:
                 IfMatch=state.etag,
             )
 
-    def _multipart(self, target: HourlyObject, state: _State, new: bytes, metadata: dict[str, str]) -> None:
+    def _multipart(self, target: HourlyObject, state: State, new: bytes, metadata: dict[str, str]) -> None:
         """Copy the old bytes inside S3, then `new` as the last part."""
         bucket, key, etag = self._bucket, target.key, state.etag or ""
         upload = self._s3.create_multipart_upload(Bucket=bucket, Key=key, Metadata=metadata, ContentType=CONTENT_TYPE)[
@@ -341,15 +244,6 @@ def _uncovered(ledger: Ledger, items: Iterable[Item]) -> tuple[list[bytes], int]
     return texts, count
 
 
-def _are_remains(body: bytes, new: bytes) -> bool:
-    """Whether the lines of `body` are all among those of `new`, as often as they occur."""
-    return not Counter(body.split(b"\n")) - Counter(new.split(b"\n"))
-
-
-def _status(error: ClientError) -> int:
-    return error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-
-
 def _lost(error: ClientError) -> bool:
     """Whether somebody else changed the object meanwhile: 412, 409 at Complete, or 404 when it was just deleted."""
-    return _status(error) in (404, 409, 412) and error.response.get("Error", {}).get("Code") != "NoSuchBucket"
+    return status_of(error) in (404, 409, 412) and error.response.get("Error", {}).get("Code") != "NoSuchBucket"

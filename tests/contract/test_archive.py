@@ -22,10 +22,11 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 import index
-from archiver.archive import METADATA_KEY, Archive, Limits
+from archiver.archive import Archive, Limits
 from archiver.filing import Item
 from archiver.layout import HourlyObject
 from archiver.ledger import Ledger
+from archiver.stored import METADATA_KEY
 from tests.emulator import Emulator
 from tests.fake_s3 import FakeS3
 from tests.lambda_events import combined, event, record

@@ -16,10 +16,11 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from archiver.archive import LINES_KEY, METADATA_KEY, Archive, Limits
+from archiver.archive import Archive, Limits
 from archiver.filing import Item
 from archiver.layout import HourlyObject
 from archiver.ledger import Ledger, referenced
+from archiver.stored import LINES_KEY, METADATA_KEY
 from tests.fake_s3 import DOWN, LOST, SLOW_DOWN, FakeS3, Fault
 
 if TYPE_CHECKING:

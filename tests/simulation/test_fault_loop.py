@@ -18,7 +18,8 @@ import pytest
 from botocore.exceptions import BotoCoreError, ClientError
 
 import index
-from archiver.archive import METADATA_KEY, Archive, Limits
+from archiver.archive import Archive, Limits
+from archiver.stored import METADATA_KEY
 from common import atomic
 from producer import batch as batching
 from producer import source as sourcing

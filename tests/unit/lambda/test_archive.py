@@ -15,7 +15,6 @@ from archiver.archive import (
     ATTEMPTS,
     BACKOFF_CAP,
     CONTENT_TYPE,
-    METADATA_KEY,
     Appended,
     Archive,
     ContentionError,
@@ -25,6 +24,7 @@ from archiver.archive import (
 from archiver.filing import Item
 from archiver.layout import HourlyObject
 from archiver.ledger import Ledger, LedgerError
+from archiver.stored import METADATA_KEY
 from bench.sizes import SizesS3
 from tests.fake_s3 import FakeS3, Stored
 

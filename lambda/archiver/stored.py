@@ -1,0 +1,136 @@
+"""What an hourly object in S3 is before an append: its state, its ledger and the bytes that stay.
+
+What an object may have gone through without us:
+
+- Written by somebody else, without a ledger: its bytes stay, the ledger starts here, and a warning says so.
+- A ledger, but for another length (an editor that keeps the metadata): bytes and ledger both stay, as what has been
+  removed by hand shall not come back with a re-send; a warning says so.
+- An emulator killed inside a write. MiniStack replaces an object's bytes first and its metadata after that. Killed
+  between the two it reports the old length over the longer bytes: only bytes below the reported length are ever read
+  or copied, so the unacknowledged tail vanishes. At an object's very first write it is left without metadata: a body
+  that consists of nothing but lines to be written now is taken for the remains of that write and replaced.
+- A ledger that cannot be read, or whose side object is gone: LedgerError. To go on could double every line.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import re
+from collections import Counter
+from typing import TYPE_CHECKING, NamedTuple
+
+from botocore.exceptions import ClientError
+
+from archiver.layout import HourlyObject
+from archiver.ledger import Ledger, LedgerError, referenced
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+METADATA_KEY = "ledger"
+LINES_KEY = "lines"  # how many lines the object has, decimal; nobody needs it to append
+
+_COUNT = re.compile(r"[0-9]{1,15}")
+_log = logging.getLogger(__name__)
+
+
+class State(NamedTuple):
+    """The object as last read. `etag` is None while there is none; `side` is the key of its ledger's side object."""
+
+    etag: str | None
+    size: int
+    ledger: Ledger
+    side: str | None
+    ledgered: bool  # it carries a ledger of ours
+    intact: bool  # its bytes are the ones that ledger was written with; else nobody knows how they end
+    lines: int | None  # None: an older version of this wrote it, or somebody else
+
+
+class Reader:
+    """Reads the objects of one bucket, and their side objects; writes nothing."""
+
+    def __init__(self, s3: S3Client, bucket: str) -> None:
+        self._s3 = s3
+        self._bucket = bucket
+
+    def read(self, target: HourlyObject) -> State:
+        """The object as it is now. Raises LedgerError when what it holds cannot be known, and ClientError of S3."""
+        try:
+            head = self._s3.head_object(Bucket=self._bucket, Key=target.key)
+        except ClientError as error:
+            if status_of(error) != 404:
+                raise
+            return State(None, 0, Ledger(), None, ledgered=False, intact=True, lines=0)
+        size, text, side = head["ContentLength"], head["Metadata"].get(METADATA_KEY), None
+        if text is None:
+            _log.warning("s3://%s/%s has no ledger: its %d bytes stay as they are", self._bucket, target.key, size)
+            return State(head["ETag"], size, Ledger(), None, ledgered=False, intact=False, lines=None)
+        try:
+            found = referenced(text)
+            if found:
+                side = target.ledger_key(found[1])
+                text = self._read_side(target, head["ETag"], side, found[1])
+            ledger, length = Ledger.decode(text)
+        except LedgerError as error:
+            raise LedgerError(
+                f"s3://{self._bucket}/{target.key}: {error}. Nothing can be added to it without the risk of doubling "
+                "lines. Restore an earlier version of it, or move it to another key: a new object is then begun."
+            ) from None
+        if length != size:
+            _log.warning(
+                "s3://%s/%s was edited: %d bytes, %d by its ledger; both are kept",
+                *(self._bucket, target.key, size, length),
+            )
+        count = head["Metadata"].get(LINES_KEY, "")
+        lines = int(count) if length == size and _COUNT.fullmatch(count) else None
+        return State(head["ETag"], size, ledger, side, ledgered=True, intact=length == size, lines=lines)
+
+    def _read_side(self, target: HourlyObject, etag: str, key: str, digest: str) -> str:
+        try:
+            content = self._s3.get_object(Bucket=self._bucket, Key=key)["Body"].read()
+        except ClientError as error:
+            # superseded and deleted between our two reads? Then the object is another one by now
+            if status_of(error) != 404 or self._s3.head_object(Bucket=self._bucket, Key=target.key)["ETag"] != etag:
+                raise
+            raise LedgerError(f"its side object {key} is gone") from None
+        if hashlib.sha256(content).hexdigest() != digest:
+            raise LedgerError(f"the content of its side object {key} is not what the name says")
+        return content.decode("ascii")
+
+    def old_bytes(self, target: HourlyObject, state: State, new: bytes) -> bytes:
+        """The bytes that `new` is to follow, ended by a newline; none when they are the remains of writing `new`."""
+        if not state.size:
+            return b""
+        body = self.read_from(target, state, 0)
+        if state.intact:
+            return body
+        if not body.endswith(b"\n"):
+            return body + b"\n"
+        if not state.ledgered and _are_remains(body, new):
+            _log.warning("s3://%s/%s is what a killed write left: it is replaced", self._bucket, target.key)
+            return b""
+        return body
+
+    def read_from(self, target: HourlyObject, state: State, start: int) -> bytes:
+        """The bytes from `start` to the size that was read, and none beyond (see above: an emulator killed)."""
+        wanted = state.size - start
+        answer = self._s3.get_object(
+            Bucket=self._bucket,
+            Key=target.key,
+            Range=f"bytes={start}-{state.size - 1}",
+            IfMatch=state.etag or "",
+        )
+        body = answer["Body"].read()
+        if len(body) != wanted:
+            raise OSError(f"s3://{self._bucket}/{target.key}: {len(body)} bytes instead of {wanted} from byte {start}")
+        return body
+
+
+def _are_remains(body: bytes, new: bytes) -> bool:
+    """Whether the lines of `body` are all among those of `new`, as often as they occur."""
+    return not Counter(body.split(b"\n")) - Counter(new.split(b"\n"))
+
+
+def status_of(error: ClientError) -> int:
+    return error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
