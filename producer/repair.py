@@ -28,9 +28,10 @@ from journal.lines import STEP, line_start
 from journal.ranges import Ranges
 from producer.batch import batches
 from producer.checkpoint import Checkpoint, CheckpointError, CheckpointFile, Fingerprint, Generation
+from producer.reader import BLOCK_BYTES, Found, continues
 from producer.record import FRAGMENT_BYTES, WINDOW_BYTES, Piece
 from producer.sink import ClosableSink, Traffic
-from producer.source import BLOCK_BYTES, Found, Poll, Source, continues
+from producer.source import Poll, Source
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from producer import batch as batching
 from producer import record as recording
 from producer.batch import batches
+from producer.reader import READ_BYTES
 from producer.record import Kind, Piece, Record
-from producer.source import READ_BYTES
 from tests.fake_kinesis import covered
 
 GENERATION = "5e9a0000" + "0123456789abcdef"

@@ -22,8 +22,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
 from producer import batch as batching
+from producer import reader as reading
 from producer import record as recording
-from producer import source as sourcing
 from producer.record import Record
 from producer.ship import ship_once
 from producer.sink import Ack, Put
@@ -64,9 +64,9 @@ class LogMachine(RuleBasedStateMachine):
         self.copying: tuple[Path, int] | None = None
         self.patch = pytest.MonkeyPatch()
         # small enough that a few lines reach every limit
-        self.patch.setattr(sourcing, "BLOCK_BYTES", 200)
-        self.patch.setattr(sourcing, "FRAGMENT_BYTES", 96)
-        self.patch.setattr(sourcing, "WINDOW_BYTES", 40)
+        self.patch.setattr(reading, "BLOCK_BYTES", 200)
+        self.patch.setattr(reading, "FRAGMENT_BYTES", 96)
+        self.patch.setattr(reading, "WINDOW_BYTES", 40)
         self.patch.setattr(recording, "MAX_RECORD_BYTES", 160)
         self.patch.setattr(recording, "PACK_BYTES", 90)
         self.patch.setattr(recording, "FRAGMENT_BYTES", 96)

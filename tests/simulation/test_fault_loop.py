@@ -22,7 +22,7 @@ from archiver.archive import Archive, Limits
 from archiver.stored import METADATA_KEY
 from common import atomic
 from producer import batch as batching
-from producer import source as sourcing
+from producer import reader as reading
 from producer.checkpoint import CheckpointFile
 from producer.ship import ship_once
 from tests.fake_kinesis import FakeClock, FakeKinesis, delivered, sink_of, source_of
@@ -110,7 +110,7 @@ def test_each_operation_of_shipping_in_turn(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str, persistent: bool
 ) -> None:
     """A first start, then a rotation that leaves an unterminated line; several calls a tick."""
-    monkeypatch.setattr(sourcing, "os", SimOs())
+    monkeypatch.setattr(reading, "os", SimOs())
     monkeypatch.setattr(atomic, "os", SimOs())
     monkeypatch.setattr(batching, "MAX_BATCH_RECORDS", 2)
     for nth in range(1, TOO_MANY):

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from common import atomic
-from producer import source as sourcing
+from producer import reader as reading
 from producer.checkpoint import CheckpointFile
 from producer.ship import Shipped, ship_once
 from tests.fake_kinesis import FakeClock, FakeKinesis, delivered, sink_of, source_of
@@ -74,7 +74,7 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
                 raise PermissionError(13, "Permission denied")
             return super().open(path, flags)
 
-    monkeypatch.setattr(sourcing, "os", Refusing())
+    monkeypatch.setattr(reading, "os", Refusing())
     monkeypatch.setattr(atomic, "os", SimOs())
     return bench
 

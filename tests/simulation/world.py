@@ -31,8 +31,8 @@ from archiver.event import FRAGMENT
 from archiver.parse import NotCombinedError, hour_of, parse, readable_hour
 from common import atomic
 from producer import batch as batching
+from producer import reader as reading
 from producer import record as recording
-from producer import source as sourcing
 from producer.checkpoint import CheckpointFile
 from producer.ship import Shipped, ship_once
 from producer.sink import RETRY_SECONDS, KinesisSink
@@ -53,7 +53,7 @@ if TYPE_CHECKING:
 PREFIX = "logs/"
 # So small that some lines reach every limit
 SMALL: list[tuple[Any, dict[str, Any]]] = [
-    (sourcing, {"BLOCK_BYTES": 1500, "FRAGMENT_BYTES": 500, "WINDOW_BYTES": 100, "os": SimOs()}),
+    (reading, {"BLOCK_BYTES": 1500, "FRAGMENT_BYTES": 500, "WINDOW_BYTES": 100, "os": SimOs()}),
     (recording, {"MAX_RECORD_BYTES": 700, "PACK_BYTES": 600, "FRAGMENT_BYTES": 500, "WINDOW_BYTES": 100}),
     (batching, {"MAX_BATCH_RECORDS": 5, "MAX_BATCH_BYTES": 3500}),
     (atomic, {"os": SimOs()}),

@@ -15,7 +15,8 @@ from common.status import write_status
 from journal import audit
 from journal.archived import ArchivedError
 from journal.ledgers import LedgersError
-from producer.source import COMPRESSED, FINAL_AFTER
+from producer.reader import FINAL_AFTER
+from producer.source import COMPRESSED
 from tests.fake_kinesis import checkpoint_of
 from tests.fake_s3 import DOWN
 from tests.repair_setup import AFTER, World

@@ -16,8 +16,8 @@ from common.status import read_status
 from journal.archived import CLOCKS_APART, Archived
 from journal.ranges import Ranges
 from producer.checkpoint import CheckpointError, CheckpointFile
+from producer.reader import BLOCK_BYTES, FINAL_AFTER
 from producer.record import FRAGMENT_BYTES
-from producer.source import BLOCK_BYTES, FINAL_AFTER
 from tests.fake_kinesis import checkpoint_of, error, refuse_all
 from tests.fake_s3 import DOWN, LOST
 from tests.repair_setup import AFTER, World

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from producer import source as sourcing
+from producer import reader as reading
 from producer.checkpoint import Checkpoint
 from producer.ship import Shipped, ship_once
 from producer.source import SourceError
@@ -216,7 +216,7 @@ def test_refilled_before_anything_was_acknowledged(machine: Machine) -> None:
 
 def test_refilled_while_it_is_read(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     """Between two blocks the log becomes another one; none of that is read under the old name."""
-    monkeypatch.setattr(sourcing, "BLOCK_BYTES", 16)
+    monkeypatch.setattr(reading, "BLOCK_BYTES", 16)
     machine.write(b"".join(b"old line %d\n" % number for number in range(9)))
     source, checkpoint = source_of(machine.log, machine.clock), Checkpoint()
     pieces = source.pieces(source.poll(checkpoint))
@@ -232,7 +232,7 @@ def test_an_unterminated_last_line_of_a_rotated_log(machine: Machine) -> None:
     machine.write(b"b\n")
     machine.poll()
     assert machine.arrived == [b"a", b"b"]
-    machine.age(sourcing.FINAL_AFTER + 1)
+    machine.age(reading.FINAL_AFTER + 1)
     machine.held = True
     machine.poll()
     assert machine.arrived == [b"a", b"b"], "a process may still write to it"
@@ -248,7 +248,7 @@ def test_an_unterminated_last_line_of_a_rotated_log(machine: Machine) -> None:
 
 def test_an_unterminated_last_line_when_processes_cannot_be_seen(machine: Machine) -> None:
     machine.write(b"half", "access.log-20200418")
-    machine.age(sourcing.FINAL_AFTER_UNSEEN + 1)
+    machine.age(reading.FINAL_AFTER_UNSEEN + 1)
     machine.held = None
     machine.poll()
     assert machine.arrived == [b"half"]
@@ -341,8 +341,8 @@ def test_a_line_longer_than_a_block_is_cut_the_same_way_again(
     machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Stopped in the middle of a line, the rest of it is not taken for a line of its own."""
-    monkeypatch.setattr(sourcing, "BLOCK_BYTES", 4096)
-    monkeypatch.setattr(sourcing, "FRAGMENT_BYTES", 1000)
+    monkeypatch.setattr(reading, "BLOCK_BYTES", 4096)
+    monkeypatch.setattr(reading, "FRAGMENT_BYTES", 1000)
     monkeypatch.setattr("producer.batch.MAX_BATCH_RECORDS", 3)
     line = bytes(range(32, 127)) * 95
     machine.write(b"a\n" + line + b"\nb\n")
@@ -366,7 +366,7 @@ def test_the_time_in_a_generations_name(machine: Machine) -> None:
     assert len(generation) == 24
 
 
-@pytest.mark.parametrize("length", [sourcing.READ_BYTES - 1, sourcing.READ_BYTES, 2 * sourcing.READ_BYTES])
+@pytest.mark.parametrize("length", [reading.READ_BYTES - 1, reading.READ_BYTES, 2 * reading.READ_BYTES])
 def test_a_line_that_one_read_does_not_hold_is_sent_whole(machine: Machine, length: int) -> None:
     machine.write(b"first\n" + b"a" * length + b"\n" + b"last\n" * 600)
     report = machine.poll()

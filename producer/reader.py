@@ -1,0 +1,211 @@
+"""The bytes of one file: what it begins with, whether it is what it was, whether it is complete, and its pieces.
+
+A file may be renamed, emptied or replaced at any moment. So it is opened by device and inode, under whatever name, and
+what is read is given away only if the bytes before it still stand there.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from common.clock import Clock
+from producer.checkpoint import Fingerprint, Generation
+from producer.record import FRAGMENT_BYTES, PACK_BYTES, WINDOW_BYTES, Kind, Piece, count_lines
+
+# Read at once: two packs, less room for the lines at the cuts. It stays in the processor's caches.
+READ_BYTES = 2 * PACK_BYTES - 64 * 1024
+# Read at once when there is no newline in that: the longest line that is held in memory, anything longer travels as
+# fragments
+BLOCK_BYTES = 4 * 1024 * 1024
+# A rotated file that nobody holds open is complete, even without a last newline, once it was left alone for so long.
+# nginx's workers reopen within moments of SIGUSR1; a line is one write, so half a line means a full disk or a crash.
+FINAL_AFTER = 10.0
+# The same when other users' processes cannot be looked into, to see whether they hold the file
+FINAL_AFTER_UNSEEN = 600.0
+
+Key = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A file as the directory listing showed it."""
+
+    path: Path
+    device: int
+    inode: int
+    size: int
+    modified: float
+    live: bool
+
+    @property
+    def key(self) -> Key:
+        return self.device, self.inode
+
+
+class Reader:
+    """`held` tells whether anybody has a file open, `find` under what name a file is now."""
+
+    def __init__(
+        self, clock: Clock, *, held: Callable[[int, int], bool | None], find: Callable[[Key], Found | None]
+    ) -> None:
+        self._clock = clock
+        self._held = held
+        self._find = find
+
+    @contextmanager
+    def open(self, seen: Found) -> Iterator[int]:
+        """A descriptor of that very file, under whatever name it has by now. Raises OSError."""
+        descriptor = self._descriptor(seen)
+        try:
+            yield descriptor
+        finally:
+            os.close(descriptor)
+
+    def _descriptor(self, seen: Found) -> int:
+        path = seen.path
+        for _ in range(2):
+            try:
+                descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            except FileNotFoundError:
+                pass
+            else:
+                status = os.fstat(descriptor)
+                if (status.st_dev, status.st_ino) == seen.key:
+                    return descriptor
+                os.close(descriptor)
+            moved = self._find(seen.key)
+            if moved is None:
+                break
+            path = moved.path
+        raise FileNotFoundError(errno.ENOENT, "renamed or deleted", str(seen.path))
+
+    def final(self, seen: Found, descriptor: int) -> bool:
+        """Whether nobody will write to the file any more, and it is as it was seen."""
+        age = self._clock.now().timestamp() - seen.modified
+        if seen.live or age < FINAL_AFTER:
+            return False
+        held = self._held(seen.device, seen.inode)
+        released = held is False or (held is None and age >= FINAL_AFTER_UNSEEN)
+        # asked in this order: only once nobody holds it open is its size its last one
+        return released and os.fstat(descriptor).st_size == seen.size
+
+    def count_lines(self, seen: Found, position: int) -> int:
+        """The lines from `position` to the size the poll has seen. Raises OSError."""
+        with self.open(seen) as descriptor:
+            return count_lines(os.pread(descriptor, seen.size - position, position))
+
+    def pieces(self, generation: Generation, seen: Found) -> Iterator[Piece]:
+        """From the generation's offset to the size the poll has seen, or to the last complete line before it."""
+        try:
+            with self.open(seen) as descriptor:
+                yield from self._read_open(generation, seen, descriptor)
+        except FileNotFoundError:
+            return  # gone since the poll; the next one says what that cost
+
+    def _read_open(self, generation: Generation, seen: Found, descriptor: int) -> Iterator[Piece]:
+        position, inside_line, limit = generation.position, generation.inside_line, seen.size
+        long_end: int | None = None
+        before = os.pread(descriptor, generation.tail.length, position - generation.tail.length)
+        if before and Fingerprint.of(before) != generation.tail:
+            return  # replaced since the poll; the next one sees what is there now
+        _make_durable(descriptor)
+        while position < limit:
+            length = min(READ_BYTES, BLOCK_BYTES, limit - position)
+            data = _follows(descriptor, position, length if position else max(length, generation.head.length), before)
+            if data and b"\n" not in data and len(data) < limit - position:  # the start of a long line: all of it
+                length = min(BLOCK_BYTES, limit - position)
+                data = _follows(descriptor, position, length, before)
+            if data is None:
+                return
+            if not position:  # nothing stands before the first byte, so its head tells the file
+                if Fingerprint.of(data[: generation.head.length]) != generation.head:
+                    return
+                data = data[:length]
+            cut = data.rfind(b"\n") + 1
+            if cut and not inside_line:
+                piece = Piece(generation.id, position, data[:cut], before)
+            elif not inside_line and len(data) < BLOCK_BYTES:
+                if not self.final(seen, descriptor):
+                    return
+                piece = Piece(generation.id, position, data, before, Kind.LAST_LINE)
+            else:
+                long_end = long_end or line_end(descriptor, position, limit)
+                if long_end is None and self.final(seen, descriptor):
+                    long_end = limit
+                if long_end is None:
+                    return
+                data = data[: min(FRAGMENT_BYTES, long_end - position)]
+                inside_line = position + len(data) < long_end
+                piece = Piece(generation.id, position, data, before, Kind.FRAGMENT, inside_line)
+                long_end = long_end if inside_line else None
+            yield piece
+            position += len(piece.data)
+            before = (before + piece.data[-WINDOW_BYTES:])[-WINDOW_BYTES:]
+
+
+def begins(descriptor: int, generation: Generation) -> bool:
+    """Whether the file starts as the generation's does."""
+    return Fingerprint.of(os.pread(descriptor, generation.head.length, 0)) == generation.head
+
+
+def continues(descriptor: int, generation: Generation) -> bool:
+    """Whether the file starts as the generation's does and has the bytes before its offset."""
+    tail, position = generation.tail, generation.position
+    return (
+        begins(descriptor, generation)
+        and os.fstat(descriptor).st_size >= position
+        and (not tail.length or Fingerprint.of(os.pread(descriptor, tail.length, position - tail.length)) == tail)
+    )
+
+
+def copied(descriptor: int, original: int) -> bool:
+    """Whether a file has nothing that `original` has not, byte for byte."""
+    position, length = 0, WINDOW_BYTES
+    while mine := os.pread(descriptor, length, position):
+        if os.pread(original, len(mine), position) != mine:
+            return False
+        position, length = position + len(mine), BLOCK_BYTES
+    return True
+
+
+def head_of(descriptor: int, size: int) -> Fingerprint:
+    """What the file is known again by."""
+    return Fingerprint.of(os.pread(descriptor, min(WINDOW_BYTES, size), 0))
+
+
+def _follows(descriptor: int, position: int, length: int, before: bytes) -> bytes | None:
+    """`length` bytes at `position`, or None when the file has shrunk or `before` no longer stands before them.
+
+    One read gets both, so that a file that is emptied and refilled at this very moment is noticed.
+    """
+    chunk = os.pread(descriptor, len(before) + length, position - len(before))
+    if len(chunk) < len(before) + length or not chunk.startswith(before):
+        return None
+    return chunk[len(before) :]
+
+
+def line_end(descriptor: int, position: int, limit: int) -> int | None:
+    """Where the line at `position` ends, behind its newline; None when there is none before `limit`."""
+    while position < limit:
+        block = os.pread(descriptor, min(BLOCK_BYTES, limit - position), position)
+        if not block:
+            return None
+        found = block.find(b"\n")
+        if found >= 0:
+            return position + found + 1
+        position += len(block)
+    return None
+
+
+def _make_durable(descriptor: int) -> None:
+    """Let no power cut take back what is about to be sent: its offsets would then name other lines."""
+    try:
+        os.fdatasync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.EROFS, errno.ENOSYS):
+            raise
