@@ -9,21 +9,14 @@ from typing import TYPE_CHECKING
 from common import aws
 from common.settings import Settings
 from entrypoint import delivery, policies
+from entrypoint.bucket import ensure_bucket
 from entrypoint.deadline import Deadline
 from entrypoint.errors import ProvisionError
 from entrypoint.firehose import ensure_delivery_log, ensure_delivery_stream
-from entrypoint.resources import (
-    HANDLER,
-    TRANSFORM_HANDLER,
-    Outcome,
-    ensure_bucket,
-    ensure_delivery_role,
-    ensure_function,
-    ensure_mapping,
-    ensure_role,
-    ensure_stream,
-    streams_read_by,
-)
+from entrypoint.function import HANDLER, TRANSFORM_HANDLER, ensure_function, ensure_mapping, streams_read_by
+from entrypoint.resources import Outcome
+from entrypoint.role import ensure_delivery_role, ensure_role
+from entrypoint.stream import ensure_stream
 
 if TYPE_CHECKING:
     from mypy_boto3_firehose import FirehoseClient

@@ -183,7 +183,7 @@ def test_a_breach_is_found(path: str, source: str) -> None:
         ("producer/schedule.py", "from apscheduler.triggers.cron import CronTrigger"),
         ("producer/ship.py", "import os\nos.fsync(0)\nfrom . import record\nfrom .record import Record"),
         ("lambda/index.py", "import os\nfrom archiver import event\nos.environ['S3_BUCKET']"),
-        ("entrypoint/resources.py", "if TYPE_CHECKING:\n    from mypy_boto3_s3 import S3Client"),
+        ("entrypoint/bucket.py", "if TYPE_CHECKING:\n    from mypy_boto3_s3 import S3Client"),
         ("appliance/watchdog.py", "from supervisor import childutils"),
     ],
 )

@@ -12,9 +12,9 @@ from urllib3.exceptions import NewConnectionError
 
 from common import aws
 from common.settings import Settings
+from entrypoint.bucket import ensure_bucket
 from entrypoint.deadline import Deadline
 from entrypoint.errors import ForbiddenError, ProvisionError, UnavailableError, explain, explained
-from entrypoint.resources import ensure_bucket
 from tests.unit.entrypoint.fakes import FakeClock, refusal
 
 

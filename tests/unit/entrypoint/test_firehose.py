@@ -10,7 +10,7 @@ from typing import Any, cast
 import pytest
 from botocore.stub import ANY
 
-from entrypoint import delivery, resources
+from entrypoint import delivery, function, resources
 from entrypoint.deadline import Deadline
 from entrypoint.errors import ProvisionError, UnavailableError
 from entrypoint.firehose import ensure_delivery_log, ensure_delivery_stream
@@ -208,4 +208,4 @@ def test_another_transform_is_a_difference() -> None:
 def test_the_least_that_dynamic_partitioning_and_lambda_take() -> None:
     assert delivery.BUFFER_MIB >= 64
     assert 0.2 <= float(delivery.TRANSFORM_BUFFER_MB) <= 3
-    assert 60 <= resources.TIMEOUT <= 300
+    assert 60 <= function.TIMEOUT <= 300

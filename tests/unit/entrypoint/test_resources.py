@@ -10,10 +10,14 @@ import pytest
 from botocore.stub import ANY
 
 from entrypoint import resources
+from entrypoint.bucket import ensure_bucket
 from entrypoint.bundle import code_sha256
 from entrypoint.deadline import Deadline
 from entrypoint.errors import ForbiddenError, ProvisionError, UnavailableError
-from entrypoint.resources import Outcome, ensure_bucket, ensure_function, ensure_mapping, ensure_role, ensure_stream
+from entrypoint.function import HANDLER, MEMORY, RUNTIME, TIMEOUT, _note, ensure_function, ensure_mapping
+from entrypoint.resources import Outcome
+from entrypoint.role import ensure_role
+from entrypoint.stream import RETENTION_HOURS, ensure_stream
 from tests.unit.entrypoint.fakes import Played
 
 CODE = b"zip"
@@ -91,9 +95,7 @@ def test_a_token_that_is_not_accepted_is_no_matter_of_names(play: Callable[[str]
     assert "LAMBDA_ROLE" not in str(caught.value)
 
 
-def described(
-    status: str, shards: int = 1, mode: str = "PROVISIONED", hours: int = resources.RETENTION_HOURS
-) -> dict[str, Any]:
+def described(status: str, shards: int = 1, mode: str = "PROVISIONED", hours: int = RETENTION_HOURS) -> dict[str, Any]:
     return {
         "StreamDescriptionSummary": {
             "StreamName": "s",
@@ -179,10 +181,10 @@ def configured(**changes: Any) -> dict[str, Any]:
     return {
         "FunctionName": "f",
         "FunctionArn": FUNCTION_ARN,
-        "Runtime": resources.RUNTIME,
-        "Handler": resources.HANDLER,
-        "Timeout": resources.TIMEOUT,
-        "MemorySize": resources.MEMORY,
+        "Runtime": RUNTIME,
+        "Handler": HANDLER,
+        "Timeout": TIMEOUT,
+        "MemorySize": MEMORY,
         "Role": ROLE_ARN,
         "Description": resources.DESCRIPTION,
         "Environment": {"Variables": {"S3_BUCKET": "b"}},
@@ -196,7 +198,7 @@ def function(lambda_: Played, apply: bool = True, role_arn: str = ROLE_ARN) -> O
     return ensure_function(
         lambda_.client,
         "f",
-        handler=resources.HANDLER,
+        handler=HANDLER,
         role_arn=role_arn,
         code=CODE,
         environment={"S3_BUCKET": "b"},
@@ -243,10 +245,10 @@ def test_an_update_still_under_way_is_waited_out(play: Callable[[str], Played]) 
     lambda_.answer("get_function_configuration", configured(Timeout=3, LastUpdateStatus="InProgress"))
     lambda_.answer("get_function_configuration", configured(Timeout=3))
     lambda_.refuse("update_function_configuration", "ResourceConflictException", 409)
-    lambda_.answer("update_function_configuration", configured(), FunctionName="f", Timeout=resources.TIMEOUT)
+    lambda_.answer("update_function_configuration", configured(), FunctionName="f", Timeout=TIMEOUT)
     lambda_.answer("get_function_configuration", configured())
     outcome = function(lambda_)
-    assert (outcome.state, outcome.details) == ("updated", ("code", f"Timeout 3 -> {resources.TIMEOUT}"))
+    assert (outcome.state, outcome.details) == ("updated", ("code", f"Timeout 3 -> {TIMEOUT}"))
 
 
 def test_an_endpoint_with_hashes_of_its_own_is_remembered_not_updated_for_ever(play: Callable[[str], Played]) -> None:
@@ -255,7 +257,7 @@ def test_an_endpoint_with_hashes_of_its_own_is_remembered_not_updated_for_ever(p
     lambda_.answer("create_function", configured(CodeSha256="odd"))
     lambda_.answer("get_function_configuration", configured(CodeSha256="odd"))
     lambda_.answer("update_function_configuration", configured(), FunctionName="f", Description=ANY)
-    note = resources._note(CODE, {"CodeSha256": "odd"})
+    note = _note(CODE, {"CodeSha256": "odd"})
     assert len(note) <= 256  # Lambda's limit of a description
     lambda_.answer("get_function_configuration", configured(CodeSha256="odd", Description=note))
     assert function(lambda_).state == "created"

@@ -1,0 +1,46 @@
+"""The bucket that the hourly objects go to."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+
+from botocore.exceptions import ClientError
+
+from entrypoint.deadline import Deadline
+from entrypoint.errors import ForbiddenError, code_of, explained, status_of
+from entrypoint.resources import Outcome
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+    from mypy_boto3_s3.type_defs import CreateBucketRequestTypeDef
+
+# S3 creates buckets elsewhere only if told so, and refuses to be told the one region where it does so by itself.
+REGION_WITHOUT_CONSTRAINT = "us-east-1"
+
+
+@explained("bucket")
+def ensure_bucket(s3: S3Client, name: str, *, region: str, deadline: Deadline, apply: bool) -> Outcome:
+    """A bucket of ours. Raises ForbiddenError when it is somebody else's, ProvisionError when it is elsewhere."""
+    try:
+        s3.head_bucket(Bucket=name)
+        return Outcome("bucket", name, "unchanged")
+    except ClientError as error:
+        if status_of(error) == 403:
+            raise ForbiddenError(
+                f"bucket {name}: HeadBucket was refused with 403 Forbidden. Either it is somebody else's: choose "
+                "another name with -e S3_BUCKET=…; or these credentials may not use it: allow them s3:ListBucket, or "
+                "give others with -e AWS_ACCESS_KEY_ID=… -e AWS_SECRET_ACCESS_KEY=…"
+            ) from error
+        if status_of(error) != 404:
+            raise
+    if apply:
+        request: CreateBucketRequestTypeDef = {"Bucket": name}
+        if region != REGION_WITHOUT_CONSTRAINT:
+            request["CreateBucketConfiguration"] = {"LocationConstraint": cast(Any, region)}
+        try:
+            # OperationAborted: a bucket of this name, just deleted by somebody, is in the way for a moment
+            deadline.retry(lambda: s3.create_bucket(**request), lambda error: code_of(error) == "OperationAborted")
+        except ClientError as error:
+            if code_of(error) != "BucketAlreadyOwnedByYou":
+                raise
+    return Outcome("bucket", name, "created")

@@ -1,0 +1,223 @@
+"""The Lambda function, and the event source mapping that gives it the records of a stream."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, cast
+
+from botocore.exceptions import ClientError
+
+from entrypoint.bundle import code_sha256
+from entrypoint.deadline import Deadline
+from entrypoint.errors import ProvisionError, code_of, explained
+from entrypoint.resources import DESCRIPTION, ROLE_PROPAGATION, Outcome, State, existing
+
+if TYPE_CHECKING:
+    from mypy_boto3_lambda import LambdaClient
+    from mypy_boto3_lambda.type_defs import EventSourceMappingConfigurationTypeDef
+
+RUNTIME = "python3.13"
+HANDLER = "index.handler"
+TRANSFORM_HANDLER = "index.firehose_handler"
+# Seconds. A batch of 10,000 lines takes a few; the rest is for lost races over the object and for a slow S3.
+# Emulators give 3 s when nothing is said, which a cold start alone can use up. A transform is to have 60 s at least,
+# and 5 minutes at most (Firehose Developer Guide, "Transform source data").
+TIMEOUT = 60
+# MiB. An hourly object below 5 MiB is held twice, an event of 6 MB about three times, boto3 needs some 80.
+MEMORY = 256
+
+
+@explained("function")
+def ensure_function(
+    lambda_: LambdaClient,
+    name: str,
+    *,
+    handler: str,
+    role_arn: str,
+    code: bytes,
+    environment: dict[str, str],
+    deadline: Deadline,
+    apply: bool,
+) -> Outcome:
+    """A function that runs exactly `code` with exactly this configuration and is ready to be invoked.
+
+    An empty `role_arn` (only looking, and there is no role yet) is not compared.
+    """
+    wanted: dict[str, Any] = {
+        "Runtime": RUNTIME,
+        "Handler": handler,
+        "Timeout": TIMEOUT,
+        "MemorySize": MEMORY,
+        "Environment": {"Variables": environment},
+    }
+    if role_arn:
+        wanted["Role"] = role_arn
+
+    def look() -> dict[str, Any] | None:
+        return cast("dict[str, Any] | None", existing(lambda: lambda_.get_function_configuration(FunctionName=name)))
+
+    def ready() -> dict[str, Any] | None:
+        current = look()
+        if not current or current.get("State") == "Pending" or current.get("LastUpdateStatus") == "InProgress":
+            return None
+        return current
+
+    def settled() -> dict[str, Any]:
+        current = deadline.until(f"function {name} to be ready", ready)
+        if "Failed" in (current.get("State"), current.get("LastUpdateStatus")):
+            reason = current.get("StateReason") or current.get("LastUpdateStatusReason") or "no reason was given"
+            raise ProvisionError(
+                f"function {name}: the endpoint cannot run it ({reason.rstrip('.')}). LocalStack runs functions in "
+                "Docker: mount /var/run/docker.sock into its container and start it again; all is then made anew"
+            )
+        return current
+
+    def configure(**change: Any) -> None:
+        deadline.retry(lambda: lambda_.update_function_configuration(FunctionName=name, **change), _busy)
+
+    def same_code(current: dict[str, Any]) -> bool:
+        return code_sha256(code) == current["CodeSha256"] or current.get("Description") == _note(code, current)
+
+    found = look()
+    if found is None:
+        if not apply:
+            return Outcome("function", name, "created")
+        request = wanted | {"FunctionName": name, "Code": {"ZipFile": code}, "Description": DESCRIPTION}
+        deadline.within(ROLE_PROPAGATION).retry(lambda: lambda_.create_function(**request), _role_unknown)
+        state: State = "created"
+        details = []
+    else:
+        differs = [key for key, value in wanted.items() if found.get(key) != value]
+        details = [f"{key} {_brief(found.get(key))} -> {_brief(wanted[key])}" for key in differs]
+        if not same_code(found):
+            details.insert(0, "code")
+        state = "updated" if details else "unchanged"
+        if not apply:
+            return Outcome("function", name, state, tuple(details), found["FunctionArn"])
+        if not same_code(found):
+            deadline.retry(lambda: lambda_.update_function_code(FunctionName=name, ZipFile=code), _busy)
+            settled()
+        if differs:
+            configure(**{key: wanted[key] for key in differs})
+    found = settled()
+    if not same_code(found):
+        configure(Description=_note(code, found))
+        found = settled()
+    return Outcome("function", name, state, tuple(details), found["FunctionArn"])
+
+
+def _note(code: bytes, found: dict[str, Any]) -> str:
+    """For an endpoint whose CodeSha256 is not the zip's hash: which of its hashes stands for this code."""
+    return f"{DESCRIPTION}; code {code_sha256(code)} is {found['CodeSha256']} here"
+
+
+def _brief(value: Any) -> str:
+    return json.dumps(value["Variables"] if isinstance(value, dict) and "Variables" in value else value)
+
+
+@explained("function")
+def streams_read_by(lambda_: LambdaClient, name: str) -> list[str]:
+    """The names of the Kinesis streams that function `name` has a mapping from."""
+    pages = lambda_.get_paginator("list_event_source_mappings").paginate(FunctionName=name)
+    listed = existing(lambda: [mapping for page in pages for mapping in page["EventSourceMappings"]])
+    sources = {each.get("EventSourceArn", "") for each in listed or [] if each["State"] != "Deleting"}
+    return sorted(source.rpartition(":stream/")[2] for source in sources if ":stream/" in source)
+
+
+@explained("mapping")
+def ensure_mapping(
+    lambda_: LambdaClient,
+    function: str,
+    *,
+    stream: Outcome,
+    batch_size: int,
+    starting_position: str,
+    deadline: Deadline,
+    apply: bool,
+) -> Outcome:
+    """One enabled event source mapping from `stream` to `function`; its starting position is fixed at its creation.
+
+    A mapping older than its stream belongs to an earlier stream of the same name, and so do its positions: MiniStack
+    would pass over as many records as the old stream had. It is made anew.
+    """
+    name = f"{stream.name} -> {function}"
+    wanted: dict[str, Any] = {"BatchSize": batch_size, "Enabled": True}
+
+    def look() -> list[EventSourceMappingConfigurationTypeDef]:
+        pages = lambda_.get_paginator("list_event_source_mappings").paginate(FunctionName=function)
+        listed = existing(lambda: [mapping for page in pages for mapping in page["EventSourceMappings"]])
+        ours = [each for each in listed or [] if _reads(each, stream) and each["State"] != "Deleting"]
+        return sorted(ours, key=lambda each: (each["State"] != "Enabled", each["UUID"]))
+
+    def create() -> str:
+        try:
+            source = {"FunctionName": function, "EventSourceArn": stream.arn, "StartingPosition": starting_position}
+            return lambda_.create_event_source_mapping(**cast(Any, source | wanted))["UUID"]
+        except ClientError as error:
+            # somebody else made it a moment ago; or an old one is still being deleted, then the caller tries again
+            if code_of(error) == "ResourceConflictException" and (others := look()):
+                return others[0]["UUID"]
+            raise
+
+    def delete(uuid: str) -> None:
+        deadline.retry(lambda: lambda_.delete_event_source_mapping(UUID=uuid), _busy)
+
+    def enabled(uuid: str) -> bool | None:
+        return lambda_.get_event_source_mapping(UUID=uuid)["State"] == "Enabled" or None
+
+    found = look()
+    stale = [each["UUID"] for each in found if _older(each, stream)]
+    if stale or not found:
+        details = ("made anew, as its stream was",) if stale else ()
+        if apply:
+            for uuid in stale:
+                delete(uuid)
+            uuid = deadline.within(ROLE_PROPAGATION).retry(create, lambda error: _busy(error) or _role_unknown(error))
+            deadline.until(f"mapping {name} to be Enabled", lambda: enabled(uuid))
+        return Outcome("mapping", name, "created", details)
+
+    mapping, *twins = found
+    uuid = mapping["UUID"]
+    differs = []
+    if mapping["BatchSize"] != batch_size:
+        differs.append(f"BatchSize {mapping['BatchSize']} -> {batch_size}")
+    if mapping["State"] in ("Disabled", "Disabling"):
+        differs.append("enabled again")
+    if apply:
+        if differs:
+            deadline.retry(lambda: lambda_.update_event_source_mapping(UUID=uuid, **wanted), _busy)
+        deadline.until(f"mapping {name} to be Enabled", lambda: enabled(uuid))
+    remove = "aws lambda delete-event-source-mapping --uuid"
+    notes = [f"another one reads the stream a second time, remove it: {remove} {twin['UUID']}" for twin in twins]
+    if mapping.get("StartingPosition", starting_position) != starting_position:
+        notes.append(
+            f"began at {mapping['StartingPosition']}; STARTING_POSITION={starting_position} is for a new one: "
+            f"{remove} {uuid}"
+        )
+    return Outcome("mapping", name, "updated" if differs else "unchanged", (*differs, *notes))
+
+
+def _reads(mapping: EventSourceMappingConfigurationTypeDef, stream: Outcome) -> bool:
+    source = mapping.get("EventSourceArn", "")
+    return source == stream.arn if stream.arn else source.endswith(f":stream/{stream.name}")
+
+
+def _older(mapping: EventSourceMappingConfigurationTypeDef, stream: Outcome) -> bool:
+    if stream.state == "created" or stream.since is None:
+        return stream.state == "created"
+    # emulators cut a mapping's time to whole seconds
+    return mapping["LastModified"] + timedelta(seconds=1) < stream.since
+
+
+def _busy(error: ClientError) -> bool:
+    """An earlier change of the same thing is still under way."""
+    return code_of(error) in ("ResourceConflictException", "ResourceInUseException")
+
+
+def _role_unknown(error: ClientError) -> bool:
+    """IAM has taken the role or its permissions, but Lambda does not see them yet."""
+    message = error.response.get("Error", {}).get("Message", "")
+    return code_of(error) == "InvalidParameterValueException" and (
+        "cannot be assumed" in message or "does not have permissions" in message
+    )

@@ -1,0 +1,68 @@
+"""The Kinesis data stream, which only DELIVERY=kinesis has."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+
+from entrypoint.deadline import Deadline
+from entrypoint.errors import explained
+from entrypoint.resources import Outcome, State, existing, made
+
+if TYPE_CHECKING:
+    from mypy_boto3_kinesis import KinesisClient
+
+# The most there is (Kinesis Data Streams quotas), since here it costs nothing. Above all, MiniStack counts a mapping's
+# position in the list of records that it still keeps: after 24 hours, the default, each record that expires would make
+# the mapping pass over one that it has not read.
+RETENTION_HOURS = 8760
+
+
+@explained("stream")
+def ensure_stream(kinesis: KinesisClient, name: str, *, shards: int, deadline: Deadline, apply: bool) -> Outcome:
+    """An ACTIVE stream. `shards` counts when it is created; an existing stream keeps the shards it has.
+
+    Resharding costs money on AWS, and MiniStack reads a shard that appears after the mapping from its end, so that its
+    first lines would be passed over. The remedy given in the details is a stream of another name.
+
+    It keeps its records for RETENTION_HOURS.
+    """
+
+    def look() -> dict[str, Any] | None:
+        answer = existing(lambda: kinesis.describe_stream_summary(StreamName=name)["StreamDescriptionSummary"])
+        return None if answer is None or answer["StreamStatus"] == "DELETING" else cast("dict[str, Any]", answer)
+
+    def create() -> bool | None:
+        return made(lambda: kinesis.create_stream(StreamName=name, ShardCount=shards), look)
+
+    def active() -> dict[str, Any] | None:
+        current = look()
+        return current if current and current["StreamStatus"] == "ACTIVE" else None
+
+    found = look()
+    state: State = "created" if found is None else "unchanged"
+    if found is None and not apply:
+        return Outcome("stream", name, state)
+    if found is None:
+        deadline.until(f"stream {name} of old to be gone", create)
+    if apply:
+        found = deadline.until(f"stream {name} to be ACTIVE", active)
+    assert found is not None  # noqa: S101 - for the type checker: looked at above, created otherwise
+    details = _shards(found, shards)
+    if found["RetentionPeriodHours"] < RETENTION_HOURS:
+        if state == "unchanged":
+            state = "updated"
+            details = (f"retention {found['RetentionPeriodHours']} -> {RETENTION_HOURS} hours", *details)
+        if apply:
+            kinesis.increase_stream_retention_period(StreamName=name, RetentionPeriodHours=RETENTION_HOURS)
+            deadline.until(f"stream {name} to be ACTIVE", active)
+    return Outcome("stream", name, state, details, found["StreamARN"], found.get("StreamCreationTimestamp"))
+
+
+def _shards(stream: dict[str, Any], wanted: int) -> tuple[str, ...]:
+    has = stream.get("OpenShardCount", wanted)
+    if has == wanted or stream.get("StreamModeDetails", {}).get("StreamMode") == "ON_DEMAND":
+        return ()
+    return (
+        f"has {has} shard{'' if has == 1 else 's'}, SHARD_COUNT={wanted}: to change it, take a new stream with "
+        "-e KINESIS_DATA_STREAM=<new name>; what is in this one is still delivered",
+    )
