@@ -26,7 +26,7 @@ from statistics import median
 from bench import append, function, imports, instructions, pipeline, producer, start
 from bench.memory import GOAL_PRODUCER
 from bench.results import Chart, Section, medians, now, write
-from entrypoint.resources import MEMORY
+from entrypoint.function import MEMORY
 
 MIB = 2**20
 NONE = "–"

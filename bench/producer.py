@@ -30,10 +30,11 @@ from common.clock import SystemClock
 from common.settings import Settings
 from producer.batch import cut_for
 from producer.checkpoint import CheckpointFile
+from producer.put import Sink
 from producer.record import PACK_BYTES, count_lines, gzipped
 from producer.schedule import next_poll
 from producer.ship import ship_once
-from producer.sink import Sink, make_sink
+from producer.sink import make_sink
 from producer.source import Source
 from producer.tick import Producer
 from tests.appliance.drivers import ROOT

@@ -6,8 +6,8 @@ import threading
 from dataclasses import dataclass, field
 from typing import Any
 
+from producer.put import Traffic
 from producer.ship import Shipped
-from producer.sink import Traffic
 
 # Upper bounds in seconds, as Prometheus' histograms have them: from an idle tick to a throttled one
 TICK_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)

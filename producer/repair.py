@@ -28,9 +28,9 @@ from journal.lines import STEP, line_start
 from journal.ranges import Ranges
 from producer.batch import batches
 from producer.checkpoint import Checkpoint, CheckpointError, CheckpointFile, Fingerprint, Generation
+from producer.put import ClosableSink, Traffic
 from producer.reader import BLOCK_BYTES, Found, continues
 from producer.record import FRAGMENT_BYTES, WINDOW_BYTES, Piece
-from producer.sink import ClosableSink, Traffic
 from producer.source import Poll, Source
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from common.log import event
 from producer.batch import Cut, batches
 from producer.checkpoint import Checkpoint, CheckpointFile
+from producer.put import Acknowledgement, Put, Sink, Traffic
 from producer.record import Record
-from producer.sink import Acknowledgement, Put, Sink, Traffic
 from producer.source import Source
 
 log = logging.getLogger(__name__)

@@ -16,10 +16,10 @@ from common.status import read_status, write_status
 from producer.batch import cut_for
 from producer.checkpoint import CheckpointError, CheckpointFile
 from producer.counters import Counters
+from producer.put import Acknowledgement, Sink
 from producer.repair import Repaired
 from producer.rotate import Rotator
 from producer.ship import Shipped, ship_once
-from producer.sink import Acknowledgement, Sink
 from producer.source import Source, SourceError
 
 log = logging.getLogger(__name__)

@@ -14,8 +14,9 @@ from typing import Any
 from botocore.exceptions import ClientError, EndpointConnectionError, ReadTimeoutError
 
 from producer.checkpoint import CheckpointFile
+from producer.put import Ack, Put, Traffic
 from producer.record import MAX_RECORD_BYTES, Record
-from producer.sink import Ack, FirehoseSink, KinesisSink, Put, Traffic
+from producer.sink import FirehoseSink, KinesisSink
 from producer.source import Source
 
 # What one call of put_records may be told to do

@@ -16,8 +16,9 @@ from moto import mock_aws
 from common.clock import SystemClock
 from producer import hourly
 from producer.batch import MAX_BATCH_BYTES, MAX_BATCH_RECORDS, MAX_FIREHOSE_BYTES, MAX_FIREHOSE_RECORDS
+from producer.put import Ack, Receipt
 from producer.record import MAX_RECORD_BYTES, Piece, Record, singles
-from producer.sink import Ack, FirehoseSink, KinesisSink, Receipt
+from producer.sink import FirehoseSink, KinesisSink
 from tests.fake_kinesis import FakeFirehose, FakeKinesis
 
 if TYPE_CHECKING:

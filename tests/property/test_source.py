@@ -24,9 +24,9 @@ from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 from producer import batch as batching
 from producer import reader as reading
 from producer import record as recording
+from producer.put import Ack, Put
 from producer.record import Record
 from producer.ship import ship_once
-from producer.sink import Ack, Put
 from tests.fake_kinesis import FakeClock, Stored, checkpoint_of, delivered, source_of
 
 

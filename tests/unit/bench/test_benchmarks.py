@@ -14,7 +14,7 @@ import pytest
 from bench import producer
 from bench.backlog import write_backlog
 from bench.results import Chart, Section, parse, write
-from entrypoint.resources import MEMORY
+from entrypoint.function import MEMORY
 
 ROOT = Path(__file__).resolve().parents[3]
 TINY = 600  # lines: more than one call of the loop's, and a poll that packs

@@ -13,10 +13,10 @@ import pytest
 
 from common.settings import Settings
 from common.status import read_status
+from producer.put import Traffic
 from producer.repair import Repaired
 from producer.rotate import Rotator
 from producer.schedule import make_scheduler, next_poll, poll_trigger, rotator_for
-from producer.sink import Traffic
 from producer.tick import OVERDUE_AFTER, REMEMBERED_TICKS, Producer
 from tests.fake_kinesis import (
     FakeClock,

@@ -14,8 +14,9 @@ from botocore.exceptions import (
 from botocore.parsers import ResponseParserError
 
 from producer.hourly import hourly
+from producer.put import Receipt
 from producer.record import Piece, Record, singles
-from producer.sink import BACKOFF_CAP, RETRY_SECONDS, KinesisSink, Receipt
+from producer.sink import BACKOFF_CAP, RETRY_SECONDS, KinesisSink
 from tests.fake_kinesis import (
     FakeClock,
     FakeFirehose,

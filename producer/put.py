@@ -1,0 +1,98 @@
+"""What becomes of a batch: what the stream acknowledges, what it refuses, and what that takes. Knows no AWS client."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol, TypeAlias
+
+from producer.record import Record
+
+# Error codes that say that too much was sent at once; ServiceUnavailableException is Firehose's word for it
+THROTTLING = {
+    "KMSThrottlingException",
+    "LimitExceededException",
+    "ProvisionedThroughputExceededException",
+    "RequestLimitExceeded",
+    "ServiceUnavailableException",
+    "SlowDown",
+    "ThrottledException",
+    "Throttling",
+    "ThrottlingException",
+    "TooManyRequestsException",
+}
+
+
+class Ack(NamedTuple):
+    """Where the data stream has put a record."""
+
+    shard: str
+    sequence_number: str
+
+
+class Receipt(NamedTuple):
+    """What the delivery stream calls a record; nothing can be looked up by it."""
+
+    record_id: str
+
+
+Acknowledgement: TypeAlias = Ack | Receipt
+
+
+@dataclass(slots=True)
+class Traffic:
+    """What went over the wire: calls, bytes of Data in them, how often a record was refused, for each reason, and how
+    many records each shard has acknowledged.
+
+    The reason is the error code, of the entry or of the whole call, or words where there was none.
+    """
+
+    calls: int = 0
+    bytes: int = 0
+    refused: dict[str, int] = field(default_factory=dict)
+    shards: dict[str, int] = field(default_factory=dict)
+
+    def refuse(self, reason: str, records: int = 1) -> None:
+        self.refused[reason] = self.refused.get(reason, 0) + records
+
+    def take(self, shard: str, records: int = 1) -> None:
+        self.shards[shard] = self.shards.get(shard, 0) + records
+
+    def add(self, other: Traffic) -> None:
+        self.calls += other.calls
+        self.bytes += other.bytes
+        for reason, records in other.refused.items():
+            self.refuse(reason, records)
+        for shard, records in other.shards.items():
+            self.take(shard, records)
+
+    def since(self, before: Traffic) -> Traffic:
+        """What was added to `before` to make this."""
+        refused = {reason: records - before.refused.get(reason, 0) for reason, records in self.refused.items()}
+        shards = {shard: records - before.shards.get(shard, 0) for shard, records in self.shards.items()}
+        return Traffic(self.calls - before.calls, self.bytes - before.bytes, refused, shards)
+
+    def copy(self) -> Traffic:
+        return Traffic(self.calls, self.bytes, dict(self.refused), dict(self.shards))
+
+    @property
+    def throttled(self) -> int:
+        return sum(records for reason, records in self.refused.items() if reason in THROTTLING)
+
+
+@dataclass(frozen=True, slots=True)
+class Put:
+    """What became of a batch: one acknowledgement, or None, for each record, why it is None, and what it took."""
+
+    acknowledged: Sequence[Acknowledgement | None]
+    error: str | None = None
+    traffic: Traffic = field(default_factory=Traffic)
+
+
+class Sink(Protocol):
+    def put(self, batch: Sequence[Record]) -> Put:
+        """Send a batch. Failures are part of the answer, not exceptions."""
+
+
+class ClosableSink(Sink, Protocol):
+    def close(self) -> None: ...
