@@ -10,12 +10,9 @@ from __future__ import annotations
 
 import json
 import logging
-import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field, replace
-from datetime import datetime
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from common.clock import Clock
@@ -23,23 +20,20 @@ from common.log import event
 from common.settings import Settings
 from common.status import write_status
 from journal.archived import Acknowledged, Archived, ArchivedError, ArchivedFile
-from journal.ledgers import Archive, Ledgers, LedgersError
-from journal.lines import STEP, line_start
+from journal.ledgers import LedgersError
 from journal.ranges import Ranges
 from producer.batch import batches
-from producer.checkpoint import Checkpoint, CheckpointError, CheckpointFile, Fingerprint, Generation
+from producer.checkpoint import CheckpointError, CheckpointFile, Generation
+from producer.compare import Comparison
 from producer.put import ClosableSink, Traffic
-from producer.reader import BLOCK_BYTES, Found, continues
-from producer.record import FRAGMENT_BYTES, WINDOW_BYTES, Piece
-from producer.source import Poll, Source
+from producer.reread import Reread
+from producer.source import Source
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 log = logging.getLogger(__name__)
 
-# Reading the ledgers does not hold anybody up; what is not read by then is read in the next run
-READ_SECONDS = 30.0
 # A tick waits while something is sent again; what is left then is sent in the next run
 SEND_SECONDS = 10.0
 # The same trouble is logged only so often
@@ -82,13 +76,12 @@ class Repair:
         stop: Callable[[], bool] = lambda: False,
     ) -> None:
         self._settings = settings
-        self._source = source
+        self._reread = Reread(source, self._say)
         self._clock = clock
-        self._connect = connect
         self._sink = sink
         self._turn = turn
         self._stop = stop
-        self._ledgers = Ledgers(settings.s3_bucket, settings.s3_prefix)
+        self._comparison = Comparison(settings, clock, connect, stop)
         self._checkpoint_file = CheckpointFile(settings.checkpoint_file)
         self._archived_file = ArchivedFile(settings.archived_file)
         self._next = clock.monotonic() + settings.repair_interval
@@ -130,7 +123,7 @@ class Repair:
             )
             self._archived_file.save(archived)  # the times must not be lost with this process
             try:
-                self._read(archived)
+                self._comparison.run(archived)
             except LedgersError as error:
                 repaired.error = f"repair: {error}" if again else self._bearable(error)
             else:
@@ -142,38 +135,6 @@ class Repair:
         except OSError as error:
             repaired.error = f"repair: the log's folder cannot be read or written: {error}"
         return repaired
-
-    # What is archived
-
-    def _read(self, archived: Archived) -> None:
-        """Bring `archived` up to what the bucket's ledgers say. Raises LedgersError."""
-        bucket, prefix = self._settings.s3_bucket, self._settings.s3_prefix
-        deadline = self._clock.monotonic() + READ_SECONDS
-        s3 = self._connect()
-        try:
-            created = self._ledgers.created(s3)
-            known = (archived.bucket, archived.prefix) == (bucket, prefix) and created in (None, archived.created)
-            if known and not archived.unarchived():
-                return
-            since = archived.horizon(self._clock.now().timestamp())
-            read = self._ledgers.read(s3, since, lambda: self._stop() or self._clock.monotonic() >= deadline)
-        finally:
-            s3.close()
-        self._take_over(archived, read, created)
-        if read.problems:
-            raise LedgersError("; ".join(read.problems[:NAMED]), passing=False)
-
-    def _take_over(self, archived: Archived, read: Archive, created: datetime | None) -> None:
-        bucket, prefix = self._settings.s3_bucket, self._settings.s3_prefix
-        new = archived.is_new(bucket, prefix, created, read.oldest)
-        if new:
-            log.warning(
-                "bucket %s was created again: all lines still on disk that it lacks are sent again",
-                bucket,
-                extra=event("bucket_created_again", bucket=bucket),
-            )
-        archived.compared_with(bucket, prefix, created, new=new)
-        archived.absorb(read.ranges)
 
     def _bearable(self, error: LedgersError) -> str | None:
         """What is to be said of it: an endpoint that is away for a moment is no news."""
@@ -242,7 +203,7 @@ class Repair:
             sent: dict[str, list[tuple[int, int]]] = {}
             sink = self._sink(stop)
             try:
-                for batch in batches(self._pieces(checkpoint, due)):
+                for batch in batches(self._reread.pieces(checkpoint, due)):
                     put = sink.put(batch)
                     for record, ack in zip(batch, put.acknowledged, strict=True):
                         if ack is not None:
@@ -265,65 +226,6 @@ class Repair:
             *(repaired.sent, repaired.records),
             extra=event("repaired", bytes=repaired.sent, lines=repaired.lines, records=repaired.records),
         )
-
-    def _pieces(self, checkpoint: Checkpoint, due: Mapping[str, Ranges]) -> Iterator[Piece]:
-        """The bytes that are due, extended to whole lines, as long as their file is what it was."""
-        for generation in checkpoint.generations:
-            if generation.id not in due:
-                continue
-            try:
-                yield from self._of(generation, due[generation.id])
-            except OSError as error:
-                self._say(logging.ERROR, f"repair: {generation.name} cannot be read: {error}")
-
-    def _of(self, generation: Generation, ranges: Ranges) -> Iterator[Piece]:
-        found = self._open(generation)
-        if found is None:
-            self._say(logging.WARNING, f"repair: {generation.name} is not there, or not what it was: left alone")
-            return
-        seen, descriptor = found
-        try:
-            for start, end in _whole(descriptor, ranges, seen.size):
-                before = os.pread(descriptor, min(WINDOW_BYTES, start), start - min(WINDOW_BYTES, start))
-                part = replace(
-                    generation,
-                    offset=start,
-                    tail=Fingerprint.of(before) if before else Fingerprint(),
-                    inside_line=bool(before) and not before.endswith(b"\n"),
-                    closed=False,
-                )
-                limit = replace(seen, size=min(end, seen.size))
-                for piece in self._source.pieces(Poll([(part, limit)])):
-                    # asked after the bytes were read: had the log been emptied and filled anew before, this would show
-                    if not continues(descriptor, generation):
-                        return
-                    yield piece
-        finally:
-            os.close(descriptor)
-
-    def _open(self, generation: Generation) -> tuple[Found, int] | None:
-        """A file that holds all that is acknowledged of the generation; originals before copies."""
-        wanted = {file.key: file.copy for file in generation.files}
-        places: list[tuple[bool, Path]] = []
-        for path in self._source.log.parent.iterdir():
-            try:
-                status = path.stat()
-            except OSError:
-                continue
-            if (status.st_dev, status.st_ino) in wanted:
-                places.append((wanted[status.st_dev, status.st_ino], path))
-        for _, path in sorted(places):
-            try:
-                descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-            except OSError:
-                continue
-            status = os.fstat(descriptor)
-            key = status.st_dev, status.st_ino
-            if key in wanted and continues(descriptor, generation):
-                live = path == self._source.log
-                return Found(path, *key, status.st_size, status.st_mtime, live), descriptor
-            os.close(descriptor)
-        return None
 
     # What is said
 
@@ -365,35 +267,6 @@ class Repair:
 
 def _acknowledged(generation: Generation) -> Acknowledged:
     return Acknowledged(generation.id, generation.name, *generation.acknowledged)
-
-
-def _whole(descriptor: int, ranges: Ranges, size: int) -> Ranges:
-    """The ranges, extended to whole lines: what is sent again is then cut into records as it was the first time.
-
-    Only a line that is longer than a block, and went as fragments for that, is taken up at the fragment: sent from its
-    beginning each time, a line that is too long for one run would never come to its end.
-    """
-    whole = []
-    for start, end in ranges:
-        begin = line_start(descriptor, min(start, size))
-        ending = end if end >= size else _line_end(descriptor, end - 1, size)
-        if min(_line_end(descriptor, begin, size), size) - begin > BLOCK_BYTES:
-            begin += (start - begin) // FRAGMENT_BYTES * FRAGMENT_BYTES
-        whole.append((begin, ending))
-    return Ranges(whole)
-
-
-def _line_end(descriptor: int, position: int, size: int) -> int:
-    """Behind the newline of the line that the byte at `position` is in, or the file's end."""
-    while position < size:
-        block = os.pread(descriptor, min(STEP, size - position), position)
-        if not block:
-            break
-        newline = block.find(b"\n")
-        if newline >= 0:
-            return position + newline + 1
-        position += len(block)
-    return size
 
 
 def _total(ranges: Mapping[str, Ranges]) -> int:

@@ -1,0 +1,112 @@
+"""Parts of the log, read again: whole lines, from a file that still is what it was when they were acknowledged."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from journal.lines import STEP, line_start
+from journal.ranges import Ranges
+from producer.checkpoint import Checkpoint, Fingerprint, Generation
+from producer.reader import BLOCK_BYTES, Found, continues
+from producer.record import FRAGMENT_BYTES, WINDOW_BYTES, Piece
+from producer.source import Poll, Source
+
+
+class Reread:
+    """`say` is told, with a level of logging, what cannot be read again."""
+
+    def __init__(self, source: Source, say: Callable[[int, str], None]) -> None:
+        self._source = source
+        self._say = say
+
+    def pieces(self, checkpoint: Checkpoint, due: Mapping[str, Ranges]) -> Iterator[Piece]:
+        """The bytes that are due, extended to whole lines, as long as their file is what it was."""
+        for generation in checkpoint.generations:
+            if generation.id not in due:
+                continue
+            try:
+                yield from self._of(generation, due[generation.id])
+            except OSError as error:
+                self._say(logging.ERROR, f"repair: {generation.name} cannot be read: {error}")
+
+    def _of(self, generation: Generation, ranges: Ranges) -> Iterator[Piece]:
+        found = self._open(generation)
+        if found is None:
+            self._say(logging.WARNING, f"repair: {generation.name} is not there, or not what it was: left alone")
+            return
+        seen, descriptor = found
+        try:
+            for start, end in _whole(descriptor, ranges, seen.size):
+                before = os.pread(descriptor, min(WINDOW_BYTES, start), start - min(WINDOW_BYTES, start))
+                part = replace(
+                    generation,
+                    offset=start,
+                    tail=Fingerprint.of(before) if before else Fingerprint(),
+                    inside_line=bool(before) and not before.endswith(b"\n"),
+                    closed=False,
+                )
+                limit = replace(seen, size=min(end, seen.size))
+                for piece in self._source.pieces(Poll([(part, limit)])):
+                    # asked after the bytes were read: had the log been emptied and filled anew before, this would show
+                    if not continues(descriptor, generation):
+                        return
+                    yield piece
+        finally:
+            os.close(descriptor)
+
+    def _open(self, generation: Generation) -> tuple[Found, int] | None:
+        """A file that holds all that is acknowledged of the generation; originals before copies."""
+        wanted = {file.key: file.copy for file in generation.files}
+        places: list[tuple[bool, Path]] = []
+        for path in self._source.log.parent.iterdir():
+            try:
+                status = path.stat()
+            except OSError:
+                continue
+            if (status.st_dev, status.st_ino) in wanted:
+                places.append((wanted[status.st_dev, status.st_ino], path))
+        for _, path in sorted(places):
+            try:
+                descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            except OSError:
+                continue
+            status = os.fstat(descriptor)
+            key = status.st_dev, status.st_ino
+            if key in wanted and continues(descriptor, generation):
+                live = path == self._source.log
+                return Found(path, *key, status.st_size, status.st_mtime, live), descriptor
+            os.close(descriptor)
+        return None
+
+
+def _whole(descriptor: int, ranges: Ranges, size: int) -> Ranges:
+    """The ranges, extended to whole lines: what is sent again is then cut into records as it was the first time.
+
+    Only a line that is longer than a block, and went as fragments for that, is taken up at the fragment: sent from its
+    beginning each time, a line that is too long for one run would never come to its end.
+    """
+    whole = []
+    for start, end in ranges:
+        begin = line_start(descriptor, min(start, size))
+        ending = end if end >= size else _line_end(descriptor, end - 1, size)
+        if min(_line_end(descriptor, begin, size), size) - begin > BLOCK_BYTES:
+            begin += (start - begin) // FRAGMENT_BYTES * FRAGMENT_BYTES
+        whole.append((begin, ending))
+    return Ranges(whole)
+
+
+def _line_end(descriptor: int, position: int, size: int) -> int:
+    """Behind the newline of the line that the byte at `position` is in, or the file's end."""
+    while position < size:
+        block = os.pread(descriptor, min(STEP, size - position), position)
+        if not block:
+            break
+        newline = block.find(b"\n")
+        if newline >= 0:
+            return position + newline + 1
+        position += len(block)
+    return size
