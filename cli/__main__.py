@@ -138,7 +138,7 @@ def _verify(arguments: list[str]) -> int:
 
 
 def _audit(arguments: list[str]) -> int:
-    from journal.audit import main
+    from cli.audit import main
 
     return main(arguments)
 

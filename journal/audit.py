@@ -1,39 +1,28 @@
 """Proves from the outside what became of every byte of the log: written, acknowledged, archived, missing, pending.
 
 It believes nobody: the bytes are those on disk, the acknowledgements those of the checkpoint, and archived is what the
-ledgers in the bucket say at this moment. `appliance audit` prints it.
+ledgers in the bucket say at this moment. `appliance audit` prints it, the dashboard shows it.
 """
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import json
 import os
-import secrets
-import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from botocore.exceptions import BotoCoreError
-
-from common.atomic import write_atomic
-from common.clock import Clock, SystemClock
-from common.settings import Settings, SettingsError, load_settings
-from common.status import read_status
-from journal.archived import Acknowledged, Archived, ArchivedError, ArchivedFile
-from journal.ledgers import Ledgers, LedgersError, connect
+from common.clock import Clock
+from common.settings import Settings
+from journal.archived import Acknowledged, Archived, ArchivedFile
+from journal.ledgers import Ledgers, LedgersError
 from journal.lines import line_start
 from journal.ranges import Ranges
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
-
-NOTHING_MISSING = 0
-MISSING = 1
-CANNOT_TELL = 2
 
 # The version of checkpoint.json that this knows; `producer/checkpoint.py` has the other end
 CHECKPOINT_VERSION = 1
@@ -41,35 +30,6 @@ COMPRESSED = (".gz", ".bz2", ".xz", ".zst", ".lz4", ".Z", ".zip")
 # A log that was written to a moment ago may be written to again
 QUIET_SECONDS = 10.0
 READ_SECONDS = 120.0
-# How long `--repair` waits for the producer's answer, and then for the lines to arrive
-ANSWER_SECONDS = 90.0
-ARRIVAL_SECONDS = 60.0
-LOOK_AGAIN = 0.5
-ONLY_ACKNOWLEDGED = (
-    "Firehose delivers at least once, names its objects itself and keeps no ledger, so what it has acknowledged is all "
-    "that can be known"
-)
-
-HELP = f"""\
-The columns, in bytes:
-  written       complete lines on disk
-  acknowledged  the stream has confirmed them (log/checkpoint.json)
-  archived      in an hourly object, by the ledgers in the bucket, or seen there once and deleted by its owner since
-  missing       acknowledged more than REPAIR_AFTER seconds ago, and in no ledger
-  pending       the rest: not acknowledged yet, or only lately
-
-What is missing is sent again by the producer every REPAIR_INTERVAL seconds, as long as the log is on disk; --repair
-asks for that at once and shows the result. A rotated log that "may be deleted" is no longer needed for anything; the
-appliance deletes those it has rotated itself.
-
-With DELIVERY=firehose there are no ledgers: what is acknowledged is shown, and that is all that can be known.
-
-Exit codes:
-  {NOTHING_MISSING}  nothing is missing
-  {MISSING}  something is missing; the lines above the verdict name the bytes
-  {CANNOT_TELL}  cannot tell: the settings, the endpoint, the checkpoint or a ledger; the message says what mends it.
-     Always with DELIVERY=firehose
-"""
 
 
 class AuditError(Exception):
@@ -195,79 +155,6 @@ def deletable(file: OnDisk, row: Row) -> tuple[bool, str]:
     if row.removed:
         return True, f"all of its {size:,} bytes were archived ({row.removed.total:,} of them deleted since)"
     return True, f"all of its {size:,} bytes are archived"
-
-
-def table(audit: Audit) -> list[str]:
-    """The lines for people, the verdict last."""
-    columns = ("written", "acknowledged", "archived", "missing", "pending")
-    cells: list[tuple[str, ...]] = [("log", "generation", *columns)]
-    for row in audit.rows:
-        name = row.name if row.file else f"{row.name} (gone)"
-        cells.append((name, row.id or "(not seen yet)", *(f"{getattr(row, column).total:,}" for column in columns)))
-    lines = _aligned(cells)
-    for row in audit.rows:
-        for what, ranges in (("missing", row.missing), ("pending", row.pending), ("removed", row.removed)):
-            if ranges:
-                why = ": archived once, the object was deleted since" if what == "removed" else ""
-                lines.append(f"{what} in {row.name} {row.id}: bytes {ranges}{why}".replace("  ", " "))
-    for name, may, reason in audit.rotated():
-        lines.append(f"{name} may be deleted: {'yes' if may else 'no'}, because {reason}")
-    return [*lines, audit.verdict]
-
-
-def _aligned(cells: list[tuple[str, ...]]) -> list[str]:
-    """Words to the left, numbers, from the third column on, to the right."""
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    return [
-        "  ".join(cell.ljust(width) if at < 2 else cell.rjust(width) for at, (cell, width) in enumerate(pairs)).rstrip()
-        for pairs in (list(zip(row, widths, strict=True)) for row in cells)
-    ]
-
-
-def acknowledged_table(audit: Audit) -> list[str]:
-    """As `table`, of what can be told without ledgers: what Firehose has acknowledged and what it has not yet."""
-    cells: list[tuple[str, ...]] = [("log", "generation", "written", "acknowledged", "not yet")]
-    for row in audit.rows:
-        left = (row.written - row.acknowledged).total
-        name = row.name if row.file else f"{row.name} (gone)"
-        counts = (f"{row.written.total:,}", f"{row.acknowledged.total:,}", f"{left:,}")
-        cells.append((name, row.id or "(not seen yet)", *counts))
-    return [
-        *_aligned(cells),
-        f"{audit.total('written'):,} bytes written, {audit.total('acknowledged'):,} acknowledged by Firehose, "
-        f"{audit.unacknowledged:,} not yet",
-        f"cannot tell what is in S3: {ONLY_ACKNOWLEDGED}",
-    ]
-
-
-def acknowledged_json(audit: Audit) -> dict[str, Any]:
-    return {
-        "verdict": f"cannot tell what is in S3: {ONLY_ACKNOWLEDGED}",
-        "totals": {
-            "written": audit.total("written"),
-            "acknowledged": audit.total("acknowledged"),
-            "pending": audit.unacknowledged,
-        },
-        "generations": [
-            {"id": row.id or None, "name": row.name, "on_disk": row.file is not None}
-            | {column: [list(pair) for pair in getattr(row, column)] for column in ("written", "acknowledged")}
-            for row in audit.rows
-        ],
-    }
-
-
-def as_json(audit: Audit) -> dict[str, Any]:
-    columns = ("written", "acknowledged", "archived", "removed", "missing", "pending")
-    return {
-        "verdict": audit.verdict,
-        "totals": {column: audit.total(column) for column in columns},
-        "generations": [
-            {"id": row.id or None, "name": row.name, "on_disk": row.file is not None}
-            | {column: [list(pair) for pair in getattr(row, column)] for column in columns}
-            for row in audit.rows
-        ],
-        "rotated": [{"name": name, "deletable": may, "reason": reason} for name, may, reason in audit.rotated()],
-    }
 
 
 # Looking
@@ -431,81 +318,3 @@ def _ledgers(
     if archived.is_new(settings.s3_bucket, settings.s3_prefix, created, read.oldest):
         archived.compared_with(settings.s3_bucket, settings.s3_prefix, created, new=True)
     return read.ranges
-
-
-# Asking for a repair
-
-
-def ask_for_repair(settings: Settings, clock: Clock, grace: float) -> str:
-    """Have the producer send again what is missing; what it answered. Raises AuditError, OSError."""
-    facts = read_status(settings.status_dir, "producer")
-    if facts is None or facts.get("state") == "stopped":
-        raise AuditError("no producer runs that could send anything: start the appliance, then repair again")
-    name = secrets.token_hex(8)
-    write_atomic(settings.repair_request, json.dumps({"id": name, "after": grace}).encode(), durable=False)
-    end = clock.monotonic() + ANSWER_SECONDS
-    while clock.monotonic() < end:
-        answer = read_status(settings.status_dir, "repair") or {}
-        if answer.get("request") == name:
-            if answer.get("error"):
-                raise AuditError(str(answer["error"]))
-            return f"repair: {answer['sent']:,} bytes were sent again"
-        clock.sleep(LOOK_AGAIN)
-    settings.repair_request.unlink(missing_ok=True)
-    raise AuditError(f"the producer did not answer within {ANSWER_SECONDS:.0f} s: its lines in the log say why")
-
-
-def parsed(arguments: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="appliance audit",
-        description="Compare the log on disk, the checkpoint and the ledgers in the bucket, and say which bytes of "
-        "which log are written, acknowledged, archived, missing or pending.",
-        epilog=HELP,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--json", action="store_true", help="print one JSON object instead of the table")
-    parser.add_argument("--repair", action="store_true", help="send what is missing again now, then audit")
-    parser.add_argument(
-        "--grace",
-        type=float,
-        metavar="SECONDS",
-        help="count as missing what was acknowledged this long ago; at most, and by default, REPAIR_AFTER",
-    )
-    return parser.parse_args(arguments)
-
-
-def main(arguments: Sequence[str]) -> int:
-    options = parsed(arguments)
-    clock = SystemClock()
-    try:
-        settings = load_settings()
-        grace = settings.repair_after if options.grace is None else options.grace
-        if not 0 <= grace <= settings.repair_after:
-            raise AuditError(f"--grace is from 0 to REPAIR_AFTER ({settings.repair_after:g})")
-        if options.repair and settings.delivery == "firehose":
-            raise AuditError(f"{ONLY_ACKNOWLEDGED}; nothing is sent again")
-        s3 = connect(settings)
-        try:
-            answer = audit(settings, clock, s3, grace=grace)
-            if options.repair and answer.total("missing"):
-                print(ask_for_repair(settings, clock, grace), file=sys.stderr)
-                end = clock.monotonic() + ARRIVAL_SECONDS
-                while answer.total("missing") and clock.monotonic() < end:
-                    clock.sleep(LOOK_AGAIN)
-                    answer = audit(settings, clock, s3, grace=grace)
-        finally:
-            s3.close()
-    except (SettingsError, AuditError, ArchivedError, LedgersError) as error:
-        print(f"cannot tell: {error}", file=sys.stderr)
-        return CANNOT_TELL
-    except BotoCoreError as error:
-        print(f"cannot tell: {error}: check the AWS settings", file=sys.stderr)
-        return CANNOT_TELL
-    except OSError as error:
-        print(f"cannot tell: {error}: let this user read DATA_DIR", file=sys.stderr)
-        return CANNOT_TELL
-    if settings.delivery == "firehose":
-        print(json.dumps(acknowledged_json(answer)) if options.json else "\n".join(acknowledged_table(answer)))
-        return CANNOT_TELL
-    print(json.dumps(as_json(answer)) if options.json else "\n".join(table(answer)))
-    return MISSING if answer.total("missing") else NOTHING_MISSING
