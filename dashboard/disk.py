@@ -14,7 +14,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
-from journal.audit import COMPRESSED, Checkpointed
+from journal.audit import Checkpointed
+from journal.names import is_compressed, is_rotated
 from journal.ranges import Ranges
 
 # Newlines are remembered for each block, so that any range costs at most two blocks to count
@@ -132,8 +133,7 @@ class LogDirectory:
         budget = READ_BYTES
         paths = self._log.parent.iterdir() if self._log.parent.exists() else iter(())
         for path in paths:
-            rotated = path.name.startswith((f"{self._log.name}.", f"{self._log.name}-"))
-            if path != self._log and (not rotated or path.name.endswith(COMPRESSED)):
+            if path != self._log and (not is_rotated(path, self._log) or is_compressed(path)):
                 continue
             try:
                 with path.open("rb") as opened:

@@ -19,6 +19,7 @@ from common.settings import Settings
 from journal.archived import Acknowledged, Archived, ArchivedFile
 from journal.ledgers import Ledgers, LedgersError
 from journal.lines import line_start
+from journal.names import is_compressed, is_rotated
 from journal.ranges import Ranges
 
 if TYPE_CHECKING:
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
 # The version of checkpoint.json that this knows; `producer/checkpoint.py` has the other end
 CHECKPOINT_VERSION = 1
-COMPRESSED = (".gz", ".bz2", ".xz", ".zst", ".lz4", ".Z", ".zip")
 # A log that was written to a moment ago may be written to again
 QUIET_SECONDS = 10.0
 READ_SECONDS = 120.0
@@ -203,9 +203,9 @@ def look_at_files(log: Path, now: float) -> tuple[list[_File], list[str]]:
     paths = sorted(log.parent.iterdir()) if log.parent.exists() else []
     for path in paths:
         live = path == log
-        if not live and not path.name.startswith((f"{log.name}.", f"{log.name}-")):
+        if not live and not is_rotated(path, log):
             continue
-        if path.name.endswith(COMPRESSED):
+        if is_compressed(path):
             unread.append(path.name)
             continue
         try:

@@ -21,13 +21,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from common.clock import Clock
+from journal.names import is_compressed, is_rotated
 from producer.checkpoint import Checkpoint, FileId, Fingerprint, Generation
 from producer.processes import held_open
 from producer.reader import Found, Key, Reader, begins, continues, copied, head_of, line_end
 from producer.record import Piece
 
-# These hold what another file held as text before; reading them as lines would send their bytes as rejected ones
-COMPRESSED = (".gz", ".bz2", ".xz", ".zst", ".lz4", ".Z", ".zip")
 # Up to so many bytes the lines that wait are counted, which then takes some 10 ms; beyond, their number is unknown
 COUNTED_BYTES = 16 * 1024 * 1024
 
@@ -151,8 +150,8 @@ class Source:
             raise SourceError(f"{self.log.parent} cannot be read: allow this user to list it") from error
         found: dict[Key, Found] = {}
         for path in paths:  # the log sorts before its siblings, so that a link to it is not taken for a rotated one
-            name, live = path.name, path == self.log
-            sibling = name.startswith((f"{self.log.name}.", f"{self.log.name}-")) and not name.endswith(COMPRESSED)
+            live = path == self.log
+            sibling = is_rotated(path, self.log) and not is_compressed(path)
             if not live and not sibling:
                 continue
             try:

@@ -17,7 +17,6 @@ from journal import audit
 from journal.archived import ArchivedError
 from journal.ledgers import LedgersError
 from producer.reader import FINAL_AFTER
-from producer.source import COMPRESSED
 from tests.fake_kinesis import checkpoint_of
 from tests.fake_s3 import DOWN
 from tests.repair_setup import AFTER, World
@@ -165,7 +164,6 @@ def test_a_last_line_without_its_end(world: World) -> None:
 
 
 def test_a_compressed_log_cannot_be_answered_for(world: World) -> None:
-    assert audit.COMPRESSED == COMPRESSED
     world.log.with_name("access.log.2.gz").write_bytes(gzip.compress(b"a\n"))
     may, why = answer_for(world, "access.log.2.gz")
     assert not may

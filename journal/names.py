@@ -1,0 +1,17 @@
+"""How the files of a log are named: the log, its rotated siblings, and those of them that are compressed. Pure."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+# These hold what another file held as text before; reading them as lines would send their bytes as rejected ones
+COMPRESSED = (".gz", ".bz2", ".xz", ".zst", ".lz4", ".Z", ".zip")
+
+
+def is_rotated(path: Path, log: Path) -> bool:
+    """Whether `path`, in the folder of `log`, is named as rotation names an older part of it."""
+    return path.name.startswith((f"{log.name}.", f"{log.name}-"))
+
+
+def is_compressed(path: Path) -> bool:
+    return path.name.endswith(COMPRESSED)
