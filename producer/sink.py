@@ -27,7 +27,7 @@ from common.aws import client
 from common.clock import Clock, backoff
 from common.log import event
 from common.settings import Settings
-from producer.put import Ack, Acknowledgement, ClosableSink, Put, Receipt, Traffic
+from producer.put import THROTTLING, Ack, Acknowledgement, ClosableSink, Put, Receipt, Traffic
 from producer.record import Record
 
 if TYPE_CHECKING:
@@ -42,23 +42,13 @@ RETRY_SECONDS = 30.0
 BACKOFF_BASE = 0.2
 BACKOFF_CAP = 5.0
 # Codes of a whole call that a little time mends; every status from 500 on and 429 does as well
-PASSING = {
+PASSING = THROTTLING | {
     "InternalFailure",
     "InternalFailureException",
-    "KMSThrottlingException",
-    "LimitExceededException",
-    "ProvisionedThroughputExceededException",
-    "RequestLimitExceeded",
     "RequestTimeout",
     "RequestTimeoutException",
     "ResourceInUseException",
     "ServiceUnavailable",
-    "ServiceUnavailableException",
-    "SlowDown",
-    "ThrottledException",
-    "Throttling",
-    "ThrottlingException",
-    "TooManyRequestsException",
 }
 DENIED = ("AccessDeniedException", "AccessDenied")
 _RENEW = "renew the credentials this process uses"
