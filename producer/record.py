@@ -26,7 +26,7 @@ MAX_RECORD_BYTES = 1024 * 1024
 PACK_BYTES = 512 * 1024
 # The key of a fragment is at most 24 + 1 + 20 + 1 + 7 bytes long
 FRAGMENT_BYTES = MAX_RECORD_BYTES - 64
-# ISA-L's level 1: a fifth of the time of zlib's level 1, and 9 % fewer bytes, on access logs (docs/decisions/0016)
+# ISA-L's level 1: a fifth of the time of zlib's level 1, and 9 % fewer bytes, on access logs (docs/decisions/0014)
 GZIP_LEVEL = 1
 GZIP_MAGIC = b"\x1f\x8b"
 # How much of what stands before an offset is remembered to recognise the file by (several log lines)
