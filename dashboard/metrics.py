@@ -52,7 +52,7 @@ FUNCTION = {
     "function_duplicate_lines": ("duplicates", "Lines that were left out because an object had them already."),
     "function_rejected_lines": ("rejected", "Lines that are no entry of an access log, and were kept as rejected."),
     "function_commits": ("objects", "Conditional writes that added lines to an object."),
-    "function_conflicts": ("conflicts", "Conditional writes that somebody else was faster at."),
+    "function_conflicts": ("conflicts", "Conditional writes that another writer was faster at."),
     "function_written_bytes": ("bytes", "Bytes that were added to objects."),
 }
 PROVISIONING = ("waiting", "provisioning", "ready", "failed")

@@ -162,9 +162,9 @@ def test_grafana_asks_for_what_is_there(expression: str) -> None:
     assert expression.count("{") == expression.count("}")
 
 
-def test_grafana_shows_what_one_is_to_be_told_of() -> None:
+def test_grafana_shows_what_to_alert_on() -> None:
     document = (ROOT / "docs" / "metrics.md").read_text(encoding="utf-8")
-    section = document.partition("## What to be told of")[2].partition("\n## ")[0]
+    section = document.partition("## What to alert on")[2].partition("\n## ")[0]
     told = set(re.findall(r"weblog_[a-z_]+", section))
     assert told
     assert told - set(re.findall(r"weblog_\w+", " ".join(expressions()))) == set()
