@@ -75,9 +75,8 @@ def of_producer(runs: int) -> list[Section]:
     columns = ("producer", "CPU s / M lines", "x gzip floor", "boto3 loop is x", "lines/s", "lines / CPU s", "RSS MiB",
                "Data, MB / M lines", "on the wire, MB / M lines")  # fmt: skip
     notes = [
-        f"Goals: at most {GOAL_CPU} CPU s a million lines with gzip, {GOAL_LINES:,} lines/s on one core, "
-        f"{GOAL_PRODUCER} MiB. The boto3 loop is measured on a tenth of the lines. RSS: the most of all runs. Data: "
-        "before base64. On the wire: the bodies of the requests, with base64 and JSON.",
+        f"Goals: {GOAL_CPU} CPU s a million lines with gzip, {GOAL_LINES:,} lines/s on one core, {GOAL_PRODUCER} MiB. "
+        "The boto3 loop is measured on a tenth of the lines. RSS: the most of all runs. Data: before base64.",
         f"A tick with nothing to do: {producer.idle(runs) * 1000:.2f} ms CPU (goal: below {GOAL_IDLE:g} ms).",
         others(),
     ]
@@ -87,14 +86,11 @@ def of_producer(runs: int) -> list[Section]:
 def others() -> str:
     """What others cost elsewhere, and what of it may be compared."""
     figures = [
-        f"\n- {name}: {cpu} CPU s / M lines ({cpu / GZIP_THERE:.1f} x that machine's gzip floor), {rate:,} lines/s, "
-        f"{rss} MiB, {wire} MB / M lines on the wire"
+        f"\n- {name}: {cpu} CPU s ({cpu / GZIP_THERE:.1f} x the gzip floor there), {rate:,} lines/s, {rss} MiB, "
+        f"{wire} MB on the wire"
         for name, (cpu, rate, rss, wire) in OTHERS.items()
     ]
-    return (
-        "Measured elsewhere, on another machine, not to be compared in seconds; nor in bytes but as far as the lines "
-        "compress alike, and those were other lines, of 215 bytes:\n" + "".join(figures)
-    )
+    return "Measured on another machine with other lines, of 215 bytes; for a million of them:\n" + "".join(figures)
 
 
 def of_function(runs: int) -> list[Section]:
@@ -138,10 +134,9 @@ def of_function(runs: int) -> list[Section]:
         ("import beyond boto3, ms", f"{median(loaded):.0f}", NONE, f"{GOAL_IMPORT:g}"),
     ]
     notes = [
-        f"Python {rates[0].python}. The event has {events[0].event_bytes / 1e6:.1f} MB, base64 included. Its S3 keeps "
-        "sizes only; boto3 and a client of S3 are loaded, for their memory, but send nothing.",
-        f"The wall seconds are on a whole CPU. Lambda gives {MEMORY} MB {FUNCTION_CPU:.3f} of "
-        f"one, in proportion to {CPU_MB:,} MB for a whole one: {GOAL_EVENT:g} s need "
+        f"Python {rates[0].python}. The event has {events[0].event_bytes / 1e6:.1f} MB, base64 included. boto3 is "
+        "loaded for its memory; S3 is a stand-in that keeps sizes only.",
+        f"Lambda gives {MEMORY} MB {FUNCTION_CPU:.3f} of a CPU, and {CPU_MB:,} MB a whole one: {GOAL_EVENT:g} s need "
         f"{cpu / GOAL_EVENT * CPU_MB:,.0f} MB.",
     ]
     return [Section("Function", ("", "measured", "x line by line", "goal"), rows, medians(runs), notes)]
@@ -172,7 +167,7 @@ def of_append(_runs: int) -> list[Section]:
             "requests": [(one.size / MIB, one.requests) for one in sorted(small + large, key=_size)],
         },
     )
-    how = "exact counts, the same in every run: one run"
+    how = "exact counts, one run"
     return [Section("Archive: an append of 1 MiB", columns, rows, how, notes, chart)]
 
 
@@ -198,10 +193,9 @@ def of_pipeline(runs: int) -> list[Section]:
             )
         )
     notes = [
-        "One line a record, 100 records an invocation, is how the original of 2020 did it, but here by this project's "
-        "function; it is measured on fewer lines, and the factor compares lines per second. Each run has backends of "
-        "its own. Not exactly once: lines of all runs.",
-        "LocalStack hands over one batch a second: with one line a record that is at most 100 lines/s.",
+        "One line a record, 100 records an invocation, is the way of the original of 2020, measured on fewer lines. "
+        "LocalStack hands over one batch a second, so that way has at most 100 lines/s. Not exactly once: lines of "
+        "all runs.",
         *([missing] if missing else []),
     ]
     columns = ("backlog", "lines", "s until shipped", "s until in S3", "lines/s", "x line a record",
@@ -214,15 +208,15 @@ def of_start(runs: int) -> list[Section]:
     took = imports.measure(runs)
     rows = [(name, f"{seconds * 1000:.0f}") for name, seconds in took.items()]
     notes = [
-        "Each with the start of the interpreter, which the first row has alone. Many modules are boto3's as well as "
-        "the function's: the section Function has what its import takes once boto3 is there.",
+        "Each row includes the start of the interpreter. Many modules of the function are boto3's, too: the section "
+        "Function has its import without these.",
     ]
     title = "Start of an interpreter with the imports of each process"
     return [*sections, Section(title, ("", "ms"), rows, medians(runs), notes)]
 
 
 def of_count(_runs: int) -> list[Section]:
-    title, columns, how = "Instructions a line (valgrind)", ("", "instructions"), "one run: hardly touched by the load"
+    title, columns, how = "Instructions a line (valgrind)", ("", "instructions"), "one run"
     try:
         counted = instructions.measure()
     except RuntimeError as reason:

@@ -14,11 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 FOLDER = Path(__file__).resolve().parent
-HEAD = (
-    "# Results\n\n"
-    "`script/bench --write` makes this page; with `--only` it replaces those sections and keeps the others.\n"
-    "CPU seconds come before wall seconds, as a machine is shared.\n"
-)
+HEAD = "# Results\n\n`script/bench --write` makes this page; with `--only` it replaces those sections only.\n"
 
 
 @dataclass
@@ -112,7 +108,7 @@ def machine() -> str:
 
 
 def load() -> str:
-    return f"load average {os.getloadavg()[0]:.1f} at its start"
+    return f"load {os.getloadavg()[0]:.1f}"
 
 
 def _lines(path: str) -> list[str]:
