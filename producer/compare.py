@@ -1,4 +1,4 @@
-"""What the bucket holds: its ledgers are read, and noted beside what was acknowledged."""
+"""Reads the bucket's ledgers, and notes what they hold beside what was acknowledged."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# Reading the ledgers does not hold anybody up; what is not read by then is read in the next run
+# Ledgers that are not read by then are read in the next run
 READ_SECONDS = 30.0
 # Problems that are named at once
 NAMED = 5

@@ -1,4 +1,4 @@
-"""What /proc knows of other processes."""
+"""Other processes, as /proc shows them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ PROC = Path("/proc")
 
 
 def held_open(device: int, inode: int) -> bool | None:
-    """Whether another process has this file open; None when that cannot be known, as some cannot be looked into."""
+    """Whether another process has this file open; None when the open files of some cannot be seen."""
     unknown = False
     try:
         processes = list(PROC.iterdir())
@@ -36,7 +36,7 @@ def held_open(device: int, inode: int) -> bool | None:
 
 
 def nginx_pid(pid_file: Path) -> int | None:
-    """The process in `pid_file`, if it runs and is nginx: a stale file may name anybody."""
+    """The process in `pid_file`, if it runs and is nginx: a stale file may name another one."""
     try:
         pid = int(pid_file.read_text())
         program = (PROC / str(pid) / "comm").read_text().strip()

@@ -1,7 +1,7 @@
-"""The bytes of one file: what it begins with, whether it is what it was, whether it is complete, and its pieces.
+"""The bytes of one file: its beginning, whether it is unchanged and complete, and its pieces.
 
 A file may be renamed, emptied or replaced at any moment. So it is opened by device and inode, under whatever name, and
-what is read is given away only if the bytes before it still stand there.
+bytes are handed on only if the bytes before them are still there.
 """
 
 from __future__ import annotations
@@ -19,13 +19,12 @@ from producer.record import FRAGMENT_BYTES, PACK_BYTES, WINDOW_BYTES, Kind, Piec
 
 # Read at once: two packs, less room for the lines at the cuts. It stays in the processor's caches.
 READ_BYTES = 2 * PACK_BYTES - 64 * 1024
-# Read at once when there is no newline in that: the longest line that is held in memory, anything longer travels as
-# fragments
+# Read at once when there is no newline in that: the longest line held in memory; a longer one travels as fragments
 BLOCK_BYTES = 4 * 1024 * 1024
-# A rotated file that nobody holds open is complete, even without a last newline, once it was left alone for so long.
+# A rotated file that no process holds open is complete after so long without a write, even without a last newline.
 # nginx's workers reopen within moments of SIGUSR1; a line is one write, so half a line means a full disk or a crash.
 FINAL_AFTER = 10.0
-# The same when other users' processes cannot be looked into, to see whether they hold the file
+# The same when the open files of other users' processes cannot be seen
 FINAL_AFTER_UNSEEN = 600.0
 
 Key = tuple[int, int]
@@ -48,7 +47,7 @@ class Found:
 
 
 class Reader:
-    """`held` tells whether anybody has a file open, `find` under what name a file is now."""
+    """`held` tells whether a process has a file open, `find` finds a file by device and inode."""
 
     def __init__(
         self, clock: Clock, *, held: Callable[[int, int], bool | None], find: Callable[[Key], Found | None]
@@ -85,13 +84,13 @@ class Reader:
         raise FileNotFoundError(errno.ENOENT, "renamed or deleted", str(seen.path))
 
     def final(self, seen: Found, descriptor: int) -> bool:
-        """Whether nobody will write to the file any more, and it is as it was seen."""
+        """Whether the file is as it was seen, and no process will write to it any more."""
         age = self._clock.now().timestamp() - seen.modified
         if seen.live or age < FINAL_AFTER:
             return False
         held = self._held(seen.device, seen.inode)
         released = held is False or (held is None and age >= FINAL_AFTER_UNSEEN)
-        # asked in this order: only once nobody holds it open is its size its last one
+        # in this order: only a file that no process holds open has its last size
         return released and os.fstat(descriptor).st_size == seen.size
 
     def count_lines(self, seen: Found, position: int) -> int:
@@ -164,7 +163,7 @@ def continues(descriptor: int, generation: Generation) -> bool:
 
 
 def copied(descriptor: int, original: int) -> bool:
-    """Whether a file has nothing that `original` has not, byte for byte."""
+    """Whether `original` begins with all bytes of the file."""
     position, length = 0, WINDOW_BYTES
     while mine := os.pread(descriptor, length, position):
         if os.pread(original, len(mine), position) != mine:
@@ -174,7 +173,7 @@ def copied(descriptor: int, original: int) -> bool:
 
 
 def head_of(descriptor: int, size: int) -> Fingerprint:
-    """What the file is known again by."""
+    """The fingerprint by which the file is known again."""
     return Fingerprint.of(os.pread(descriptor, min(WINDOW_BYTES, size), 0))
 
 
@@ -190,7 +189,7 @@ def _follows(descriptor: int, position: int, length: int, before: bytes) -> byte
 
 
 def line_end(descriptor: int, position: int, limit: int) -> int | None:
-    """Where the line at `position` ends, behind its newline; None when there is none before `limit`."""
+    """The offset behind the newline of the line at `position`; None if there is none before `limit`."""
     while position < limit:
         block = os.pread(descriptor, min(BLOCK_BYTES, limit - position), position)
         if not block:
@@ -203,7 +202,7 @@ def line_end(descriptor: int, position: int, limit: int) -> int | None:
 
 
 def _make_durable(descriptor: int) -> None:
-    """Let no power cut take back what is about to be sent: its offsets would then name other lines."""
+    """Keep a power cut from taking back what is about to be sent: its offsets would then name other lines."""
     try:
         os.fdatasync(descriptor)
     except OSError as error:

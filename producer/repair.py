@@ -1,9 +1,9 @@
 """Repair: what was acknowledged and did not reach S3 is sent again from the log on disk.
 
-A stream may lose what it has acknowledged: an emulator that was restarted, records that expired, a mapping that was
-deleted. So now and then the ledgers of the bucket are compared with the checkpoint. What was acknowledged long enough
-ago and was never seen in a ledger goes through the same records, batches and sink as the first time. Nothing here moves
-the checkpoint, and a needless sending does no harm, as the ledgers remove it.
+A stream may lose what it has acknowledged: an emulator is restarted, records expire, a mapping is deleted. So repair
+compares the bucket's ledgers with the checkpoint. What was acknowledged a while ago and was never seen in a ledger goes
+through the same records, batches and sink as the first time. The checkpoint does not move, and the ledgers make a
+needless sending harmless.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# A tick waits while something is sent again; what is left then is sent in the next run
+# A tick waits while repair sends; the next run sends the rest
 SEND_SECONDS = 10.0
-# The same trouble is logged only so often
+# The same problem is logged only so often
 REPEAT_SECONDS = 600.0
 # Ranges that are named in one log line
 NAMED = 5
@@ -46,8 +46,8 @@ NAMED = 5
 class Repaired:
     """One run, in bytes of the log. `pending`: acknowledged lately, or not seen archived yet, and not missing.
 
-    `unsent`: missing, and its log is gone. `lines` and `records` were sent, `traffic` is what that took. `error`: why
-    nothing can be told, or does not get better; for the user.
+    `unsent`: missing, and its log is gone. `lines`, `records` and `traffic` count what was sent. `error`: what failed,
+    for the user.
     """
 
     archived: int = 0
@@ -62,7 +62,7 @@ class Repaired:
 
 
 class Repair:
-    """The job. `turn` keeps ticks out while something is sent; `connect` and `sink` make clients for one run."""
+    """`turn` keeps ticks out while repair sends; `connect` and `sink` make clients for one run."""
 
     def __init__(
         self,
@@ -137,7 +137,7 @@ class Repair:
         return repaired
 
     def _bearable(self, error: LedgersError) -> str | None:
-        """What is to be said of it: an endpoint that is away for a moment is no news."""
+        """The message, unless the endpoint is only away for a moment."""
         now = self._clock.monotonic()
         if self._troubled_since is None:
             self._troubled_since = now
@@ -230,7 +230,7 @@ class Repair:
     # What is said
 
     def _requested(self) -> tuple[str | None, float]:
-        """Who asks for a run by `audit --repair`, and after how many seconds something counts as missing for him."""
+        """(id, seconds after which something counts as missing) of a request by `audit --repair`; else (None, …)."""
         after = self._settings.repair_after
         try:
             request = json.loads(self._settings.repair_request.read_bytes())

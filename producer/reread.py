@@ -1,4 +1,4 @@
-"""Parts of the log, read again: whole lines, from a file that still is what it was when they were acknowledged."""
+"""Reads parts of the log again: whole lines, from a file that is unchanged since they were acknowledged."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from producer.source import Poll, Source
 
 
 class Reread:
-    """`say` is told, with a level of logging, what cannot be read again."""
+    """`say(level, message)` is called for what cannot be read again."""
 
     def __init__(self, source: Source, say: Callable[[int, str], None]) -> None:
         self._source = source
         self._say = say
 
     def pieces(self, checkpoint: Checkpoint, due: Mapping[str, Ranges]) -> Iterator[Piece]:
-        """The bytes that are due, extended to whole lines, as long as their file is what it was."""
+        """The bytes that are due, extended to whole lines, as long as their file is unchanged."""
         for generation in checkpoint.generations:
             if generation.id not in due:
                 continue
@@ -51,7 +51,7 @@ class Reread:
                 )
                 limit = replace(seen, size=min(end, seen.size))
                 for piece in self._source.pieces(Poll([(part, limit)])):
-                    # asked after the bytes were read: had the log been emptied and filled anew before, this would show
+                    # after the bytes were read, so that a log emptied and refilled meanwhile is noticed
                     if not continues(descriptor, generation):
                         return
                     yield piece
@@ -84,10 +84,10 @@ class Reread:
 
 
 def _whole(descriptor: int, ranges: Ranges, size: int) -> Ranges:
-    """The ranges, extended to whole lines: what is sent again is then cut into records as it was the first time.
+    """The ranges, extended to whole lines, so that they are cut into records as the first time.
 
-    Only a line that is longer than a block, and went as fragments for that, is taken up at the fragment: sent from its
-    beginning each time, a line that is too long for one run would never come to its end.
+    A line longer than a block, which went as fragments, is continued at the fragment: sent from its beginning each
+    time, a line too long for one run would never come to its end.
     """
     whole = []
     for start, end in ranges:
@@ -100,7 +100,7 @@ def _whole(descriptor: int, ranges: Ranges, size: int) -> Ranges:
 
 
 def _line_end(descriptor: int, position: int, size: int) -> int:
-    """Behind the newline of the line that the byte at `position` is in, or the file's end."""
+    """The offset behind the newline that ends the line around `position`, or the file's end."""
     while position < size:
         block = os.pread(descriptor, min(STEP, size - position), position)
         if not block:

@@ -1,8 +1,7 @@
 """Keeps the appliance's own log bounded: rotation by rename and reopen, deletion of what is archived.
 
-Only the scheduled producer does this. A host's log belongs to logrotate. Acknowledged is not enough to be deleted: a
-stream may lose what it acknowledged, and the log is what it is then sent again from. So the logs may grow beyond their
-budget, which is said early; nothing is deleted for it.
+Only the scheduled producer does this. A host's log belongs to logrotate. A stream may lose what it acknowledged, so
+only archived logs are deleted. The others may grow beyond their budget, which is logged early.
 """
 
 from __future__ import annotations
@@ -22,9 +21,9 @@ from producer.processes import held_open, nginx_pid
 
 log = logging.getLogger(__name__)
 
-# A file of which nobody can say who holds it open counts as released when it was not written to for so long
+# When open files cannot be seen, a file counts as released after so long without a write
 RELEASED_AFTER = 600.0
-# The part of the budget from which on it is said that it runs out: time enough to act while a fifth is left
+# The share of the budget from which on a warning is logged
 LOUD_FROM = 0.8
 
 
@@ -61,7 +60,7 @@ class Rotator:
         self.deleted = 0
 
     def run(self, checkpoint_file: CheckpointFile) -> str | None:
-        """Rotate if it is time, delete what may go. Converges: whatever did not work is tried at the next call.
+        """Rotate if it is time, delete what may go. What fails is tried again at the next call.
 
         Returns what the user should know: that the logs are about to outgrow their budget.
         """
@@ -100,7 +99,7 @@ class Rotator:
             self._reopen()  # renamed before, but nginx has not made a new one yet
             return None
         if size < self._limit or self._find_nginx(self._pid_file) is None:
-            return None  # without nginx the log does not grow, and nobody would make a new one
+            return None  # without nginx the log does not grow, and no new one would be made
         stamp = self._clock.now().strftime("%Y%m%dT%H%M%SZ")
         number = 0
         while (target := self._log.with_name(f"{self._log.name}.{stamp}-{number}")).exists():
@@ -130,7 +129,7 @@ class Rotator:
         rotated = [path for path in self._log.parent.iterdir() if own.fullmatch(path.name) and path != fresh]
         if not rotated or not self._log.exists():
             return
-        # What is on disk counts, not what this process believes
+        # the checkpoint on disk counts, not the one in memory
         checkpoint = checkpoint_file.load()
         archived = self._archived_file.load() if self._archived_file else None
         for path in rotated:
@@ -138,7 +137,7 @@ class Rotator:
                 next((each for each in checkpoint.generations if _holds(each, path)), None) if checkpoint else None
             )
             if generation and _archived(generation, archived) and self._released(path) and _holds(generation, path):
-                # asked twice: only once nobody holds it open is its size its last one
+                # asked twice: only a file that no process holds open has its last size
                 size = path.stat().st_size
                 path.unlink()
                 self.deleted += 1

@@ -18,12 +18,11 @@ log = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class Shipped:
-    """What one tick has got acknowledged: complete lines, records, bytes of the log.
+    """What one tick got acknowledged: complete lines, records, bytes of the log.
 
-    `first` and `last`: what the stream has answered for the first and last of them, in the log's order. `ranges`:
-    generation, start, end. `lag`: bytes seen in the log that are not acknowledged, `lag_lines`: their lines, None when
-    they were not counted. `error`: why it ended early. `stopped`: it was told to end early. `problems`: what the user
-    should know of the log's files. `traffic`: what it took.
+    `first` and `last`: the stream's answers for the first and last of them, in the log's order. `ranges`: generation,
+    start, end. `lag`: bytes in the log that are not acknowledged, `lag_lines`: their lines, None when not counted.
+    `error`: why it ended early. `stopped`: it was told to end early. `problems`: of the log's files, for the user.
     """
 
     lines: int = 0
@@ -66,9 +65,9 @@ def ship_once(
 ) -> Shipped:
     """Ship everything that is there, in bounded memory, until it is acknowledged, refused, or `stop` says so.
 
-    `cut`: which records travel in one call to this sink. Nothing is remembered between two calls but the checkpoint.
-    Raises CheckpointError and SourceError with the remedy, and OSError when the checkpoint cannot be saved: what was
-    sent since is then sent again.
+    `cut` makes the batches of this sink. Nothing is remembered between two calls but the checkpoint. Raises
+    CheckpointError and SourceError with the remedy, and OSError when the checkpoint cannot be saved: what was sent
+    since is then sent again.
     """
     checkpoint = checkpoint_file.load() or _first_start(checkpoint_file)
     poll = source.poll(checkpoint)

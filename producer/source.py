@@ -1,13 +1,12 @@
 """The log and its rotated siblings, as generations with offsets.
 
-The log is `access.log`; rotated ones stand beside it as `access.log.<anything>` or `access.log-<anything>`, and are
-known again by device and inode *and* by their content (the first bytes, and those just before the offset), since
-inodes are reused and a log can be emptied and refilled under the same one. What matches neither is a new generation.
+Rotated logs stand beside `access.log` as `access.log.<anything>` or `access.log-<anything>`. They are known again by
+device and inode *and* by content (the first bytes, and those just before the offset), as inodes are reused and a log
+can be emptied and refilled under the same one. A file that matches neither is a new generation.
 
-Rotation by rename changes nothing: the file keeps its inode, the generation goes on under another name. With
-copytruncate the log's own content no longer matches, but the copy's does: the generation goes on in the copy, and what
-the log now holds is a new one. A copy whose original still grows is known as a copy and read only after the original is
-gone. A generation begins with its first complete line; until then there is nothing that needs a name.
+After a rename the generation goes on under another name. After copytruncate the log's content no longer matches, but
+the copy's does: the generation goes on in the copy, and the log is a new one. A copy whose original still grows is read
+only after the original is gone. A generation begins with its first complete line.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ from producer.processes import held_open
 from producer.reader import Found, Key, Reader, begins, continues, copied, head_of, line_end
 from producer.record import Piece
 
-# Up to so many bytes the lines that wait are counted, which then takes some 10 ms; beyond, their number is unknown
+# Waiting lines are counted up to this many bytes, which takes some 10 ms; beyond, their number is unknown
 COUNTED_BYTES = 16 * 1024 * 1024
 
 # How often the directory is looked at until two looks agree on what is gone and what is new
@@ -40,7 +39,7 @@ class SourceError(Exception):
 
 @dataclass(slots=True)
 class Poll:
-    """What a look at the directory has shown: where to read on, oldest first, and what went wrong (for the user)."""
+    """One look at the directory: where to read on, oldest first, and the problems (for the user)."""
 
     unread: list[tuple[Generation, Found]] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
@@ -76,16 +75,16 @@ class Source:
         return poll
 
     def _look(self, checkpoint: Checkpoint) -> tuple[Poll, list[object]]:
-        """One look at the directory; and what it shows that a rotation in the middle of it could show as well."""
+        """One look at the directory, and the changes in it that a rotation in the middle of it could fake."""
         poll = Poll()
         found = self._find(checkpoint)
         reading = self._known(checkpoint, found, poll)
-        # With a file that cannot be read nothing can be compared: what seems new may be its copy
+        # an unreadable file cannot be compared: a file that seems new may be its copy
         hidden = any(each.files and each.id not in reading for each in checkpoint.generations)
         blind = hidden
         claimed = {file.key for generation in checkpoint.generations for file in generation.files}
         fresh: dict[Key, Generation] = {}
-        # The log itself first: of two files with the same content it is the one that is no copy
+        # the log itself first: of two files with the same content it is the original
         for seen in reversed(found.values()):
             if seen.key in claimed or (hidden and not seen.live):
                 continue
@@ -111,7 +110,7 @@ class Source:
         return poll, changes
 
     def pieces(self, poll: Poll) -> Iterator[Piece]:
-        """Everything complete that `poll` has seen and that is not acknowledged, oldest first, a block at a time.
+        """The complete lines that `poll` has seen and that are not acknowledged, oldest first, a block at a time.
 
         Raises OSError when a file cannot be read.
         """
@@ -119,7 +118,7 @@ class Source:
             yield from self._reader.pieces(generation, seen)
 
     def count_lines(self, poll: Poll) -> int | None:
-        """The lines that `poll` has seen and that are not acknowledged now; None when that cannot be told cheaply."""
+        """The lines that `poll` has seen and that are not acknowledged now; None when counting would take long."""
         left = [(generation.position, seen) for generation, seen in poll.unread if generation.unread]
         if sum(seen.size - position for position, seen in left) > COUNTED_BYTES:
             return None
@@ -137,7 +136,7 @@ class Source:
         """The rotated files, least recently written first, then the log itself."""
         found = self._list()
         if any(file.key not in found for generation in checkpoint.generations for file in generation.files):
-            # A listing that runs while files are renamed may miss one that is there
+            # a listing that runs during a rename may miss a file
             found = self._list() | found
         return dict(sorted(found.items(), key=lambda item: (item[1].live, item[1].modified, item[1].path.name)))
 
@@ -194,7 +193,7 @@ class Source:
         return reading
 
     def _reopen(self, generation: Generation, seen: Found, checkpoint: Checkpoint, reading: dict[str, Found]) -> None:
-        """A file whose virtual newline is acknowledged has grown: what was added is another generation's."""
+        """A file whose virtual newline is acknowledged has grown: the added bytes are another generation's."""
         fresh = self._fresh(generation.files, generation.head)
         fresh.offset, fresh.tail = generation.position, generation.tail
         checkpoint.generations[checkpoint.generations.index(generation)] = fresh
@@ -202,12 +201,12 @@ class Source:
         reading[fresh.id] = seen
 
     def _claim(self, seen: Found, generations: list[Generation], reading: dict[str, Found]) -> Generation | None:
-        """Find the generation a file unknown until now belongs to; if it is the first of one, return that."""
+        """Find the generation that a new file belongs to; if it begins one, return that."""
         with self._reader.open(seen) as descriptor:
             for generation in generations:
                 original = reading.get(generation.id)
                 if not generation.files and continues(descriptor, generation):
-                    # Its file is gone and this one goes on where it stood: moved, restored, or left by copytruncate
+                    # the generation's file is gone and goes on in this one: moved, restored, or left by copytruncate
                     generation.files = [FileId(seen.device, seen.inode)]
                     reading[generation.id] = seen
                     return None
@@ -224,7 +223,7 @@ class Source:
             return copied(descriptor, other)
 
     def _fresh(self, files: list[FileId], head: Fingerprint) -> Generation:
-        """A generation nobody has seen. The time in its id files those of its lines that carry none."""
+        """A new generation. The time in its id files those of its lines that carry none."""
         name = f"{int(self._clock.now().timestamp()):08x}{self._rng.getrandbits(64):016x}"
         return Generation(name, files, head)
 
@@ -247,7 +246,7 @@ class Source:
 
     @contextmanager
     def _reporting(self, poll: Poll, seen: Found) -> Iterator[None]:
-        """One file that cannot be read does not keep the others from being shipped."""
+        """An unreadable file does not keep the others from being shipped."""
         try:
             yield
         except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""What a tick does, and what the status and the log say of it."""
+"""One tick: ship, rotate, and report to the status and the log."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ STATUS_SECONDS = 1.0
 
 
 class Producer:
-    """One tick after the other: ship, rotate, say how it went. Never raises; the next tick tries again.
+    """Runs one tick after the other. Never raises; the next tick tries again.
 
-    `next_poll` tells when the first poll after a moment is.
+    `next_poll`: the time of the first poll after a moment.
     """
 
     def __init__(
@@ -104,7 +104,7 @@ class Producer:
             self._say(state, last_tick=_iso(self._clock.now()))
 
     def answer(self, sink: Sink, stop: Callable[[], bool]) -> None:
-        """Tick now if somebody asks for it, then say which request that was, and take it away."""
+        """Tick now if a request asks for it, then put its id into the status, and remove the request."""
         try:
             request = self._ship_request.read_text(errors="replace").strip()
         except OSError:  # mostly: there is none
@@ -112,23 +112,23 @@ class Producer:
         self.tick(sink, stop)
         with self._running:
             if stop():
-                return  # not answered, as nothing may have been shipped; the next start does it
+                return  # perhaps nothing was shipped: the next start answers
             self._status["ship_request"] = request
             self._publish()
         self._ship_request.unlink(missing_ok=True)
 
     @contextmanager
     def turn(self) -> Iterator[None]:
-        """Keep ticks waiting: whoever else sends does it between two of them."""
+        """Keep ticks waiting: repair sends between two of them."""
         with self._running:
             yield
 
     def concern(self, source: str, problem: str | None) -> None:
-        """Take up, or let go of, what is wrong beside the ticks; the status says it at once, or after this tick."""
+        """Set or clear a problem beside the ticks; the status shows it at once, or after this tick."""
         self._publish_unless_busy(self._concern(source, problem))
 
     def repaired(self, repaired: Repaired) -> None:
-        """Count what repair has sent, and take up or let go of what it complains about."""
+        """Count what repair has sent, and set or clear its problem."""
         self._counters.repair(repaired.sent, repaired.lines, repaired.traffic)
         self._publish_unless_busy(self._concern("repair", repaired.error) or bool(repaired.sent))
 
@@ -153,7 +153,7 @@ class Producer:
         self._say("stopped")
 
     def failed(self, error: BaseException) -> None:
-        """A tick has ended with what `tick` does not catch."""
+        """Report an error that `tick` does not catch."""
         self._error = f"{type(error).__name__}: {error}"
         self._say("failed")
 
@@ -239,7 +239,7 @@ def log_shipped(report: Shipped) -> None:
 
 
 def _carried_over(status: dict[str, Any]) -> dict[str, Any]:
-    """What a new process keeps of the last one's status."""
+    """The part of the last process's status that a new one keeps."""
     acknowledged = status.get("acknowledged")
     total = status.get("total_lines")
     return status | {
