@@ -5,8 +5,8 @@
 
 Environment: S3_BUCKET (required), S3_PREFIX; AWS_ENDPOINT_URL or LOCALSTACK_HOSTNAME where S3 is not AWS's own.
 
-A batch that fails raises, and comes back whole: what it had written before is in the ledgers, so it is not written
-again. (`batchItemFailures` is no alternative: some emulators ignore it and go on, which loses the records.)
+A batch that fails raises and comes back whole; the ledgers keep what it had written from being written again.
+(`batchItemFailures` is no alternative: some emulators ignore it and go on, which loses the records.)
 
 Each invocation prints one JSON line with its event (`archived`, `transformed` or `failed`), its counts and the
 milliseconds it took; warnings are JSON lines too.
@@ -36,8 +36,7 @@ if TYPE_CHECKING:
 
 # Below this much remaining time no further object is begun: one append takes some tenths of a second, a slow one 2 s
 TIME_MARGIN_MS = 5_000
-# Lines are written once this many bytes wait (entries and the log's lines they were made of), so that memory follows
-# neither the batch nor how well it was packed
+# Lines are written once this many bytes wait, raw lines included, so that memory is bounded whatever the batch holds
 FLUSH_BYTES = 64 * 1024 * 1024
 CONNECT_TIMEOUT = 3
 READ_TIMEOUT = 40  # S3 copies the largest part in some 25 s
@@ -64,8 +63,7 @@ class OutOfTimeError(Exception):
 def handler(event: Mapping[str, Any], context: Context) -> dict[str, Any]:
     """Archive one batch. Returns and prints its counts; raises when not every line of it is archived.
 
-    A function that has just been made the transform of a delivery stream, or the other way round, may still be handed
-    an event of the other kind.
+    After a change of delivery the function may still be handed an event of the other kind.
     """
     _warn_as_json()
     if "deliveryStreamArn" in event:
@@ -108,7 +106,7 @@ class Run:
         self._archive = archive
         self._prefix = prefix
         self._context = context
-        # objects: conditional writes; conflicts: those that others were faster at
+        # objects: conditional writes; conflicts: those that lost a race
         names = ("records", "lines", "rejected", "written", "duplicates", "objects", "conflicts", "bytes")
         self.counts = dict.fromkeys(names, 0)
 
@@ -138,7 +136,7 @@ class Run:
         Foreign lines are in no ledger, so their objects come last: a failure elsewhere then does not repeat them.
         """
         for target in sorted(batch, key=lambda target: (_has_foreign(batch[target]), target)):
-            # Not before something was written: each invocation then gets further than the one before
+            # only after a first write: so each invocation gets further than the one before
             if self.counts["objects"] and self._context.get_remaining_time_in_millis() < TIME_MARGIN_MS:
                 raise OutOfTimeError(f"{self.counts['objects']} objects written, the rest when the batch comes again")
             items = batch[target]
@@ -161,7 +159,7 @@ class _JsonFormatter(logging.Formatter):
 
 @functools.cache
 def _warn_as_json() -> None:
-    """Where Lambda runs this, what is logged is to look like the rest; elsewhere logging belongs to somebody else."""
+    """In Lambda, warnings look like the other lines; elsewhere the caller configures logging."""
     if "AWS_LAMBDA_FUNCTION_NAME" in os.environ:
         root = logging.getLogger()
         if not root.handlers:
@@ -192,10 +190,10 @@ def client() -> S3Client:
         connect_timeout=CONNECT_TIMEOUT,
         read_timeout=READ_TIMEOUT,
         retries={"mode": "standard", "total_max_attempts": 3},
-        # a multipart upload with a checksum would need it for every copied part too; older emulators know none
+        # a multipart upload with a checksum needs one for every copied part, too; older emulators support none
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",
-        # an emulator is reached by one name: a bucket in the host name would not resolve
+        # an emulator has one name: a bucket in the host name would not resolve
         s3={"addressing_style": "path"} if endpoint else None,
     )
     return boto3.client("s3", endpoint_url=endpoint, config=config)

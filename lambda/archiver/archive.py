@@ -1,17 +1,17 @@
 """Append lines to an hourly object so that each is in it exactly once.
 
 An object and its ledger are one S3 object (the ledger is user metadata), so one conditional write changes both or
-neither: `If-None-Match: *` creates, `If-Match: <etag>` extends. Whoever loses the race reads again, drops what the
-winner wrote, and tries again. A response that was lost needs no care: the ledger knows on the next try.
+neither: `If-None-Match: *` creates, `If-Match: <etag>` extends. The loser of a race reads the object again, drops what
+the winner wrote, and tries again. A lost response needs no care: the next try finds the lines in the ledger.
 
 Below 5 MiB the object is read and written anew. From there on a multipart upload copies the old bytes inside S3 and
 sends the new ones only.
 
 When the ledger outgrows the metadata it moves to a side object: immutable, named by the SHA-256 of its content,
 written before the object that names it, deleted after the write that names another. The text contains the object's
-length, which only grows, so a side object that was superseded is never needed again.
+length, which only grows, so a superseded side object is never needed again.
 
-What is there before an append, and what may have happened to it, is `stored.py`.
+`stored.py` reads what is there before an append.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ class Limits(NamedTuple):
     """In bytes. Amazon S3 User Guide, "Amazon S3 multipart upload limits" and "Working with object metadata"."""
 
     min_part: int = 5 * 1024**2  # a part that is not the last is at least this long
-    # S3 allows 5 GiB a copied part. Half of it is copied in 25 s at 100 MB/s, which ends within the read time-out; the
-    # parts are copied at the same time, so an hour of 10 GB takes no longer, and four requests instead of one
+    # S3 allows 5 GiB a copied part. Half of it takes 25 s at 100 MB/s, within the read time-out; the parts are copied
+    # at the same time, so an hour of 10 GB takes no longer, and four requests instead of one
     max_copy: int = 5 * 1024**3 // 2
     max_metadata: int = 1900  # S3 allows 2 KB for keys and values together
 
@@ -55,7 +55,7 @@ class ContentionError(Exception):
 
 
 class Appended(NamedTuple):
-    """What one append wrote: nothing when every line is there already. `conflicts`: rounds that others won."""
+    """What one append wrote: nothing when every line is there already. `conflicts`: rounds that it lost."""
 
     lines: int
     bytes: int
@@ -63,7 +63,7 @@ class Appended(NamedTuple):
 
 
 class SideBySide(Protocol):
-    """`map`, which may make the calls at the same time."""
+    """`map`, perhaps with several calls at the same time."""
 
     def __call__(
         self, call: Callable[[tuple[int, int, int]], _Part], each: Iterable[tuple[int, int, int]], /
@@ -205,7 +205,7 @@ class Archive:
                 Bucket=bucket, Key=key, UploadId=upload, MultipartUpload={"Parts": parts}, IfMatch=etag
             )
         except Exception:
-            # Best effort: what stays behind costs storage until a lifecycle rule ends it
+            # best effort: an upload that stays costs storage until a lifecycle rule ends it
             with suppress(ClientError, BotoCoreError):
                 self._s3.abort_multipart_upload(Bucket=bucket, Key=key, UploadId=upload)
             raise
@@ -217,7 +217,7 @@ class Archive:
 
 
 def _spans(size: int, limit: int) -> Iterator[tuple[int, int]]:
-    """[0, size) in the fewest spans of at most `limit`, all of about equal length: so none is too short for a part."""
+    """[0, size) in the fewest spans of at most `limit`, all about equally long: none is too short for a part."""
     count = -(-size // limit)
     for index in range(count):
         yield size * index // count, size * (index + 1) // count
@@ -245,5 +245,5 @@ def _uncovered(ledger: Ledger, items: Iterable[Item]) -> tuple[list[bytes], int]
 
 
 def _lost(error: ClientError) -> bool:
-    """Whether somebody else changed the object meanwhile: 412, 409 at Complete, or 404 when it was just deleted."""
+    """Whether another writer changed the object meanwhile: 412, 409 at Complete, or 404 when it was just deleted."""
     return status_of(error) in (404, 409, 412) and error.response.get("Error", {}).get("Code") != "NoSuchBucket"

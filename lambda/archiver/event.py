@@ -4,7 +4,7 @@ The partition key tells what a record is:
 
     <generation>:<offset>           whole lines, from byte `offset` of that generation of the log on
     <generation>:<offset>:<length>  a fragment: `length` bytes of a line that is too long for one record
-    anything else                   somebody else's record ("foreign"): lines without a place
+    anything else                   a foreign record, of another program: lines without a place
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ import zlib
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-# A record is at most 1 MiB, but 1 MiB of deflate can become 1 GiB (its ratio ends at 1032:1), which would end the
-# function for lack of memory, for ever. The producer packs 512 KiB and holds lines of at most 4 MiB.
+# 1 MiB of deflate can become 1 GiB (at most 1032:1), and the function would run out of memory at each retry. The
+# producer packs 512 KiB and holds lines of at most 4 MiB.
 MAX_INFLATED = 16 * 1024 * 1024
-# As many as 512 KiB can hold, all of them empty; more could keep the function busy beyond its time-out, for ever
+# As many empty lines as 512 KiB can hold; more could keep the function busy beyond its time-out at each retry
 MAX_LINES = 512 * 1024
 FRAGMENT = "fragment of a line longer than a record"
 GZIP_MAGIC = b"\x1f\x8b"
@@ -35,7 +35,7 @@ class BadRecordError(ValueError):
 
 
 class Record(NamedTuple):
-    """One record of the batch. `arrived` is in Unix seconds; `problem` says why `data` is not what was sent."""
+    """One record of the batch. `arrived`: Unix seconds. `problem`: why `data` could not be decoded."""
 
     data: bytes
     generation: str | None
@@ -48,7 +48,7 @@ class Record(NamedTuple):
 class Line(NamedTuple):
     """One line without its newline: bytes [start, end) of its generation, the newline included.
 
-    `problem` is set where the bytes are not a line at all, but a piece of one.
+    `problem` is set for a piece of a line.
     """
 
     raw: bytes
@@ -83,7 +83,7 @@ def firehose_record(entry: Mapping[str, Any]) -> Record:
 
 
 def _data(sent: Any) -> tuple[bytes, str | None]:
-    """What base64 stands for, or, with the reason, what stands there instead."""
+    """(the decoded data, None), or (the data as it came, the reason why it cannot be decoded)."""
     try:
         return base64.b64decode(sent or "", validate=True), None
     except (binascii.Error, ValueError, TypeError):
@@ -114,7 +114,7 @@ def content(record: Record) -> bytes:
 
 
 def count_lines(data: bytes) -> int:
-    """The newlines in it. `bytes.count` looks at byte after byte; `replace` searches with memchr, 4 times faster."""
+    """The number of newlines. `replace` searches with memchr, 4 times faster than `bytes.count`."""
     return len(data) - len(data.replace(b"\n", b""))
 
 
@@ -124,7 +124,7 @@ def inflated(data: bytes) -> bytes:
 
 
 def _split(data: bytes, offset: int) -> Iterator[Line]:
-    """Cut at the newlines; a last line without one counts as having it, as the end of a log that was closed does."""
+    """Cut at the newlines; a last line without one counts as having it, as at the end of a closed log."""
     at, size = 0, len(data)
     while True:
         newline = data.find(b"\n", at)

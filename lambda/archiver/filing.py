@@ -1,11 +1,11 @@
-"""Which object the bytes of a record belong to, and as what. Pure, and the same for every re-send of the same bytes.
+"""The object that each line of a record belongs to. Pure: the same for every re-send of the same bytes.
 
-That sameness is what lets the ledger of one object suffice: a line sent twice meets the ledger it met before.
+So the ledger of one object suffices: a line sent twice meets the ledger it met before.
 
-A record that cannot be read (a broken gzip) has an unknown extent in the log, so it must not claim any range of it:
-its lines, if they come again in a sound record, still have to be archived. It is entered in the ledger under
-`~<generation>` as the single point that its SHA-256 names: a re-send of these very bytes is removed, other bytes from
-the same offset are kept, and who asks which ranges of the log are archived never sees it.
+A record that cannot be read (a broken gzip) has an unknown extent in the log, so it claims no range of it: its lines,
+if they come again in a sound record, still have to be archived. The ledger has it under `~<generation>`, as the single
+point that its SHA-256 names. So a re-send of these very bytes is removed, other bytes from the same offset are kept,
+and the archived ranges of the log do not include it.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ from archiver import event, fast
 from archiver.layout import HourlyObject
 from archiver.parse import NotCombinedError, hour_of, parse, readable_hour, rejected
 
-# What is rejected is kept in pieces of this size, which is what one record can carry: a piece grows sixfold as JSON
-# when it is all control characters, so memory must not follow the length of a line.
+# Rejected lines are kept in pieces of this size, as much as one record can carry: a piece of control characters grows
+# sixfold as JSON, so memory must not follow the length of a line
 MAX_REJECTED = 1024 * 1024
-# Large enough that a block costs little beyond its lines, small enough for the processor's cache. A block is also what
-# memory grows by at a time, and where the hour changes, at most this much is parsed line by line.
+# Large enough that a block costs little beyond its lines, small enough for the processor's cache; where the hour
+# changes, at most this much is parsed line by line
 BLOCK_BYTES = 128 * 1024
-_DIGEST_BYTES = 6  # 48 bits tell apart far more broken records than one hour can hold
+_DIGEST_BYTES = 6  # enough to tell apart all broken records of an hour
 _LINE = re.compile(rb".*\n")
 
 
 class Item(NamedTuple):
-    """One line of an object, ended by a newline, and what the ledger calls it: [start, end) of `owner`.
+    """One line of an object, ended by a newline, with its place in the ledger: [start, end) of `owner`.
 
     Or a run of `lines` that follow one another in the log: then `raw` is the log's bytes [start, end), and `text` has
-    as many lines. `owner` is a generation, or `~<generation>` for a record that could not be read, or None for a
-    foreign line, which no ledger knows: it is archived at least once.
+    as many lines. `owner`: a generation, `~<generation>` for an unreadable record, or None for a foreign line, which is
+    in no ledger and archived at least once.
     """
 
     owner: str | None
@@ -59,7 +59,7 @@ Filed = tuple[HourlyObject, Item]
 
 
 def file_runs(record: event.Record, prefix: str) -> Iterator[Filed]:
-    """What `file_record` yields, in the same order, with many lines in one item wherever they can be had so."""
+    """What `file_record` yields, in the same order, with many lines in one item wherever possible."""
     if record.length is not None or (b"\n" not in record.data and not record.data.startswith(event.GZIP_MAGIC)):
         yield from file_record(record, prefix)
         return
@@ -70,7 +70,7 @@ def file_runs(record: event.Record, prefix: str) -> Iterator[Filed]:
         return
     generation, fallback, at = record.generation, _fallback(record), 0
     while at < len(data):
-        # At least one line; what is behind the last newline counts as having one
+        # at least one line; bytes behind the last newline count as one
         end = data.rfind(b"\n", at, at + BLOCK_BYTES) + 1 or data.find(b"\n", at) + 1
         block = data[at:end] if end else data[at:] + b"\n"
         start = record.offset + at
@@ -88,7 +88,7 @@ def file_runs(record: event.Record, prefix: str) -> Iterator[Filed]:
 def file_record(record: event.Record, prefix: str) -> Iterator[Filed]:
     """Every line of the record with the object it goes to. Never raises; nothing of the record is left out.
 
-    The plain way, line by line: what `file_runs` is measured by.
+    The reference for `file_runs`, line by line.
     """
     try:
         lines = event.lines(record)
@@ -101,7 +101,7 @@ def file_record(record: event.Record, prefix: str) -> Iterator[Filed]:
 
 
 def _fallback(record: event.Record) -> str:
-    """Hour of what carries no time: a generation's id begins with the second in which it was first seen."""
+    """The hour of lines without a time: a generation's id begins with the second in which it was first seen."""
     return hour_of(int(record.generation[:8], 16) if record.generation else record.arrived)
 
 

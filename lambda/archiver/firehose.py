@@ -1,17 +1,16 @@
 """The transform of a Firehose delivery stream: each record answered once, with its lines as entries.
 
-A record carries whole lines of one UTC hour, plain or gzip'd, or whatever somebody else put there. Firehose takes one
-answer a record, and files its data by the partition keys of that answer, so:
+Our producer's records carry whole lines of one UTC hour, plain or gzip'd; other records may carry anything. Firehose
+takes one answer a record, and files its data by the partition keys of that answer:
 
 - All lines are entries of one hour: `Ok`, with the entries and year, month, day, hour of the lines' own time.
-- Some lines among them are rejected: they are appended to `rejected/` of that bucket, as the Kinesis path does, and the
-  record is `Ok` with the others. Where that fails (the role may not write), the record is `ProcessingFailed`.
-- No line is an entry, or the data cannot be read, or its entries belong to several hours, or its answer would make the
-  response longer than Lambda allows: `ProcessingFailed` with the data as it came. Firehose puts that under its error
-  prefix. So nothing is filed under a wrong hour, and nothing is left out.
+- Some lines are rejected: they are appended to `rejected/`, and the record is `Ok` with the others. If that fails (the
+  role may not write), the record is `ProcessingFailed`.
+- No line is an entry, or the data cannot be read, or its entries belong to several hours, or the response would be
+  longer than Lambda allows: `ProcessingFailed` with the data as it came, which Firehose puts under its error prefix.
 - There is no line at all (a gzip of nothing): `Dropped`.
 
-Firehose has no ledger. It delivers at least once: a batch may be transformed, and an object written, again.
+Firehose has no ledger and delivers at least once: a batch may be transformed, and an object written, again.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ from archiver.layout import HourlyObject
 
 # Lambda, "Quotas": 6 MB for the request and for the response of a synchronous invocation; which MB is not said
 MAX_RESPONSE = 6_000_000
-# Under this owner the ledgers of `rejected/` keep what a record of Firehose brought; `~`: no range of a log
+# The owner of Firehose's lines in the ledgers of `rejected/`; `~`: no range of a log
 OWNER = "~f"
 _DIGEST_BYTES = 6
 _EMPTY = len('{"records": []}')
@@ -55,7 +54,7 @@ class Transform:
         """The response to a Firehose event, its records in their order; as JSON at most MAX_RESPONSE bytes."""
         records = happened.get("records") or ()
         refusals = [_refused(record) for record in records]
-        # What is refused goes back as it came, so room for that is kept for every record that is still to come
+        # a refused record goes back as it came: room for that is kept for every record still to come
         size = _EMPTY + sum(map(_size, refusals))
         answers = []
         for record, refusal in zip(records, refusals, strict=True):
@@ -63,7 +62,7 @@ class Transform:
             try:
                 answer = self._transformed(record, MAX_RESPONSE - size + kept)
             except _RefusedError as reason:
-                # Firehose notes in its error output that it was so, but not why
+                # Firehose's error output does not have the reason
                 _log.warning("record %a is left to the error output: %s", record.get("recordId"), reason)
                 answer = refusal
             size += _size(answer) - kept
@@ -97,7 +96,7 @@ class Transform:
         try:
             for target, items in sorted(rejected.items()):
                 self._append(target, items)
-        except Exception as error:  # whatever it is: nothing is lost in the error output
+        except Exception as error:  # of any kind: nothing is lost in the error output
             raise _RefusedError(f"its rejected lines cannot be written: {type(error).__name__}: {error}") from error
         self.counts["written"] += sum(map(event.count_lines, texts))
         self.counts["bytes"] += sum(map(len, texts))
@@ -114,6 +113,6 @@ def _size(answer: Mapping[str, Any]) -> int:
 
 
 def _point(record: Mapping[str, Any], number: int) -> int:
-    """What stands in a ledger for the record's nth rejected line: the same when the record is transformed again."""
+    """The place of the record's nth rejected line in a ledger: the same when the record is transformed again."""
     digest = hashlib.sha256(f"{record.get('recordId')}:{number}".encode("utf-8", "surrogatepass")).digest()
     return int.from_bytes(digest[:_DIGEST_BYTES], "big")

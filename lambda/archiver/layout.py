@@ -8,7 +8,7 @@ NAME = "web-access.log"
 
 
 class HourlyObject(NamedTuple):
-    """One hour's entries, or what was rejected of that hour. `hour` is YYYY/MM/DD/HH in UTC."""
+    """One hour's entries, or its rejected lines. `hour` is YYYY/MM/DD/HH in UTC."""
 
     prefix: str
     hour: str

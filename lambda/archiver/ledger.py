@@ -53,7 +53,7 @@ class Ledger:
             raise ValueError(f"[{start}, {end}) is no range")
         bounds = self._bounds.setdefault(owner, [])
         first, after = bisect_left(bounds, start), bisect_right(bounds, end)
-        # an even index is outside every range, an odd one inside: there the range's own bound stands already
+        # an even index is outside every range; an odd one is inside, where the range's own bound is there already
         bounds[first:after] = ([start] if first % 2 == 0 else []) + ([end] if after % 2 == 0 else [])
 
     def ranges(self) -> Iterator[tuple[str, int, int]]:

@@ -70,7 +70,7 @@ def rejected(raw: bytes, reason: str, generation: str | None, offset: int | None
 
 
 def readable_hour(line: bytes) -> str | None:
-    """The UTC hour of the first `[time]` in the line that exists, if there is any."""
+    """The UTC hour of the first valid `[time]` in the line, if there is any."""
     for match in _ANY_TIME.finditer(line):
         moment = in_utc(match[1])
         if moment:
@@ -86,8 +86,8 @@ def hour_of(seconds: float) -> str:
 def visible(data: bytes) -> str:
     r"""Bytes as text that shows all of them: UTF-8 where it is valid, `\xHH` for the other bytes.
 
-    A backslash that is followed by x and two upper-case hex digits becomes `\x5C`; so putting the byte in place of
-    every `\xHH` gives back what was sent.
+    A backslash followed by x and two upper-case hex digits becomes `\x5C`, so replacing every `\xHH` by its byte
+    gives the original.
     """
     if b"\\x" in data:
         data = _LOOKS_ESCAPED.sub(rb"\\x5C", data)
@@ -110,7 +110,7 @@ def _unescape(field: bytes) -> bytes:
 
 
 def _request(request: bytes) -> tuple[str, str, str]:
-    """Method, target and version; what is no request line (TLS bytes, nothing) is all path."""
+    """Method, target and version; anything but a request line (TLS bytes, nothing) is all path."""
     match = _REQUEST.fullmatch(request)
     if match:
         return visible(match[1]), visible(match[2]), visible(match[3])

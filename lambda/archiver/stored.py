@@ -1,15 +1,15 @@
-"""What an hourly object in S3 is before an append: its state, its ledger and the bytes that stay.
+"""An hourly object in S3 before an append: its state, its ledger and the bytes that stay.
 
-What an object may have gone through without us:
+The object may have changed since our last write:
 
-- Written by somebody else, without a ledger: its bytes stay, the ledger starts here, and a warning says so.
-- A ledger, but for another length (an editor that keeps the metadata): bytes and ledger both stay, as what has been
-  removed by hand shall not come back with a re-send; a warning says so.
-- An emulator killed inside a write. MiniStack replaces an object's bytes first and its metadata after that. Killed
-  between the two it reports the old length over the longer bytes: only bytes below the reported length are ever read
-  or copied, so the unacknowledged tail vanishes. At an object's very first write it is left without metadata: a body
-  that consists of nothing but lines to be written now is taken for the remains of that write and replaced.
-- A ledger that cannot be read, or whose side object is gone: LedgerError. To go on could double every line.
+- Another program wrote it, without a ledger: its bytes stay, the ledger starts here, and a warning says so.
+- It was edited, and its ledger names another length: bytes and ledger both stay, so that removed lines do not come back
+  with a re-send; a warning says so.
+- An emulator was killed inside a write. MiniStack replaces an object's bytes first and its metadata after that, so it
+  may report the old length over longer bytes: only bytes below the reported length are read or copied, and the
+  unacknowledged tail vanishes. An object's first write may be left without metadata: a body of nothing but lines that
+  are to be written now is taken for the remains of that write and replaced.
+- Its ledger cannot be read, or the side object is gone: LedgerError. To go on could double every line.
 """
 
 from __future__ import annotations
@@ -29,22 +29,22 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 METADATA_KEY = "ledger"
-LINES_KEY = "lines"  # how many lines the object has, decimal; nobody needs it to append
+LINES_KEY = "lines"  # how many lines the object has, decimal; an append does without it
 
 _COUNT = re.compile(r"[0-9]{1,15}")
 _log = logging.getLogger(__name__)
 
 
 class State(NamedTuple):
-    """The object as last read. `etag` is None while there is none; `side` is the key of its ledger's side object."""
+    """The object as last read. `etag`: None if there is no object. `side`: the key of its ledger's side object."""
 
     etag: str | None
     size: int
     ledger: Ledger
     side: str | None
     ledgered: bool  # it carries a ledger of ours
-    intact: bool  # its bytes are the ones that ledger was written with; else nobody knows how they end
-    lines: int | None  # None: an older version of this wrote it, or somebody else
+    intact: bool  # its bytes are those of the ledger; else they may end without a newline
+    lines: int | None  # None: not known, as an older version or another program wrote it
 
 
 class Reader:
@@ -55,7 +55,7 @@ class Reader:
         self._bucket = bucket
 
     def read(self, target: HourlyObject) -> State:
-        """The object as it is now. Raises LedgerError when what it holds cannot be known, and ClientError of S3."""
+        """The object as it is now. Raises LedgerError when its ledger cannot be read, and ClientError of S3."""
         try:
             head = self._s3.head_object(Bucket=self._bucket, Key=target.key)
         except ClientError as error:
@@ -90,7 +90,7 @@ class Reader:
         try:
             content = self._s3.get_object(Bucket=self._bucket, Key=key)["Body"].read()
         except ClientError as error:
-            # superseded and deleted between our two reads? Then the object is another one by now
+            # a side object that was superseded between the two reads: the object has another ETag by now
             if status_of(error) != 404 or self._s3.head_object(Bucket=self._bucket, Key=target.key)["ETag"] != etag:
                 raise
             raise LedgerError(f"its side object {key} is gone") from None
