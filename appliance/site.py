@@ -36,10 +36,10 @@ def listen(settings: Settings, ipv6: bool) -> str:
 
 
 def upstream(url: str, resolv_conf: str, hosts: str) -> dict[str, str]:
-    """How nginx finds the application.
+    """How nginx finds the application: UPSTREAM, PROXY_PASS and RESOLVER of the templates.
 
-    A DNS name is looked up at run time (nginx would refuse to start without it, and would keep an old address when the
-    application's container is replaced). An address, or a name that only /etc/hosts knows, is looked up at the start.
+    A DNS name is looked up at run time: else nginx would not start without it, and would keep the address of a replaced
+    container. An address, or a name that only /etc/hosts knows, is looked up at the start.
     """
     base = url.rstrip("/")
     host = urlsplit(base).hostname or ""
@@ -62,7 +62,7 @@ def render(settings: Settings) -> None:
     (target / "www").mkdir(parents=True, exist_ok=True)
     ipv6 = Path("/proc/net/if_inet6")
     values = {
-        # as root nginx would change to an account that may not read DATA_DIR; as anybody else it cannot change at all
+        # as root nginx would change to an account that may not read DATA_DIR; any other user cannot change at all
         "USER": "user root;" if os.geteuid() == 0 else "",
         "RUN_DIR": str(settings.run_dir),
         "LOG_FILE": str(settings.log_file),

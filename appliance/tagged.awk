@@ -1,6 +1,6 @@
-# Lines of a program, one at a time, in the form that LOG_FORMAT names (`format`; `name` is the program's). What
-# common/log.py has formatted so gets the name at most; anything else that is printed is wrapped. Works byte by byte
-# (LC_ALL=C), and needs strftime besides what POSIX says of awk.
+# Puts a program's lines into the form of LOG_FORMAT (`format`; `name` is the program's). Lines that common/log.py has
+# formatted get the name at most; all others are wrapped. Works byte by byte (LC_ALL=C), and needs strftime besides
+# POSIX's awk.
 
 BEGIN {
     # the newline goes with its line: mawk writes each string at once, and supervisord hands on what it has read
@@ -21,7 +21,7 @@ BEGIN {
     value = "((bearer|basic|aws4-hmac-sha256)[ \t]+)?[^ \t\"',;&]+"
 }
 
-# no query string, no password of a URL and no value that is called a secret gets into the log, as in common/log.py
+# keeps query strings, passwords of URLs and values that are called a secret out of the log, as common/log.py does
 function hide(text,    lower, out, start, end) {
     gsub(/\?[^ \t]*[^] \t"',;.)}]/, "?...", text)
     gsub(/:\/\/[^ \t\/@]+@/, "://...@", text)
@@ -37,7 +37,7 @@ function hide(text,    lower, out, start, end) {
     return out text
 }
 
-# `text` as it may go to a terminal: bytes that are no text, or that would command it, are shown as \xHH
+# `text` as it may go to a terminal: bytes that are no text, and control characters, become \xHH
 function shown(text,    out) {
     if (text !~ /[^\t\040-\176]/) return text
     while (text != "") {
@@ -76,7 +76,7 @@ function escaped(text,    out, character) {
     return out text
 }
 
-# how nginx and Python's logging write it
+# the level, as nginx and Python's logging write it
 function level(text) {
     if (text ~ /\[(emerg|alert|crit|error)\]| (ERROR|CRITICAL) |^Traceback /) return "error"
     if (text ~ /\[warn\]| WARNING /) return "warning"

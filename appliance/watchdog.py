@@ -1,7 +1,7 @@
-"""Supervisord's event listener: when a program cannot be kept running, the whole appliance ends, and says why.
+"""Supervisord's event listener: when a program cannot be kept running, the whole appliance ends.
 
-supervisord itself would go on with the rest, and would exit with 0 even then; so the name of the program is left in
-DATA_DIR/run/fatal for `python -m appliance`, whose exit status is the container's, and which logs it as the last line.
+supervisord itself would go on with the rest and exit with 0. So the listener leaves the program's name in
+DATA_DIR/run/fatal for `python -m appliance`, which logs it and exits with the container's status.
 """
 
 from __future__ import annotations

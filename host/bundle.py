@@ -1,8 +1,8 @@
 """What is deployed elsewhere: the function's zip, the producer's wheel, and the archive a host is set up from.
 
-The same sources give the same bytes, whatever the clock, umask, locale and folder: Terraform takes another hash for a
-change, and a change of the archive makes a new web server. For the same reason nothing is compressed here, as another
-build of zlib may compress the same input to other bytes.
+The same sources give the same bytes, whatever the clock, umask, locale and folder: to Terraform another hash is a
+change, and a change of the archive makes a new web server. So nothing is compressed here: another build of zlib may
+make other bytes.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ def stored(wheel: bytes) -> bytes:
 
 
 def _wheel(root: Path) -> tuple[str, bytes]:
-    # In a copy: nothing of the project's folder (its place, ignored files, a version control above it) can matter.
+    # in a copy, so that the project's place, ignored files and version control do not matter
     with tempfile.TemporaryDirectory() as temporary:
         copy, out = Path(temporary, "project"), Path(temporary, "out")
         copy.mkdir()
