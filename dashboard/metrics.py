@@ -31,26 +31,26 @@ if TYPE_CHECKING:
 PREFIX = "weblog_"
 # name -> (the producer's counter, meaning)
 PRODUCER = {
-    "producer_lines": ("lines", "Lines of the log that the stream has acknowledged."),
-    "producer_records": ("records", "Records that the stream has acknowledged."),
-    "producer_bytes": ("bytes", "Bytes of the log that the stream has acknowledged."),
+    "producer_lines": ("lines", "Acknowledged lines of the log."),
+    "producer_records": ("records", "Acknowledged records."),
+    "producer_bytes": ("bytes", "Acknowledged bytes of the log."),
     "producer_sent_bytes": ("sent_bytes", "Bytes of record data that were sent, packed or not."),
     "producer_calls": ("calls", "Calls that sent records."),
     "producer_throttled_records": ("throttled", "Records that the stream has throttled."),
     "producer_ticks": ("ticks", "Polls of the log."),
     "log_rotations": ("rotations", "Times the log was rotated."),
     "log_deleted_files": ("deleted_logs", "Rotated logs that were deleted because all of them is archived."),
-    "repair_bytes": ("repaired_bytes", "Bytes of the log that were sent again because they were not archived."),
+    "repair_bytes": ("repaired_bytes", "Bytes of the log that repair sent again."),
 }
 # name -> (the field of the function's lines, meaning)
 FUNCTION = {
     "function_batches": ("batches", "Batches that were archived."),
     "function_failed_batches": ("failed", "Batches that failed, and come again."),
     "function_records": ("records", "Records in the batches."),
-    "function_lines": ("lines", "Lines in the records, those that were rejected or are duplicates included."),
+    "function_lines": ("lines", "Lines in the records, rejected and duplicate ones included."),
     "function_written_lines": ("written", "Lines that were added to objects."),
-    "function_duplicate_lines": ("duplicates", "Lines that were left out because an object had them already."),
-    "function_rejected_lines": ("rejected", "Lines that are no entry of an access log, and were kept as rejected."),
+    "function_duplicate_lines": ("duplicates", "Lines that their object had already."),
+    "function_rejected_lines": ("rejected", "Lines that were rejected."),
     "function_commits": ("objects", "Conditional writes that added lines to an object."),
     "function_conflicts": ("conflicts", "Conditional writes that another writer was faster at."),
     "function_written_bytes": ("bytes", "Bytes that were added to objects."),
@@ -114,7 +114,7 @@ class Metrics(Source):
         if disk.new_lines is not None:
             yield gauge("checkpoint_lag_lines", "Complete lines that are not acknowledged.", disk.new_lines)
         age = 0.0 if disk.new_since is None else max(0.0, (self._now - disk.new_since).total_seconds())
-        yield gauge("checkpoint_lag_seconds", "Age of the oldest line that is not acknowledged; 0: there is none.", age)
+        yield gauge("checkpoint_lag_seconds", "Age of the oldest line that is not acknowledged; 0: none.", age)
 
     def _producer(self) -> Iterator[Metric]:
         local = self._views.local.value
@@ -133,7 +133,7 @@ class Metrics(Source):
         if taken := shards(counters):
             family = CounterMetricFamily(
                 f"{PREFIX}producer_shard_records",
-                "Records that the stream has acknowledged, by shard.",
+                "Acknowledged records, by shard.",
                 labels=["shard"],
             )
             for shard, count in taken.items():
@@ -206,20 +206,18 @@ class Metrics(Source):
         yield family
         yield gauge(
             "unarchived_bytes",
-            "Bytes of the log that are acknowledged, and not archived yet.",
+            "Acknowledged bytes that are not archived yet.",
             seen.value.unarchived_bytes,
         )
         if seen.value.unarchived_lines is not None:
             yield gauge(
                 "unarchived_lines",
-                "Lines of the log that are acknowledged, and not archived yet.",
+                "Acknowledged lines that are not archived yet.",
                 seen.value.unarchived_lines,
             )
         since = seen.value.since
         age = 0.0 if since is None else max(0.0, (self._now - since).total_seconds())
-        yield gauge(
-            "unarchived_seconds", "Age of the oldest acknowledged line that is not archived; 0: there is none.", age
-        )
+        yield gauge("unarchived_seconds", "Age of the oldest acknowledged line that is not archived; 0: none.", age)
 
 
 def gauge(name: str, meaning: str, value: float) -> Metric:
