@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import math
 import re
 import zlib
 from collections.abc import Iterator, Mapping
@@ -77,9 +76,8 @@ def records(event: Mapping[str, Any]) -> Iterator[Record]:
 def firehose_record(entry: Mapping[str, Any]) -> Record:
     """A record of a Firehose event: lines without a place. Nothing in it makes this raise."""
     data, problem = _data(entry.get("data"))
-    arrived = entry.get("approximateArrivalTimestamp")  # in milliseconds, unlike Kinesis' own
-    seconds = _seconds(arrived / 1000 if isinstance(arrived, int | float) else None)
-    return Record(data, None, 0, None, seconds, problem)
+    arrived = _seconds(entry.get("approximateArrivalTimestamp"), a_second=1000)  # unlike Kinesis' own
+    return Record(data, None, 0, None, arrived, problem)
 
 
 def _data(sent: Any) -> tuple[bytes, str | None]:
@@ -160,8 +158,8 @@ def _inflate(data: bytes) -> bytes:
     return inflated
 
 
-def _seconds(value: object) -> float:
-    """A time stamp in Unix seconds; 0 for what is none."""
-    if isinstance(value, int | float) and math.isfinite(value) and 0 <= value <= _LATEST:
-        return float(value)
+def _seconds(value: object, a_second: int = 1) -> float:
+    """A time stamp in Unix seconds; 0 for what is none. `a_second`: how many of its units a second has."""
+    if isinstance(value, int | float) and 0 <= value <= _LATEST * a_second:  # an integer may be too large for a float
+        return value / a_second
     return 0.0

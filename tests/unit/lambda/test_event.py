@@ -8,7 +8,7 @@ import pytest
 
 from archiver import event as events
 from archiver import filing
-from archiver.event import FRAGMENT, MAX_INFLATED, MAX_LINES, records
+from archiver.event import FRAGMENT, MAX_INFLATED, MAX_LINES, firehose_record, records
 from archiver.filing import Item, file_record
 from archiver.layout import HourlyObject
 from tests.lambda_events import (
@@ -154,8 +154,9 @@ def test_another_partition_key_is_foreign(key: str) -> None:
     }
 
 
-@pytest.mark.parametrize("stamp", [float("nan"), float("inf"), -1, 1e300, None, "x"])
+@pytest.mark.parametrize("stamp", [float("nan"), float("inf"), -1, 1e300, 10**400, None, "x"])
 def test_an_arrival_time_that_is_none(stamp: Any) -> None:
+    assert firehose_record({"data": "", "approximateArrivalTimestamp": stamp}).arrived == 0
     entry = record(b"junk", "x")
     entry["kinesis"]["approximateArrivalTimestamp"] = stamp
     ((target, _),) = filed(entry)
