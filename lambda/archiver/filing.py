@@ -77,7 +77,7 @@ def file_runs(record: event.Record, prefix: str) -> Iterator[Filed]:
         for raw, entry in fast.runs(block):
             stop = start + len(raw)
             if entry is None:
-                yield from _file_line(event.Line(raw[:-1], start, stop, None), generation, fallback, prefix)
+                yield from _file_lines(raw, start, generation, fallback, prefix)
             else:
                 item = Item(generation, start, stop, entry.text, raw, event.count_lines(raw))
                 yield HourlyObject(prefix, entry.hour), item
@@ -113,20 +113,59 @@ def _unreadable(record: event.Record, reason: str, prefix: str) -> Filed:
     return HourlyObject(prefix, _fallback(record), True), Item(owner, digest, digest + 1, text)
 
 
-def _file_line(line: event.Line, generation: str | None, fallback: str, prefix: str) -> Iterator[Filed]:
-    problem, hour = line.problem, fallback  # a fragment may show a time, but all fragments of a line stay together
-    if problem is None:
-        try:
-            entry = parse(line.raw)
-        except NotCombinedError as error:
-            problem, hour = str(error), readable_hour(line.raw) or fallback
+def _file_lines(block: bytes, start: int, generation: str | None, fallback: str, prefix: str) -> Iterator[Filed]:
+    """Whole lines, each looked at by itself; those that follow one another to the same object in one item."""
+    texts: list[bytes] = []
+    target: HourlyObject | None = None
+    at = begun = start
+
+    def run() -> Iterator[Filed]:
+        if target and texts:
+            yield target, Item(generation, begun, at, b"".join(texts), block[begun - start : at - start], len(texts))
+
+    for line in block.split(b"\n")[:-1]:
+        hour, text, problem = _judged(line, generation, at, fallback)
+        if not target or hour != target.hour or bool(problem) != target.rejected or len(line) > MAX_REJECTED:
+            yield from run()
+            texts, begun, target = [], at, HourlyObject(prefix, hour, bool(problem))
+        end = at + len(line) + 1
+        if problem and len(line) > MAX_REJECTED:
+            yield from _reject(event.Line(line, at, end, problem), generation, target)
+            target = None
         else:
-            yield HourlyObject(prefix, entry.hour), Item(generation, line.start, line.end, entry.text)
-            return
+            texts.append(text)
+        at = end
+    yield from run()
+
+
+def _judged(line: bytes, generation: str | None, start: int, fallback: str) -> tuple[str, bytes, str | None]:
+    """The hour of a line, the text that is kept of it, and the problem that makes it a rejected one."""
+    try:
+        entry = parse(line)
+    except NotCombinedError as error:
+        problem = str(error)
+        text = rejected(line[:MAX_REJECTED], problem, generation, None if generation is None else start)
+        return readable_hour(line) or fallback, text, problem
+    return entry.hour, entry.text, None
+
+
+def _file_line(line: event.Line, generation: str | None, fallback: str, prefix: str) -> Iterator[Filed]:
+    if line.problem:  # a fragment may show a time, but all fragments of a line stay together
+        yield from _reject(line, generation, HourlyObject(prefix, fallback, True))
+        return
+    hour, text, problem = _judged(line.raw, generation, line.start, fallback)
+    target = HourlyObject(prefix, hour, bool(problem))
+    if problem:
+        yield from _reject(line._replace(problem=problem), generation, target)
+    else:
+        yield target, Item(generation, line.start, line.end, text)
+
+
+def _reject(line: event.Line, generation: str | None, target: HourlyObject) -> Iterator[Filed]:
     for start, end, raw in _pieces(line):
-        reason = problem if len(raw) == len(line.raw) else event.FRAGMENT
-        text = rejected(raw, reason, generation, None if generation is None else start)
-        yield HourlyObject(prefix, hour, True), Item(generation, start, end, text)
+        reason = line.problem if len(raw) == len(line.raw) else event.FRAGMENT
+        text = rejected(raw, reason or "", generation, None if generation is None else start)
+        yield target, Item(generation, start, end, text)
 
 
 def _pieces(line: event.Line) -> Iterator[tuple[int, int, bytes]]:

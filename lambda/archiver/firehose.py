@@ -79,8 +79,9 @@ class Transform:
             self.counts["lines"] += item.lines
             if target.rejected:
                 self.counts["rejected"] += item.lines
-                place = _point(record, sum(map(len, rejected.values())))
-                rejected.setdefault(target, []).append(Item(OWNER, place, place + 1, item.text))
+                for each in item.singly():
+                    place = _point(record, sum(map(len, rejected.values())))
+                    rejected.setdefault(target, []).append(Item(OWNER, place, place + 1, each.text))
             else:
                 entries.setdefault(target.hour, []).append(item.text)
         if not entries and not rejected:

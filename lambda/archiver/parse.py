@@ -6,11 +6,11 @@ request, whatever a client put into its user name, and every quoted field ends a
 
 from __future__ import annotations
 
-import codecs
 import json
 import re
 from datetime import UTC, datetime, timedelta, timezone
 from functools import lru_cache
+from json.encoder import encode_basestring
 from typing import NamedTuple
 
 MONTHS = (b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec")
@@ -28,6 +28,8 @@ _SIMPLE_REQUEST = re.compile(rb"([A-Z]++) (/[^ ]*+)")  # HTTP/0.9 names no versi
 _NGINX_ESCAPE = re.compile(rb'\\(?:x([0-9A-Fa-f]{2})|(["\\]))')
 _LOOKS_ESCAPED = re.compile(rb"\\(?=x[0-9A-F]{2})")
 _JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+# A byte that is no UTF-8 is decoded as one of these
+_SHOWN = {0xDC00 + byte: f"\\x{byte:02X}" for byte in range(0x80, 0x100)}
 
 
 class NotCombinedError(ValueError):
@@ -66,7 +68,15 @@ def parse(line: bytes) -> Entry:
 
 def rejected(raw: bytes, reason: str, generation: str | None, offset: int | None) -> bytes:
     """What is kept of bytes that are no entry: JSON with its newline, `raw` as `visible` shows it."""
-    return _JSON({"reason": reason, "raw": visible(raw), "generation": generation, "offset": offset}).encode() + b"\n"
+    return b'{"reason":%b,"raw":%b,"generation":%b,"offset":%b}\n' % (
+        *(quoted(reason), quoted(visible(raw))),
+        *(b"null" if generation is None else quoted(generation), b"null" if offset is None else b"%d" % offset),
+    )
+
+
+def quoted(text: str) -> bytes:
+    """The text as a JSON string, in UTF-8."""
+    return encode_basestring(text).encode()
 
 
 def readable_hour(line: bytes) -> str | None:
@@ -91,16 +101,9 @@ def visible(data: bytes) -> str:
     """
     if b"\\x" in data:
         data = _LOOKS_ESCAPED.sub(rb"\\x5C", data)
-    return data.decode("utf-8", "archiver.hex")
-
-
-def _hex(error: UnicodeError) -> tuple[str, int]:
-    if not isinstance(error, UnicodeDecodeError):
-        raise error
-    return "".join(f"\\x{byte:02X}" for byte in error.object[error.start : error.end]), error.end
-
-
-codecs.register_error("archiver.hex", _hex)
+    if data.isascii():
+        return data.decode("ascii")
+    return data.decode("utf-8", "surrogateescape").translate(_SHOWN)
 
 
 def _unescape(field: bytes) -> bytes:

@@ -84,14 +84,23 @@ def test_a_hostile_line_costs_linear_time(line: bytes) -> None:
         b"\n".join([b"a" * 99, combined(), b"a" * 100, combined()] * 1_000),
         combined() + b"\n" * 100_000,
         combined() + b"\n\x00" * 100_000,
+        combined(agent=b'"') + (b"\n" + combined(agent=b'"' * 1000)[:-1]) * 100,
+        (combined(agent=b'"') + b"\n" + rb'1.2.3.4 - - [18/Apr/2020:01:42:18 +0000] "GET /\x22') * 10_000,
     ],
-    ids=range(6),
+    ids=range(8),
 )
 def test_hostile_lines_cost_linear_time_the_fast_way(line: bytes) -> None:
     block = line + b"\n"
     begun = time.process_time()
     assert b"".join(lines for lines, _ in runs(block)) == block
     assert time.process_time() - begun < 2
+
+
+def test_bytes_that_are_no_utf_8_are_shown_fast() -> None:
+    begun = time.process_time()
+    assert visible(b"\xff" * 2**22) == r"\xFF" * 2**22
+    assert visible(b"\xffa" * 2**21) == r"\xFFa" * 2**21
+    assert time.process_time() - begun < 2  # a call of Python's a byte took 4 s
 
 
 def test_a_line_of_a_megabyte_is_an_entry() -> None:
