@@ -1,0 +1,174 @@
+"""Whatever botocore raises becomes what failed, on what, why, and what mends it."""
+
+from __future__ import annotations
+
+import pytest
+from botocore import exceptions as botocore
+from botocore.exceptions import ClientError
+from botocore.parsers import ResponseParserError
+from botocore.retries.standard import ThrottledRetryableChecker, TransientRetryableChecker
+from urllib3.exceptions import NewConnectionError
+
+from common.errors import AWS_ERRORS, THROTTLED, Failure, Kind, explain
+
+KEYS = "-e AWS_ACCESS_KEY_ID=… -e AWS_SECRET_ACCESS_KEY=…"
+REFUSED = NewConnectionError(None, "Failed to establish a new connection: [Errno 111] Connection refused")  # type: ignore[arg-type]
+
+
+def refusal(code: str, status: int = 400, message: str = "it said no.", operation: str = "DoIt") -> ClientError:
+    return ClientError(
+        {"Error": {"Code": code, "Message": message}, "ResponseMetadata": {"HTTPStatusCode": status}},  # type: ignore[typeddict-item]
+        operation,
+    )
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "kind", "remedy"),
+    [
+        *((code, 400, "throttled", "It passes by itself") for code in sorted(THROTTLED)),
+        ("TooManyRequests", 400, "throttled", "It passes by itself"),
+        ("Whatever", 429, "throttled", "It passes by itself"),
+        ("Whatever", 500, "unavailable", "It passes by itself"),
+        ("503", 503, "unavailable", "It passes by itself"),
+        ("InternalFailure", 400, "unavailable", "It passes by itself"),
+        ("ResourceInUseException", 400, "unavailable", "It passes by itself"),
+        ("InvalidClientTokenId", 403, "credentials", KEYS),
+        ("UnrecognizedClientException", 400, "credentials", "are not accepted"),
+        ("ExpiredTokenException", 400, "credentials", "renew"),
+        ("InvalidSignatureException", 403, "credentials", "clock"),
+        ("AccessDenied", 403, "denied", f"Allow DoIt to these credentials, or give others with {KEYS}"),
+        ("AccessDeniedException", 400, "denied", "if it is another account's, name another one with -e S3_BUCKET=…"),
+        ("403", 403, "denied", KEYS),
+        ("NoSuchBucket", 404, "missing", "The entrypoint makes it"),
+        ("ResourceNotFoundException", 400, "missing", "-e S3_BUCKET=…"),
+        ("404", 404, "missing", "The entrypoint makes it"),
+        ("301", 301, "refused", "-e AWS_DEFAULT_REGION=…"),
+        ("IllegalLocationConstraintException", 400, "refused", "-e AWS_DEFAULT_REGION=…"),
+        ("NotImplemented", 501, "refused", "does not offer it"),
+        ("UnknownOperationException", 400, "refused", "LOCALSTACK_HOST"),
+        ("ValidationException", 400, "refused", "Check -e S3_BUCKET=… and LOCALSTACK_HOST"),
+        ("OfThisPlace", 503, "refused", "mend it thus"),
+    ],
+)
+def test_an_answer(code: str, status: int, kind: Kind, remedy: str) -> None:
+    found = explain(refusal(code, status), "it", "localstack", setting="S3_BUCKET", remedies={"OfThisPlace": remedy})
+    assert (found.kind, found.code, found.reason) == (kind, code, code)
+    assert str(found) == f"it: DoIt was refused with {code} (it said no). {found.remedy}"
+    assert remedy in found.remedy
+    assert found.passing is (kind in ("throttled", "unavailable"))
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "problem"),
+    [
+        (
+            botocore.EndpointConnectionError(endpoint_url="http://u:h1dden@host:1/b/k?a=h1dden", error=REFUSED),
+            "unreachable",
+            "it: http://host:1 does not answer (Connection refused)",
+        ),
+        (
+            botocore.ReadTimeoutError(endpoint_url="http://host:1", error="Read timed out. (read timeout=5)"),
+            "unreachable",
+            "it: http://host:1 does not answer (timed out)",
+        ),
+        (
+            botocore.ConnectTimeoutError(endpoint_url="http://host:1/", error="connect timeout=3"),
+            "unreachable",
+            "it: http://host:1 does not answer (timed out)",
+        ),
+        (
+            botocore.ConnectionClosedError(endpoint_url="http://host:1/"),
+            "unreachable",
+            "it: http://host:1 does not answer (Connection was closed before we received a valid response",
+        ),
+        (
+            ConnectionResetError(104, "Connection reset by peer"),
+            "unreachable",
+            "it: the endpoint does not answer (Connection reset by peer)",
+        ),
+        (
+            ResponseParserError("not well-formed\n<html>"),
+            "unreachable",
+            "it: the endpoint does not answer (what answers there does not speak AWS's protocol)",
+        ),
+        (
+            botocore.SSLError(endpoint_url="https://x", error=OSError("EOF occurred in violation of protocol")),
+            "unreachable",
+            "it: https://x does not answer (EOF occurred in violation of protocol)",
+        ),
+        (
+            botocore.SSLError(
+                endpoint_url="https://x", error=OSError("certificate verify failed: self-signed (_ssl.c)")
+            ),
+            "refused",
+            "it: certificate verify failed: self-signed",
+        ),
+        (botocore.NoCredentialsError(), "credentials", "it: Unable to locate credentials"),
+        (
+            botocore.PartialCredentialsError(provider="env", cred_var="AWS_SECRET_ACCESS_KEY"),
+            "credentials",
+            "it: Partial credentials found in env, missing: AWS_SECRET_ACCESS_KEY",
+        ),
+        (botocore.NoRegionError(), "unforeseen", "it: You must specify a region"),
+        (ValueError("Invalid endpoint:\n h"), "unforeseen", "it: Invalid endpoint: h"),
+        (ValueError(), "unforeseen", "it: ValueError"),
+    ],
+)
+def test_no_answer(error: Exception, kind: Kind, problem: str) -> None:
+    found = explain(error, "it", "localstack")
+    assert (found.kind, found.code, found.passing) == (kind, "", kind == "unreachable")
+    assert found.problem.startswith(problem)
+    assert found.reason in found.problem
+    assert "h1dden" not in str(found)
+
+
+# What mends it at an emulator, and on AWS
+REMEDIES: list[tuple[Exception, str, str]] = [
+    (botocore.EndpointConnectionError(endpoint_url="http://h"), "LOCALSTACK_HOST", "way to AWS"),
+    (botocore.NoCredentialsError(), KEYS, "a role"),
+    (refusal("ExpiredToken"), KEYS, "a role"),
+    (refusal("AccessDenied"), KEYS, "a role"),
+    (refusal("NoSuchBucket", 404), "The entrypoint", "terraform/"),
+    (refusal("ValidationException"), "LOCALSTACK_HOST", "AWS_DEFAULT_REGION"),
+    (botocore.NoRegionError(), "LOCALSTACK_HOST", "AWS_DEFAULT_REGION"),
+    (botocore.SSLError(endpoint_url="h", error=OSError("certificate verify failed")), "AWS_CA_BUNDLE", "AWS_CA_BUNDLE"),
+]
+
+
+@pytest.mark.parametrize(("error", "emulator", "aws"), REMEDIES)
+def test_the_remedy_is_that_of_the_target(error: Exception, emulator: str, aws: str) -> None:
+    assert emulator in explain(error, "it", "localstack").remedy
+    found = explain(error, "it", "aws").remedy
+    assert aws in found
+    assert "LOCALSTACK_HOST" not in found
+
+
+@pytest.mark.parametrize(
+    ("operation", "permission"), [("ListObjectsV2", "s3:ListBucket"), ("PutRecords", "kinesis:PutRecords")]
+)
+def test_what_is_denied_is_named_as_iam_names_it(operation: str, permission: str) -> None:
+    assert f"Allow {permission} to" in explain(refusal("AccessDenied", operation=operation), "it", "aws").remedy
+
+
+def test_an_answer_without_words() -> None:
+    assert explain(ClientError({}, "DoIt"), "it", "aws").problem == "it: DoIt was refused with ?"
+    assert explain(refusal("X", message=""), "it", "aws").problem == "it: DoIt was refused with X"
+
+
+def test_secrets_are_hidden() -> None:
+    found = explain(refusal("X", message="no such key:\n http://h/k?X-Amz-Signature=h1dden"), "it", "aws")
+    assert found.problem == "it: DoIt was refused with X (no such key: http://h/k?...)"
+
+
+def test_botocore_knows_no_throttling_that_is_unknown_here() -> None:
+    assert set(vars(ThrottledRetryableChecker)["_THROTTLED_ERROR_CODES"]) <= THROTTLED
+    transient = vars(TransientRetryableChecker)
+    for code in transient["_TRANSIENT_ERROR_CODES"]:
+        assert explain(refusal(code), "it", "aws").passing
+    for status in transient["_TRANSIENT_STATUS_CODES"]:
+        assert explain(refusal("X", status), "it", "aws").passing
+
+
+def test_every_error_of_a_call_is_one_of_them() -> None:
+    assert all(issubclass(type(error), AWS_ERRORS) for error, *_ in REMEDIES)
+    assert Failure("missing", "it is gone", "Make it", "404").passing is False
