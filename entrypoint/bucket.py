@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any, cast
 
 from botocore.exceptions import ClientError
 
+from common.errors import code_of, status_of
 from entrypoint.deadline import Deadline
-from entrypoint.errors import ForbiddenError, code_of, explained, status_of
+from entrypoint.errors import explained
 from entrypoint.resources import Outcome
 
 if TYPE_CHECKING:
@@ -25,12 +26,6 @@ def ensure_bucket(s3: S3Client, name: str, *, region: str, deadline: Deadline, a
         s3.head_bucket(Bucket=name)
         return Outcome("bucket", name, "unchanged")
     except ClientError as error:
-        if status_of(error) == 403:
-            raise ForbiddenError(
-                f"bucket {name}: HeadBucket was refused with 403 Forbidden. Either it is somebody else's: choose "
-                "another name with -e S3_BUCKET=…; or these credentials may not use it: allow them s3:ListBucket, or "
-                "give others with -e AWS_ACCESS_KEY_ID=… -e AWS_SECRET_ACCESS_KEY=…"
-            ) from error
         if status_of(error) != 404:
             raise
     if apply:

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from common.errors import code_of, status_of
 from entrypoint import delivery
 from entrypoint.deadline import Deadline
-from entrypoint.errors import UnavailableError, code_of, status_of
+from entrypoint.errors import UnavailableError
 
 if TYPE_CHECKING:
     from mypy_boto3_firehose import FirehoseClient

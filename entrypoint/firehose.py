@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 from botocore.exceptions import ClientError
 
+from common.errors import code_of
 from entrypoint import delivery
 from entrypoint.deadline import Deadline
-from entrypoint.errors import ProvisionError, code_of, explained
+from entrypoint.errors import ProvisionError, explained
 from entrypoint.resources import ROLE_PROPAGATION, Outcome, State, existing, made
 
 if TYPE_CHECKING:

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, cast
 
 from botocore.exceptions import ClientError
 
+from common.errors import code_of
 from entrypoint.bundle import code_sha256
 from entrypoint.deadline import Deadline
-from entrypoint.errors import ProvisionError, code_of, explained
+from entrypoint.errors import ProvisionError, explained
 from entrypoint.resources import DESCRIPTION, ROLE_PROPAGATION, Outcome, State, existing
 
 if TYPE_CHECKING:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal
 
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import ClientError
 
+from common.errors import AWS_ERRORS, missing
 from common.settings import Settings
-from entrypoint.errors import ForbiddenError, code_of, explain, status_of
+from entrypoint.errors import ForbiddenError, explain
 
 if TYPE_CHECKING:
     from entrypoint.provision import Clients
@@ -46,12 +47,10 @@ def look_on_aws(clients: Clients, settings: Settings) -> dict[str, tuple[str, Pr
 def _presence(kind: str, name: str, probe: Callable[[], Any]) -> Presence:
     try:
         return "unchanged" if probe() else "missing"
-    except (ClientError, BotoCoreError) as error:
-        if isinstance(error, ClientError) and (
-            status_of(error) == 404 or code_of(error) in ("ResourceNotFoundException", "NoSuchBucket")
-        ):
+    except AWS_ERRORS as error:
+        if isinstance(error, ClientError) and missing(error):
             return "missing"
-        explanation = explain(error, kind, name)
+        explanation = explain(error, kind, name, "aws")
         if isinstance(explanation, ForbiddenError):
             return "unseen"
         raise explanation from error

@@ -14,7 +14,7 @@ from typing import Literal, TypeVar
 
 from botocore.exceptions import ClientError
 
-from entrypoint.errors import code_of
+from common.errors import code_of, missing
 
 T = TypeVar("T")
 State = Literal["created", "updated", "unchanged"]
@@ -48,7 +48,7 @@ def existing(look: Callable[[], T]) -> T | None:
     try:
         return look()
     except ClientError as error:
-        if code_of(error) in ("NoSuchEntity", "ResourceNotFoundException"):
+        if missing(error):
             return None
         raise
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 from botocore.exceptions import ClientError
 
+from common.errors import code_of
 from entrypoint.deadline import LONGEST_PAUSE, Deadline
-from entrypoint.errors import UnavailableError, code_of
+from entrypoint.errors import UnavailableError
 from tests.unit.entrypoint.fakes import FakeClock, refusal
 
 

@@ -58,7 +58,7 @@ def test_a_bucket_of_somebody_else_is_named_with_the_remedy(play: Callable[[str]
     s3 = play("s3")
     s3.refuse("head_bucket", "403", 403)
     with pytest.raises(
-        ForbiddenError, match=r"bucket b-1: HeadBucket was refused with 403 .*somebody else.*-e S3_BUCKET=…"
+        ForbiddenError, match=r"bucket b-1: HeadBucket was refused with 403 .*another account.*-e S3_BUCKET=…"
     ):
         bucket(s3)
     s3.refuse("head_bucket", "404", 404)
