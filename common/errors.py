@@ -197,7 +197,12 @@ def _cause(error: Exception) -> str:
     if isinstance(error, ResponseParserError):
         return "what answers there does not speak AWS's protocol"
     text = str(getattr(error, "kwargs", {}).get("error", "")) or str(error)
-    for pattern in (r"\[Errno -?\d+\] ([^'\")>]+)", r"(timed out)", r"(timeout)", r"(certificate verify failed[^(]*)"):
+    for pattern in (
+        r"\[Errno -?\d+\] ([^'\")>]+)",
+        r"(timed out|timeout)",
+        r"(certificate verify failed[^(]*)",
+        r"'([^']+)'\)+$",
+    ):
         if found := re.search(pattern, text):
             return _line(found[1]).replace("timeout", "timed out")
     return _line(text) or type(error).__name__

@@ -6,21 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol, TypeAlias
 
+from common.errors import THROTTLED
 from producer.record import Record
-
-# Error codes that say that too much was sent at once; ServiceUnavailableException is Firehose's word for it
-THROTTLING = {
-    "KMSThrottlingException",
-    "LimitExceededException",
-    "ProvisionedThroughputExceededException",
-    "RequestLimitExceeded",
-    "ServiceUnavailableException",
-    "SlowDown",
-    "ThrottledException",
-    "Throttling",
-    "ThrottlingException",
-    "TooManyRequestsException",
-}
 
 
 class Ack(NamedTuple):
@@ -77,7 +64,7 @@ class Traffic:
 
     @property
     def throttled(self) -> int:
-        return sum(records for reason, records in self.refused.items() if reason in THROTTLING)
+        return sum(records for reason, records in self.refused.items() if reason in THROTTLED)
 
 
 @dataclass(frozen=True, slots=True)

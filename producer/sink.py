@@ -13,21 +13,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from botocore.exceptions import (
-    BotoCoreError,
-    ClientError,
-    HTTPClientError,
-    NoCredentialsError,
-    PartialCredentialsError,
-)
-from botocore.exceptions import ConnectionError as BotoConnectionError
-from botocore.parsers import ResponseParserError
-
 from common.aws import client
 from common.clock import Clock, backoff
+from common.errors import AWS_ERRORS, explain
 from common.log import event
 from common.settings import Settings
-from producer.put import THROTTLING, Ack, Acknowledgement, ClosableSink, Put, Receipt, Traffic
+from producer.put import Ack, Acknowledgement, ClosableSink, Put, Receipt, Traffic
 from producer.record import Record
 
 if TYPE_CHECKING:
@@ -41,26 +32,13 @@ RETRY_SECONDS = 30.0
 # A shard's limits are per second (1 MB, 1,000 records), so waits of this order let it breathe
 BACKOFF_BASE = 0.2
 BACKOFF_CAP = 5.0
-# Codes of a whole call that a little time mends; every status from 500 on and 429 does as well
-PASSING = THROTTLING | {
-    "InternalFailure",
-    "InternalFailureException",
-    "RequestTimeout",
-    "RequestTimeoutException",
-    "ResourceInUseException",
-    "ServiceUnavailable",
-}
-DENIED = ("AccessDeniedException", "AccessDenied")
-_RENEW = "renew the credentials this process uses"
-REMEDIES = {
-    "KMSAccessDeniedException": "allow kms:GenerateDataKey on the stream's key to these credentials",
-    "KMSDisabledException": "enable the stream's key",
-    "InvalidKMSResourceException": "check the delivery stream's key, and what it allows Firehose",
-    "ExpiredToken": _RENEW,
-    "ExpiredTokenException": _RENEW,
-    "UnrecognizedClientException": "check AWS_ACCESS_KEY_ID and AWS_SESSION_TOKEN",
-    "InvalidSignatureException": "check AWS_SECRET_ACCESS_KEY and this machine's clock",
-    "IncompleteSignature": "check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+# Why a call had no answer, as the counters name it
+UNSENT = {"unreachable": "no answer", "credentials": "no credentials"}
+# What mends a code of the key that encrypts the stream
+KEY_REMEDIES = {
+    "KMSAccessDeniedException": "Allow kms:GenerateDataKey on the stream's key to these credentials",
+    "KMSDisabledException": "Enable the stream's key",
+    "InvalidKMSResourceException": "Check the delivery stream's key, and what it allows Firehose",
 }
 
 
@@ -80,10 +58,12 @@ class _BatchSink(ABC):
     further attempt. `pause` waits for some seconds, or less when it was woken because of `stop`.
     """
 
-    operation: str
+    # what is sent to, and the setting that names it
+    kind: str
+    setting: str
     # the answer's list, an entry for each record
     entries: str
-    # error code -> what mends it, beside what all of AWS has in common
+    # error code -> what mends it here
     remedies: ClassVar[dict[str, str]]
 
     def __init__(
@@ -93,6 +73,7 @@ class _BatchSink(ABC):
         clock: Clock,
         rng: random.Random,
         *,
+        target: str = "localstack",
         stop: Callable[[], bool] = lambda: False,
         pause: Callable[[float], object] | None = None,
         retry_seconds: float = RETRY_SECONDS,
@@ -101,6 +82,7 @@ class _BatchSink(ABC):
         self._stream = stream
         self._clock = clock
         self._rng = rng
+        self._target = target
         self._stop = stop
         self._pause = pause or clock.sleep
         self._retry_seconds = retry_seconds
@@ -157,26 +139,19 @@ class _BatchSink(ABC):
         self, batch: Sequence[Record], pending: Sequence[int], acknowledged: list[Acknowledgement | None]
     ) -> _Failure:
         """One call with the records `pending` names; notes the answers. What it returns holds if any is missing."""
-        what, count = f"{self.operation} to {self._stream}", len(pending)
+        what, count = f"{self.kind} {self._stream}", len(pending)
         try:
             if self._client is None:
                 self._client = self._connect()
             response: Any = self._send(self._client, [batch[index] for index in pending])
-        except ClientError as error:
-            return self._refused(what, error, count)
-        except (BotoConnectionError, HTTPClientError, ResponseParserError, OSError) as error:
-            self.close()
-            message = f"{what} got no answer ({_one_line(error)}): is the endpoint up and reachable?"
-            return _Failure(message, True, {"no answer": count})
-        except (NoCredentialsError, PartialCredentialsError) as error:
-            message = f"{what} needs credentials ({_one_line(error)}): set AWS_ACCESS_KEY_ID or a role"
-            return _Failure(message, False, {"no credentials": count})
-        except (BotoCoreError, ValueError) as error:
-            message = f"{what} could not be sent ({_one_line(error)}): check the AWS settings"
-            return _Failure(message, False, {"not sent": count})
+        except (*AWS_ERRORS, OSError, ValueError) as error:
+            found = explain(error, what, self._target, setting=self.setting, remedies=self.remedies)
+            if found.kind == "unreachable":
+                self.close()
+            return _Failure(str(found), found.passing, {found.code or UNSENT.get(found.kind, "not sent"): count})
         entries = response.get(self.entries) if isinstance(response, dict) else None
         if not isinstance(entries, list):
-            message = f"{what} was answered without the list of its records"
+            message = f"{what}: the answer lacks the list of its records"
             return _Failure(message, True, {"unreadable": count})
         # The answer's sum of failures is not looked at: LocalStack's injected faults say 1 when every entry failed
         failures: dict[str, int] = {}
@@ -191,27 +166,14 @@ class _BatchSink(ABC):
         reasons = ", ".join(f"{code} ({records})" for code, records in failures.items())
         return _Failure(f"{what}: {sum(failures.values())} of {count} records were refused: {reasons}", True, failures)
 
-    def _refused(self, what: str, error: ClientError, count: int) -> _Failure:
-        details = error.response.get("Error", {})
-        code, message = str(details.get("Code", "?")), " ".join(str(details.get("Message", "")).split())
-        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-        text = f"{what} was refused: {code}: {message}"
-        remedy = (REMEDIES | self.remedies).get(code)
-        if remedy:
-            return _Failure(f"{text}: {remedy}", False, {code: count})
-        return _Failure(text, code in PASSING or status == 429 or status >= 500, {code: count})
-
 
 class KinesisSink(_BatchSink):
     """Sends to a data stream."""
 
-    operation = "PutRecords"
+    kind = "stream"
     entries = "Records"
-    remedies: ClassVar[dict[str, str]] = {
-        "ResourceNotFoundException": "the stream does not exist there (yet): the entrypoint makes it, on AWS Terraform "
-        "does; check KINESIS_DATA_STREAM and AWS_DEFAULT_REGION",
-        **dict.fromkeys(DENIED, "allow kinesis:PutRecords on the stream to these credentials"),
-    }
+    setting = "KINESIS_DATA_STREAM"
+    remedies = KEY_REMEDIES
 
     def _send(self, client: KinesisClient, records: Sequence[Record]) -> Any:
         return client.put_records(
@@ -226,14 +188,12 @@ class KinesisSink(_BatchSink):
 class FirehoseSink(_BatchSink):
     """Sends to a delivery stream, which knows no keys: what a record holds is all that its reader gets."""
 
-    operation = "PutRecordBatch"
+    kind = "delivery stream"
     entries = "RequestResponses"
-    remedies: ClassVar[dict[str, str]] = {
-        "ResourceNotFoundException": "the delivery stream does not exist there (yet): the entrypoint makes it, on AWS "
-        "Terraform does; check FIREHOSE_STREAM and AWS_DEFAULT_REGION",
-        "InvalidSourceException": "the delivery stream reads from a data stream: FIREHOSE_STREAM must be one whose "
-        "source is Direct PUT",
-        **dict.fromkeys(DENIED, "allow firehose:PutRecordBatch on the delivery stream to these credentials"),
+    setting = "FIREHOSE_STREAM"
+    remedies: ClassVar[dict[str, str]] = KEY_REMEDIES | {
+        "InvalidSourceException": "The delivery stream reads from a data stream: FIREHOSE_STREAM must be one whose "
+        "source is Direct PUT"
     }
 
     def _send(self, client: FirehoseClient, records: Sequence[Record]) -> Any:
@@ -257,14 +217,9 @@ def make_sink(
 ) -> ClosableSink:
     """The sink that DELIVERY names. botocore's own retries are off: the loop here knows which entries have failed."""
     once: dict[str, Any] = {"retries": {"total_max_attempts": 1}, **options}
+    common: dict[str, Any] = {"target": settings.target, "stop": stop, "pause": pause}
     if settings.delivery == "firehose":
         return FirehoseSink(
-            lambda: client(settings, "firehose", **once), settings.firehose_stream, clock, rng, stop=stop, pause=pause
+            lambda: client(settings, "firehose", **once), settings.firehose_stream, clock, rng, **common
         )
-    return KinesisSink(
-        lambda: client(settings, "kinesis", **once), settings.kinesis_data_stream, clock, rng, stop=stop, pause=pause
-    )
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
+    return KinesisSink(lambda: client(settings, "kinesis", **once), settings.kinesis_data_stream, clock, rng, **common)

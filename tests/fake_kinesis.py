@@ -127,10 +127,10 @@ def answer_nonsense(stream: FakeKinesis, records: list[dict[str, Any]]) -> dict[
 def error(code: str, status: int = 400) -> Fault:
     """The whole call is refused."""
 
-    def fault(_stream: FakeKinesis, _records: list[dict[str, Any]]) -> dict[str, Any]:
+    def fault(stream: FakeKinesis, _records: list[dict[str, Any]]) -> dict[str, Any]:
         raise ClientError(
             {"Error": {"Code": code, "Message": "no"}, "ResponseMetadata": {"HTTPStatusCode": status}},  # type: ignore[typeddict-item]
-            "PutRecords",
+            "PutRecordBatch" if isinstance(stream, FakeFirehose) else "PutRecords",
         )
 
     return fault

@@ -7,7 +7,7 @@ from botocore import exceptions as botocore
 from botocore.exceptions import ClientError
 from botocore.parsers import ResponseParserError
 from botocore.retries.standard import ThrottledRetryableChecker, TransientRetryableChecker
-from urllib3.exceptions import NewConnectionError
+from urllib3.exceptions import NewConnectionError, ProtocolError
 
 from common.errors import AWS_ERRORS, THROTTLED, Failure, Kind, explain
 
@@ -80,6 +80,14 @@ def test_an_answer(code: str, status: int, kind: Kind, remedy: str) -> None:
             botocore.ConnectionClosedError(endpoint_url="http://host:1/"),
             "unreachable",
             "it: http://host:1 does not answer (Connection was closed before we received a valid response",
+        ),
+        (
+            botocore.ConnectionClosedError(
+                endpoint_url="http://h:1/",
+                error=ProtocolError("Connection aborted.", ConnectionResetError(104, "Connection reset by peer")),
+            ),
+            "unreachable",
+            "it: http://h:1 does not answer (Connection reset by peer)",
         ),
         (
             ConnectionResetError(104, "Connection reset by peer"),

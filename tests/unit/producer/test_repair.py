@@ -256,7 +256,7 @@ def test_a_stream_that_refuses_is_tried_again_in_the_next_run(world: World) -> N
     world.stream.script = [error("ResourceNotFoundException")]
     repaired = world.run()
     assert (repaired.sent, repaired.missing) == (0, 4)
-    assert "the entrypoint makes it" in (repaired.error or "")
+    assert "The entrypoint makes it" in (repaired.error or "")
     world.stream.script = [refuse_all] * 100
     assert world.run().sent == 0
     world.stream.script = []

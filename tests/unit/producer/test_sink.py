@@ -189,7 +189,7 @@ def test_firehose_tries_what_passes_until_the_deadline(fault: Fault) -> None:
     put = firehose_sink_of(stream, clock).put(hour(3))
     assert put.acknowledged == [None] * 3
     assert put.error
-    assert put.error.startswith("PutRecordBatch to web-log-delivery")
+    assert put.error.startswith("delivery stream web-log-delivery: ")
     assert RETRY_SECONDS - BACKOFF_CAP <= clock.monotonic() < RETRY_SECONDS
 
 
