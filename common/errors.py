@@ -68,7 +68,7 @@ _BAD_CREDENTIALS = {
     "SignatureDoesNotMatch",
     "UnrecognizedClientException",
 }
-_DENIED = {"AccessDenied", "AccessDeniedException", "AllAccessDisabled", "UnauthorizedOperation"}
+_DENIED = {"403", "AccessDenied", "AccessDeniedException", "AllAccessDisabled", "UnauthorizedOperation"}
 _ELSEWHERE = {"301", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException", "PermanentRedirect"}
 _NOT_OFFERED = {"NotImplemented", "UnknownOperationException"}
 # Operation -> what it takes, where IAM calls that otherwise, or the service is worth saying
@@ -144,7 +144,7 @@ def explain(
 def _answered(error: ClientError, what: str, target: str, setting: str, remedies: Mapping[str, str]) -> Failure:
     code, status, operation = code_of(error) or "?", status_of(error), error.operation_name
     said = _line(str(error.response.get("Error", {}).get("Message") or ""))
-    problem = f"{what}: {operation} was refused with {code}" + (f" ({said})" if said else "")
+    cause = f"{operation} was refused with {code}" + (f" ({said})" if said else "")
     keys, another = _KEYS[target], f"name another one with -e {setting}=…" if setting else ""
     kind: Kind
     if code in remedies:
@@ -169,6 +169,7 @@ def _answered(error: ClientError, what: str, target: str, setting: str, remedies
     else:
         named = f"-e {setting}=… and " if setting else ""
         kind, remedy = "refused", f"Check {named}{_CHECK[target]}"
+    problem = f"{what} is not there (yet): {cause}" if kind == "missing" else f"{what}: {cause}"
     return Failure(kind, problem, remedy, code, code)
 
 

@@ -67,7 +67,7 @@ class FunctionLog:
         group = f"/aws/lambda/{self._settings.lambda_function}"
         silent = False
         try:
-            with explaining(f"the log of the function {self._settings.lambda_function}", self._settings, "logs"):
+            with explaining(f"the log of the function {self._settings.lambda_function}", self._settings):
                 for event in self._events(group):
                     for line in event["message"].splitlines():
                         self._take(line, _moment(event["timestamp"]))

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
 
-from botocore.exceptions import BotoCoreError
-
 from common.clock import Clock
 from common.settings import Settings
 from dashboard.disk import LogDirectory
@@ -58,7 +56,7 @@ class Auditor:
         self._directory = directory
         self._connect = connect
         self._client: S3Client | None = None
-        self._ledgers = Ledgers(settings.s3_bucket, settings.s3_prefix)
+        self._ledgers = Ledgers(settings.s3_bucket, settings.s3_prefix, settings.target)
 
     def look(self) -> Proof:
         """Raises LookError."""
@@ -66,7 +64,7 @@ class Auditor:
             self._client = self._connect()
         try:
             found, totals = self._audit(self._client)
-        except (AuditError, ArchivedError, LedgersError, BotoCoreError, OSError) as error:
+        except (AuditError, ArchivedError, LedgersError, OSError) as error:
             raise LookError(f"the audit cannot tell: {error}") from error
         open_ = [(row.name, ranges) for row in found.rows if (ranges := row.acknowledged - row.archived)]
         firsts = [self._directory.time_at(name, next(iter(ranges))[0]) for name, ranges in open_]

@@ -36,7 +36,7 @@ class Kinesis:
         if self._client is None:
             self._client = self._connect()
         name = self._settings.kinesis_data_stream
-        with explaining(f"the stream {name}", self._settings, "kinesis"):
+        with explaining(f"the stream {name}", self._settings):
             summary = self._client.describe_stream_summary(StreamName=name)["StreamDescriptionSummary"]
             listed: list[Any] = list(self._client.list_shards(StreamName=name, MaxResults=SHARDS)["Shards"])
         # a shard that was split or merged takes no records any more
@@ -55,6 +55,6 @@ class Firehose:
         if self._client is None:
             self._client = self._connect()
         name = self._settings.firehose_stream
-        with explaining(f"the delivery stream {name}", self._settings, "firehose"):
+        with explaining(f"the delivery stream {name}", self._settings):
             found = self._client.describe_delivery_stream(DeliveryStreamName=name)["DeliveryStreamDescription"]
         return Stream(name, found["DeliveryStreamStatus"], [], None)

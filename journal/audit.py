@@ -255,7 +255,7 @@ def audit(settings: Settings, clock: Clock, s3: S3Client, *, grace: float, ledge
     known = [Acknowledged(each.id, each.name, each.start, each.offset) for each in generations]
     archived.note(known, now, settings.repair_after, saved=saved, finely=True)
     kept = settings.delivery == "kinesis"
-    ledgers = ledgers or Ledgers(settings.s3_bucket, settings.s3_prefix)
+    ledgers = ledgers or Ledgers(settings.s3_bucket, settings.s3_prefix, settings.target)
     held_there = _ledgers(ledgers, clock, s3, settings, archived) if kept else {}
     answer = Audit(unread=unread)
     claimed: set[tuple[int, int]] = set()

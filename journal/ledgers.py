@@ -19,11 +19,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
-from botocore.exceptions import ConnectionError as BotoConnectionError
-from botocore.parsers import ResponseParserError
+from botocore.exceptions import ClientError
 
 from common.aws import client
+from common.errors import AWS_ERRORS, explain, status_of
 from common.settings import Settings
 from journal.ranges import Ranges
 
@@ -123,9 +122,10 @@ def connect(settings: Settings) -> S3Client:
 class Ledgers:
     """The ledgers of one bucket. Remembers what it has read: only objects that are new or changed are asked again."""
 
-    def __init__(self, bucket: str, prefix: str) -> None:
+    def __init__(self, bucket: str, prefix: str, target: str = "localstack") -> None:
         self._bucket = bucket
         self._prefix = prefix
+        self._target = target
         self._known: dict[str, _Known] = {}
 
     def created(self, s3: S3Client) -> datetime | None:
@@ -135,12 +135,11 @@ class Ledgers:
         """
         try:
             listed = s3.list_buckets(Prefix=self._bucket).get("Buckets", [])
-        except ClientError as error:
-            if _status(error) >= 500:
-                raise self._explained(error) from error
-            return None
-        except (BotoCoreError, ResponseParserError) as error:
-            raise self._explained(error) from error
+        except AWS_ERRORS as error:
+            explained = self._explained(error)
+            if isinstance(error, ClientError) and not explained.passing:
+                return None
+            raise explained from error
         return next((one.get("CreationDate") for one in listed if one.get("Name") == self._bucket), None)
 
     def read(self, s3: S3Client, since: datetime, expired: Callable[[], bool] = lambda: False) -> Archive:
@@ -158,7 +157,7 @@ class Ledgers:
                 if known is None or known.version != one.version:
                     self._check(expired)
                     self._look(s3, one)
-        except (ClientError, BotoCoreError, ResponseParserError) as error:
+        except AWS_ERRORS as error:
             raise self._explained(error) from error
         pairs: Pairs = {}
         for known in self._known.values():
@@ -207,7 +206,7 @@ class Ledgers:
             try:
                 head = s3.head_object(Bucket=self._bucket, Key=one.key)
             except ClientError as error:
-                if _status(error) == 404:  # deleted since it was listed
+                if status_of(error) == 404:  # deleted since it was listed
                     self._known.pop(one.key, None)
                     return
                 raise
@@ -238,7 +237,7 @@ class Ledgers:
         try:
             content = s3.get_object(Bucket=self._bucket, Key=key)["Body"].read()
         except ClientError as error:
-            if _status(error) == 404:
+            if status_of(error) == 404:
                 return None
             raise
         if hashlib.sha256(content).hexdigest() != digest:
@@ -254,30 +253,6 @@ class Ledgers:
             )
 
     def _explained(self, error: Exception) -> LedgersError:
-        where = f"the ledgers of s3://{self._bucket}/{self._prefix}"
-        if isinstance(error, ClientError):
-            code = str(error.response.get("Error", {}).get("Code", "?"))
-            status = _status(error)
-            if code == "NoSuchBucket" or (status == 404 and error.operation_name != "GetObject"):
-                return LedgersError(
-                    f"{where}: there is no such bucket (yet): the entrypoint makes it, on AWS Terraform does; check "
-                    "S3_BUCKET and LOCALSTACK_HOST",
-                    passing=True,
-                )
-            problem = f"{where}: {error.operation_name} was refused: {code}"
-            if status >= 500 or status == 429 or code == "SlowDown" or "Throttl" in code:
-                return LedgersError(f"{problem}; it is tried again", passing=True)
-            return LedgersError(
-                f"{problem}: allow s3:ListBucket on the bucket and s3:GetObject on its objects to these credentials, "
-                "or give others with -e AWS_ACCESS_KEY_ID=… -e AWS_SECRET_ACCESS_KEY=…",
-                passing=False,
-            )
-        reason = " ".join(str(error).split()) or type(error).__name__
-        if isinstance(error, BotoConnectionError | HTTPClientError | ResponseParserError):
-            return LedgersError(f"{where}: no answer ({reason}): is the endpoint up and reachable?", passing=True)
-        return LedgersError(f"{where}: {reason}: check the AWS settings", passing=False)
-
-
-def _status(error: ClientError) -> int:
-    status: int = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-    return status
+        found = explain(error, f"s3://{self._bucket}/{self._prefix}", self._target, setting="S3_BUCKET")
+        # a bucket that is not there yet is being made
+        return LedgersError(str(found), passing=found.passing or found.kind == "missing")

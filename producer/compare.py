@@ -34,7 +34,7 @@ class Comparison:
         self._clock = clock
         self._connect = connect
         self._stop = stop
-        self._ledgers = Ledgers(settings.s3_bucket, settings.s3_prefix)
+        self._ledgers = Ledgers(settings.s3_bucket, settings.s3_prefix, settings.target)
 
     def run(self, archived: Archived) -> None:
         """Bring `archived` up to what the bucket's ledgers say. Raises LedgersError."""

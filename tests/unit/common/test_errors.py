@@ -53,7 +53,8 @@ def refusal(code: str, status: int = 400, message: str = "it said no.", operatio
 def test_an_answer(code: str, status: int, kind: Kind, remedy: str) -> None:
     found = explain(refusal(code, status), "it", "localstack", setting="S3_BUCKET", remedies={"OfThisPlace": remedy})
     assert (found.kind, found.code, found.reason) == (kind, code, code)
-    assert str(found) == f"it: DoIt was refused with {code} (it said no). {found.remedy}"
+    what = "it is not there (yet)" if kind == "missing" else "it"
+    assert str(found) == f"{what}: DoIt was refused with {code} (it said no). {found.remedy}"
     assert remedy in found.remedy
     assert found.passing is (kind in ("throttled", "unavailable"))
 

@@ -119,7 +119,7 @@ def test_what_cannot_be_read_is_said_and_read_later() -> None:
     with pytest.raises(NoAnswerError, match=r"the log of the function stream-transformation: .* does not answer"):
         log.look()
     logs.error = ClientError({"Error": {"Code": "AccessDeniedException"}}, "FilterLogEvents")
-    with pytest.raises(LookError, match=r"was refused: AccessDenied.*AWS_ACCESS_KEY_ID"):
+    with pytest.raises(LookError, match=r"was refused with AccessDenied.*AWS_ACCESS_KEY_ID"):
         log.look()
     logs.error = None
     assert log.look().counts["lines"] == 3
