@@ -9,10 +9,9 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from botocore.exceptions import BotoCoreError
-
 from common.atomic import write_atomic
 from common.clock import Clock, SystemClock
+from common.errors import AWS_ERRORS, explain
 from common.settings import Settings, SettingsError, load_settings
 from common.status import read_status
 from journal.archived import ArchivedError
@@ -192,8 +191,8 @@ def main(arguments: Sequence[str]) -> int:
     except (SettingsError, AuditError, ArchivedError, LedgersError) as error:
         print(f"cannot tell: {error}", file=sys.stderr)
         return CANNOT_TELL
-    except BotoCoreError as error:
-        print(f"cannot tell: {error}: check the AWS settings", file=sys.stderr)
+    except AWS_ERRORS as error:
+        print(f"cannot tell: {explain(error, 'the bucket', settings.target)}", file=sys.stderr)
         return CANNOT_TELL
     except OSError as error:
         print(f"cannot tell: {error}: let this user read DATA_DIR", file=sys.stderr)

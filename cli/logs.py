@@ -13,10 +13,9 @@ import sys
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from botocore.exceptions import BotoCoreError, ClientError
-
 from common.aws import client
 from common.clock import Clock, SystemClock
+from common.errors import AWS_ERRORS, explain
 from common.settings import Settings, SettingsError, load_settings
 
 if TYPE_CHECKING:
@@ -87,8 +86,8 @@ def show(settings: Settings, clock: Clock, minutes: float, *, as_json: bool = Fa
     except logs.exceptions.ResourceNotFoundException:
         print(f"{group}: no such log. The function has not run yet, or its role may not write one.", file=sys.stderr)
         return 1
-    except (ClientError, BotoCoreError) as error:
-        print(f"{group}: {error}. `appliance health` says whether the endpoint answers.", file=sys.stderr)
+    except AWS_ERRORS as error:
+        print(explain(error, group, settings.target), file=sys.stderr)
         return 1
     finally:
         logs.close()

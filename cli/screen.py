@@ -10,8 +10,6 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from common.settings import Settings
-
 OK = 0
 PROBLEM = 1
 UNUSABLE = 2
@@ -59,31 +57,6 @@ def table(rows: Sequence[Sequence[str]]) -> Table:
     for name, state, *rest in rows[1:]:
         made.add_row(Text(name), Text(state, COLORS.get(state, "")), *map(Text, rest))
     return made
-
-
-def explained(settings: Settings, error: Exception) -> str:
-    """What a failed call to the endpoint means, and what mends it."""
-    from botocore.exceptions import ClientError, NoCredentialsError
-
-    from common.aws import endpoint_url
-    from common.log import redact
-
-    where = endpoint_url(settings, "s3") or f"AWS in {settings.aws_default_region}"
-    if isinstance(error, ClientError):
-        code = error.response.get("Error", {}).get("Code", "?")
-        if code == "NoSuchBucket":
-            return (
-                f"there is no bucket {settings.s3_bucket} at {where} yet: `appliance status` says whether the "
-                "entrypoint could make it; on AWS terraform/ does"
-            )
-        return (
-            f"{error.operation_name} was refused by {where}: {code}. Allow s3:ListBucket on {settings.s3_bucket} and "
-            "s3:GetObject on its objects to these credentials, or give others: -e AWS_ACCESS_KEY_ID=… "
-            "-e AWS_SECRET_ACCESS_KEY=…"
-        )
-    if isinstance(error, NoCredentialsError):
-        return "there are no AWS credentials: -e AWS_ACCESS_KEY_ID=… -e AWS_SECRET_ACCESS_KEY=…, or an instance role"
-    return f"{where} does not answer ({redact(str(error))}). Check LOCALSTACK_HOST, and that it runs there"
 
 
 def say(message: str) -> None:

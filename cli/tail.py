@@ -12,12 +12,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from botocore.exceptions import BotoCoreError, ClientError
-from botocore.parsers import ResponseParserError
-
 from cli.follow import Follower
-from cli.screen import OK, CommandError, console, explained, printable, say
+from cli.screen import OK, CommandError, console, printable, say
 from common.clock import Clock, SystemClock
+from common.errors import AWS_ERRORS, explain
 from common.settings import Settings
 from journal.ledgers import connect
 
@@ -27,8 +25,6 @@ if TYPE_CHECKING:
 
 # While the endpoint is away it is asked this often (seconds)
 ASK_AGAIN = 5.0
-# What a call that fails raises; the last when an endpoint ends in the middle of its answer
-UNANSWERED = (ClientError, BotoCoreError, ResponseParserError)
 UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 STATUS_COLORS = {"2": "green", "3": "cyan", "4": "yellow", "5": "bold red"}
 
@@ -163,7 +159,7 @@ def show(
     wanted: Filter,
     clock: Clock,
 ) -> None:
-    """What is there already. Raises what stands in UNANSWERED."""
+    """What is there already. Raises AWS_ERRORS."""
     if wanted.moment:
         write(filter(wanted, follower.since(wanted.moment, clock.now())))
     else:
@@ -178,15 +174,15 @@ def follow(
     clock: Clock,
     *,
     pause: Callable[[float], bool],
-    explain: Callable[[Exception], str],
+    settings: Settings,
 ) -> None:
     """What comes, until `pause` says that it is enough. An endpoint that goes away is waited for."""
     trouble = ""
     while not pause(ASK_AGAIN if trouble else interval):
         try:
             write(filter(wanted, follower.fresh(clock.now())))
-        except UNANSWERED as error:
-            problem = explain(error)
+        except AWS_ERRORS as error:
+            problem = explained(settings, error)
             if not trouble:
                 say(f"{problem}. Waiting for it …")
             trouble = problem
@@ -194,6 +190,10 @@ def follow(
             if trouble:
                 say("it answers again")
             trouble = ""
+
+
+def explained(settings: Settings, error: Exception) -> str:
+    return str(explain(error, f"the bucket {settings.s3_bucket}", settings.target, setting="S3_BUCKET"))
 
 
 def main(settings: Settings, options: argparse.Namespace) -> int:
@@ -215,15 +215,12 @@ def main(settings: Settings, options: argparse.Namespace) -> int:
     )
     write = writer(options.json)
 
-    def explain(error: Exception) -> str:
-        return explained(settings, error)
-
     try:
         show(follower, write, options, wanted, clock)
         if options.follow:
-            follow(follower, write, options.interval, wanted, clock, pause=wait, explain=explain)
-    except UNANSWERED as error:
-        raise CommandError(explain(error)) from None
+            follow(follower, write, options.interval, wanted, clock, pause=wait, settings=settings)
+    except AWS_ERRORS as error:
+        raise CommandError(explained(settings, error)) from None
     except KeyboardInterrupt:
         return OK  # the way to end it
     finally:

@@ -20,10 +20,9 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from botocore.exceptions import BotoCoreError, ClientError
-
 from common.aws import client
 from common.clock import Clock, SystemClock
+from common.errors import AWS_ERRORS, explain
 from common.settings import Settings, SettingsError, load_settings
 from common.status import read_status
 
@@ -386,14 +385,8 @@ def walk(journey: Journey) -> Iterator[Step]:
             detail, ok = step(journey), True
         except StepError as error:
             detail = str(error)
-        except ClientError as error:
-            reason = error.response["Error"]
-            detail = (
-                f"{error.operation_name} answered {reason['Code']}: {reason.get('Message', '')}. "
-                "The lines of the entrypoint in the log say what it could not provide."
-            )
-        except BotoCoreError as error:
-            detail = f"{error}. Check LOCALSTACK_HOST, and that LocalStack runs there."
+        except AWS_ERRORS as error:
+            detail = str(explain(error, title, journey.settings.target)).removeprefix(f"{title}: ")
         yield Step(title, ok, detail, round(journey.clock.monotonic() - begun, 3))
         if not ok:
             return

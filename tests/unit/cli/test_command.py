@@ -206,14 +206,14 @@ def test_ctrl_c(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("error", "expected"),
     [
-        (EndpointConnectionError(endpoint_url="http://u:h1dden@x/?q=h1dden"), "Check LOCALSTACK_HOST"),
-        (NoCredentialsError(), "no AWS credentials"),
-        (ClientError({"Error": {"Code": "NoSuchBucket"}}, "ListObjectsV2"), "no bucket my-bucket"),
-        (ClientError({"Error": {"Code": "AccessDenied"}}, "GetObject"), "s3:GetObject"),
+        (EndpointConnectionError(endpoint_url="http://u:h1dden@x/?q=h1dden"), "LOCALSTACK_HOST"),
+        (NoCredentialsError(), "AWS_ACCESS_KEY_ID"),
+        (ClientError({"Error": {"Code": "NoSuchBucket"}}, "ListObjectsV2"), "the bucket my-bucket is not there (yet)"),
+        (ClientError({"Error": {"Code": "AccessDenied"}}, "ListObjectsV2"), "s3:ListBucket"),
     ],
 )
 def test_what_fails_names_the_remedy(settings: Settings, error: Exception, expected: str) -> None:
-    said = screen.explained(settings, error)
+    said = tail.explained(settings, error)
     assert expected in said
     assert "h1dden" not in said
 
@@ -616,7 +616,7 @@ def test_following_waits_for_an_endpoint_that_is_away(settings: Settings, capsys
         tail.Filter(),
         SystemClock(),
         pause=pause,
-        explain=lambda error: screen.explained(settings, error),
+        settings=settings,
     )
     assert shown == [b"one", b"two"]
     assert pauses == [1.0, 1.0, *[tail.ASK_AGAIN] * 3, 1.0]

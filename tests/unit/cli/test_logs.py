@@ -78,7 +78,7 @@ def test_nothing_lately(cloudwatch: Any, capsys: pytest.CaptureFixture[str]) -> 
 
 def test_an_endpoint_that_is_away(capsys: pytest.CaptureFixture[str]) -> None:
     assert logs.show(Settings(localstack_host="127.0.0.1:1"), SystemClock(), 60) == 1
-    assert "`appliance health`" in capsys.readouterr().err
+    assert "http://127.0.0.1:1 does not answer" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("minutes", ["nan", "inf", "1e12", "-5", "0", "an hour"])

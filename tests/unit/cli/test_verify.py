@@ -154,9 +154,9 @@ def test_right_entries_pass(journey: verify.Journey) -> None:
         (verify.StepError("it is DELETING. Wait."), "✗ stream: it is DELETING. Wait."),
         (
             ClientError({"Error": {"Code": "403", "Message": "Forbidden"}}, "HeadBucket"),
-            "✗ stream: HeadBucket answered 403: Forbidden",
+            "✗ stream: HeadBucket was refused with 403 (Forbidden). Allow s3:ListBucket",
         ),
-        (EndpointConnectionError(endpoint_url="http://there:4566"), "Check LOCALSTACK_HOST"),
+        (EndpointConnectionError(endpoint_url="http://there:4566"), "✗ stream: http://there:4566 does not answer"),
     ],
 )
 def test_a_failed_step_is_named_and_ends_the_walk(
