@@ -28,12 +28,7 @@ APPEND_ACTIONS = ["s3:AbortMultipartUpload", "s3:GetObject", "s3:PutObject"]
 
 def assume_role_policy(service: str = LAMBDA) -> Policy:
     """Only this service takes the role."""
-    return {
-        "Version": VERSION,
-        "Statement": [
-            {"Effect": "Allow", "Principal": {"Service": service}, "Action": "sts:AssumeRole"},
-        ],
-    }
+    return _policy({"Effect": "Allow", "Principal": {"Service": service}, "Action": "sts:AssumeRole"})
 
 
 def inline_policy(stream_arn: str, bucket: str, prefix: str) -> Policy:
@@ -43,56 +38,18 @@ def inline_policy(stream_arn: str, bucket: str, prefix: str) -> Policy:
     ids, which are not known beforehand; no star stands for a bucket, a stream or an action.
     """
     bucket_arn = f"arn:{partition(stream_arn)}:s3:::{bucket}"
-    return {
-        "Version": VERSION,
-        "Statement": [
-            {"Sid": "ReadStream", "Effect": "Allow", "Action": STREAM_ACTIONS, "Resource": stream_arn},
-            {
-                "Sid": "ReadAndWriteObjects",
-                "Effect": "Allow",
-                "Action": APPEND_ACTIONS,
-                "Resource": f"{bucket_arn}/{prefix}*",
-            },
-            *_ledger_statements(bucket_arn, prefix),
-        ],
-    }
+    return _policy(
+        _allow("ReadStream", STREAM_ACTIONS, stream_arn),
+        _allow("ReadAndWriteObjects", APPEND_ACTIONS, f"{bucket_arn}/{prefix}*"),
+        *_ledger_statements(bucket_arn, prefix),
+    )
 
 
 def transform_policy(role_arn: str, bucket: str, prefix: str) -> Policy:
     """Keep rejected lines, and nothing else: what else a transform answers, Firehose writes."""
     bucket_arn = f"arn:{partition(role_arn)}:s3:::{bucket}"
-    return {
-        "Version": VERSION,
-        "Statement": [
-            {
-                "Sid": "KeepRejectedLines",
-                "Effect": "Allow",
-                "Action": APPEND_ACTIONS,
-                "Resource": [f"{bucket_arn}/{prefix}rejected/*", f"{bucket_arn}/{prefix}ledger/*"],
-            },
-            *_ledger_statements(bucket_arn, prefix),
-        ],
-    }
-
-
-def _ledger_statements(bucket_arn: str, prefix: str) -> list[dict[str, Any]]:
-    return [
-        {
-            # A superseded ledger may go; a log line may not, whatever the function's code says.
-            "Sid": "DeleteOldLedgers",
-            "Effect": "Allow",
-            "Action": "s3:DeleteObject",
-            "Resource": f"{bucket_arn}/{prefix}ledger/*",
-        },
-        {
-            # Without it S3 answers 403 instead of 404 for an hour that has no object yet. No condition on
-            # s3:prefix: a GetObject carries no such key, so the condition would bring the 403 back.
-            "Sid": "TellMissingFromForbidden",
-            "Effect": "Allow",
-            "Action": "s3:ListBucket",
-            "Resource": bucket_arn,
-        },
-    ]
+    kept = [f"{bucket_arn}/{prefix}rejected/*", f"{bucket_arn}/{prefix}ledger/*"]
+    return _policy(_allow("KeepRejectedLines", APPEND_ACTIONS, kept), *_ledger_statements(bucket_arn, prefix))
 
 
 def delivery_policy(function_arn: str, bucket: str, prefix: str, log_group: str) -> Policy:
@@ -103,35 +60,33 @@ def delivery_policy(function_arn: str, bucket: str, prefix: str, log_group: str)
     """
     _, partition, _, region, account, *_ = function_arn.split(":")
     bucket_arn = f"arn:{partition}:s3:::{bucket}"
-    return {
-        "Version": VERSION,
-        "Statement": [
-            {
-                "Sid": "WriteObjects",
-                "Effect": "Allow",
-                "Action": ["s3:AbortMultipartUpload", "s3:PutObject"],
-                "Resource": f"{bucket_arn}/{prefix}*",
-            },
-            {
-                "Sid": "SeeBucket",
-                "Effect": "Allow",
-                "Action": ["s3:GetBucketLocation", "s3:ListBucket", "s3:ListBucketMultipartUploads"],
-                "Resource": bucket_arn,
-            },
-            {
-                "Sid": "InvokeTransform",
-                "Effect": "Allow",
-                "Action": ["lambda:GetFunctionConfiguration", "lambda:InvokeFunction"],
-                "Resource": [function_arn, f"{function_arn}:$LATEST"],
-            },
-            {
-                "Sid": "WriteLog",
-                "Effect": "Allow",
-                "Action": "logs:PutLogEvents",
-                "Resource": f"arn:{partition}:logs:{region}:{account}:log-group:{log_group}:log-stream:*",
-            },
-        ],
-    }
+    log = f"arn:{partition}:logs:{region}:{account}:log-group:{log_group}:log-stream:*"
+    see = ["s3:GetBucketLocation", "s3:ListBucket", "s3:ListBucketMultipartUploads"]
+    invoke = ["lambda:GetFunctionConfiguration", "lambda:InvokeFunction"]
+    return _policy(
+        _allow("WriteObjects", ["s3:AbortMultipartUpload", "s3:PutObject"], f"{bucket_arn}/{prefix}*"),
+        _allow("SeeBucket", see, bucket_arn),
+        _allow("InvokeTransform", invoke, [function_arn, f"{function_arn}:$LATEST"]),
+        _allow("WriteLog", "logs:PutLogEvents", log),
+    )
+
+
+def _ledger_statements(bucket_arn: str, prefix: str) -> list[Policy]:
+    return [
+        # A superseded ledger may go; a log line may not, whatever the function's code says.
+        _allow("DeleteOldLedgers", "s3:DeleteObject", f"{bucket_arn}/{prefix}ledger/*"),
+        # Without it S3 answers 403 instead of 404 for an hour that has no object yet. No condition on s3:prefix: a
+        # GetObject carries no such key, so the condition would bring the 403 back.
+        _allow("TellMissingFromForbidden", "s3:ListBucket", bucket_arn),
+    ]
+
+
+def _allow(name: str, actions: str | list[str], resources: str | list[str]) -> Policy:
+    return {"Sid": name, "Effect": "Allow", "Action": actions, "Resource": resources}
+
+
+def _policy(*statements: Policy) -> Policy:
+    return {"Version": VERSION, "Statement": list(statements)}
 
 
 def basic_execution_policy(role_arn: str) -> str:
