@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, cast
@@ -60,9 +61,8 @@ def ensure_function(
 
     def ready() -> dict[str, Any] | None:
         current = look()
-        if not current or current.get("State") == "Pending" or current.get("LastUpdateStatus") == "InProgress":
-            return None
-        return current
+        busy = not current or current.get("State") == "Pending" or current.get("LastUpdateStatus") == "InProgress"
+        return None if busy else current
 
     def settled() -> dict[str, Any]:
         current = deadline.until(f"function {name} to be ready", ready)
@@ -81,26 +81,25 @@ def ensure_function(
         return code_sha256(code) == current["CodeSha256"] or current.get("Description") == _note(code, current)
 
     found = look()
+    state: State = "created"
+    details: list[str] = []
     if found is None:
         if not apply:
-            return Outcome("function", name, "created")
+            return Outcome("function", name, state)
         request = wanted | {"FunctionName": name, "Code": {"ZipFile": code}, "Description": DESCRIPTION}
         deadline.within(ROLE_PROPAGATION).retry(lambda: lambda_.create_function(**request), _role_unknown)
-        state: State = "created"
-        details = []
     else:
-        differs = [key for key, value in wanted.items() if found.get(key) != value]
-        details = [f"{key} {_brief(found.get(key))} -> {_brief(wanted[key])}" for key in differs]
-        if not same_code(found):
-            details.insert(0, "code")
+        change = {key: value for key, value in wanted.items() if found.get(key) != value}
+        details = [] if same_code(found) else ["code"]
+        details += [f"{key} {_brief(found.get(key))} -> {_brief(value)}" for key, value in change.items()]
         state = "updated" if details else "unchanged"
         if not apply:
             return Outcome("function", name, state, tuple(details), found["FunctionArn"])
         if not same_code(found):
             deadline.retry(lambda: lambda_.update_function_code(FunctionName=name, ZipFile=code), _busy)
             settled()
-        if differs:
-            configure(**{key: wanted[key] for key in differs})
+        if change:
+            configure(**change)
     found = settled()
     if not same_code(found):
         configure(Description=_note(code, found))
@@ -117,12 +116,17 @@ def _brief(value: Any) -> str:
     return json.dumps(value["Variables"] if isinstance(value, dict) and "Variables" in value else value)
 
 
+def mappings(lambda_: LambdaClient, function: str) -> list[EventSourceMappingConfigurationTypeDef]:
+    """The event source mappings of `function`, but those that are being deleted; none without the function."""
+    pages = lambda_.get_paginator("list_event_source_mappings").paginate(FunctionName=function)
+    listed = existing(lambda: [mapping for page in pages for mapping in page["EventSourceMappings"]])
+    return [each for each in listed or [] if each["State"] != "Deleting"]
+
+
 @explained("function")
 def streams_read_by(lambda_: LambdaClient, name: str) -> list[str]:
     """The names of the Kinesis streams that function `name` has a mapping from."""
-    pages = lambda_.get_paginator("list_event_source_mappings").paginate(FunctionName=name)
-    listed = existing(lambda: [mapping for page in pages for mapping in page["EventSourceMappings"]])
-    sources = {each.get("EventSourceArn", "") for each in listed or [] if each["State"] != "Deleting"}
+    sources = {each.get("EventSourceArn", "") for each in mappings(lambda_, name)}
     return sorted(source.rpartition(":stream/")[2] for source in sources if ":stream/" in source)
 
 
@@ -146,9 +150,7 @@ def ensure_mapping(
     wanted: dict[str, Any] = {"BatchSize": batch_size, "Enabled": True}
 
     def look() -> list[EventSourceMappingConfigurationTypeDef]:
-        pages = lambda_.get_paginator("list_event_source_mappings").paginate(FunctionName=function)
-        listed = existing(lambda: [mapping for page in pages for mapping in page["EventSourceMappings"]])
-        ours = [each for each in listed or [] if _reads(each, stream) and each["State"] != "Deleting"]
+        ours = [each for each in mappings(lambda_, function) if _reads(each, stream)]
         return sorted(ours, key=lambda each: (each["State"] != "Enabled", each["UUID"]))
 
     def create() -> str:
@@ -161,9 +163,6 @@ def ensure_mapping(
                 return others[0]["UUID"]
             raise
 
-    def delete(uuid: str) -> None:
-        deadline.retry(lambda: lambda_.delete_event_source_mapping(UUID=uuid), _busy)
-
     def enabled(uuid: str) -> bool | None:
         return lambda_.get_event_source_mapping(UUID=uuid)["State"] == "Enabled" or None
 
@@ -172,8 +171,8 @@ def ensure_mapping(
     if stale or not found:
         details = ("made anew, as its stream was",) if stale else ()
         if apply:
-            for uuid in stale:
-                delete(uuid)
+            for old in stale:
+                deadline.retry(functools.partial(lambda_.delete_event_source_mapping, UUID=old), _busy)
             uuid = deadline.within(ROLE_PROPAGATION).retry(create, lambda error: _busy(error) or _role_unknown(error))
             deadline.until(f"mapping {name} to be Enabled", lambda: enabled(uuid))
         return Outcome("mapping", name, "created", details)

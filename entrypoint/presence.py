@@ -10,6 +10,7 @@ from botocore.exceptions import ClientError
 from common.errors import AWS_ERRORS, missing
 from common.settings import Settings
 from entrypoint.errors import ForbiddenError, explain
+from entrypoint.function import mappings
 
 if TYPE_CHECKING:
     from entrypoint.provision import Clients
@@ -27,8 +28,7 @@ def look_on_aws(clients: Clients, settings: Settings) -> dict[str, tuple[str, Pr
     stream, function = settings.kinesis_data_stream, settings.lambda_function
 
     def mapping() -> bool:
-        pages = clients.lambda_.get_paginator("list_event_source_mappings").paginate(FunctionName=function)
-        sources = [each.get("EventSourceArn", "") for page in pages for each in page["EventSourceMappings"]]
+        sources = (each.get("EventSourceArn", "") for each in mappings(clients.lambda_, function))
         return any(source.endswith(f":stream/{stream}") for source in sources)
 
     probes: dict[str, tuple[str, Callable[[], Any]]] = {

@@ -419,7 +419,7 @@ class OnAws:
         return self
 
     def paginate(self, **_: str) -> list[dict[str, Any]]:
-        return [{"EventSourceMappings": [{"EventSourceArn": source} for source in self.sources]}]
+        return [{"EventSourceMappings": [{"EventSourceArn": source, "State": "Enabled"} for source in self.sources]}]
 
 
 @pytest.fixture
