@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 import re
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -68,3 +72,32 @@ def test_process_image_and_lock_are_one_version_with_the_same_services() -> None
     services = re.search(r"SERVICES=(\S+)", SCRIPT.read_text())
     assert services
     assert services[1] == compose["environment"]["SERVICES"]
+
+
+def test_the_script_hands_on_what_the_environment_says_of_downloads_and_nothing_else(tmp_path: Path) -> None:
+    """Behind a private certificate authority or a proxy npm fails without it."""
+    for folder in ("script", "locks", ".localstack/venv/bin"):
+        (tmp_path / folder).mkdir(parents=True)
+    shutil.copy(ROOT / "script" / "localstack", tmp_path / "script")
+    (tmp_path / "locks" / "localstack.txt").write_text("")
+    (tmp_path / ".localstack" / "installed").write_text(hashlib.sha256(b"").hexdigest() + "\n")
+    program(tmp_path / ".localstack" / "venv" / "bin" / "python", "env")
+    kept = {
+        "NODE_EXTRA_CA_CERTS": "/ca.pem",
+        "SSL_CERT_FILE": "/a b.pem",
+        "https_proxy": "http://p:1",
+        "PIP_CERT": "/c",
+    }
+    left = {"AWS_PROFILE": "mine", "AWS_CA_BUNDLE": "/x", "LOCALSTACK_AUTH_TOKEN": "t", "PYTHONHOME": "/none"}
+    ran = subprocess.run(
+        [tmp_path / "script" / "localstack", "run", "4567", tmp_path / "folder"],
+        env={"PATH": os.environ["PATH"], "HOME": str(tmp_path), **kept, **left},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=30,
+    )
+    seen = dict(line.split("=", 1) for line in ran.stdout.splitlines())
+    assert {name: seen.get(name) for name in kept} == kept
+    assert not left.keys() & seen.keys()
+    assert seen["GATEWAY_LISTEN"] == "127.0.0.1:4567"
