@@ -67,117 +67,138 @@ def _localstack(value: str) -> str:
     return value
 
 
-_STREAM = _name(r"[a-zA-Z0-9_.-]{1,128}", "a stream name has 1 to 128 letters, digits, dots, hyphens and underscores")
-
-_ADDRESS = _name(r"[0-9A-Za-z.:-]*", "an address is an IPv4 or IPv6 address or a host name")
-
-_EXAMPLES = {
-    "LOCALSTACK_HOST": "192.168.99.100",
-    "S3_PREFIX": "logs/",
-    "UPSTREAM": "http://app:3000",
-    "FIREHOSE_STREAM": "web-log-delivery",
-}
+Stream = Annotated[
+    str, _name(r"[a-zA-Z0-9_.-]{1,128}", "a stream name has 1 to 128 letters, digits, dots, hyphens and underscores")
+]
+DeliveryStream = Annotated[
+    str, _name(r"[a-zA-Z0-9_.-]{1,64}", "a delivery stream name has 1 to 64 letters, digits and ._-")
+]
+Function = Annotated[
+    str, _name(r"[a-zA-Z0-9_-]{1,64}", "a function name has 1 to 64 letters, digits, hyphens and underscores")
+]
+Role = Annotated[str, _name(r"[\w+=,.@-]{1,64}", "a role name has 1 to 64 letters, digits and +=,.@-_")]
+Region = Annotated[str, _name(r"[a-z0-9-]{4,32}", "a region is a name such as us-east-1")]
+Address = Annotated[str, _name(r"[0-9A-Za-z.:-]*", "an address is an IPv4 or IPv6 address or a host name")]
+Port = Annotated[int, Field(ge=1, le=65535)]
+File = Annotated[Path, AfterValidator(Path.absolute)]
 
 
 class Settings(BaseSettings):
-    """What the user can set. Shapes and limits are checked here and nowhere else."""
+    """What the user can set. Shapes and limits are checked here and nowhere else.
+
+    `script/docs` makes docs/settings.md and settings.env of it: in this order, each comment the heading of a group.
+    """
 
     model_config = SettingsConfigDict(case_sensitive=False, env_ignore_empty=True, frozen=True)
 
+    # Where AWS is
     localstack_host: Annotated[str, AfterValidator(_localstack)] = Field(
         "",
-        description="LocalStack or another AWS-compatible endpoint: host, host:port or URL. Without a port: 4566, "
-        "else LocalStack's old ports, one for each service. Empty: what answers on EMULATOR_PORT of this machine, "
-        "else the embedded emulator.",
+        description="LocalStack or another AWS-compatible endpoint: host, host:port or URL. Without a port: 4566, else "
+        "LocalStack's old port of each service. Empty: what answers on EMULATOR_PORT of this machine, else the "
+        "embedded emulator.",
+        examples=["192.168.99.100"],
     )
-    s3_bucket: Annotated[str, AfterValidator(_bucket)] = Field("my-bucket", description="The bucket of the objects.")
-    s3_prefix: Annotated[str, AfterValidator(_prefix)] = Field("", description="Put before every key, e.g. `logs/`.")
-    lambda_role: Annotated[str, _name(r"[\w+=,.@-]{1,64}", "a role name has 1 to 64 letters, digits and +=,.@-_")] = (
-        Field("lambda-ex", description="The function's IAM role.")
+    target: Literal["localstack", "aws"] = Field(
+        "localstack", description="`aws`: real AWS, with the SDK's usual credentials. Nothing is provisioned from here."
     )
-    kinesis_data_stream: Annotated[str, _STREAM] = Field("web-log-stream", description="The Kinesis data stream.")
-    lambda_function: Annotated[
-        str, _name(r"[a-zA-Z0-9_-]{1,64}", "a function name has 1 to 64 letters, digits, hyphens and underscores")
-    ] = Field("stream-transformation", description="The function between stream and bucket.")
+    aws_default_region: Region = Field("us-east-1", description="The AWS region.")
+    emulator_port: Port = Field(
+        4566, description="Port of the embedded emulator. An emulator that already runs there is used instead."
+    )
+    emulator_host: Address = Field(
+        "127.0.0.1", description="Address the embedded emulator listens on. The image sets 0.0.0.0."
+    )
+
+    # Names
+    s3_bucket: Annotated[str, AfterValidator(_bucket)] = Field("my-bucket", description="Bucket of the hourly objects.")
+    s3_prefix: Annotated[str, AfterValidator(_prefix)] = Field(
+        "", description="Prefix of every key.", examples=["logs/"]
+    )
+    kinesis_data_stream: Stream = Field("web-log-stream", description="Kinesis data stream.")
+    lambda_function: Function = Field("stream-transformation", description="Function that writes the objects.")
+    lambda_role: Role = Field("lambda-ex", description="IAM role of the function.")
+
+    # Delivery
+    delivery: Literal["kinesis", "firehose"] = Field(
+        "kinesis",
+        description="`firehose`: lines go to FIREHOSE_STREAM instead of the data stream. They are delivered at least "
+        "once, and Firehose names the objects.",
+    )
+    firehose_stream: DeliveryStream = Field(
+        "web-log-delivery", description="Firehose delivery stream, with DELIVERY=firehose."
+    )
+    firehose_role: Role = Field("firehose-ex", description="IAM role of the delivery stream, with DELIVERY=firehose.")
     shard_count: Annotated[int, Field(ge=1, le=1000)] = Field(
-        1, description="Shards of the stream when it is created (1,000 records/s and 1 MB/s each)."
+        1,
+        description="Shards of a new stream; each takes 1,000 records/s and 1 MB/s. An existing stream keeps its own.",
     )
     batch_size: Annotated[int, Field(ge=1, le=10_000)] = Field(
-        100, description="Records the event source mapping hands to one invocation, at most."
+        100, description="Most records that one invocation of the function gets."
     )
     starting_position: Literal["TRIM_HORIZON", "LATEST"] = Field(
-        "TRIM_HORIZON", description="Where a new event source mapping starts reading the stream."
+        "TRIM_HORIZON",
+        description="Where a new event source mapping starts to read. `LATEST` skips what is in the stream already.",
     )
+
+    # Timing
     poll_interval: Annotated[float, Field(ge=0.2, le=3600)] = Field(
-        60, description="Seconds between two polls of the log; 60 polls on the minute."
+        60, description="Seconds between two polls of the log. 60 polls on the minute."
     )
-    http_port: Annotated[int, Field(ge=1, le=65535)] = Field(80, description="The port nginx listens on.")
-    http_host: Annotated[str, _ADDRESS] = Field("", description="The address nginx listens on; empty: all of them.")
+    repair_interval: Annotated[float, Field(ge=0.2, le=86_400)] = Field(
+        60, description="Seconds between two comparisons of the acknowledged lines with the bucket."
+    )
+    repair_after: Annotated[float, Field(ge=1, le=86_400)] = Field(
+        300, description="Seconds after which an acknowledged line that is not in the bucket is sent again."
+    )
+
+    # Web server
+    http_port: Port = Field(80, description="Port nginx listens on.")
+    http_host: Address = Field(
+        "", description="Address nginx listens on. Empty: all of them. `script/up` sets 127.0.0.1."
+    )
     upstream: Annotated[str, AfterValidator(_upstream)] = Field(
-        "", description="An application nginx passes every request to; empty: the landing page."
+        "",
+        description="Application that nginx passes every request to. Empty: the landing page.",
+        examples=["http://app:3000"],
+    )
+
+    # Disk
+    data_dir: File = Field(
+        Path("/data"),
+        description="Folder of all state: logs, checkpoint, the emulator's data, run-time files. `script/up` sets "
+        "`.data` when it runs natively.",
+    )
+    log_file: File = Field(
+        default_factory=lambda given: given.get("data_dir", Path("/data")) / "log" / "access.log",
+        description="Log to ship. Empty: `log/access.log` below DATA_DIR. Any other log is for the producer without "
+        "the appliance, which neither rotates nor deletes it.",
     )
     log_rotate_bytes: Annotated[int, Field(ge=1024)] = Field(
         100 * 1024 * 1024,
-        description="Size in bytes at which access.log is rotated; a rotated log is deleted once "
-        "all of it is archived.",
+        description="Size at which access.log is rotated (100 MiB). A rotated log is deleted once all of it is "
+        "archived.",
     )
     log_disk_bytes: Annotated[int, Field(ge=1024)] = Field(
         10 * 1024**3,
-        description="Bytes all logs together may take. From 80 % on the log and `health` say so; nothing that is not "
-        "archived is deleted even then.",
+        description="Size that all logs together may reach (10 GiB). From 80 % on there are warnings. Nothing is "
+        "deleted before it is archived.",
     )
-    repair_interval: Annotated[float, Field(ge=0.2, le=86_400)] = Field(
-        60, description="Seconds between two comparisons of what is acknowledged with what the bucket holds."
-    )
-    repair_after: Annotated[float, Field(ge=1, le=86_400)] = Field(
-        300, description="Seconds after which a line that is acknowledged, but not in the bucket, is sent again."
-    )
-    delivery: Literal["kinesis", "firehose"] = Field(
-        "kinesis",
-        description="`firehose`: lines go to the delivery stream FIREHOSE_STREAM instead of the data stream, at least "
-        "once, and Firehose names the objects.",
-    )
-    firehose_stream: Annotated[
-        str, _name(r"[a-zA-Z0-9_.-]{1,64}", "a delivery stream name has 1 to 64 letters, digits and ._-")
-    ] = Field("web-log-delivery", description="The Firehose delivery stream, with DELIVERY=firehose.")
-    firehose_role: Annotated[str, _name(r"[\w+=,.@-]{1,64}", "a role name has 1 to 64 letters, digits and +=,.@-_")] = (
-        Field("firehose-ex", description="The delivery stream's IAM role, with DELIVERY=firehose.")
-    )
-    target: Literal["localstack", "aws"] = Field(
-        "localstack", description="`aws`: the usual credential chain and real AWS; nothing is provisioned from here."
-    )
-    aws_default_region: Annotated[str, _name(r"[a-z0-9-]{4,32}", "a region is a name such as us-east-1")] = Field(
-        "us-east-1", description="The region."
-    )
-    emulator_host: Annotated[str, _ADDRESS] = Field(
-        "127.0.0.1",
-        description="The address the embedded emulator listens on (the image sets 0.0.0.0, so that "
-        "`-p 4566:4566` reaches it).",
-    )
-    emulator_port: Annotated[int, Field(ge=1, le=65535)] = Field(
-        4566, description="The port of the embedded emulator, and where a running one is looked for."
-    )
-    data_dir: Annotated[Path, AfterValidator(Path.absolute)] = Field(
-        Path("/data"),
-        description="All state: the logs with their checkpoint, the embedded emulator's data, run-time files.",
-    )
-    log_file: Annotated[Path, AfterValidator(Path.absolute)] = Field(
-        default_factory=lambda given: given.get("data_dir", Path("/data")) / "log" / "access.log",
-        description="The log that is shipped. Another one than DATA_DIR's own is for the producer without the "
-        "appliance: rotating it and deleting what was rotated is then somebody else's work.",
-    )
+
+    # Dashboard
     dashboard_port: Annotated[int, Field(ge=0, le=65535)] = Field(
-        8080, description="The port of the dashboard and of /metrics; 0: none."
+        8080, description="Port of the dashboard and of `/metrics`. 0: none."
     )
-    dashboard_host: Annotated[str, _ADDRESS] = Field(
-        "127.0.0.1",
-        description="The address the dashboard listens on (the image sets 0.0.0.0, so that `-p 8080:8080` reaches it).",
+    dashboard_host: Address = Field(
+        "127.0.0.1", description="Address the dashboard listens on. The image sets 0.0.0.0."
     )
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="What is logged.")
+
+    # Log
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least severe events to log.")
     log_format: Literal["human", "json", "syslog"] = Field(
         "human",
-        description="How events are logged: `json`, one object a line; `syslog`, with the `<priority>` that journald "
-        "and `logger --prio-prefix` read.",
+        description="`json`: one object a line. `syslog`: with the `<priority>` that journald and "
+        "`logger --prio-prefix` read.",
     )
 
     @model_validator(mode="after")
@@ -249,7 +270,7 @@ def explain(error: ValidationError) -> str:
         if not name:
             lines.append(f"  {what}")
             continue
-        default = Settings.model_fields[name.lower()].default
-        remedy = _EXAMPLES.get(name, default)
+        field = Settings.model_fields[name.lower()]
+        remedy = field.examples[0] if field.examples else field.default
         lines.append(f"  {name}={problem['input']!r}: {what}. Mend it with: -e {name}={remedy}")
     return "\n".join(lines)
