@@ -239,7 +239,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m appliance",
         description="Run nginx, entrypoint, producer and, when it is needed, the embedded emulator. "
-        "Everything is set by environment variables; README lists them.",
+        "Everything is set by environment variables; docs/settings.md lists them.",
     )
     parser.parse_args(arguments)
     try:

@@ -24,8 +24,6 @@ DOCUMENTS = [
     *sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").rglob("*.md")),
 ]
 EMPTY = "–"
-# script/up gives a container everything but these: addresses and folder are other ones inside than outside
-NOT_FOR_CONTAINERS = {"HTTP_HOST", "EMULATOR_HOST", "DASHBOARD_HOST", "DATA_DIR", "LOG_FILE"}
 
 FOLDERS = "appliance|bench|dashboard|docs|entrypoint|host|lambda|locks|nginx|producer|script|terraform|tests"
 # what a build puts there; git ignores it
@@ -112,13 +110,6 @@ def test_both_readmes_have_the_same_results() -> None:
     )
     assert len(english) > 5
     assert english == korean
-
-
-def test_script_up_hands_every_setting_to_a_container() -> None:
-    match = re.search(r"^settings=\(([^)]*)\)", text("script/up"), re.MULTILINE)
-    assert match
-    handed = match[1].split()
-    assert sorted(handed) == sorted({name for name, _ in actual_settings()} - NOT_FOR_CONTAINERS)
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)

@@ -1,0 +1,78 @@
+"""The files that are generated from the code. `script/docs` writes them; tests/unit/test_generated.py compares."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from pathlib import Path
+from typing import Any
+
+from common.settings import Settings
+
+ROOT = Path(__file__).resolve().parents[1]
+# Addresses and paths are other ones inside a container than outside
+NOT_FOR_CONTAINERS = {"HTTP_HOST", "EMULATOR_HOST", "DASHBOARD_HOST", "DATA_DIR", "LOG_FILE"}
+
+SETTINGS = """\
+# Settings
+
+<!-- Made by script/docs from common/settings.py: edit that. -->
+
+Every setting is an environment variable. It is set as usual for each way to start the appliance:
+
+| started by | a setting is |
+|---|---|
+| `script/up` | `POLL_INTERVAL=5 script/up` |
+| `docker run` | `-e POLL_INTERVAL=5` |
+| `docker compose up` | a variable of the shell, or a line of the file `.env` |
+| [a host of its own](host.md) | a line of `/etc/default/web-log-producer` |
+
+An empty value counts as not set. Values that cannot be used end the start, with one message that names each of them and
+the `-e` that mends it.
+
+The AWS SDK reads `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_SESSION_TOKEN`, `AWS_CA_BUNDLE` and its other
+variables by itself. An emulator gets `test` as key and secret when these are not set.
+"""
+
+SETTINGS_ENV = """\
+# Made by script/docs: the settings that script/up and compose.yaml hand on to the container when they are set.
+# To set one: NAME=value script/up. docs/settings.md explains them.
+"""
+
+
+def _values(field: dict[str, Any]) -> str:
+    """What a setting may be, from its JSON schema."""
+    if "enum" in field:
+        return ", ".join(f"`{one}`" for one in field["enum"])
+    if "minimum" in field:
+        return f"{field['minimum']:,} to {field['maximum']:,}" if "maximum" in field else f"from {field['minimum']:,}"
+    if "examples" in field:
+        return f"such as `{field['examples'][0]}`"
+    return {"path": "path"}.get(field.get("format", ""), "text")
+
+
+def settings_page() -> str:
+    source = inspect.getsource(Settings)
+    headings = {name: title for title, name in re.findall(r"^    # (.+)\n    (\w+): ", source, re.MULTILINE)}
+    lines = [SETTINGS]
+    for name, field in Settings.model_json_schema()["properties"].items():
+        if name in headings:
+            lines += [f"## {headings[name]}\n", "| name | default | values | meaning |", "|---|---|---|---|"]
+        default = f"`{field['default']}`" if field.get("default", "") != "" else "–"
+        lines.append(f"| `{name.upper()}` | {default} | {_values(field)} | {field['description']} |")
+    return "\n".join(lines).replace("|\n##", "|\n\n##") + "\n"
+
+
+def settings_env() -> str:
+    names = [name.upper() for name in Settings.model_fields if name.upper() not in NOT_FOR_CONTAINERS]
+    return SETTINGS_ENV + "\n".join(names) + "\n"
+
+
+def generated() -> dict[str, str]:
+    """Path, relative to the project, and text of each generated file."""
+    return {"docs/settings.md": settings_page(), "settings.env": settings_env()}
+
+
+if __name__ == "__main__":
+    for path, text in generated().items():
+        (ROOT / path).write_text(text, encoding="utf-8")
