@@ -10,14 +10,13 @@ import argparse
 import http.client
 import json
 import socket
-import sys
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
 from common.clock import Clock, SystemClock
-from common.settings import Settings, SettingsError, load_settings
+from common.settings import Settings
 from common.status import read_status
 
 TIMEOUT = 2.0
@@ -85,16 +84,8 @@ def check(settings: Settings, clock: Clock) -> list[Check]:
     ]
 
 
-def main(arguments: list[str]) -> int:
-    parser = argparse.ArgumentParser(prog="appliance health", description=__doc__.split("\n")[0] if __doc__ else "")
-    parser.add_argument("--ready", action="store_true", help="exit 0 only when every part is ok")
-    parser.add_argument("--json", action="store_true", help="print the checks as JSON")
-    options = parser.parse_args(arguments)
-    try:
-        checks = check(load_settings(), SystemClock())
-    except SettingsError as error:
-        print(error, file=sys.stderr)
-        return 2
+def main(settings: Settings, options: argparse.Namespace) -> int:
+    checks = check(settings, SystemClock())
     if options.json:
         print(json.dumps([asdict(one) for one in checks]))
     else:

@@ -6,13 +6,12 @@ import argparse
 import json
 import secrets
 import sys
-from collections.abc import Sequence
 from typing import Any
 
 from common.atomic import write_atomic
 from common.clock import Clock, SystemClock
 from common.errors import AWS_ERRORS, explain
-from common.settings import Settings, SettingsError, load_settings
+from common.settings import Settings
 from common.status import read_status
 from journal.archived import ArchivedError
 from journal.audit import Audit, AuditError, audit
@@ -30,27 +29,6 @@ ONLY_ACKNOWLEDGED = (
     "Firehose delivers at least once, names its objects itself and keeps no ledger, so what it has acknowledged is all "
     "that can be known"
 )
-
-HELP = f"""\
-The columns, in bytes:
-  written       complete lines on disk
-  acknowledged  the stream has confirmed them (log/checkpoint.json)
-  archived      in an hourly object, by the ledgers in the bucket, or seen there once and deleted by its owner since
-  missing       acknowledged more than REPAIR_AFTER seconds ago, and in no ledger
-  pending       the rest: not acknowledged yet, or only lately
-
-What is missing is sent again by the producer every REPAIR_INTERVAL seconds, as long as the log is on disk; --repair
-asks for that at once and shows the result. A rotated log that "may be deleted" is no longer needed for anything; the
-appliance deletes those it has rotated itself.
-
-With DELIVERY=firehose there are no ledgers: what is acknowledged is shown, and that is all that can be known.
-
-Exit codes:
-  {NOTHING_MISSING}  nothing is missing
-  {MISSING}  something is missing; the lines above the verdict name the bytes
-  {CANNOT_TELL}  cannot tell: the settings, the endpoint, the checkpoint or a ledger; the message says what mends it.
-     Always with DELIVERY=firehose
-"""
 
 
 def table(audit: Audit) -> list[str]:
@@ -148,30 +126,9 @@ def ask_for_repair(settings: Settings, clock: Clock, grace: float) -> str:
     raise AuditError(f"the producer did not answer within {ANSWER_SECONDS:.0f} s: its lines in the log say why")
 
 
-def parsed(arguments: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="appliance audit",
-        description="Compare the log on disk, the checkpoint and the ledgers in the bucket, and say which bytes of "
-        "which log are written, acknowledged, archived, missing or pending.",
-        epilog=HELP,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--json", action="store_true", help="print one JSON object instead of the table")
-    parser.add_argument("--repair", action="store_true", help="send what is missing again now, then audit")
-    parser.add_argument(
-        "--grace",
-        type=float,
-        metavar="SECONDS",
-        help="count as missing what was acknowledged this long ago; at most, and by default, REPAIR_AFTER",
-    )
-    return parser.parse_args(arguments)
-
-
-def main(arguments: Sequence[str]) -> int:
-    options = parsed(arguments)
+def main(settings: Settings, options: argparse.Namespace) -> int:
     clock = SystemClock()
     try:
-        settings = load_settings()
         grace = settings.repair_after if options.grace is None else options.grace
         if not 0 <= grace <= settings.repair_after:
             raise AuditError(f"--grace is from 0 to REPAIR_AFTER ({settings.repair_after:g})")
@@ -188,7 +145,7 @@ def main(arguments: Sequence[str]) -> int:
                     answer = audit(settings, clock, s3, grace=grace)
         finally:
             s3.close()
-    except (SettingsError, AuditError, ArchivedError, LedgersError) as error:
+    except (AuditError, ArchivedError, LedgersError) as error:
         print(f"cannot tell: {error}", file=sys.stderr)
         return CANNOT_TELL
     except AWS_ERRORS as error:

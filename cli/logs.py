@@ -1,9 +1,4 @@
-"""`appliance logs lambda`: what the function printed, from the endpoint's CloudWatch Logs, oldest first.
-
-Exit status: 0 printed, 1 there is none or the endpoint does not answer, 2 wrong settings or arguments. With --json each
-entry is an object a line: `time` (UTC), `stream` (an instance of the function), `message` (a text, or the object that
-the function has logged).
-"""
+"""`appliance logs lambda`: what the function printed, from the endpoint's CloudWatch Logs, oldest first."""
 
 from __future__ import annotations
 
@@ -16,44 +11,13 @@ from typing import TYPE_CHECKING, Any
 from common.aws import client
 from common.clock import Clock, SystemClock
 from common.errors import AWS_ERRORS, explain
-from common.settings import Settings, SettingsError, load_settings
+from common.settings import Settings
 
 if TYPE_CHECKING:
     from mypy_boto3_logs.type_defs import FilteredLogEventTypeDef
 
-DEFAULT_MINUTES = 60.0
-MOST_MINUTES = 5_256_000.0  # ten years
 
-
-def minutes_back(text: str) -> float:
-    """What --minutes says. Raises ArgumentTypeError."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value <= MOST_MINUTES:
-        raise argparse.ArgumentTypeError(f"{text}: a number above 0 and at most {MOST_MINUTES:.0f}, which is ten years")
-    return value
-
-
-def main(arguments: list[str]) -> int:
-    parser = argparse.ArgumentParser(
-        prog="appliance logs", description="Prints the log of the function, oldest line first."
-    )
-    parser.add_argument("of", choices=["lambda"], help="the other programs' lines are in the container's own log")
-    parser.add_argument(
-        "--minutes",
-        type=minutes_back,
-        default=DEFAULT_MINUTES,
-        help="how far back (default: %(default)g)",
-    )
-    parser.add_argument("--json", action="store_true", help="one JSON object an entry, on a line of its own")
-    options = parser.parse_args(arguments)
-    try:
-        settings = load_settings()
-    except SettingsError as error:
-        print(error, file=sys.stderr)
-        return 2
+def main(settings: Settings, options: argparse.Namespace) -> int:
     return show(settings, SystemClock(), options.minutes, as_json=options.json)
 
 

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 from common.aws import client
 from common.clock import Clock, SystemClock
 from common.errors import AWS_ERRORS, explain
-from common.settings import Settings, SettingsError, load_settings
+from common.settings import Settings
 from common.status import read_status
 
 if TYPE_CHECKING:
@@ -401,19 +401,7 @@ def verify(journey: Journey, show: Callable[[Step], None]) -> bool:
     return ok
 
 
-def main(arguments: list[str]) -> int:
-    parser = argparse.ArgumentParser(
-        prog="appliance verify",
-        description=f"Send {REQUESTS} requests to nginx and follow them to S3, a check mark a step. "
-        "It takes up to one poll interval, and with DELIVERY=firehose the time for which Firehose buffers.",
-    )
-    parser.add_argument("--json", action="store_true", help="one JSON object a step, on a line of its own")
-    options = parser.parse_args(arguments)
-    try:
-        settings = load_settings()
-    except SettingsError as error:
-        print(error, file=sys.stderr)
-        return 2
+def main(settings: Settings, options: argparse.Namespace) -> int:
     if options.json:
         # that something is waited for is for people
         journey = Journey(settings, SystemClock(), lambda note: print(note, file=sys.stderr, flush=True))

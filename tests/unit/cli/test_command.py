@@ -94,7 +94,7 @@ def test_there_is_one_command_beside_the_aws_cli() -> None:
     assert sorted(path.name for path in (ROOT / "cli" / "bin").iterdir()) == ["appliance", "aws"]
 
 
-@pytest.mark.parametrize("command", ["status", "ship-now", "tail"])
+@pytest.mark.parametrize("command", ["status", "ship-now", "tail", "verify"])
 def test_the_help_has_examples_and_exit_codes(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         cli.main([command, "--help"])
@@ -103,9 +103,10 @@ def test_the_help_has_examples_and_exit_codes(command: str, capsys: pytest.Captu
     assert "Exit codes: 0 " in printed
 
 
-def test_help_is_there_at_once() -> None:
+@pytest.mark.parametrize("command", [[], ["audit"], ["verify"]])
+def test_help_is_there_at_once(command: list[str]) -> None:
     loaded = subprocess.run(
-        [sys.executable, "-X", "importtime", "-m", "cli", "--help"],
+        [sys.executable, "-X", "importtime", "-m", "cli", *command, "--help"],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -145,11 +146,13 @@ def test_arguments_that_only_the_command_understands(
     assert "use " in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", ["status", "ship-now", "tail"])
+@pytest.mark.parametrize("command", ["status", "ship-now", "tail", "verify", "audit", "logs lambda", "health --json"])
 def test_wrong_settings(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: str) -> None:
     monkeypatch.setenv("SHARD_COUNT", "0")
-    assert cli.main([command]) == 2
-    assert "-e SHARD_COUNT=1" in capsys.readouterr().err
+    assert cli.main(command.split()) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert "-e SHARD_COUNT=1" in said.err
 
 
 @pytest.mark.parametrize("command", ["status", "ship-now", "tail"])
@@ -193,11 +196,11 @@ def test_ctrl_c_while_the_endpoint_is_waited_for(settings: Settings, command: st
 
 
 def test_ctrl_c(monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupted(_: list[str]) -> int:
+    def interrupted(_: argparse.Namespace) -> int:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(cli, "run", interrupted)
-    assert cli.main([]) == 130
+    assert cli.main(["status"]) == 130
 
 
 # The screen

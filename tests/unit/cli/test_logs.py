@@ -11,6 +11,7 @@ import pytest
 from moto import mock_aws
 
 from cli import logs
+from cli.parser import minutes_back, parser
 from common import aws
 from common.clock import SystemClock
 from common.settings import Settings
@@ -54,12 +55,9 @@ def test_json_is_an_object_an_entry(cloudwatch: Any, capsys: pytest.CaptureFixtu
     assert all(entry["time"].endswith("Z") for entry in entries)
 
 
-def test_the_command_hands_json_on(
-    cloudwatch: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_command_hands_json_on(cloudwatch: Any, capsys: pytest.CaptureFixture[str]) -> None:
     log(cloudwatch, "END")
-    monkeypatch.setattr(logs, "load_settings", lambda: SETTINGS)
-    assert logs.main(["lambda", "--json"]) == 0
+    assert logs.main(SETTINGS, parser().parse_args(["logs", "lambda", "--json"])) == 0
     assert json.loads(capsys.readouterr().out)["message"] == "END"
 
 
@@ -84,15 +82,15 @@ def test_an_endpoint_that_is_away(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize("minutes", ["nan", "inf", "1e12", "-5", "0", "an hour"])
 def test_minutes_that_no_log_is_old(minutes: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="2"):
-        logs.main(["lambda", "--minutes", minutes])
+        parser().parse_args(["logs", "lambda", "--minutes", minutes])
     assert f"{minutes}: a number above 0 and at most 5256000" in capsys.readouterr().err
 
 
 def test_ten_years_can_be_asked_for(cloudwatch: Any) -> None:
     log(cloudwatch, "END")
-    assert logs.show(SETTINGS, SystemClock(), logs.minutes_back("5256000")) == 0
+    assert logs.show(SETTINGS, SystemClock(), minutes_back("5256000")) == 0
 
 
 def test_what_else_is_asked_for_is_refused() -> None:
     with pytest.raises(SystemExit, match="2"):
-        logs.main(["nginx"])
+        parser().parse_args(["logs", "nginx"])

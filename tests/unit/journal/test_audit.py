@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from cli import audit as command
+from cli.parser import parser
 from common.status import write_status
 from journal import audit
 from journal.archived import ArchivedError
@@ -239,10 +240,9 @@ def test_what_cannot_be_told(world: World) -> None:
 
 
 def run(world: World, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
-    monkeypatch.setattr(command, "load_settings", lambda: world.settings)
     monkeypatch.setattr(command, "connect", lambda _: world.bucket.client)
     monkeypatch.setattr(command, "SystemClock", lambda: world.clock)
-    return command.main(arguments)
+    return command.main(world.settings, parser().parse_args(["audit", *arguments]))
 
 
 def test_exit_codes(world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -286,15 +286,9 @@ def test_with_firehose_acknowledged_is_all_that_is_told(
     assert (answer.total("missing"), answer.total("archived")) == (0, 0)
 
 
-def test_bad_settings_are_said(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setenv("REPAIR_AFTER", "soon")
-    assert command.main([]) == command.CANNOT_TELL
-    assert "-e REPAIR_AFTER=300" in capsys.readouterr().err
-
-
 def test_the_help_teaches(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
-        command.main(["--help"])
+        parser().parse_args(["audit", "--help"])
     assert ended.value.code == 0
     out = capsys.readouterr().out
     for word in (

@@ -1,0 +1,207 @@
+"""The arguments of every command, and what `--help` says of them; docs/cli.md is made of it.
+
+It imports nothing of the commands, so that `--help` is there at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+EPILOG = """\
+Settings are the appliance's own environment variables. Colours and tables are for terminals, and NO_COLOR=1 turns the
+colours off; --json is for scripts.
+
+Examples:
+  appliance ship-now && appliance tail -n 3 --no-follow
+  appliance audit    is every byte of the log in the bucket?
+
+Exit codes of every command:
+  0    no problem was found
+  1    a problem was found, or the command failed; the message says what mends it
+  2    wrong arguments or settings; audit: it cannot tell
+  130  ended by Ctrl-C; tail and status --watch end with 0
+"""
+
+STATUS = """\
+The row `log` compares access.log with what the stream had acknowledged at the last poll. The row `archive` compares
+that with the ledgers in the bucket, every REPAIR_INTERVAL seconds. Being behind is no problem.
+
+Examples:
+  appliance status --watch 5
+  appliance status --json | jq .behind
+
+Exit codes: 0 no part is degraded or failing, 1 a part is, or nothing runs, 2 wrong settings.
+"""
+
+SHIP = """\
+The producer polls now instead of at the next full minute (POLL_INTERVAL); its schedule stays. The command returns when
+the stream has acknowledged the lines. They are in the bucket a moment later.
+
+Examples:
+  appliance ship-now
+  appliance ship-now --json --timeout 300    for a long backlog
+
+Exit codes: 0 all that was in the log is acknowledged, 1 not all, or no answer, 2 wrong settings.
+"""
+
+TAIL = """\
+Reads the bucket only, so a line appears once it is archived. Shows the last lines of the last 24 hours (with
+DELIVERY=firehose: of this hour and the last), then follows the objects of the same hours, and waits for an endpoint
+that goes away. An object that was rewritten is shown from its beginning. A terminal gets control characters as escapes;
+--json in a pipe or file has the bytes of the object.
+
+Examples:
+  appliance tail -n 100 --no-follow         the last 100 lines
+  appliance tail --since 2h --status 5xx    server errors since two hours ago
+  appliance tail --path /login --json | jq .userAgent
+
+Exit codes: 0 ended by Ctrl-C or shown, 1 the endpoint does not answer at the start, 2 wrong arguments or settings.
+"""
+
+VERIFY = """\
+It takes up to one POLL_INTERVAL, and with DELIVERY=firehose also the time for which Firehose buffers. The first step
+that fails is the last. --json prints `step`, `ok`, `detail` and `seconds`; `detail` says what was seen, or what is
+wrong and what mends it.
+
+Examples:
+  appliance verify --json | jq -r 'select(.ok | not) | .step'
+
+Exit codes: 0 every step passed, 1 one failed, 2 wrong settings.
+"""
+
+AUDIT = """\
+The columns, in bytes:
+  written       complete lines on disk
+  acknowledged  confirmed by the stream (log/checkpoint.json)
+  archived      in an hourly object, by the ledgers in the bucket, or once seen there and deleted by its owner since
+  missing       acknowledged more than REPAIR_AFTER seconds ago, and in no ledger
+  pending       the rest: not acknowledged yet, or only lately
+
+The producer sends missing lines again every REPAIR_INTERVAL seconds, as long as the log is on disk; --repair asks for
+that at once. A rotated log that "may be deleted" is needed for nothing; the appliance deletes those it has rotated.
+
+Exit codes: 0 nothing is missing, 1 something is, 2 cannot tell. With DELIVERY=firehose it is always 2: there are no
+ledgers, so only what is acknowledged can be known.
+"""
+
+LOGS = """\
+--json prints `time` (UTC), `stream` (an instance of the function) and `message` (a text, or the object that the
+function has logged; docs/events.md).
+
+Examples:
+  appliance logs lambda --json --minutes 10 | jq -c '.message | objects | select(.event == "failed")'
+
+Exit codes: 0 printed, 1 there is none or the endpoint does not answer, 2 wrong arguments or settings.
+"""
+
+HEALTH = """\
+Exit codes: 0 no part is failing (with --ready: every part is ok), 1 otherwise, 2 wrong settings.
+"""
+
+MOST_MINUTES = 5_256_000.0  # ten years
+
+
+class _Help(argparse.RawDescriptionHelpFormatter):
+    """The same words with each version of Python."""
+
+    def _format_action_invocation(self, action: argparse.Action) -> str:
+        if not action.option_strings or action.nargs == 0:
+            return super()._format_action_invocation(action)
+        value = self._format_args(action, self._get_default_metavar_for_optional(action))
+        return f"{', '.join(action.option_strings)} {value}"
+
+
+def parser() -> argparse.ArgumentParser:
+    made = argparse.ArgumentParser(
+        prog="appliance",
+        description="Look at the running appliance, and follow what it archives.",
+        epilog=EPILOG,
+        formatter_class=_Help,
+    )
+    commands = made.add_subparsers(dest="command", metavar="COMMAND", required=True)
+
+    def command(name: str, short: str, epilog: str, json: str) -> argparse.ArgumentParser:
+        described = f"{short[0].upper()}{short[1:]}."
+        one = commands.add_parser(name, help=short, description=described, epilog=epilog, formatter_class=_Help)
+        one.add_argument("--json", action="store_true", help=f"print JSON: {json}")
+        return one
+
+    status = command(
+        "status",
+        "show every part's state, what is behind, what was shipped",
+        STATUS,
+        "one object; with --watch one a line",
+    )
+    status.add_argument(
+        "--watch", type=positive, nargs="?", const=2.0, metavar="SECONDS", help="again and again, every 2 s by default"
+    )
+
+    ship = command("ship-now", "have the producer poll at once, and say what it shipped", SHIP, "one object")
+    ship.add_argument(
+        "--timeout", type=positive, default=60.0, metavar="SECONDS", help="how long to wait (default: %(default)g)"
+    )
+
+    tail = command("tail", "follow the archived lines as they come", TAIL, "the lines as they are in the object")
+    start = tail.add_mutually_exclusive_group()
+    start.add_argument(
+        "-n", "--lines", type=count, default=10, metavar="N", help="how many old lines to show (default: %(default)s)"
+    )
+    start.add_argument("--since", metavar="WHEN", help="show old lines since: 90s, 10m, 2h, 1d, 2026-11-23T16:05 (UTC)")
+    tail.add_argument("--no-follow", dest="follow", action="store_false", help="end after the old lines")
+    tail.add_argument("--status", metavar="WHICH", help="only these, such as 404, 4xx, or 4xx,500")
+    tail.add_argument("--path", metavar="TEXT", help="only paths that contain this")
+    tail.add_argument("--host", metavar="TEXT", help="only client addresses that contain this")
+    tail.add_argument("--rejected", action="store_true", help="the lines that could not be parsed, and why")
+    tail.add_argument(
+        "--interval", type=positive, default=1.0, metavar="SECONDS", help="between two looks (default: %(default)g)"
+    )
+
+    command(
+        "verify", "send requests and follow them from nginx to S3, a check mark a step", VERIFY, "one object a step"
+    )
+
+    audit = command(
+        "audit", "say which bytes of the log are written, acknowledged, archived, missing", AUDIT, "one object"
+    )
+    audit.add_argument("--repair", action="store_true", help="send what is missing again now, then audit")
+    audit.add_argument(
+        "--grace",
+        type=float,
+        metavar="SECONDS",
+        help="count as missing what was acknowledged this long ago; at most, and by default, REPAIR_AFTER",
+    )
+
+    logs = command("logs", "print the function's own log, oldest line first", LOGS, "one object an entry")
+    logs.add_argument("of", choices=["lambda"], help="the other programs' lines are in the container's own log")
+    logs.add_argument(
+        "--minutes", type=minutes_back, default=60.0, help="how far back, up to ten years (default: %(default)g)"
+    )
+
+    health = command("health", "check each part, as HEALTHCHECK does", HEALTH, "one list")
+    health.add_argument("--ready", action="store_true", help="exit 0 only when every part is ok")
+    return made
+
+
+def positive(text: str) -> float:
+    """A number of seconds above 0, at most a day."""
+    value = float(text)
+    if not 0 < value <= 86400:
+        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 86400 seconds")
+    return value
+
+
+def count(text: str) -> int:
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"{text} is below 0")
+    return value
+
+
+def minutes_back(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value <= MOST_MINUTES:
+        raise argparse.ArgumentTypeError(f"{text}: a number above 0 and at most {MOST_MINUTES:.0f}, which is ten years")
+    return value
