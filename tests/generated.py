@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import argparse
 import inspect
+import os
 import re
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
+from cli.parser import parser
 from common.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -32,6 +36,15 @@ the `-e` that mends it.
 
 The AWS SDK reads `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_SESSION_TOKEN`, `AWS_CA_BUNDLE` and its other
 variables by itself. An emulator gets `test` as key and secret when these are not set.
+"""
+
+CLI = """\
+# The command `appliance`
+
+<!-- Made by script/docs from cli/parser.py: edit that. -->
+
+`script/appliance status` finds the container or the native appliance that `script/up` has started. In a container of
+your own: `docker exec -it <id> appliance status`. The image's HEALTHCHECK is `appliance health`.
 """
 
 SETTINGS_ENV = """\
@@ -68,9 +81,21 @@ def settings_env() -> str:
     return SETTINGS_ENV + "\n".join(names) + "\n"
 
 
+def cli_page() -> str:
+    appliance = parser()
+    commands = next(action.choices for action in appliance._actions if isinstance(action.choices, dict))
+    with mock.patch.dict(os.environ, COLUMNS="122"):
+        parts = [CLI, _block(appliance), *(f"## {name}\n\n{_block(one)}" for name, one in commands.items())]
+    return "\n".join(parts)
+
+
+def _block(command: argparse.ArgumentParser) -> str:
+    return f"```text\n{command.format_help()}```\n"
+
+
 def generated() -> dict[str, str]:
     """Path, relative to the project, and text of each generated file."""
-    return {"docs/settings.md": settings_page(), "settings.env": settings_env()}
+    return {"docs/cli.md": cli_page(), "docs/settings.md": settings_page(), "settings.env": settings_env()}
 
 
 if __name__ == "__main__":
