@@ -11,8 +11,6 @@ import sys
 import threading
 from pathlib import Path
 
-from botocore.exceptions import BotoCoreError
-
 from common import aws
 from common.clock import Clock, SystemClock
 from common.log import configure, event
@@ -28,7 +26,6 @@ log = logging.getLogger("entrypoint")
 
 FUNCTION_FOLDER = Path(__file__).resolve().parent.parent / "lambda"
 DEFAULT_TIMEOUT = 120.0
-WOULD = {"created": "would be created", "updated": "would be updated", "unchanged": "unchanged"}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -61,8 +58,9 @@ def plan(settings: Settings, code: bytes) -> int:
             return 0
         for outcome in provision(clients, settings, code, Deadline(SystemClock(), 0), apply=False):
             details = f" ({'; '.join(outcome.details)})" if outcome.details else ""
-            print(f"{outcome.kind} {outcome.name}: {WOULD[outcome.state]}{details}")
-    except (ProvisionError, BotoCoreError) as error:
+            due = outcome.state if outcome.state == "unchanged" else f"would be {outcome.state}"
+            print(f"{outcome.kind} {outcome.name}: {due}{details}")
+    except ProvisionError as error:
         where = aws.endpoint_url(settings, "s3") or "AWS"
         print(f"cannot look at {where}: {error}", file=sys.stderr)
         return 1
@@ -91,8 +89,8 @@ def once(settings: Settings, code: bytes, clock: Clock, timeout: float) -> int:
 def daemon(settings: Settings, code: bytes) -> int:
     """Watch until SIGTERM or SIGINT.
 
-    The watch has a thread of its own, since a signal is not seen by a thread that resolves a name or waits for an
-    answer; the process then ends without waiting for it. Whatever it was doing, the next start goes on from there.
+    The watch has a thread of its own: one that resolves a name or waits for an answer sees no signal. The process then
+    ends without waiting for it; whatever it was doing, the next start goes on from there.
     """
     rng = random.Random()  # noqa: S311 - jitter, no secret
     watch = Watch(settings, code, SystemClock(), rng, connect=connect)
@@ -119,14 +117,10 @@ def daemon(settings: Settings, code: bytes) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m entrypoint",
-        description="Makes what DELIVERY needs exist at LOCALSTACK_HOST (or in the embedded emulator): bucket, role, "
-        "stream, function and event source mapping, or, with DELIVERY=firehose, bucket, roles, transform function and "
-        "delivery stream. It keeps them so: it waits for the endpoint as long as it takes, and provisions again "
-        "what it forgot. With TARGET=aws it only looks whether they are there.",
-        epilog="Settings come from the environment (LOCALSTACK_HOST, S3_BUCKET, S3_PREFIX, LAMBDA_ROLE, "
-        "LAMBDA_FUNCTION, DELIVERY, KINESIS_DATA_STREAM, SHARD_COUNT, BATCH_SIZE, STARTING_POSITION, "
-        "FIREHOSE_STREAM, FIREHOSE_ROLE, TARGET, AWS_*); README has the table. "
-        "Exit status: 0 done, 1 not provisioned, 2 wrong settings.",
+        description="Makes what DELIVERY needs exist at LOCALSTACK_HOST, or in the embedded emulator, and keeps it so: "
+        "waits for the endpoint as long as it takes, and provisions again what it forgot. With TARGET=aws it only "
+        "looks whether all is there. Settings come from the environment; README has the table.",
+        epilog="Exit status: 0 done, 1 not provisioned, 2 wrong settings.",
     )
     mode = parser.add_mutually_exclusive_group()
     mode.add_argument("--once", action="store_true", help="provision and exit instead of watching")

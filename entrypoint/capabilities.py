@@ -13,9 +13,9 @@ from contextlib import suppress
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
 
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import ClientError
 
-from common.errors import code_of, status_of
+from common.errors import AWS_ERRORS, code_of, status_of
 from entrypoint import delivery
 from entrypoint.deadline import Deadline
 from entrypoint.errors import UnavailableError
@@ -36,13 +36,24 @@ PROBE_WITHIN = 5.0
 PROBE_OBJECT = 2048
 
 Filed = Literal["own hour", "untransformed", "hour of arrival", "failed", "unseen"]
+_INSTEAD = "Take Firehose as AWS has it: the embedded emulator (leave out LOCALSTACK_HOST), or AWS with terraform/"
+MEANINGS: dict[Filed, str] = {
+    "own hour": "",
+    "untransformed": "{endpoint} runs no transform for delivery stream {stream} and does not evaluate its prefix: "
+    f"lines arrive as nginx wrote them, in the hour of their arrival below a folder !{{{{…}}}}. {_INSTEAD}",
+    "hour of arrival": "{endpoint} does not evaluate the prefix of delivery stream {stream}: objects arrive in the "
+    f"hour of their arrival below a folder !{{{{…}}}}, not in the hour of their lines. {_INSTEAD}",
+    "failed": "delivery stream {stream}: the transform failed for a probe, so lines arrive below rejected/. Look at "
+    "the function's log: aws logs filter-log-events --log-group-name /aws/lambda/{function}",
+    "unseen": "whether {endpoint} files lines under their own hour could not be seen within "
+    f"{PROBE_WITHIN:g} s: `verify` tells it later",
+}
 
 
 def ignored_conditions(s3: S3Client, bucket: str, prefix: str) -> list[str]:
     """The conditions of the archive's writes that this endpoint does not honour, in words; empty when all is well.
 
-    Writes `<prefix>ledger/probe-…`, which is deleted again. Raises ClientError, BotoCoreError when the probe itself
-    cannot be made.
+    Writes `<prefix>ledger/probe-…`, which is deleted again. Raises AWS_ERRORS when the probe itself cannot be made.
     """
     key = f"{prefix}ledger/probe-{secrets.token_hex(8)}"
     s3.put_object(Bucket=bucket, Key=key, Body=b"probe")
@@ -54,7 +65,7 @@ def ignored_conditions(s3: S3Client, bucket: str, prefix: str) -> list[str]:
         }
         return [words for words, attempt in attempts.items() if not _refused(attempt)]
     finally:
-        with suppress(ClientError, BotoCoreError):
+        with suppress(*AWS_ERRORS):
             s3.delete_object(Bucket=bucket, Key=key)
 
 
@@ -64,9 +75,8 @@ def _refused(attempt: Callable[[], Any]) -> bool:
     except ClientError as error:
         if status_of(error) == PRECONDITION_FAILED:
             return True
-        if status_of(error) == 501 or code_of(error) == "NotImplemented":
-            return False
-        raise
+        if status_of(error) != 501 and code_of(error) != "NotImplemented":
+            raise
     return False
 
 
@@ -77,7 +87,7 @@ def _complete(s3: S3Client, bucket: str, key: str) -> None:
         parts: Any = {"Parts": [{"PartNumber": 1, "ETag": part["ETag"]}]}
         s3.complete_multipart_upload(Bucket=bucket, Key=key, UploadId=upload, MultipartUpload=parts, IfMatch=NEVER)
     finally:
-        with suppress(ClientError, BotoCoreError):
+        with suppress(*AWS_ERRORS):
             s3.abort_multipart_upload(Bucket=bucket, Key=key, UploadId=upload)
 
 
@@ -103,7 +113,7 @@ def filed(
 ) -> Filed:
     """Where this endpoint's Firehose files a line: a probe goes through `stream`, and what became of it is deleted.
 
-    Raises ClientError, BotoCoreError when the probe itself cannot be made.
+    Raises AWS_ERRORS when the probe itself cannot be made.
     """
     token = f"probe-{secrets.token_hex(8)}"
     line = f'127.0.0.1 - - [{PROBE_TIME}] "GET /{token} HTTP/1.1" 200 0 "-" "probe"\n'.encode()
@@ -139,27 +149,4 @@ def _small_objects(s3: S3Client, bucket: str, prefix: str) -> Iterator[tuple[str
 
 def meaning_of(found: Filed, endpoint: str, stream: str, function: str) -> str:
     """The sentence for the user about where lines go instead of to their own hour."""
-    where = "Firehose as AWS has it: the embedded emulator (leave out LOCALSTACK_HOST), or AWS with terraform/"
-    match found:
-        case "own hour":
-            return ""
-        case "untransformed":
-            return (
-                f"{endpoint} runs no transform for delivery stream {stream} and does not evaluate its prefix: lines "
-                f"arrive as nginx wrote them, in the hour of their arrival below a folder !{{…}}. Take {where}"
-            )
-        case "hour of arrival":
-            return (
-                f"{endpoint} does not evaluate the prefix of delivery stream {stream}: objects arrive in the hour of "
-                f"their arrival below a folder !{{…}}, not in the hour of their lines. Take {where}"
-            )
-        case "failed":
-            return (
-                f"delivery stream {stream}: the transform failed for a probe, so lines arrive below rejected/. Look at "
-                f"the function's log: aws logs filter-log-events --log-group-name /aws/lambda/{function}"
-            )
-        case "unseen":
-            return (
-                f"whether {endpoint} files lines under their own hour could not be seen within {PROBE_WITHIN:g} s: "
-                "`verify` tells it later"
-            )
+    return MEANINGS[found].format(endpoint=endpoint, stream=stream, function=function)

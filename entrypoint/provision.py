@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from common import aws
+from common.errors import AWS_ERRORS, explain
 from common.settings import Settings
 from entrypoint import delivery, policies
 from entrypoint.bucket import ensure_bucket
@@ -43,7 +44,7 @@ class Clients:
 
 
 def connect(settings: Settings) -> Clients:
-    """Clients for what is provisioned; no call is made. Raises ProvisionError, BotoCoreError (unknown AWS_PROFILE)."""
+    """Clients for what is provisioned; no call is made. Raises ProvisionError."""
     options = {"read_timeout": READ_TIMEOUT, "retries": {"mode": "standard", "total_max_attempts": 1}}
     try:
         return Clients(
@@ -54,8 +55,8 @@ def connect(settings: Settings) -> Clients:
             aws.client(settings, "firehose", **options),
             aws.client(settings, "logs", **options),
         )
-    except ValueError as error:
-        raise ProvisionError(f"{error}; check LOCALSTACK_HOST") from error
+    except (*AWS_ERRORS, ValueError) as error:
+        raise ProvisionError(str(explain(error, "the endpoint", settings.target))) from error
 
 
 def provision(

@@ -7,10 +7,9 @@ import random
 from collections.abc import Callable
 from typing import Literal, NoReturn
 
-from botocore.exceptions import BotoCoreError, ClientError
-
 from common import aws
 from common.clock import Clock, backoff
+from common.errors import AWS_ERRORS
 from common.log import event
 from common.settings import Settings
 from common.status import write_status
@@ -70,7 +69,6 @@ class Watch:
         self._within = within
         self._clients: Clients | None = None
         self._endpoints: list[str | None] = []
-        self._endpoint = "AWS"
         self._pauses = backoff(rng, RETRY_BASE, RETRY_CAP)
         self._complete = False
         self._resources: dict[str, str] = {}
@@ -99,7 +97,7 @@ class Watch:
         except UnavailableError as error:
             self._wait(str(error))
             return next(self._pauses)
-        except (ProvisionError, BotoCoreError) as error:
+        except ProvisionError as error:
             self._fail(str(error))
         except Exception as error:
             # the loop outlives what nobody thought of, and shows where it was
@@ -107,26 +105,30 @@ class Watch:
         self._pauses = backoff(self._rng, RETRY_BASE, RETRY_CAP)
         return LOOK_EVERY_ON_AWS if self._settings.target == "aws" else LOOK_EVERY
 
+    @property
+    def _endpoint(self) -> str:
+        return (self._endpoints and self._endpoints[0]) or "AWS"
+
     def _connected(self) -> Clients:
         """The clients of the last round, unless the endpoint was lost and has been found at another port."""
         if self._clients is None or self.state == "waiting":
             endpoints = [aws.endpoint_url(self._settings, service) for service in SERVICES]
             if self._clients is None or endpoints != self._endpoints:
-                self._clients = self._connect(self._settings)
-                self._endpoints = endpoints
-                self._endpoint = endpoints[0] or "AWS"
+                self._clients, self._endpoints = self._connect(self._settings), endpoints
         return self._clients
+
+    def _tell(self, kind: str, name: str, state: str, line: str) -> None:
+        """Keep what is known of a resource, and log what was done with it or is new about it."""
+        if state in ("created", "updated") or line != self._lines.get(kind):
+            log.info("%s", line, extra=event("provisioned", kind=kind, resource=name, state=state))
+        self._lines[kind], self._resources[kind] = line, state
 
     def _provision(self, clients: Clients) -> None:
         self._complete = False
         for outcome in provision(clients, self._settings, self._code, Deadline(self._clock, self._within)):
             if self.state != "provisioning":
                 self._set("provisioning")
-            self._resources[outcome.kind] = outcome.state
-            if outcome.state != "unchanged" or str(outcome) != self._lines.get(outcome.kind):
-                facts = event("provisioned", kind=outcome.kind, resource=outcome.name, state=outcome.state)
-                log.info("%s", outcome, extra=facts)
-            self._lines[outcome.kind] = str(outcome)
+            self._tell(outcome.kind, outcome.name, outcome.state, str(outcome))
         if self._capability is None or "created" in (self._resources[kind] for kind in PROBED & self._resources.keys()):
             self._probe(clients)
         self._complete = True
@@ -141,7 +143,7 @@ class Watch:
             what, shortcoming = "honours conditional writes", self._overwrites
         try:
             found = shortcoming(clients) or HONOURED
-        except (ClientError, BotoCoreError) as error:
+        except AWS_ERRORS as error:
             found = f"whether {self._endpoint} {what} cannot be seen: {error}"
         if found not in (HONOURED, self._capability):
             log.warning("%s", found, extra=event("concern", part="endpoint", problem="capability", error=found))
@@ -174,33 +176,24 @@ class Watch:
         gone = [f"{outcome.kind} {outcome.name}" for outcome in due if outcome.state == "created"]
         now = self._clock.monotonic()
         if gone:
-            log.warning(
-                "%s has forgotten %s: provisioning again",
-                *(self._endpoint, ", ".join(gone)),
-                extra=event("concern", part="endpoint", problem="forgotten", error=", ".join(gone)),
-            )
+            problem, what = "forgotten", ", ".join(gone)
+            sentence = f"{self._endpoint} has forgotten {what}: provisioning again"
         elif lines and (lines != self._mended or now >= self._mended_at + REMIND_EVERY):
             # an endpoint that never shows what it was told would otherwise be updated every few seconds
-            log.warning(
-                "not as it was made: %s: provisioning again",
-                ", ".join(lines),
-                extra=event("concern", part="endpoint", problem="changed", error=", ".join(lines)),
-            )
+            problem, what = "changed", ", ".join(lines)
+            sentence = f"not as it was made: {what}: provisioning again"
         else:
             self._mended = lines
             return False
+        log.warning("%s", sentence, extra=event("concern", part="endpoint", problem=problem, error=what))
         self._mended, self._mended_at = lines, now
         return True
 
     def _look_on_aws(self, clients: Clients) -> None:
         found = look_on_aws(clients, self._settings)
-        self._resources = {kind: presence for kind, (_, presence) in found.items()}
         words = {"unchanged": "is there", "missing": "is missing", "unseen": "cannot be seen by these credentials"}
         for kind, (name, presence) in found.items():
-            line = f"{kind} {name}: {words[presence]}"
-            if line != self._lines.get(kind):
-                log.info("%s", line, extra=event("provisioned", kind=kind, resource=name, state=presence))
-            self._lines[kind] = line
+            self._tell(kind, name, presence, f"{kind} {name}: {words[presence]}")
         missing = [f"{kind} {name}" for kind, (name, presence) in found.items() if presence == "missing"]
         if missing:
             name = "FIREHOSE_STREAM" if self._settings.delivery == "firehose" else "KINESIS_DATA_STREAM"

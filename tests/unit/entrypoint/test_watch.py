@@ -16,7 +16,7 @@ from common.settings import Settings
 from common.status import read_status
 from entrypoint import watch as module
 from entrypoint.errors import ProvisionError, UnavailableError
-from entrypoint.provision import Clients
+from entrypoint.provision import Clients, connect
 from entrypoint.resources import Outcome, State
 from entrypoint.watch import LOOK_EVERY, LOOK_EVERY_ON_AWS, REMIND_EVERY, RETRY_CAP, Watch
 from tests.unit.entrypoint.fakes import FakeClock, refusal
@@ -270,13 +270,14 @@ def test_what_nobody_thought_of_does_not_end_the_loop_but_is_shown(
 def test_a_client_that_cannot_be_made_is_told_without_a_traceback(
     watch: Watch, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def fail(_: Settings) -> Clients:
+    def fail(*_: object, **__: object) -> None:
         raise ProfileNotFound(profile="mine")
 
-    monkeypatch.setattr(watch, "_connect", fail)
+    monkeypatch.setattr(aws, "client", fail)
+    monkeypatch.setattr(watch, "_connect", connect)
     watch.round()
     (record,) = caplog.records
-    assert record.getMessage() == "The config profile (mine) could not be found"
+    assert "The config profile (mine) could not be found. Check" in record.getMessage()
     assert not record.exc_info
 
 
