@@ -7,6 +7,9 @@ from pathlib import Path
 import pytest
 
 from appliance import __main__ as start
+from appliance.checks import StartError, check_dashboard, check_nginx
+from appliance.environment import for_programs
+from appliance.folder import announce, lock, prepare
 from common.settings import Settings
 from common.status import read_status
 
@@ -34,21 +37,21 @@ def test_the_emulator_is_needed_only_when_nothing_else_is_there(
 
 
 def test_two_appliances_do_not_share_a_folder(settings: Settings) -> None:
-    held = start.lock(settings)
+    held = lock(settings)
     try:
-        with pytest.raises(start.StartError, match="already runs on DATA_DIR"):
-            start.lock(settings)
+        with pytest.raises(StartError, match="already runs on DATA_DIR"):
+            lock(settings)
     finally:
         os.close(held)
-    os.close(start.lock(settings))
+    os.close(lock(settings))
 
 
 def test_prepare_leaves_the_log_and_makes_the_rest_anew(settings: Settings) -> None:
-    start.prepare(settings)
+    prepare(settings)
     settings.log_file.write_text("a line\n")
     settings.status_dir.mkdir()
     (settings.status_dir / "producer.json").write_text("{}")
-    start.prepare(settings)
+    prepare(settings)
     assert settings.log_file.read_text() == "a line\n"
     assert not settings.status_dir.exists()
     assert "export S3_BUCKET=a-bucket\n" in (settings.run_dir / "environment").read_text()
@@ -57,8 +60,8 @@ def test_prepare_leaves_the_log_and_makes_the_rest_anew(settings: Settings) -> N
 def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setenv("DATA_DIR", str(tmp_path / "file" / "data"))
-    with pytest.raises(start.StartError, match=r"cannot write to DATA_DIR .* -v web-log:/data"):
-        start.lock(Settings())
+    with pytest.raises(StartError, match=r"cannot write to DATA_DIR .* -v web-log:/data"):
+        lock(Settings())
 
 
 def test_a_port_in_use_is_said(settings: Settings) -> None:
@@ -66,14 +69,14 @@ def test_a_port_in_use_is_said(settings: Settings) -> None:
         listener.bind(("127.0.0.1", 0))
         listener.listen()
         taken = settings.model_copy(update={"http_port": listener.getsockname()[1]})
-        with pytest.raises(start.StartError, match=r"HTTP_PORT=.*another one: -e HTTP_PORT=8000"):
-            start.check_nginx(taken)
+        with pytest.raises(StartError, match=r"HTTP_PORT=.*another one: -e HTTP_PORT=8000"):
+            check_nginx(taken)
 
 
 def test_a_missing_nginx_is_said(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
-    with pytest.raises(start.StartError, match="apt-get install nginx"):
-        start.check_nginx(settings)
+    with pytest.raises(StartError, match="apt-get install nginx"):
+        check_nginx(settings)
 
 
 def test_settings_that_cannot_be_used_end_the_start(
@@ -91,25 +94,25 @@ def test_a_dashboard_port_that_is_taken_is_said(settings: Settings) -> None:
         port = listener.getsockname()[1]
         taken = settings.model_copy(update={"dashboard_port": port})
         with pytest.raises(
-            start.StartError,
+            StartError,
             match=rf"DASHBOARD_PORT={port} cannot .* -e DASHBOARD_PORT={port + 1}, .* DASHBOARD_PORT=0",
         ):
-            start.check_dashboard(taken)
-    start.check_dashboard(settings.model_copy(update={"dashboard_port": port}))
+            check_dashboard(taken)
+    check_dashboard(settings.model_copy(update={"dashboard_port": port}))
 
 
 def test_without_a_dashboard_no_port_is_needed(settings: Settings) -> None:
     none = settings.model_copy(update={"dashboard_port": 0})
-    start.check_dashboard(none)
-    assert start.environment(none, emulator=False)["DASHBOARD_AUTOSTART"] == "false"
-    assert start.environment(settings, emulator=False)["DASHBOARD_AUTOSTART"] == "true"
+    check_dashboard(none)
+    assert for_programs(none, emulator=False)["DASHBOARD_AUTOSTART"] == "false"
+    assert for_programs(settings, emulator=False)["DASHBOARD_AUTOSTART"] == "true"
 
 
 def test_the_dashboard_is_told_what_the_appliance_works_with(settings: Settings) -> None:
-    start.prepare(settings)
-    start.announce(settings, emulator=True)
+    prepare(settings)
+    announce(settings, emulator=True)
     assert (read_status(settings.status_dir, "appliance") or {})["endpoint"] == "embedded"
-    start.announce(settings, emulator=False)
+    announce(settings, emulator=False)
     assert (read_status(settings.status_dir, "appliance") or {})["endpoint"] == "endpoint"
-    start.announce(settings.model_copy(update={"target": "aws"}), emulator=False)
+    announce(settings.model_copy(update={"target": "aws"}), emulator=False)
     assert (read_status(settings.status_dir, "appliance") or {})["endpoint"] == "aws"
