@@ -48,37 +48,36 @@ def check_nginx(settings: Settings) -> None:
     if nginx is None:
         raise StartError("nginx is not installed. Mend it with: apt-get install nginx")
     gains = _gains_capability(nginx)
-    port = settings.http_port
-    family = socket.AF_INET6 if ":" in settings.http_host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((settings.http_host, port))
-        except PermissionError:
-            if not gains:
-                raise StartError(
-                    f"HTTP_PORT={port} may not be listened on by user {os.geteuid()}. "
-                    "Mend it with -e HTTP_PORT=8000 (and -p 80:8000), or HTTP_PORT=8000 script/up"
-                ) from None
-        except OSError as error:
+    try:
+        _listen(settings.http_host, settings.http_port)
+    except PermissionError:
+        if not gains:
             raise StartError(
-                f"HTTP_PORT={port} cannot be listened on: {error.strerror}. "
-                "Mend it with another one: -e HTTP_PORT=8000, or HTTP_PORT=8000 script/up"
+                f"HTTP_PORT={settings.http_port} may not be listened on by user {os.geteuid()}. "
+                "Mend it with -e HTTP_PORT=8000 (and -p 80:8000), or HTTP_PORT=8000 script/up"
             ) from None
+    except OSError as error:
+        raise StartError(
+            f"HTTP_PORT={settings.http_port} cannot be listened on: {error.strerror}. "
+            "Mend it with another one: -e HTTP_PORT=8000, or HTTP_PORT=8000 script/up"
+        ) from None
 
 
 def check_dashboard(settings: Settings) -> None:
-    """Raise StartError when nobody could listen on DASHBOARD_PORT."""
+    """Raise StartError when the dashboard could not listen on DASHBOARD_PORT."""
     port = settings.dashboard_port
-    if not port:
-        return
-    family = socket.AF_INET6 if ":" in settings.dashboard_host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
+    try:
+        if port:
+            _listen(settings.dashboard_host, port)
+    except OSError as error:
+        raise StartError(
+            f"DASHBOARD_PORT={port} cannot be listened on: {error.strerror}. Mend it with another one: "
+            f"-e DASHBOARD_PORT={port + 1 if 1024 <= port < 65535 else 8080}, or with none: -e DASHBOARD_PORT=0"
+        ) from None
+
+
+def _listen(host: str, port: int) -> None:
+    """Take the port for a moment. Raises OSError."""
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((settings.dashboard_host, port))
-        except OSError as error:
-            raise StartError(
-                f"DASHBOARD_PORT={port} cannot be listened on: {error.strerror}. Mend it with another one: "
-                f"-e DASHBOARD_PORT={port + 1 if 1024 <= port < 65535 else 8080}, or with none: -e DASHBOARD_PORT=0"
-            ) from None
+        probe.bind((host, port))
