@@ -39,8 +39,7 @@ RUN mkdir -p dashboard/static/vendor \
 FROM debian:trixie-slim
 LABEL org.opencontainers.image.title="kinesis-lambda-logging" \
       org.opencontainers.image.description="A web server's access log as hourly JSON objects in S3, through Kinesis and Lambda, every line exactly once" \
-      org.opencontainers.image.licenses="MIT" \
-      org.opencontainers.image.version="0.1.0"
+      org.opencontainers.image.licenses="MIT"
 # nginx may listen on port 80 as an ordinary user
 # hadolint ignore=DL3008
 RUN apt-get update \
@@ -51,7 +50,7 @@ RUN apt-get update \
  && install --directory --owner appliance --group appliance /data
 COPY --from=environment /opt/venv /opt/venv
 WORKDIR /app
-COPY supervisord.conf LICENSE ./
+COPY supervisord.conf LICENSE pyproject.toml ./
 COPY nginx nginx
 COPY lambda lambda
 COPY common common

@@ -17,9 +17,11 @@ the shard has acknowledged since the producer started.
 
 from __future__ import annotations
 
+import tomllib
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 from appliance.health import Check
@@ -31,7 +33,7 @@ from dashboard.periodic import Seen
 from dashboard.proof import COLUMNS, Proof
 from dashboard.stream import Stream
 
-VERSION = "0.1.0"
+VERSION: str = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"]["version"]
 # Beyond the time until the next poll, how long lines may wait before it is worth a colour
 LATE = timedelta(seconds=60)
 # What to do about an endpoint that is down, by its kind
