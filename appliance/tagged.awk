@@ -15,16 +15,17 @@ BEGIN {
     utf8 = "^([\001-\177]|\302" tail "|" longer
     # the same without control characters, but for the tab: U+0080 to U+009F are some as well
     harmless = "^([\t\040-\176]|\302[\240-\277]|" longer
-    # both in lower case
-    secret = "(secret[a-z0-9_\200-\377-]*|token|signature|credential|password|passwd|authorization)" \
-        "[\"']?[ \t]*[=:][ \t]*[\"']?"
-    value = "((bearer|basic|aws4-hmac-sha256)[ \t]+)?[^ \t\"',;&]+"
+    # query strings, user and password in a URL, what names a secret (in lower case), and its value
+    getline query < hidden
+    getline user < hidden
+    getline secret < hidden
+    getline value < hidden
 }
 
 # keeps query strings, passwords of URLs and values that are called a secret out of the log, as common/log.py does
 function hide(text,    lower, out, start, end) {
-    gsub(/\?[^ \t]*[^] \t"',;.)}]/, "?...", text)
-    gsub(/:\/\/[^ \t\/@]+@/, "://...@", text)
+    gsub(query, "?...", text)
+    gsub(user, "://...@", text)
     lower = tolower(text)
     while (match(lower, secret value)) {
         start = RSTART

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import logging
+import pkgutil
 import re
 import sys
 import time
@@ -45,19 +46,14 @@ OUTPUT = "output"
 PRIORITIES = ((logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6), (logging.NOTSET, 7))
 
 HIDDEN = "..."
-_HIDE: list[tuple[re.Pattern[str], str]] = [
+# Query strings, user and password in a URL, what names a secret, and its value; appliance/tagged.awk reads them too
+_QUERY, _USER, _NAME, _VALUE = (pkgutil.get_data("common", "hidden.ere") or b"").decode().splitlines()
+_HIDE = (
     # from the question mark to the next blank: a query string may hold anything, quotes and brackets included
-    (re.compile(r"""\?\S*[^\s"',;.)\]}]"""), f"?{HIDDEN}"),
-    (re.compile(r"://[^\s/@]+@"), f"://{HIDDEN}@"),
-    (
-        re.compile(
-            r"""(?ix) ( \b [\w-]* (?: secret[\w-]* | token | signature | credential | password | passwd
-            | authorization ) ["']? \s* [=:] \s* ["']? )
-            (?: (?:bearer|basic|aws4-hmac-sha256) \s+ )? [^\s"',;&]+"""
-        ),
-        rf"\1{HIDDEN}",
-    ),
-]
+    (re.compile(_QUERY), f"?{HIDDEN}"),
+    (re.compile(_USER), f"://{HIDDEN}@"),
+    (re.compile(f"({_NAME}){_VALUE}", re.IGNORECASE), rf"\1{HIDDEN}"),
+)
 
 
 def event(name: Event, /, **facts: Any) -> dict[str, Any]:

@@ -132,7 +132,8 @@ def test_the_wheel_is_the_producer_and_the_folders_it_imports(made: dict[str, by
     # if this fails, mend [tool.hatch.build.targets.wheel] in pyproject.toml
     assert closure("producer.__main__") <= code
     folders = {name.partition("/")[0] for name in closure("producer.__main__")}
-    assert code == {path.relative_to(ROOT).as_posix() for folder in folders for path in (ROOT / folder).rglob("*.py")}
+    files = [path for folder in folders for path in (ROOT / folder).rglob("*.*") if path.suffix != ".pyc"]
+    assert code == {path.relative_to(ROOT).as_posix() for path in files}
 
 
 def test_the_wheel_needs_what_it_imports(made: dict[str, bytes], wheel_name: str) -> None:
