@@ -37,7 +37,6 @@ module "stream_pipeline" {
   count  = var.delivery == "kinesis" || var.keep_both ? 1 : 0
 
   bucket_name                = module.bucket.name
-  create_bucket              = false
   key_prefix                 = var.key_prefix
   kms_key_arn                = var.kms_key_arn
   package                    = var.package
@@ -62,7 +61,6 @@ module "firehose_pipeline" {
   count  = var.delivery == "firehose" || var.keep_both ? 1 : 0
 
   bucket_name          = module.bucket.name
-  create_bucket        = false
   key_prefix           = var.key_prefix
   kms_key_arn          = var.kms_key_arn
   package              = var.package

@@ -24,17 +24,26 @@ provider "aws" {
   }
 }
 
+module "bucket" {
+  source = "../modules/log-bucket"
+
+  name          = var.bucket_name
+  force_destroy = true
+  key_prefix    = var.key_prefix
+  # Firehose writes an object once; each append of the function would keep the whole object once more
+  versioning = var.delivery == "firehose"
+}
+
 module "stream_pipeline" {
   source = "../modules/stream-pipeline"
   count  = var.delivery == "kinesis" ? 1 : 0
 
-  bucket_name          = var.bucket_name
-  bucket_force_destroy = true
-  key_prefix           = var.key_prefix
-  package              = var.package
-  runtime              = var.runtime
-  stream_name          = var.stream_name
-  shard_count          = var.shard_count
+  bucket_name = module.bucket.name
+  key_prefix  = var.key_prefix
+  package     = var.package
+  runtime     = var.runtime
+  stream_name = var.stream_name
+  shard_count = var.shard_count
   # as the appliance does: it costs nothing here, and an emulator may lose its place when records expire
   retention_hours   = 8760
   function_name     = var.function_name
@@ -48,8 +57,7 @@ module "firehose_pipeline" {
   source = "../modules/firehose-pipeline"
   count  = var.delivery == "firehose" ? 1 : 0
 
-  bucket_name          = var.bucket_name
-  bucket_force_destroy = true
+  bucket_name          = module.bucket.name
   key_prefix           = var.key_prefix
   package              = var.package
   runtime              = var.runtime

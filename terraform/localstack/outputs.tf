@@ -12,7 +12,7 @@ output "settings" {
 
 output "bucket_name" {
   description = "The bucket of the objects."
-  value       = local.pipeline.bucket_name
+  value       = module.bucket.name
 }
 
 output "alarm_names" {

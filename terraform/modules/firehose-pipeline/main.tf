@@ -1,32 +1,20 @@
 # nginx's lines -> Firehose -> transform -> objects in S3 below the lines' own hour, each line at least once.
 # What the appliance's entrypoint makes at an emulator with DELIVERY=firehose, with what AWS wants besides.
 
+data "aws_partition" "current" {}
+
 data "aws_region" "current" {}
 
 locals {
+  bucket_arn    = "arn:${data.aws_partition.current.partition}:s3:::${var.bucket_name}"
   log_group     = "/aws/kinesisfirehose/${var.delivery_stream_name}"
   log_stream    = "DestinationDelivery"
   alarm_actions = var.alarm_topic_arn == null ? [] : [var.alarm_topic_arn]
   environment = merge(
-    { S3_BUCKET = module.bucket.name },
+    { S3_BUCKET = var.bucket_name },
     var.key_prefix == "" ? {} : { S3_PREFIX = var.key_prefix },
   )
   hour = join("/", [for part in ["year", "month", "day", "hour"] : "!{partitionKeyFromLambda:${part}}"])
-}
-
-module "bucket" {
-  source = "../log-bucket"
-
-  name               = var.bucket_name
-  create             = var.create_bucket
-  force_destroy      = var.bucket_force_destroy
-  key_prefix         = var.key_prefix
-  kms_key_arn        = var.kms_key_arn
-  versioning         = var.versioning
-  expire_after_days  = var.expire_after_days
-  transition         = var.transition
-  temporary_prefixes = var.temporary_prefixes
-  tags               = var.tags
 }
 
 # Firehose hands the transform the records and writes what it answers. By itself it writes only lines that cannot be parsed:
@@ -36,22 +24,22 @@ data "aws_iam_policy_document" "transform" {
     sid     = "KeepRejectedLines"
     actions = ["s3:AbortMultipartUpload", "s3:GetObject", "s3:PutObject"]
     resources = [
-      "${module.bucket.arn}/${var.key_prefix}rejected/*",
-      "${module.bucket.arn}/${var.key_prefix}ledger/*",
+      "${local.bucket_arn}/${var.key_prefix}rejected/*",
+      "${local.bucket_arn}/${var.key_prefix}ledger/*",
     ]
   }
 
   statement {
     sid       = "DeleteOldLedgers"
     actions   = ["s3:DeleteObject"]
-    resources = ["${module.bucket.arn}/${var.key_prefix}ledger/*"]
+    resources = ["${local.bucket_arn}/${var.key_prefix}ledger/*"]
   }
 
   # Without it S3 answers 403 instead of 404 for an hour that has no object yet.
   statement {
     sid       = "TellMissingFromForbidden"
     actions   = ["s3:ListBucket"]
-    resources = [module.bucket.arn]
+    resources = [local.bucket_arn]
   }
 }
 
@@ -125,13 +113,13 @@ data "aws_iam_policy_document" "delivery" {
   statement {
     sid       = "WriteObjects"
     actions   = ["s3:AbortMultipartUpload", "s3:PutObject"]
-    resources = ["${module.bucket.arn}/${var.key_prefix}*"]
+    resources = ["${local.bucket_arn}/${var.key_prefix}*"]
   }
 
   statement {
     sid       = "SeeBucket"
     actions   = ["s3:GetBucketLocation", "s3:ListBucket", "s3:ListBucketMultipartUploads"]
-    resources = [module.bucket.arn]
+    resources = [local.bucket_arn]
   }
 
   statement {
@@ -179,7 +167,7 @@ resource "aws_kinesis_firehose_delivery_stream" "this" {
 
   extended_s3_configuration {
     role_arn            = aws_iam_role.delivery.arn
-    bucket_arn          = module.bucket.arn
+    bucket_arn          = local.bucket_arn
     prefix              = "${var.key_prefix}${local.hour}/"
     error_output_prefix = "${var.key_prefix}rejected/!{firehose:error-output-type}/!{timestamp:yyyy/MM/dd/HH}/"
     buffering_size      = var.buffering_mib

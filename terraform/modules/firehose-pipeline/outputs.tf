@@ -1,13 +1,3 @@
-output "bucket_name" {
-  description = "The bucket of the objects."
-  value       = module.bucket.name
-}
-
-output "bucket_arn" {
-  description = "The bucket's ARN."
-  value       = module.bucket.arn
-}
-
 output "delivery_stream_name" {
   description = "The delivery stream's name."
   value       = aws_kinesis_firehose_delivery_stream.this.name
@@ -66,7 +56,7 @@ output "settings" {
     AWS_DEFAULT_REGION = data.aws_region.current.name
     FIREHOSE_STREAM    = aws_kinesis_firehose_delivery_stream.this.name
     FIREHOSE_ROLE      = aws_iam_role.delivery.name
-    S3_BUCKET          = module.bucket.name
+    S3_BUCKET          = var.bucket_name
     S3_PREFIX          = var.key_prefix
     LAMBDA_FUNCTION    = module.function.name
     LAMBDA_ROLE        = module.function.role_name

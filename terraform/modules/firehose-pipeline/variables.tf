@@ -1,20 +1,6 @@
 variable "bucket_name" {
-  description = "Name of the bucket of the hourly objects."
+  description = "The bucket of the hourly objects, which is there already (modules/log-bucket makes one)."
   type        = string
-  nullable    = false
-}
-
-variable "create_bucket" {
-  description = "Whether the bucket is made here. If false, it is there already, and nothing of its configuration is touched."
-  type        = bool
-  default     = true
-  nullable    = false
-}
-
-variable "bucket_force_destroy" {
-  description = "Whether `terraform destroy` deletes the bucket with everything that is archived in it."
-  type        = bool
-  default     = false
   nullable    = false
 }
 
@@ -28,35 +14,6 @@ variable "key_prefix" {
     condition     = var.key_prefix == "" || can(regex("^[^/].*/$", var.key_prefix))
     error_message = "A prefix does not start with / and ends with /, such as logs/."
   }
-}
-
-variable "versioning" {
-  description = "Whether deleted objects are kept as old versions for a week. Firehose writes each object once, so this costs next to nothing until somebody deletes."
-  type        = bool
-  default     = true
-  nullable    = false
-}
-
-variable "expire_after_days" {
-  description = "Days after which hourly and rejected objects are deleted; null: never."
-  type        = number
-  default     = null
-}
-
-variable "transition" {
-  description = "When hourly and rejected objects move to STANDARD_IA, GLACIER_IR or INTELLIGENT_TIERING; null: never."
-  type = object({
-    days          = number
-    storage_class = string
-  })
-  default = null
-}
-
-variable "temporary_prefixes" {
-  description = "Folders of the bucket whose objects are deleted after 30 days, such as `athena/`, the results of queries."
-  type        = set(string)
-  default     = []
-  nullable    = false
 }
 
 variable "package" {

@@ -1,32 +1,20 @@
 # nginx's lines -> Kinesis -> function -> hourly objects in S3, each line exactly once.
 # What the appliance's entrypoint makes at an emulator (entrypoint/provision.py), with what AWS wants besides.
 
+data "aws_partition" "current" {}
+
 data "aws_region" "current" {}
 
 locals {
-  failures_arn        = coalesce(var.failure_destination_arn, module.bucket.arn)
+  bucket_arn          = "arn:${data.aws_partition.current.partition}:s3:::${var.bucket_name}"
+  failures_arn        = coalesce(var.failure_destination_arn, local.bucket_arn)
   failures_service    = split(":", local.failures_arn)[2]
   failures_in_objects = local.failures_service == "s3"
   alarm_actions       = var.alarm_topic_arn == null ? [] : [var.alarm_topic_arn]
   environment = merge(
-    { S3_BUCKET = module.bucket.name },
+    { S3_BUCKET = var.bucket_name },
     var.key_prefix == "" ? {} : { S3_PREFIX = var.key_prefix },
   )
-}
-
-module "bucket" {
-  source = "../log-bucket"
-
-  name               = var.bucket_name
-  create             = var.create_bucket
-  force_destroy      = var.bucket_force_destroy
-  key_prefix         = var.key_prefix
-  kms_key_arn        = var.kms_key_arn
-  versioning         = var.versioning
-  expire_after_days  = var.expire_after_days
-  transition         = var.transition
-  temporary_prefixes = var.temporary_prefixes
-  tags               = var.tags
 }
 
 resource "aws_kinesis_stream" "this" {
@@ -60,21 +48,21 @@ data "aws_iam_policy_document" "function" {
   statement {
     sid       = "ReadAndWriteObjects"
     actions   = ["s3:AbortMultipartUpload", "s3:GetObject", "s3:PutObject"]
-    resources = ["${module.bucket.arn}/${var.key_prefix}*"]
+    resources = ["${local.bucket_arn}/${var.key_prefix}*"]
   }
 
   # A superseded ledger may go; a log line may not, whatever the function's code says.
   statement {
     sid       = "DeleteOldLedgers"
     actions   = ["s3:DeleteObject"]
-    resources = ["${module.bucket.arn}/${var.key_prefix}ledger/*"]
+    resources = ["${local.bucket_arn}/${var.key_prefix}ledger/*"]
   }
 
   # Without it S3 answers 403 instead of 404 for an hour that has no object yet.
   statement {
     sid       = "TellMissingFromForbidden"
     actions   = ["s3:ListBucket"]
-    resources = [module.bucket.arn]
+    resources = [local.bucket_arn]
   }
 }
 

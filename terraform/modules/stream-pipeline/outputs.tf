@@ -1,13 +1,3 @@
-output "bucket_name" {
-  description = "The bucket of the hourly objects."
-  value       = module.bucket.name
-}
-
-output "bucket_arn" {
-  description = "The bucket's ARN."
-  value       = module.bucket.arn
-}
-
 output "stream_name" {
   description = "The data stream's name."
   value       = aws_kinesis_stream.this.name
@@ -65,7 +55,7 @@ output "settings" {
     DELIVERY            = "kinesis"
     AWS_DEFAULT_REGION  = data.aws_region.current.name
     KINESIS_DATA_STREAM = aws_kinesis_stream.this.name
-    S3_BUCKET           = module.bucket.name
+    S3_BUCKET           = var.bucket_name
     S3_PREFIX           = var.key_prefix
     LAMBDA_FUNCTION     = module.function.name
     LAMBDA_ROLE         = module.function.role_name
