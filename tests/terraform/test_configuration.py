@@ -14,7 +14,11 @@ from tests.terraform.driver import MODULES, ROOT, ROOTS, SOURCE, Workspace
 
 pytestmark = [pytest.mark.terraform, pytest.mark.usefixtures("terraform")]
 
-BLOCK = re.compile(r'^(variable|output) "(\w+)" \{\n(.*?)^\}', re.MULTILINE | re.DOTALL)
+DOCUMENTS = [ROOT / "docs" / "terraform.md", *sorted(SOURCE.rglob("README.md"))]
+BLOCK = re.compile(r'^(?:variable|output) "(\w+)" \{\n(.*?)^\}', re.MULTILINE | re.DOTALL)
+CALL = re.compile(r'^module "\w+" \{\n(.*?)^\}', re.MULTILINE | re.DOTALL)
+# `some_variable`, `variable = value` and `-var variable=value`
+NAMED = re.compile(r"`([a-z]+(?:_[a-z]+)+)`|`([a-z_]+) = [^`]*`|`-var ([a-z_]+)=[^`]*`")
 DESCRIPTION = re.compile(r'^  description = "((?:[^"\\]|\\.)+)"$', re.MULTILINE)
 
 
@@ -29,17 +33,33 @@ def test_formatted() -> None:
 
 
 @pytest.mark.parametrize("name", [*ROOTS, *MODULES])
-def test_variables_and_outputs_are_documented_and_typed(name: str) -> None:
-    readme = SOURCE / name / "README.md"
-    documented = readme.read_text() if readme.exists() else (ROOT / "docs" / "terraform.md").read_text()
-    for kind, file in (("variable", "variables.tf"), ("output", "outputs.tf")):
-        found = BLOCK.findall((SOURCE / name / file).read_text())
+def test_variables_and_outputs_are_described_and_typed(name: str) -> None:
+    """Their descriptions are their documentation."""
+    for kind in ("variable", "output"):
+        found = declared(name, kind)
         assert found, f"{name} has no {kind}"
-        for what, variable, body in found:
-            assert what == kind, f"{what} {variable} stands in {file}"
-            assert DESCRIPTION.search(body), f"{kind} {variable} has no description"
-            assert kind == "output" or re.search(r"^  type +=", body, re.MULTILINE), f"{variable} has no type"
-            assert f"`{variable}`" in documented, f"{variable} is not in {name}'s README"
+        for each, body in found.items():
+            assert DESCRIPTION.search(body), f"{kind} {each} has no description"
+            assert kind == "output" or re.search(r"^  type +=", body, re.MULTILINE), f"{each} has no type"
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_documents_name_what_is_declared(document: Path) -> None:
+    text = document.read_text()
+    here = [document.parent.relative_to(SOURCE).as_posix()] if document.is_relative_to(SOURCE) else [*ROOTS, *MODULES]
+    known = {each for name in here for kind in ("variable", "output") for each in declared(name, kind)}
+    assert {next(filter(None, each)) for each in NAMED.findall(text)} - known == set()
+    for body in CALL.findall(text):
+        (name,) = re.findall(r'^  source += "\.\./(modules/[\w-]+)"$', body, re.MULTILINE)
+        given = set(re.findall(r"^  (\w+) +=", body, re.MULTILINE)) - {"source"}
+        variables = declared(name, "variable")
+        required = {each for each, block in variables.items() if not re.search(r"^  default +=", block, re.M)}
+        assert required <= given <= set(variables), name
+
+
+def declared(name: str, kind: str) -> dict[str, str]:
+    """Name -> body of each variable or output of a module or root."""
+    return dict(BLOCK.findall((SOURCE / name / f"{kind}s.tf").read_text()))
 
 
 @pytest.mark.parametrize("name", [*ROOTS, *MODULES])
