@@ -57,6 +57,14 @@ def test_documents_name_what_is_declared(document: Path) -> None:
         assert required <= given <= set(variables), name
 
 
+def test_the_document_says_what_each_alarm_means() -> None:
+    calls = [call for name in MODULES for call in CALL.findall((SOURCE / name / "main.tf").read_text())]
+    watching = [call for call in calls if '"../alarms"' in call]
+    alarms = {each for call in watching for each in re.findall(r"^    ([\w-]+) = \{$", call, re.M)}
+    assert len(alarms) == 8
+    assert set(re.findall(r"`…-([\w-]+)`", (ROOT / "docs" / "terraform.md").read_text())) == alarms
+
+
 def declared(name: str, kind: str) -> dict[str, str]:
     """Name -> body of each variable or output of a module or root."""
     return dict(BLOCK.findall((SOURCE / name / f"{kind}s.tf").read_text()))

@@ -6,10 +6,9 @@ data "aws_partition" "current" {}
 data "aws_region" "current" {}
 
 locals {
-  bucket_arn    = "arn:${data.aws_partition.current.partition}:s3:::${var.bucket_name}"
-  log_group     = "/aws/kinesisfirehose/${var.delivery_stream_name}"
-  log_stream    = "DestinationDelivery"
-  alarm_actions = var.alarm_topic_arn == null ? [] : [var.alarm_topic_arn]
+  bucket_arn = "arn:${data.aws_partition.current.partition}:s3:::${var.bucket_name}"
+  log_group  = "/aws/kinesisfirehose/${var.delivery_stream_name}"
+  log_stream = "DestinationDelivery"
   environment = merge(
     { S3_BUCKET = var.bucket_name },
     var.key_prefix == "" ? {} : { S3_PREFIX = var.key_prefix },
@@ -208,61 +207,46 @@ resource "aws_kinesis_firehose_delivery_stream" "this" {
   }
 }
 
-resource "aws_cloudwatch_metric_alarm" "freshness" {
-  count = var.alarms ? 1 : 0
+module "alarms" {
+  source = "../alarms"
+  count  = var.alarms ? 1 : 0
 
-  alarm_name          = "${var.delivery_stream_name}-freshness"
-  alarm_description   = "The oldest record waits longer than ${var.freshness_alarm_minutes} minutes for its delivery: see the log group ${local.log_group}."
-  namespace           = "AWS/Firehose"
-  metric_name         = "DeliveryToS3.DataFreshness"
-  dimensions          = { DeliveryStreamName = aws_kinesis_firehose_delivery_stream.this.name }
-  statistic           = "Maximum"
-  period              = 300
-  evaluation_periods  = 2
-  comparison_operator = "GreaterThanThreshold"
-  threshold           = var.freshness_alarm_minutes * 60
-  treat_missing_data  = "notBreaching"
-  alarm_actions       = local.alarm_actions
-  ok_actions          = local.alarm_actions
-  tags                = var.tags
-}
-
-resource "aws_cloudwatch_metric_alarm" "delivery_failed" {
-  count = var.alarms ? 1 : 0
-
-  alarm_name          = "${var.delivery_stream_name}-delivery-failed"
-  alarm_description   = "Objects cannot be written: see the log group ${local.log_group}. Firehose tries for 24 hours."
-  namespace           = "AWS/Firehose"
-  metric_name         = "DeliveryToS3.Success"
-  dimensions          = { DeliveryStreamName = aws_kinesis_firehose_delivery_stream.this.name }
-  statistic           = "Average"
-  period              = 300
-  evaluation_periods  = 2
-  comparison_operator = "LessThanThreshold"
-  threshold           = 1
-  treat_missing_data  = "notBreaching"
-  alarm_actions       = local.alarm_actions
-  ok_actions          = local.alarm_actions
-  tags                = var.tags
-}
-
-resource "aws_cloudwatch_metric_alarm" "transform_failed" {
-  count = var.alarms ? 1 : 0
-
-  alarm_name          = "${var.delivery_stream_name}-transform-failed"
-  alarm_description   = "The transform cannot be invoked or answers wrongly: its records go below rejected/processing-failed/ of the bucket."
-  namespace           = "AWS/Firehose"
-  metric_name         = "ExecuteProcessing.Success"
-  dimensions          = { DeliveryStreamName = aws_kinesis_firehose_delivery_stream.this.name }
-  statistic           = "Average"
-  period              = 300
-  evaluation_periods  = 2
-  comparison_operator = "LessThanThreshold"
-  threshold           = 1
-  treat_missing_data  = "notBreaching"
-  alarm_actions       = local.alarm_actions
-  ok_actions          = local.alarm_actions
-  tags                = var.tags
+  topic_arn = var.alarm_topic_arn
+  tags      = var.tags
+  alarms = {
+    freshness = {
+      description        = "The oldest record waits longer than ${var.freshness_alarm_minutes} minutes for its delivery: see the log group ${local.log_group}."
+      namespace          = "AWS/Firehose"
+      metric_name        = "DeliveryToS3.DataFreshness"
+      dimensions         = { DeliveryStreamName = aws_kinesis_firehose_delivery_stream.this.name }
+      statistic          = "Maximum"
+      period             = 300
+      evaluation_periods = 2
+      threshold          = var.freshness_alarm_minutes * 60
+    }
+    delivery-failed = {
+      description         = "Objects cannot be written: see the log group ${local.log_group}. Firehose tries for 24 hours."
+      namespace           = "AWS/Firehose"
+      metric_name         = "DeliveryToS3.Success"
+      dimensions          = { DeliveryStreamName = aws_kinesis_firehose_delivery_stream.this.name }
+      statistic           = "Average"
+      period              = 300
+      evaluation_periods  = 2
+      comparison_operator = "LessThanThreshold"
+      threshold           = 1
+    }
+    transform-failed = {
+      description         = "The transform cannot be invoked or answers wrongly: its records go below rejected/processing-failed/ of the bucket."
+      namespace           = "AWS/Firehose"
+      metric_name         = "ExecuteProcessing.Success"
+      dimensions          = { DeliveryStreamName = aws_kinesis_firehose_delivery_stream.this.name }
+      statistic           = "Average"
+      period              = 300
+      evaluation_periods  = 2
+      comparison_operator = "LessThanThreshold"
+      threshold           = 1
+    }
+  }
 }
 
 # For whoever writes to the delivery stream.

@@ -35,12 +35,7 @@ output "log_group_names" {
 
 output "alarm_names" {
   description = "All alarms."
-  value = concat(
-    module.function.alarm_names,
-    aws_cloudwatch_metric_alarm.freshness[*].alarm_name,
-    aws_cloudwatch_metric_alarm.delivery_failed[*].alarm_name,
-    aws_cloudwatch_metric_alarm.transform_failed[*].alarm_name,
-  )
+  value       = concat(module.function.alarm_names, flatten(module.alarms[*].names))
 }
 
 output "producer_policy_json" {

@@ -77,42 +77,26 @@ resource "aws_lambda_function" "this" {
   }
 }
 
-resource "aws_cloudwatch_metric_alarm" "errors" {
-  count = var.alarms ? 1 : 0
+module "alarms" {
+  source = "../alarms"
+  count  = var.alarms ? 1 : 0
 
-  alarm_name          = "${var.name}-errors"
-  alarm_description   = "The function fails again and again: see its log group ${aws_cloudwatch_log_group.this.name}."
-  namespace           = "AWS/Lambda"
-  metric_name         = "Errors"
-  dimensions          = { FunctionName = aws_lambda_function.this.function_name }
-  statistic           = "Sum"
-  period              = 60
-  evaluation_periods  = 5
-  datapoints_to_alarm = 3
-  comparison_operator = "GreaterThanThreshold"
-  threshold           = 0
-  treat_missing_data  = "notBreaching"
-  alarm_actions       = var.alarm_topic_arn == null ? [] : [var.alarm_topic_arn]
-  ok_actions          = var.alarm_topic_arn == null ? [] : [var.alarm_topic_arn]
-  tags                = var.tags
-}
-
-resource "aws_cloudwatch_metric_alarm" "throttles" {
-  count = var.alarms ? 1 : 0
-
-  alarm_name          = "${var.name}-throttles"
-  alarm_description   = "Invocations are refused: the account's concurrency is used up."
-  namespace           = "AWS/Lambda"
-  metric_name         = "Throttles"
-  dimensions          = { FunctionName = aws_lambda_function.this.function_name }
-  statistic           = "Sum"
-  period              = 60
-  evaluation_periods  = 5
-  datapoints_to_alarm = 3
-  comparison_operator = "GreaterThanThreshold"
-  threshold           = 0
-  treat_missing_data  = "notBreaching"
-  alarm_actions       = var.alarm_topic_arn == null ? [] : [var.alarm_topic_arn]
-  ok_actions          = var.alarm_topic_arn == null ? [] : [var.alarm_topic_arn]
-  tags                = var.tags
+  topic_arn = var.alarm_topic_arn
+  tags      = var.tags
+  alarms = {
+    errors = {
+      description         = "The function fails again and again: see its log group ${aws_cloudwatch_log_group.this.name}."
+      namespace           = "AWS/Lambda"
+      metric_name         = "Errors"
+      dimensions          = { FunctionName = aws_lambda_function.this.function_name }
+      datapoints_to_alarm = 3
+    }
+    throttles = {
+      description         = "Invocations are refused: the account's concurrency is used up."
+      namespace           = "AWS/Lambda"
+      metric_name         = "Throttles"
+      dimensions          = { FunctionName = aws_lambda_function.this.function_name }
+      datapoints_to_alarm = 3
+    }
+  }
 }

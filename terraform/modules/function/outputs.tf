@@ -25,5 +25,5 @@ output "log_group_name" {
 
 output "alarm_names" {
   description = "The alarms on the function."
-  value       = concat(aws_cloudwatch_metric_alarm.errors[*].alarm_name, aws_cloudwatch_metric_alarm.throttles[*].alarm_name)
+  value       = flatten(module.alarms[*].names)
 }

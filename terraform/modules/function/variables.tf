@@ -125,11 +125,6 @@ variable "alarm_topic_arn" {
   description = "The SNS topic that alarms notify; null: they only show their state."
   type        = string
   default     = null
-
-  validation {
-    condition     = var.alarm_topic_arn == null || can(regex("^arn:[a-z-]+:sns:[a-z0-9-]+:[0-9]{12}:.+$", var.alarm_topic_arn))
-    error_message = "Give the ARN of an SNS topic: arn:aws:sns:REGION:ACCOUNT:NAME."
-  }
 }
 
 variable "tags" {

@@ -10,7 +10,6 @@ locals {
   failures_arn        = coalesce(var.failure_destination_arn, local.bucket_arn)
   failures_service    = split(":", local.failures_arn)[2]
   failures_in_objects = local.failures_service == "s3"
-  alarm_actions       = var.alarm_topic_arn == null ? [] : [var.alarm_topic_arn]
   environment = merge(
     { S3_BUCKET = var.bucket_name },
     var.key_prefix == "" ? {} : { S3_PREFIX = var.key_prefix },
@@ -162,62 +161,38 @@ resource "aws_lambda_event_source_mapping" "this" {
   }
 }
 
-resource "aws_cloudwatch_metric_alarm" "iterator_age" {
-  count = var.alarms ? 1 : 0
+module "alarms" {
+  source = "../alarms"
+  count  = var.alarms ? 1 : 0
 
-  alarm_name          = "${var.function_name}-iterator-age"
-  alarm_description   = "Lines reach S3 more than ${var.iterator_age_alarm_minutes} minutes late: the function fails, or needs more shards or a larger parallelization factor."
-  namespace           = "AWS/Lambda"
-  metric_name         = "IteratorAge"
-  dimensions          = { FunctionName = module.function.name }
-  statistic           = "Maximum"
-  period              = 60
-  evaluation_periods  = 5
-  comparison_operator = "GreaterThanThreshold"
-  threshold           = var.iterator_age_alarm_minutes * 60 * 1000
-  treat_missing_data  = "notBreaching"
-  alarm_actions       = local.alarm_actions
-  ok_actions          = local.alarm_actions
-  tags                = var.tags
-}
-
-resource "aws_cloudwatch_metric_alarm" "discarded" {
-  count = var.alarms ? 1 : 0
-
-  alarm_name          = "${var.function_name}-discarded"
-  alarm_description   = "A batch grew too old and could not even be written to the destination: its lines are in the web server's log only."
-  namespace           = "AWS/Lambda"
-  metric_name         = "DestinationDeliveryFailures"
-  dimensions          = { FunctionName = module.function.name }
-  statistic           = "Sum"
-  period              = 300
-  evaluation_periods  = 1
-  comparison_operator = "GreaterThanThreshold"
-  threshold           = 0
-  treat_missing_data  = "notBreaching"
-  alarm_actions       = local.alarm_actions
-  ok_actions          = local.alarm_actions
-  tags                = var.tags
-}
-
-resource "aws_cloudwatch_metric_alarm" "write_throttled" {
-  count = var.alarms ? 1 : 0
-
-  alarm_name          = "${var.stream_name}-write-throttled"
-  alarm_description   = "The stream refuses records: it needs more shards, or ON_DEMAND. The producer sends them again."
-  namespace           = "AWS/Kinesis"
-  metric_name         = "WriteProvisionedThroughputExceeded"
-  dimensions          = { StreamName = aws_kinesis_stream.this.name }
-  statistic           = "Sum"
-  period              = 60
-  evaluation_periods  = 15
-  datapoints_to_alarm = 10
-  comparison_operator = "GreaterThanThreshold"
-  threshold           = 0
-  treat_missing_data  = "notBreaching"
-  alarm_actions       = local.alarm_actions
-  ok_actions          = local.alarm_actions
-  tags                = var.tags
+  topic_arn = var.alarm_topic_arn
+  tags      = var.tags
+  alarms = {
+    iterator-age = {
+      description = "Lines reach S3 more than ${var.iterator_age_alarm_minutes} minutes late: the function fails, or needs more shards or a larger parallelization factor."
+      namespace   = "AWS/Lambda"
+      metric_name = "IteratorAge"
+      dimensions  = { FunctionName = module.function.name }
+      statistic   = "Maximum"
+      threshold   = var.iterator_age_alarm_minutes * 60 * 1000
+    }
+    discarded = {
+      description        = "A batch grew too old and could not even be written to the destination: its lines are in the web server's log only."
+      namespace          = "AWS/Lambda"
+      metric_name        = "DestinationDeliveryFailures"
+      dimensions         = { FunctionName = module.function.name }
+      period             = 300
+      evaluation_periods = 1
+    }
+    write-throttled = {
+      description         = "The stream refuses records: it needs more shards, or ON_DEMAND. The producer sends them again."
+      namespace           = "AWS/Kinesis"
+      metric_name         = "WriteProvisionedThroughputExceeded"
+      dimensions          = { StreamName = aws_kinesis_stream.this.name }
+      evaluation_periods  = 15
+      datapoints_to_alarm = 10
+    }
+  }
 }
 
 # For whoever writes to the stream.

@@ -35,12 +35,7 @@ output "mapping_uuid" {
 
 output "alarm_names" {
   description = "All alarms."
-  value = concat(
-    module.function.alarm_names,
-    aws_cloudwatch_metric_alarm.iterator_age[*].alarm_name,
-    aws_cloudwatch_metric_alarm.discarded[*].alarm_name,
-    aws_cloudwatch_metric_alarm.write_throttled[*].alarm_name,
-  )
+  value       = concat(module.function.alarm_names, flatten(module.alarms[*].names))
 }
 
 output "producer_policy_json" {

@@ -30,7 +30,6 @@ run "refused" {
     timeout            = 9
     memory_size        = 128
     log_retention_days = 31
-    alarm_topic_arn    = "operations"
   }
 
   expect_failures = [
@@ -42,16 +41,11 @@ run "refused" {
     var.timeout,
     var.memory_size,
     var.log_retention_days,
-    var.alarm_topic_arn,
   ]
 }
 
 run "planned" {
   command = plan
-
-  variables {
-    alarm_topic_arn = "arn:aws:sns:us-east-1:123456789012:operations"
-  }
 
   assert {
     condition     = aws_lambda_function.this.runtime == "python3.13" && aws_cloudwatch_log_group.this.retention_in_days == 30
@@ -59,7 +53,7 @@ run "planned" {
   }
 
   assert {
-    condition     = alltrue([for alarm in [aws_cloudwatch_metric_alarm.errors[0], aws_cloudwatch_metric_alarm.throttles[0]] : alarm.alarm_actions == toset(["arn:aws:sns:us-east-1:123456789012:operations"])])
-    error_message = "Alarms notify the topic."
+    condition     = length(output.alarm_names) == 2
+    error_message = "Errors and throttles."
   }
 }
