@@ -25,10 +25,3 @@ variable "topic_arn" {
     error_message = "Give the ARN of an SNS topic: arn:aws:sns:REGION:ACCOUNT:NAME."
   }
 }
-
-variable "tags" {
-  description = "Tags of the alarms."
-  type        = map(string)
-  default     = {}
-  nullable    = false
-}

@@ -50,7 +50,6 @@ locals {
 resource "aws_glue_catalog_database" "this" {
   name        = var.database_name
   description = "Web server access logs"
-  tags        = var.tags
 }
 
 resource "aws_glue_catalog_table" "this" {
@@ -109,7 +108,6 @@ resource "aws_athena_workgroup" "this" {
   name          = var.workgroup_name
   description   = "Queries over web server access logs"
   force_destroy = var.force_destroy
-  tags          = var.tags
 
   configuration {
     enforce_workgroup_configuration    = true

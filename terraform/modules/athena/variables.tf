@@ -106,10 +106,3 @@ variable "force_destroy" {
   default     = false
   nullable    = false
 }
-
-variable "tags" {
-  description = "Tags of everything that can have some."
-  type        = map(string)
-  default     = {}
-  nullable    = false
-}

@@ -72,7 +72,6 @@ module "function" {
   kms_key_arn        = var.log_kms_key_arn
   alarms             = var.alarms
   alarm_topic_arn    = var.alarm_topic_arn
-  tags               = var.tags
 }
 
 resource "aws_cloudwatch_log_group" "delivery" {
@@ -81,7 +80,6 @@ resource "aws_cloudwatch_log_group" "delivery" {
   name              = local.log_group
   retention_in_days = var.log_retention_days
   kms_key_id        = var.log_kms_key_arn
-  tags              = var.tags
 }
 
 resource "aws_cloudwatch_log_stream" "delivery" {
@@ -104,7 +102,6 @@ resource "aws_iam_role" "delivery" {
   name               = var.firehose_role_name
   description        = "Lets Firehose transform access log lines and write them to S3"
   assume_role_policy = data.aws_iam_policy_document.trust.json
-  tags               = var.tags
 }
 
 # The same words as entrypoint/policies.py: a test compares what IAM then says.
@@ -156,7 +153,6 @@ resource "aws_kinesis_firehose_delivery_stream" "this" {
 
   name        = var.delivery_stream_name
   destination = "extended_s3"
-  tags        = var.tags
 
   server_side_encryption {
     enabled  = true
@@ -212,7 +208,6 @@ module "alarms" {
   count  = var.alarms ? 1 : 0
 
   topic_arn = var.alarm_topic_arn
-  tags      = var.tags
   alarms = {
     freshness = {
       description        = "The oldest record waits longer than ${var.freshness_alarm_minutes} minutes for its delivery: see the log group ${local.log_group}."

@@ -17,7 +17,6 @@ resource "aws_iam_role" "this" {
   force_detach_policies = true
   description           = var.description
   assume_role_policy    = data.aws_iam_policy_document.trust.json
-  tags                  = var.tags
 }
 
 resource "aws_iam_role_policy" "this" {
@@ -49,7 +48,6 @@ resource "aws_cloudwatch_log_group" "this" {
   name              = "/aws/lambda/${var.name}"
   retention_in_days = var.log_retention_days
   kms_key_id        = var.kms_key_arn
-  tags              = var.tags
 }
 
 resource "aws_lambda_function" "this" {
@@ -70,7 +68,6 @@ resource "aws_lambda_function" "this" {
   source_code_hash = filebase64sha256(var.package)
   timeout          = var.timeout
   memory_size      = var.memory_size
-  tags             = var.tags
 
   environment {
     variables = var.environment
@@ -82,7 +79,6 @@ module "alarms" {
   count  = var.alarms ? 1 : 0
 
   topic_arn = var.alarm_topic_arn
-  tags      = var.tags
   alarms = {
     errors = {
       description         = "The function fails again and again: see its log group ${aws_cloudwatch_log_group.this.name}."

@@ -126,10 +126,3 @@ variable "alarm_topic_arn" {
   type        = string
   default     = null
 }
-
-variable "tags" {
-  description = "Tags of everything that can have some."
-  type        = map(string)
-  default     = {}
-  nullable    = false
-}

@@ -25,7 +25,6 @@ resource "aws_s3_bucket" "this" {
 
   bucket        = var.name
   force_destroy = var.force_destroy
-  tags          = var.tags
 }
 
 resource "aws_s3_bucket_public_access_block" "this" {

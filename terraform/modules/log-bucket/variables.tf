@@ -106,10 +106,3 @@ variable "temporary_prefixes" {
     error_message = "Give folders that begin with a lower-case letter and end with /, but neither ledger/ nor rejected/: those belong to the archive."
   }
 }
-
-variable "tags" {
-  description = "Tags of the bucket."
-  type        = map(string)
-  default     = {}
-  nullable    = false
-}

@@ -22,7 +22,6 @@ resource "aws_kinesis_stream" "this" {
   retention_period = var.retention_hours
   encryption_type  = "KMS"
   kms_key_id       = coalesce(var.kms_key_arn, "alias/aws/kinesis")
-  tags             = var.tags
 
   stream_mode_details {
     stream_mode = var.stream_mode
@@ -131,7 +130,6 @@ module "function" {
   kms_key_arn        = var.log_kms_key_arn
   alarms             = var.alarms
   alarm_topic_arn    = var.alarm_topic_arn
-  tags               = var.tags
 }
 
 resource "aws_lambda_event_source_mapping" "this" {
@@ -166,7 +164,6 @@ module "alarms" {
   count  = var.alarms ? 1 : 0
 
   topic_arn = var.alarm_topic_arn
-  tags      = var.tags
   alarms = {
     iterator-age = {
       description = "Lines reach S3 more than ${var.iterator_age_alarm_minutes} minutes late: the function fails, or needs more shards or a larger parallelization factor."

@@ -94,13 +94,6 @@ variable "alarm_topic_arn" {
   default     = null
 }
 
-variable "tags" {
-  description = "Tags of everything that can have some."
-  type        = map(string)
-  default     = {}
-  nullable    = false
-}
-
 variable "stream_name" {
   description = "The data stream's name."
   type        = string

@@ -28,7 +28,6 @@ resource "aws_s3_object" "archive" {
   key         = "${var.artefact_prefix}web-log-producer/${local.archive_hash}.tar"
   source      = var.host_archive
   source_hash = local.archive_hash
-  tags        = var.tags
 }
 
 data "aws_iam_policy_document" "assume" {
@@ -93,7 +92,6 @@ resource "aws_iam_role" "instance" {
   name               = "${var.name}-web-server"
   description        = "Sends the lines of the access log"
   assume_role_policy = data.aws_iam_policy_document.assume.json
-  tags               = var.tags
 }
 
 resource "aws_iam_role_policy" "instance" {
@@ -112,7 +110,6 @@ resource "aws_iam_role_policy_attachment" "session_manager" {
 resource "aws_iam_instance_profile" "instance" {
   name = "${var.name}-web-server"
   role = aws_iam_role.instance.name
-  tags = var.tags
 }
 
 resource "aws_security_group" "instance" {
@@ -120,7 +117,7 @@ resource "aws_security_group" "instance" {
   name        = "${var.name}-web-server"
   description = "Web server: port 80 in; packages and AWS services out"
   vpc_id      = var.vpc_id
-  tags        = merge(var.tags, { Name = "${var.name}-web-server" })
+  tags        = { Name = "${var.name}-web-server" }
 
   ingress {
     description = "Web"
@@ -159,7 +156,7 @@ resource "aws_instance" "instance" {
   associate_public_ip_address = var.public_ip
   iam_instance_profile        = aws_iam_instance_profile.instance.name
   ebs_optimized               = true
-  tags                        = merge(var.tags, { Name = "${var.name}-web-server" })
+  tags                        = { Name = "${var.name}-web-server" }
 
   user_data = local.user_data
   # cloud-init runs it at an instance's first start only, so a change needs another instance
@@ -175,7 +172,6 @@ resource "aws_instance" "instance" {
     volume_type = "gp3"
     volume_size = var.root_volume_gb
     encrypted   = true
-    tags        = var.tags
   }
 
   # its first start reads the archive with this role

@@ -173,9 +173,3 @@ variable "root_volume_gb" {
     error_message = "The root volume has 8 to 16384 GB."
   }
 }
-
-variable "tags" {
-  description = "Tags of everything this module makes."
-  type        = map(string)
-  default     = {}
-}
