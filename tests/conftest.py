@@ -6,9 +6,14 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 
 from tests.emulator import Emulator
 from tests.localstack_process import LocalStack, LocalStackImage, by_image, unavailable
+
+# How long an example takes says more of the machine than of the code
+settings.register_profile("default", deadline=None)
+settings.load_profile("default")
 
 
 @pytest.fixture(scope="session")

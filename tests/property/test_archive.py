@@ -171,7 +171,7 @@ class ExactlyOnce(RuleBasedStateMachine):
         assert named_side(self.s3) <= side_objects(self.s3)
 
 
-ExactlyOnce.TestCase.settings = settings(max_examples=100, stateful_step_count=20, deadline=None)
+ExactlyOnce.TestCase.settings = settings(max_examples=100, stateful_step_count=20)
 TestExactlyOnce = ExactlyOnce.TestCase
 
 

@@ -6,7 +6,7 @@ import random
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from producer import batch as batching
@@ -72,7 +72,6 @@ lines = st.lists(
 
 
 @pytest.mark.usefixtures("small")
-@settings(deadline=None)
 @given(lines, st.lists(st.integers(0, 4000), max_size=4).map(sorted), st.one_of(st.none(), st.binary(max_size=300)))
 def test_limits_hold_and_ranges_are_contiguous(written: list[bytes], parts: list[int], last: bytes | None) -> None:
     log = b"".join(line + b"\n" for line in written)

@@ -37,7 +37,7 @@ def write(folder: Path, files: dict[str, bytes], rng: random.Random) -> None:
         os.umask(before)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(files=FOLDERS, seed=st.integers())
 def test_same_files_same_bytes(tmp_path_factory: pytest.TempPathFactory, files: dict[str, bytes], seed: int) -> None:
     rng = random.Random(seed)
@@ -57,7 +57,7 @@ def test_same_files_same_bytes(tmp_path_factory: pytest.TempPathFactory, files: 
     assert bundle(one) == bundle(other)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(files=FOLDERS, seed=st.integers())
 def test_the_zip_holds_the_folder_and_any_user_may_read_it(
     tmp_path_factory: pytest.TempPathFactory, files: dict[str, bytes], seed: int
@@ -71,7 +71,7 @@ def test_the_zip_holds_the_folder_and_any_user_may_read_it(
         assert {entry.external_attr >> 16 for entry in archive.infolist()} == {0o100644}
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(files=FOLDERS, seed=st.integers())
 def test_any_change_shows(tmp_path_factory: pytest.TempPathFactory, files: dict[str, bytes], seed: int) -> None:
     rng = random.Random(seed)

@@ -12,7 +12,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from archiver.filing import Item
@@ -127,7 +127,6 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("small")
-@settings(deadline=None)
 @given(
     st.lists(written, max_size=30),
     st.lists(st.integers(0, 4000), max_size=4).map(sorted),
@@ -143,7 +142,6 @@ def test_limits_hold_and_a_record_is_of_one_hour(lines: list[bytes], parts: list
     assert sum(record.lines for record in sent) == len(lines) + (last is not None)
 
 
-@settings(deadline=None)
 @given(st.lists(moments, min_size=1, max_size=40))
 def test_lines_of_one_hour_stay_together(times: list[datetime]) -> None:
     """As many records as the hour, or the way it is written, changes from line to line; never more."""
@@ -203,7 +201,6 @@ tokens = st.one_of(
 fields = st.lists(tokens, max_size=20).map(b"".join)
 
 
-@settings(deadline=None)
 @given(fields, fields, fields, st.sampled_from([b"GET /%s HTTP/1.1", b"GET /%s", b"%s"]))
 @example(b"1", b"", b"", b"%s")
 def test_no_line_takes_more_in_the_answer_than_the_producer_reckons(

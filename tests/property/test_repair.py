@@ -196,7 +196,5 @@ class Losses(RuleBasedStateMachine):
         self.folder.cleanup()
 
 
-Losses.TestCase.settings = settings(
-    max_examples=40, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
-)
+Losses.TestCase.settings = settings(max_examples=40, stateful_step_count=25, suppress_health_check=list(HealthCheck))
 test_whatever_is_lost_comes_back_once = Losses.TestCase

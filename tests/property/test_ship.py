@@ -86,7 +86,7 @@ def watched(stream: FakeKinesis, file: CheckpointFile) -> Callable[[Shipped], No
     return check
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     script=st.lists(faults, max_size=12),
     ticks=st.lists(st.integers(0, 1200), min_size=1, max_size=4),
@@ -115,7 +115,7 @@ def test_everything_arrives_and_the_checkpoint_never_runs_ahead(script: list[Fau
         assert len(stream.calls) == calls, "a tick with nothing to do called the stream"
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(
     script=st.lists(faults, max_size=8),
     ticks=st.lists(st.integers(0, 300), min_size=1, max_size=4),

@@ -250,4 +250,4 @@ def split_keys(records: Sequence[Stored]) -> list[list[str]]:
 
 
 TestLog = LogMachine.TestCase
-TestLog.settings = settings(max_examples=150, stateful_step_count=30, deadline=None)
+TestLog.settings = settings(max_examples=150, stateful_step_count=30)

@@ -294,7 +294,7 @@ def test_whichever_call_fails_no_line_is_lost_or_shown_twice(fault: str, monkeyp
 
 
 @given(st.data())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_whatever_is_written_when_every_line_is_shown_once_and_in_order(data: st.DataObject) -> None:
     bucket = Bucket()
     follower = following(bucket)

@@ -200,7 +200,7 @@ PIECES += [*"=:?@/ \t'\",;&.-_)]x", "://"]
 
 
 @given(st.lists(st.lists(st.sampled_from(PIECES), max_size=12).map("".join), min_size=20, max_size=60))
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 def test_the_wrapper_and_the_log_agree(texts: list[str]) -> None:
     found = tagged("human", "".join(f"{text}\n" for text in texts).encode()).decode().split("\n")
     assert found == [*(f"some | {redact(text)}" for text in texts), ""]
@@ -275,7 +275,7 @@ def test_every_printed_line_gets_a_priority() -> None:
 
 
 @given(st.lists(st.binary(min_size=1, max_size=60), max_size=30))
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 def test_whatever_is_printed_the_log_stays_json(lines: list[bytes]) -> None:
     # NUL ends a line's text in mawk, so it may join two lines; the log stays JSON then too
     printed = b"".join(line.replace(b"\n", b"").replace(b"\0", b"") + b"\n" for line in lines)
