@@ -11,7 +11,7 @@ from appliance.checks import StartError
 from appliance.environment import exports
 from appliance.site import render
 from common.settings import Settings
-from common.status import write_status
+from common.status import ApplianceStatus, Endpoint, write_status
 
 
 def lock(settings: Settings) -> int:
@@ -54,8 +54,8 @@ def prepare(settings: Settings) -> None:
 
 def announce(settings: Settings, emulator: bool) -> None:
     """Leave for the dashboard when the appliance started, and what it works with. Raises StartError."""
-    kind = "aws" if settings.target == "aws" else "embedded" if emulator else "endpoint"
+    kind: Endpoint = "aws" if settings.target == "aws" else "embedded" if emulator else "endpoint"
     try:
-        write_status(settings.status_dir, "appliance", {"started_at": datetime.now(UTC).isoformat(), "endpoint": kind})
+        write_status(settings.status_dir, ApplianceStatus(started_at=datetime.now(UTC), endpoint=kind))
     except OSError as error:
         raise _unwritable(settings, error) from None

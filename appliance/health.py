@@ -13,11 +13,11 @@ import socket
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from common.clock import Clock, SystemClock
+from common.clock import Clock, SystemClock, iso
 from common.settings import Settings
-from common.status import read_status
+from common.status import EntrypointStatus, ProducerStatus, StatusError, read_status
 
 TIMEOUT = 2.0
 
@@ -55,33 +55,40 @@ def check_nginx(settings: Settings) -> Check:
     return Check("nginx", "ok", "answers")
 
 
-def check_producer(facts: dict[str, Any] | None, now: datetime) -> Check:
-    if facts is None:
+def check_producer(status: ProducerStatus | None, now: datetime) -> Check:
+    if status is None:
         return Check("producer", "failing", "has not polled yet")
-    due = datetime.fromisoformat(facts["next_tick_due"])
-    if now > due:
-        return Check("producer", "failing", f"a poll is overdue since {facts['next_tick_due']}")
-    if facts.get("error"):
-        return Check("producer", "degraded", str(facts["error"]))
-    known = "; acknowledged by Firehose is all that can be known" if facts.get("delivery") == "firehose" else ""
-    return Check("producer", "ok", f"last poll at {facts.get('last_tick')}{known}")
+    if status.stale(now):
+        return Check("producer", "failing", f"a poll is overdue since {iso(status.due)}")
+    if status.error:
+        return Check("producer", "degraded", status.error)
+    known = "; acknowledged by Firehose is all that can be known" if status.delivery == "firehose" else ""
+    return Check("producer", "ok", f"last poll at {iso(status.last_tick)}{known}")
 
 
-def check_entrypoint(facts: dict[str, Any] | None) -> Check:
-    if facts is None:
+def check_entrypoint(status: EntrypointStatus | None, now: datetime) -> Check:
+    if status is None:
         return Check("entrypoint", "degraded", "has not said anything yet")
-    if facts["state"] != "ready":
-        return Check("entrypoint", "degraded", f"{facts['state']}: {facts.get('error') or facts.get('endpoint')}")
-    return Check("entrypoint", "ok", f"provisioned at {facts.get('endpoint')}")
+    if status.stale(now):
+        since = iso(status.checked_at)
+        return Check("entrypoint", "degraded", f"has not looked since {since}; its lines in the log say what keeps it")
+    if status.state != "ready":
+        return Check("entrypoint", "degraded", f"{status.state}: {status.error or status.endpoint}")
+    return Check("entrypoint", "ok", f"provisioned at {status.endpoint}")
 
 
 def check(settings: Settings, clock: Clock) -> list[Check]:
     """One Check a part, in the order of a line's way."""
-    return [
-        check_nginx(settings),
-        check_producer(read_status(settings.status_dir, "producer"), clock.now()),
-        check_entrypoint(read_status(settings.status_dir, "entrypoint")),
-    ]
+    now, checks = clock.now(), [check_nginx(settings)]
+    try:
+        checks.append(check_producer(read_status(settings.status_dir, ProducerStatus), now))
+    except StatusError as error:
+        checks.append(Check("producer", "failing", str(error)))
+    try:
+        checks.append(check_entrypoint(read_status(settings.status_dir, EntrypointStatus), now))
+    except StatusError as error:
+        checks.append(Check("entrypoint", "degraded", str(error)))
+    return checks
 
 
 def main(settings: Settings, options: argparse.Namespace) -> int:

@@ -12,7 +12,7 @@ from common.atomic import write_atomic
 from common.clock import Clock, SystemClock
 from common.errors import AWS_ERRORS, explain
 from common.settings import Settings
-from common.status import read_status
+from common.status import ProducerStatus, RepairStatus, last_status
 from journal.archived import ArchivedError
 from journal.audit import Audit, AuditError, audit
 from journal.ledgers import LedgersError, connect
@@ -109,18 +109,18 @@ def as_json(audit: Audit) -> dict[str, Any]:
 
 def ask_for_repair(settings: Settings, clock: Clock, grace: float) -> str:
     """Have the producer send again what is missing; what it answered. Raises AuditError, OSError."""
-    facts = read_status(settings.status_dir, "producer")
-    if facts is None or facts.get("state") == "stopped":
+    producer = last_status(settings.status_dir, ProducerStatus)
+    if producer is None or producer.state == "stopped":
         raise AuditError("no producer runs that could send anything: start the appliance, then repair again")
     name = secrets.token_hex(8)
     write_atomic(settings.repair_request, json.dumps({"id": name, "after": grace}).encode(), durable=False)
     end = clock.monotonic() + ANSWER_SECONDS
     while clock.monotonic() < end:
-        answer = read_status(settings.status_dir, "repair") or {}
-        if answer.get("request") == name:
-            if answer.get("error"):
-                raise AuditError(str(answer["error"]))
-            return f"repair: {answer['sent']:,} bytes were sent again"
+        answer = last_status(settings.status_dir, RepairStatus)
+        if answer and answer.request == name:
+            if answer.error:
+                raise AuditError(answer.error)
+            return f"repair: {answer.sent:,} bytes were sent again"
         clock.sleep(LOOK_AGAIN)
     settings.repair_request.unlink(missing_ok=True)
     raise AuditError(f"the producer did not answer within {ANSWER_SECONDS:.0f} s: its lines in the log say why")

@@ -11,7 +11,7 @@ from cli.screen import OK, PROBLEM, CommandError, say
 from common.atomic import write_atomic
 from common.clock import Clock, SystemClock
 from common.settings import Settings
-from common.status import read_status
+from common.status import Counters, ProducerStatus, last_status
 
 LOOK_AGAIN = 0.2
 COUNTED = ("lines", "records", "bytes")
@@ -19,8 +19,8 @@ COUNTED = ("lines", "records", "bytes")
 
 def ship_now(settings: Settings, clock: Clock, timeout: float) -> dict[str, Any]:
     """Ask, wait for the answer, and compare the producer's counts. Raises CommandError."""
-    before = read_status(settings.status_dir, "producer")
-    if before is None or before.get("state") == "stopped":
+    before = last_status(settings.status_dir, ProducerStatus)
+    if before is None or before.state == "stopped":
         raise CommandError(
             f"no producer runs on DATA_DIR {settings.data_dir}: start the appliance, then ship; `appliance status` "
             "shows its parts"
@@ -32,8 +32,8 @@ def ship_now(settings: Settings, clock: Clock, timeout: float) -> dict[str, Any]
     try:
         while True:
             # read in this order: the producer answers first and removes the request after that
-            after = read_status(settings.status_dir, "producer") or {}
-            if after.get("ship_request") in wanted:
+            after = last_status(settings.status_dir, ProducerStatus) or before
+            if after.ship_request in wanted:
                 break
             if clock.monotonic() - begun >= timeout:
                 if pending == asked:
@@ -52,9 +52,9 @@ def ship_now(settings: Settings, clock: Clock, timeout: float) -> dict[str, Any]
     except OSError as error:
         raise CommandError(f"{settings.ship_request} cannot be written: {error}: run as the appliance's user") from None
     return {
-        **_shipped(before.get("counters") or {}, after.get("counters") or {}),
-        "behind_bytes": after.get("lag_bytes"),
-        "error": after.get("error"),
+        **_shipped(before.counters, after.counters),
+        "behind_bytes": after.lag_bytes,
+        "error": after.error,
         "seconds": round(clock.monotonic() - begun, 2),
     }
 
@@ -66,10 +66,10 @@ def _pending(settings: Settings) -> str | None:
         return None
 
 
-def _shipped(before: dict[str, Any], after: dict[str, Any]) -> dict[str, int]:
+def _shipped(before: Counters | None, after: Counters | None) -> dict[str, int]:
     """What was counted in between; a producer that was started in between has begun to count anew."""
-    same = before.get("started_at") == after.get("started_at")
-    return {name: after.get(name, 0) - (before.get(name, 0) if same else 0) for name in COUNTED}
+    same = before and after and before.started_at == after.started_at
+    return {name: getattr(after, name, 0) - (getattr(before, name) if same else 0) for name in COUNTED}
 
 
 def main(settings: Settings, options: argparse.Namespace) -> int:

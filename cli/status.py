@@ -6,107 +6,128 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
-from appliance.health import check
+from appliance.health import Check, check
 from cli.screen import OK, PROBLEM, CommandError, columns, console, printable, table
-from common.clock import Clock, SystemClock
+from common.clock import Clock, SystemClock, iso
 from common.settings import Settings
-from common.status import read_status
+from common.status import EntrypointStatus, ProducerStatus, RepairStatus, last_status
 
 PROBLEMS = ("degraded", "failing")
+# What `--json` says of the comparison with the bucket
+COMPARED = ("checked_at", "archived", "pending", "missing", "error")
 UNITS = ((86400, "d"), (3600, "h"), (60, "min"))
 
 
-def gather(settings: Settings, clock: Clock) -> dict[str, Any]:
-    """What `--json` prints. What a process has not said (yet) is null. Raises CommandError when nothing runs."""
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What the processes have said; None: nothing (yet)."""
+
+    now: datetime
+    checks: list[Check]
+    producer: ProducerStatus
+    entrypoint: EntrypointStatus | None
+    repair: RepairStatus | None
+
+
+def gather(settings: Settings, clock: Clock) -> Report:
+    """Raises CommandError when nothing runs."""
     if not settings.run_dir.exists():
         raise CommandError(
             f"nothing runs on DATA_DIR {settings.data_dir}: start the appliance (script/up), or name another folder "
             "with DATA_DIR"
         )
-    checks = check(settings, clock)
-    producer = read_status(settings.status_dir, "producer") or {}
-    entrypoint = read_status(settings.status_dir, "entrypoint") or {}
-    repair = read_status(settings.status_dir, "repair") or {}
-    return {
-        "now": clock.now().isoformat(timespec="seconds"),
-        "ready": all(one.state == "ok" for one in checks),
-        "delivery": settings.delivery,
-        "endpoint": entrypoint.get("endpoint"),
-        "bucket": f"s3://{settings.s3_bucket}/{settings.s3_prefix}",
-        "checks": [asdict(one) for one in checks],
-        "poll": {
-            "interval": settings.poll_interval,
-            "state": producer.get("state"),
-            "last": producer.get("last_tick"),
-            "next": producer.get("next_poll"),
-        },
-        "behind": {
-            "bytes": producer.get("lag_bytes"),
-            "lines": producer.get("lag_lines"),
-            "since": producer.get("lag_since"),
-        },
-        "archive": {name: repair.get(name) for name in ("checked_at", "archived", "pending", "missing", "error")},
-        "counters": producer.get("counters"),
-    }
-
-
-def rows(facts: dict[str, Any], now: datetime) -> list[tuple[str, str, str]]:
-    """The table: part, state, what there is to say."""
-    found = [("part", "state", "")]
-    found += [(one["part"], one["state"], printable(one["reason"])) for one in facts["checks"]]
-    found.append(("poll", facts["poll"]["state"] or "unknown", _poll(facts["poll"], now)))
-    found.append(("log", *_behind(facts["behind"], now)))
-    if facts["delivery"] == "firehose":
-        found.append(("archive", "unknown", "Firehose keeps no ledger: acknowledged is all that can be known"))
-    else:
-        found.append(("archive", *_archive(facts["archive"], now)))
-    counters = facts["counters"]
-    if counters:
-        retried = sum(counters.get("retries", {}).values())
-        shipped = f"{counters['lines']:,} lines, {counters['bytes']:,} bytes in {counters['records']:,} records"
-        trouble = f"; {retried:,} sent again, {counters.get('throttled', 0):,} throttled" if retried else ""
-        found.append(("shipped", "", f"{shipped} since {_ago(counters.get('started_at'), now)}{trouble}"))
-    return found
-
-
-def _poll(poll: dict[str, Any], now: datetime) -> str:
-    due = _moment(poll["next"])
-    upcoming = f"; the next in {_span(max(0.0, (due - now).total_seconds()))}" if due else ""
-    return f"every {poll['interval']:g} s, the last {_ago(poll['last'], now)}{upcoming}"
-
-
-def _behind(behind: dict[str, Any], now: datetime) -> tuple[str, str]:
-    if behind["bytes"] is None:
-        return "unknown", ""
-    if not behind["bytes"]:
-        return "ok", "everything that was read is acknowledged"
-    lines = "" if behind["lines"] is None else f"{behind['lines']:,} lines, "
-    since = f", since {_ago(behind['since'], now)}" if behind["since"] else ""
-    return "behind", f"{lines}{behind['bytes']:,} bytes not acknowledged{since}"
-
-
-def _archive(archive: dict[str, Any], now: datetime) -> tuple[str, str]:
-    if archive["checked_at"] is None:
-        return "unknown", "not compared with the bucket yet; `appliance audit` does it now"
-    if archive["error"]:
-        return "degraded", printable(archive["error"])
-    amounts = f"{archive['archived'] or 0:,} bytes archived, {archive['pending'] or 0:,} pending"
-    return (
-        "degraded" if archive["missing"] else "ok",
-        f"{amounts}, {archive['missing'] or 0:,} missing, {_ago(archive['checked_at'], now)}",
+    return Report(
+        clock.now(),
+        check(settings, clock),
+        last_status(settings.status_dir, ProducerStatus) or ProducerStatus(),
+        last_status(settings.status_dir, EntrypointStatus),
+        last_status(settings.status_dir, RepairStatus),
     )
 
 
-def _moment(text: str | None) -> datetime | None:
-    return datetime.fromisoformat(text) if text else None
+def as_json(settings: Settings, report: Report) -> dict[str, Any]:
+    """What `--json` prints. What a process has not said (yet) is null."""
+    producer, entrypoint, repair = report.producer, report.entrypoint, report.repair
+    found = {
+        "now": report.now,
+        "ready": all(one.state == "ok" for one in report.checks),
+        "delivery": settings.delivery,
+        "endpoint": entrypoint and entrypoint.endpoint,
+        "bucket": _bucket(settings),
+        "checks": [asdict(one) for one in report.checks],
+        "poll": {
+            "interval": settings.poll_interval,
+            "state": _state(producer),
+            "last": producer.last_tick,
+            "next": producer.next_poll,
+        },
+        "behind": {"bytes": producer.lag_bytes, "lines": producer.lag_lines, "since": producer.lag_since},
+        "archive": {name: getattr(repair, name, None) for name in COMPARED},
+        "counters": producer.counters and asdict(producer.counters),
+    }
+    shown: dict[str, Any] = json.loads(json.dumps(found, default=iso))
+    return shown
 
 
-def _ago(text: str | None, now: datetime) -> str:
-    moment = _moment(text)
+def rows(settings: Settings, report: Report) -> list[tuple[str, str, str]]:
+    """The table: part, state, what there is to say."""
+    now, producer, counters = report.now, report.producer, report.producer.counters
+    found = [("part", "state", "")]
+    found += [(one.part, one.state, printable(one.reason)) for one in report.checks]
+    found.append(("poll", _state(producer) or "unknown", _poll(settings, producer, now)))
+    found.append(("log", *_behind(producer, now)))
+    if settings.delivery == "firehose":
+        found.append(("archive", "unknown", "Firehose keeps no ledger: acknowledged is all that can be known"))
+    else:
+        found.append(("archive", *_archive(report.repair, now)))
+    if counters:
+        retried = sum(counters.retries.values())
+        shipped = f"{counters.lines:,} lines, {counters.bytes:,} bytes in {counters.records:,} records"
+        trouble = f"; {retried:,} sent again, {counters.throttled:,} throttled" if retried else ""
+        found.append(("shipped", "", f"{shipped} since {_ago(counters.started_at, now)}{trouble}"))
+    return found
+
+
+def _bucket(settings: Settings) -> str:
+    return f"s3://{settings.s3_bucket}/{settings.s3_prefix}"
+
+
+def _state(producer: ProducerStatus) -> str | None:
+    return None if producer.state == "starting" else producer.state
+
+
+def _poll(settings: Settings, producer: ProducerStatus, now: datetime) -> str:
+    due = producer.next_poll
+    upcoming = f"; the next in {_span(max(0.0, (due - now).total_seconds()))}" if due else ""
+    return f"every {settings.poll_interval:g} s, the last {_ago(producer.last_tick, now)}{upcoming}"
+
+
+def _behind(producer: ProducerStatus, now: datetime) -> tuple[str, str]:
+    if producer.lag_bytes is None:
+        return "unknown", ""
+    if not producer.lag_bytes:
+        return "ok", "everything that was read is acknowledged"
+    lines = "" if producer.lag_lines is None else f"{producer.lag_lines:,} lines, "
+    since = f", since {_ago(producer.lag_since, now)}" if producer.lag_since else ""
+    return "behind", f"{lines}{producer.lag_bytes:,} bytes not acknowledged{since}"
+
+
+def _archive(repair: RepairStatus | None, now: datetime) -> tuple[str, str]:
+    if repair is None:
+        return "unknown", "not compared with the bucket yet; `appliance audit` does it now"
+    if repair.error:
+        return "degraded", printable(repair.error)
+    if repair.stale(now):
+        return "degraded", f"last compared with the bucket {_ago(repair.checked_at, now)}; the producer's log says why"
+    amounts = f"{repair.archived:,} bytes archived, {repair.pending:,} pending, {repair.missing:,} missing"
+    return "degraded" if repair.missing else "ok", f"{amounts}, {_ago(repair.checked_at, now)}"
+
+
+def _ago(moment: datetime | None, now: datetime) -> str:
     return f"{_span(max(0.0, (now - moment).total_seconds()))} ago" if moment else "never"
 
 
@@ -118,11 +139,12 @@ def _span(seconds: float) -> str:
     return f"{seconds:.0f} s"
 
 
-def show(facts: dict[str, Any], found: Sequence[Sequence[str]], options: argparse.Namespace) -> None:
+def show(settings: Settings, report: Report, found: Sequence[Sequence[str]], options: argparse.Namespace) -> None:
     if options.json:
-        print(json.dumps(facts), flush=True)
+        print(json.dumps(as_json(settings, report)), flush=True)
         return
-    title = f"{facts['bucket']} at {facts['endpoint'] or 'an endpoint that was not reached yet'}"
+    endpoint = report.entrypoint and report.entrypoint.endpoint
+    title = f"{_bucket(settings)} at {endpoint or 'an endpoint that was not reached yet'}"
     terminal = console(sys.stdout)
     if terminal:
         if options.watch:
@@ -137,9 +159,9 @@ def main(settings: Settings, options: argparse.Namespace) -> int:
     clock = SystemClock()
     try:
         while True:
-            facts = gather(settings, clock)
-            found = rows(facts, clock.now())
-            show(facts, found, options)
+            report = gather(settings, clock)
+            found = rows(settings, report)
+            show(settings, report, found, options)
             if not options.watch:
                 return PROBLEM if any(state in PROBLEMS for _, state, _ in found) else OK
             clock.sleep(options.watch)

@@ -24,7 +24,7 @@ from common.aws import client
 from common.clock import Clock, SystemClock
 from common.errors import AWS_ERRORS, explain
 from common.settings import Settings
-from common.status import read_status
+from common.status import Acknowledged, Place, ProducerStatus, last_status
 
 if TYPE_CHECKING:
     from mypy_boto3_kinesis import KinesisClient
@@ -163,12 +163,12 @@ def requests(journey: Journey) -> str:
     return f"{REQUESTS} requests to port {port}: /verify-{journey.run}/0 …"
 
 
-def _acknowledgements(journey: Journey) -> list[dict[str, Any]]:
+def _acknowledgements(journey: Journey) -> list[Acknowledged]:
     """What the producer had acknowledged since the requests were sent, a tick each. Raises StepError."""
-    facts = read_status(journey.settings.status_dir, "producer") or {}
-    if facts.get("error"):
-        raise StepError(f"the producer reports: {facts['error']}")
-    return [one for one in facts.get("acknowledged", []) if datetime.fromisoformat(one["at"]) >= journey.sent_at]
+    status = last_status(journey.settings.status_dir, ProducerStatus)
+    if status and status.error:
+        raise StepError(f"the producer reports: {status.error}")
+    return [one for one in status.acknowledged if one.at >= journey.sent_at] if status else []
 
 
 def acknowledged(journey: Journey) -> str:
@@ -176,11 +176,10 @@ def acknowledged(journey: Journey) -> str:
 
     def seen() -> str | None:
         for one in _acknowledgements(journey):
-            first = one["first"]
-            shipped = f"{one['lines']} line(s) as {one['records']} record(s)"
-            if "record_id" in first:
-                return f"{shipped}, record {first['record_id'][:SHOWN_OF_ID]}…"
-            return f"{shipped}, {first['shard']}, sequence number {first['sequence_number']}"
+            shipped = f"{one.lines} line(s) as {one.records} record(s)"
+            if one.first.record_id:
+                return f"{shipped}, record {one.first.record_id[:SHOWN_OF_ID]}…"
+            return f"{shipped}, {one.first.shard}, sequence number {one.first.sequence_number}"
         return None
 
     return journey.until(seen, "The lines of the producer in the log say what keeps it.")
@@ -196,13 +195,13 @@ def lines_of(data: bytes) -> list[bytes]:
     return data.splitlines()
 
 
-def _records(kinesis: KinesisClient, name: str, acknowledgement: dict[str, Any]) -> Iterator[bytes]:
-    """The data of the records from an acknowledgement's first one on, as far as the stream goes at the moment."""
+def _records(kinesis: KinesisClient, name: str, first: Place) -> Iterator[bytes]:
+    """The data of the records from the first that was acknowledged on, as far as the stream goes at the moment."""
     iterator = kinesis.get_shard_iterator(
         StreamName=name,
-        ShardId=acknowledgement["first"]["shard"],
+        ShardId=first.shard or "",
         ShardIteratorType="AT_SEQUENCE_NUMBER",
-        StartingSequenceNumber=acknowledgement["first"]["sequence_number"],
+        StartingSequenceNumber=first.sequence_number or "",
     )["ShardIterator"]
     while iterator:
         answer = kinesis.get_records(ShardIterator=iterator, Limit=1000)
@@ -220,7 +219,7 @@ def records(journey: Journey) -> str:
     def seen() -> str | None:
         found: set[str] = set()
         for acknowledgement in _acknowledgements(journey):
-            for data in _records(kinesis, name, acknowledgement):
+            for data in _records(kinesis, name, acknowledgement.first):
                 found.update(path for line in lines_of(data) for mark, path in marks.items() if mark in line)
         return f"{len(found)} of {len(marks)} in {name}" if len(found) == len(marks) else None
 

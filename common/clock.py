@@ -31,6 +31,11 @@ class SystemClock:
         time.sleep(seconds)
 
 
+def iso(moment: datetime | None) -> str | None:
+    """As JSON has it, to the millisecond: 2026-11-23T16:05:00.123Z."""
+    return None if moment is None else moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
 def backoff(rng: random.Random, base: float, cap: float) -> Iterator[float]:
     """Endless waits in seconds: exponential from `base`, limited to `cap`, each with full jitter.
 

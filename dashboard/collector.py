@@ -16,7 +16,7 @@ from common import aws
 from common.atomic import write_atomic
 from common.clock import Clock
 from common.settings import Settings
-from common.status import read_status
+from common.status import ApplianceStatus, EntrypointStatus, ProducerStatus, last_status
 from dashboard.bucket import Bucket, Inventory
 from dashboard.disk import LogDirectory
 from dashboard.endpoint import TIMEOUTS, where
@@ -24,7 +24,7 @@ from dashboard.function import Batches, FunctionLog
 from dashboard.periodic import Audience, Periodic
 from dashboard.proof import Auditor, Proof
 from dashboard.rates import Rate
-from dashboard.state import Local, Views, counters_of, moment, state
+from dashboard.state import Local, Views, state
 from dashboard.stream import Firehose, Kinesis, Stream
 from journal.audit import AuditError, read_checkpoint
 
@@ -34,7 +34,6 @@ REMOTE_BUSY, REMOTE_IDLE = 1.0, 60.0
 AWS_BUSY, AWS_IDLE = 10.0, 900.0
 # A rate covers one poll, so that it does not swing with the polls; but not more than a minute, and some looks
 LEAST_WINDOW, LONGEST_WINDOW = 5.0, 60.0
-PROCESSES = ("appliance", "producer", "entrypoint", "repair")
 
 
 class Collector:
@@ -42,7 +41,8 @@ class Collector:
         self.settings = settings
         self.clock = clock
         self._audience = Audience(clock)
-        started = moment((read_status(settings.status_dir, "appliance") or {}).get("started_at")) or clock.now()
+        appliance = last_status(settings.status_dir, ApplianceStatus)
+        started = appliance.started_at if appliance else clock.now()
         self._directory = LogDirectory(settings.log_file)
         self.bucket = Bucket(settings, clock, lambda: aws.client(settings, "s3", **TIMEOUTS))
         log = FunctionLog(settings, clock, lambda: aws.client(settings, "logs", **TIMEOUTS), started)
@@ -120,7 +120,6 @@ class Collector:
     def look(self) -> Local:
         """What can be seen on this machine."""
         settings = self.settings
-        facts = {name: found for name in PROCESSES if (found := read_status(settings.status_dir, name))}
         disk, problem = None, None
         try:
             disk = self._directory.look(read_checkpoint(settings.checkpoint_file))
@@ -129,7 +128,16 @@ class Collector:
         except OSError as error:
             problem = f"the log cannot be read: {error}: let this user read DATA_DIR"
         requested = settings.ship_request.exists()
-        local = Local(self.checks(), facts, disk, problem, self._answers(), requested)
+        local = Local(
+            self.checks(),
+            last_status(settings.status_dir, ApplianceStatus),
+            last_status(settings.status_dir, ProducerStatus),
+            last_status(settings.status_dir, EntrypointStatus),
+            disk,
+            problem,
+            self._answers(),
+            requested,
+        )
         self._sample(local)
         return local
 
@@ -142,12 +150,11 @@ class Collector:
     def _sample(self, local: Local) -> None:
         """Each edge has the rate of what its end has taken."""
         now = self.clock.monotonic()
-        producer = local.facts.get("producer", {})
-        counters = counters_of(producer)
-        values: dict[str, tuple[float, Any, Any]] = {
-            "producer": (now, counters.get("lines", producer.get("total_lines")), counters.get("bytes")),
-            "stream": (now, counters.get("lines"), counters.get("sent_bytes")),
-        }
+        values: dict[str, tuple[float, Any, Any]] = {}
+        counters = local.producer.counters if local.producer else None
+        if counters:
+            values["producer"] = (now, counters.lines, counters.bytes)
+            values["stream"] = (now, counters.lines, counters.sent_bytes)
         if local.disk:
             values["log"] = (now, local.disk.grown_lines, local.disk.grown_bytes)
         seen = self._function.seen

@@ -5,7 +5,7 @@ docs/metrics.md says what each one means; a test holds both together. What nobod
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from prometheus_client import CollectorRegistry
@@ -20,7 +20,7 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector as Source
 
 from dashboard.periodic import Seen
-from dashboard.state import VERSION, Views, counters_of, moment, retries, shards
+from dashboard.state import VERSION, Views
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -118,48 +118,34 @@ class Metrics(Source):
 
     def _producer(self) -> Iterator[Metric]:
         local = self._views.local.value
-        facts = local.facts.get("producer", {}) if local else {}
-        counters = counters_of(facts)
-        for name, (field, meaning) in PRODUCER.items():
-            if isinstance(counters.get(field), int | float):
-                yield counter(name, meaning, counters[field])
-        if "retries" in counters:
-            family = CounterMetricFamily(
-                f"{PREFIX}producer_retried_records", "Records that were sent again, by reason.", labels=["reason"]
+        producer = local.producer if local else None
+        counters = producer.counters if producer else None
+        if counters:
+            for name, (field, meaning) in PRODUCER.items():
+                yield counter(name, meaning, getattr(counters, field))
+            yield labelled(
+                "producer_retried_records", "Records that were sent again, by reason.", "reason", counters.retries
             )
-            for reason, count in retries(counters).items():
-                family.add_metric([reason], count)
-            yield family
-        if taken := shards(counters):
-            family = CounterMetricFamily(
-                f"{PREFIX}producer_shard_records",
-                "Acknowledged records, by shard.",
-                labels=["shard"],
-            )
-            for shard, count in taken.items():
-                family.add_metric([shard], count)
-            yield family
-        histogram = counters.get("tick_seconds")
-        if isinstance(histogram, dict) and isinstance(histogram.get("buckets"), dict):
-            buckets = sorted(
-                ((float(le), count) for le, count in histogram["buckets"].items()), key=lambda each: each[0]
-            )
-            duration = HistogramMetricFamily(
-                f"{PREFIX}producer_tick_duration_seconds", "How long a poll of the log took, all sending included."
-            )
-            edges = [(str(le), float(count)) for le, count in buckets if le != float("inf")]
-            duration.add_metric([], [*edges, ("+Inf", float(histogram["count"]))], sum_value=histogram["sum"])
-            yield duration
-        last = moment(facts.get("last_tick"))
-        if last:
-            yield gauge(
-                "producer_last_tick_timestamp_seconds", "When the last poll ended (Unix time).", last.timestamp()
-            )
+            if counters.shards:
+                yield labelled("producer_shard_records", "Acknowledged records, by shard.", "shard", counters.shards)
+            if counters.tick_seconds:
+                found = counters.tick_seconds
+                duration = HistogramMetricFamily(
+                    f"{PREFIX}producer_tick_duration_seconds", "How long a poll of the log took, all sending included."
+                )
+                buckets = [
+                    *((bound, float(count)) for bound, count in found.buckets.items()),
+                    ("+Inf", float(found.count)),
+                ]
+                duration.add_metric([], buckets, sum_value=found.sum)
+                yield duration
+        if producer and producer.last_tick:
+            last = producer.last_tick.timestamp()
+            yield gauge("producer_last_tick_timestamp_seconds", "When the last poll ended (Unix time).", last)
 
     def _provisioning(self) -> Iterator[Metric]:
         local = self._views.local.value
-        facts = local.facts.get("entrypoint") if local else None
-        if not facts:
+        if not local or not local.entrypoint:
             return
         family = GaugeMetricFamily(
             f"{PREFIX}provisioning_state",
@@ -167,7 +153,7 @@ class Metrics(Source):
             labels=["state"],
         )
         for each in PROVISIONING:
-            family.add_metric([each], facts.get("state") == each)
+            family.add_metric([each], local.entrypoint.state == each)
         yield family
 
     def _function(self) -> Iterator[Metric]:
@@ -228,4 +214,12 @@ def counter(name: str, meaning: str, value: float) -> Metric:
     """Its samples are called `name`_total."""
     family = CounterMetricFamily(f"{PREFIX}{name}", meaning)
     family.add_metric([], value)
+    return family
+
+
+def labelled(name: str, meaning: str, label: str, counts: Mapping[str, float]) -> Metric:
+    """A counter for each value of `label`."""
+    family = CounterMetricFamily(f"{PREFIX}{name}", meaning, labels=[label])
+    for value, count in counts.items():
+        family.add_metric([value], count)
     return family

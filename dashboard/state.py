@@ -25,7 +25,9 @@ from pathlib import Path
 from typing import Any
 
 from appliance.health import Check
+from common.clock import iso
 from common.settings import Settings
+from common.status import ApplianceStatus, EntrypointStatus, ProducerStatus
 from dashboard.bucket import Inventory
 from dashboard.disk import Disk
 from dashboard.function import Batches
@@ -47,10 +49,12 @@ MAKING = ("waiting", "provisioning")
 
 @dataclass(frozen=True, slots=True)
 class Local:
-    """What can be seen without the endpoint. `facts`: the status files of the processes, by name."""
+    """What can be seen without the endpoint; what a process has not said is None."""
 
     checks: list[Check]
-    facts: dict[str, dict[str, Any]]
+    appliance: ApplianceStatus | None
+    producer: ProducerStatus | None
+    entrypoint: EntrypointStatus | None
     disk: Disk | None
     disk_error: str | None
     answers: bool  # something accepts connections at the endpoint
@@ -75,10 +79,10 @@ ORDER = ("nginx", "log", "producer", "stream", "function", "bucket")
 
 def state(settings: Settings, views: Views, rates: Rates, now: datetime, url: str) -> dict[str, Any]:
     local = views.local.value
-    producer = (local.facts.get("producer") if local else None) or {}
+    producer = (local.producer if local else None) or ProducerStatus()
     found = endpoint(settings, views, url)
     return {
-        "now": now.isoformat(),
+        "now": iso(now),
         "version": VERSION,
         "delivery": settings.delivery,
         "endpoint": found,
@@ -95,12 +99,12 @@ def state(settings: Settings, views: Views, rates: Rates, now: datetime, url: st
 
 def endpoint(settings: Settings, views: Views, url: str) -> dict[str, Any]:
     local = views.local.value
-    appliance = (local.facts.get("appliance") if local else None) or {}
+    appliance = local.appliance if local else None
     errors = [seen.error for seen in (views.bucket, views.stream) if seen.error and seen.unanswered]
     if settings.target == "aws":
         kind, reachable = "aws", len(errors) < 2
     else:
-        kind = "endpoint" if settings.localstack_host else str(appliance.get("endpoint", "embedded"))
+        kind = "endpoint" if settings.localstack_host else appliance.endpoint if appliance else "embedded"
         # a port that is open may belong to somebody who does not answer
         reachable = bool(local and local.answers) and len(errors) < 2
     error = None
@@ -113,20 +117,16 @@ def endpoint(settings: Settings, views: Views, url: str) -> dict[str, Any]:
     return {"kind": kind, "url": url, "reachable": reachable, "error": error}
 
 
-def poll(settings: Settings, producer: dict[str, Any], requested: bool, now: datetime) -> dict[str, Any]:
-    interval = producer.get("interval") or settings.poll_interval
-    last = moment(producer.get("last_tick"))
-    coming = moment(producer.get("next_poll"))
-    if coming is None and last is not None:
-        coming = last + timedelta(seconds=interval)
-    stopped = producer.get("state") == "stopped"
+def poll(settings: Settings, producer: ProducerStatus, requested: bool, now: datetime) -> dict[str, Any]:
+    coming = producer.next_poll
+    stopped = producer.state == "stopped"
     return {
-        "interval": interval,
-        "next": None if stopped or coming is None else max(coming, now).isoformat(),
-        "last": last and last.isoformat(),
-        "shipping": producer.get("state") == "shipping" or (requested and not stopped),
-        "answered": producer.get("ship_request"),
-        "error": producer.get("error"),
+        "interval": producer.interval or settings.poll_interval,
+        "next": None if stopped or coming is None else iso(max(coming, now)),
+        "last": iso(producer.last_tick),
+        "shipping": producer.state == "shipping" or (requested and not stopped),
+        "answered": producer.ship_request,
+        "error": producer.error,
     }
 
 
@@ -149,29 +149,22 @@ def proof(settings: Settings, seen: Seen[Proof]) -> dict[str, Any] | None:
     if seen.error is None:
         return seen.value.as_json() if seen.value else None
     last = seen.value.as_json() if seen.value else {"unit": "lines", "at": iso(seen.error_since)}
-    return (
-        dict.fromkeys(COLUMNS, 0)
-        | last
-        | {
-            "verdict": "unknown",
-            "error": seen.error,
-        }
-    )
+    return dict.fromkeys(COLUMNS, 0) | last | {"verdict": "unknown", "error": seen.error}
 
 
-def nodes(settings: Settings, views: Views, producer: dict[str, Any], url: str, now: datetime) -> list[dict[str, Any]]:
+def nodes(settings: Settings, views: Views, producer: ProducerStatus, url: str, now: datetime) -> list[dict[str, Any]]:
     local = views.local.value
     found = [
         _nginx(settings, local),
         _log(settings, views.local, now),
         _producer(local, producer),
-        _stream(settings, views.stream, shards(counters_of(producer))),
+        _stream(settings, views.stream, producer.counters.shards if producer.counters else {}),
         _function(settings, views.function),
         _bucket(settings, views.bucket),
     ]
-    entrypoint = (local.facts.get("entrypoint") if local else None) or {}
+    making = local and local.entrypoint and local.entrypoint.state in MAKING
     for each, seen in ((found[3], views.stream), (found[5], views.bucket)):
-        if seen.error and seen.value is None and entrypoint.get("state") in MAKING:
+        if seen.error and seen.value is None and making:
             creating = [{"key": "status", "value": "CREATING", "unit": "text"}]
             each |= {"state": "busy", "facts": creating, "error": None, "error_at": None}
     if local and not local.answers:
@@ -234,23 +227,26 @@ def _log(settings: Settings, seen: Seen[Local], now: datetime) -> dict[str, Any]
     return _node("log", name, "degraded" if late else "busy" if disk.new_bytes else "ok", facts)
 
 
-def _producer(local: Local | None, producer: dict[str, Any]) -> dict[str, Any]:
+def _producer(local: Local | None, producer: ProducerStatus) -> dict[str, Any]:
     check = next((one for one in local.checks if one.part == "producer"), None) if local else None
-    counters = counters_of(producer)
-    facts = [
-        ("state", producer.get("state"), "text"),
-        ("last_poll", iso(moment(producer.get("last_tick"))), "time"),
-        ("last_shipped", iso(moment(producer.get("shipped_at"))), "time"),
-        ("lines", counters.get("lines", producer.get("total_lines")), "lines"),
-        ("records", counters.get("records"), "records"),
-        ("retries", sum(retries(counters).values()) if "retries" in counters else None, "records"),
-        ("throttled", counters.get("throttled"), "records"),
+    counters = producer.counters
+    facts: list[tuple[str, Any, str]] = [
+        ("state", None if producer.state == "starting" else producer.state, "text"),
+        ("last_poll", iso(producer.last_tick), "time"),
+        ("last_shipped", iso(producer.shipped_at), "time"),
     ]
+    if counters:
+        facts += [
+            ("lines", counters.lines, "lines"),
+            ("records", counters.records, "records"),
+            ("retries", sum(counters.retries.values()), "records"),
+            ("throttled", counters.throttled, "records"),
+        ]
     if check is None:
         return _node("producer", "producer", "unknown", facts)
     error = None if check.state == "ok" else check.reason
-    condition = "busy" if check.state == "ok" and producer.get("state") == "shipping" else check.state
-    since = iso(moment(producer.get("lag_since"))) if error else None
+    condition = "busy" if check.state == "ok" and producer.state == "shipping" else check.state
+    since = iso(producer.lag_since) if error else None
     return _node("producer", "producer", condition, facts, error, since)
 
 
@@ -306,35 +302,3 @@ def _bucket(settings: Settings, seen: Seen[Inventory]) -> dict[str, Any]:
         ]
     condition = "failing" if seen.error else "ok" if inventory else "unknown"
     return _node("bucket", settings.s3_bucket, condition, facts, seen.error, iso(seen.error_since))
-
-
-def counters_of(producer: dict[str, Any]) -> dict[str, Any]:
-    counters = producer.get("counters")
-    return counters if isinstance(counters, dict) else {}
-
-
-def retries(counters: dict[str, Any]) -> dict[str, int]:
-    """Records sent again, by reason."""
-    return _counts(counters.get("retries"))
-
-
-def shards(counters: dict[str, Any]) -> dict[str, int]:
-    """Records acknowledged, by shard."""
-    return _counts(counters.get("shards"))
-
-
-def _counts(found: object) -> dict[str, int]:
-    return {str(name): int(count) for name, count in found.items()} if isinstance(found, dict) else {}
-
-
-def moment(text: object) -> datetime | None:
-    """The time a status file names, or None."""
-    try:
-        found = datetime.fromisoformat(text) if isinstance(text, str) else None
-    except ValueError:
-        return None
-    return found if found and found.tzinfo else None
-
-
-def iso(time: datetime | None) -> str | None:
-    return None if time is None else time.isoformat()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import random
 from collections.abc import Callable
+from datetime import datetime, timedelta
 from typing import Literal, NoReturn
 
 from common import aws
@@ -12,7 +13,7 @@ from common.clock import Clock, backoff
 from common.errors import AWS_ERRORS
 from common.log import event
 from common.settings import Settings
-from common.status import write_status
+from common.status import EntrypointStatus, write_status
 from entrypoint.capabilities import filed, ignored_conditions, meaning, meaning_of
 from entrypoint.deadline import Deadline
 from entrypoint.errors import ProvisionError, UnavailableError
@@ -39,6 +40,8 @@ HONOURED = "honoured"
 PROBED = {"bucket", "delivery stream"}
 # Seconds one run of provisioning may wait for stream, function and mapping to become ready.
 PROVISION_WITHIN = 60.0
+# Beyond the longest round: a wait of LOOK_EVERY_ON_AWS, PROVISION_WITHIN, and calls that run into their time-outs
+STALE_AFTER = timedelta(seconds=300)
 
 
 class Watch:
@@ -73,7 +76,7 @@ class Watch:
         self._complete = False
         self._resources: dict[str, str] = {}
         self._lines: dict[str, str] = {}
-        self._provisioned_at: str | None = None
+        self._provisioned_at: datetime | None = None
         self._capability: str | None = None
         self._mended: list[str] = []
         self._mended_at = 0.0
@@ -132,7 +135,7 @@ class Watch:
         if self._capability is None or "created" in (self._resources[kind] for kind in PROBED & self._resources.keys()):
             self._probe(clients)
         self._complete = True
-        self._provisioned_at = self._clock.now().isoformat()
+        self._provisioned_at = self._clock.now()
         self._ready()
 
     def _probe(self, clients: Clients) -> None:
@@ -232,17 +235,19 @@ class Watch:
         self.state = state
         if not self._publish:
             return
-        facts = {
-            "state": state,
-            "endpoint": self._endpoint,
-            "resources": self._resources,
-            "checked_at": self._clock.now().isoformat(),
-            "provisioned_at": self._provisioned_at,
-            CAPABILITY[self._settings.delivery]: self._capability,
-            "error": self.error,
-        }
+        now = self._clock.now()
+        status = EntrypointStatus(
+            due=now + STALE_AFTER,
+            state=state,
+            endpoint=self._endpoint,
+            resources=self._resources,
+            checked_at=now,
+            provisioned_at=self._provisioned_at,
+            error=self.error,
+            **{CAPABILITY[self._settings.delivery]: self._capability},  # type: ignore[arg-type]
+        )
         try:
-            write_status(self._settings.status_dir, "entrypoint", facts)
+            write_status(self._settings.status_dir, status)
             self._status_error = ""
         except OSError as problem:
             if str(problem) != self._status_error:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass, field
-from typing import Any
+from datetime import datetime
 
+from common import status
 from producer.put import Traffic
 from producer.ship import Shipped
 
@@ -20,7 +21,7 @@ class Counters:
     A tick adds what it has shipped while it runs; repair adds from another thread.
     """
 
-    started_at: str
+    started_at: datetime
     ticks: int = 0
     seconds: float = 0.0
     buckets: list[int] = field(default_factory=lambda: [0] * len(TICK_SECONDS))
@@ -59,27 +60,24 @@ class Counters:
             self.repaired_lines += lines
             self.traffic.add(traffic)
 
-    def facts(self) -> dict[str, Any]:
-        """As the status has them; the buckets are cumulative, as Prometheus wants them."""
+    def facts(self) -> status.Counters:
+        """As the status has them."""
         with self._lock:
-            return {
-                "started_at": self.started_at,
-                "ticks": self.ticks,
-                "tick_seconds": {
-                    "buckets": {str(bound): count for bound, count in zip(TICK_SECONDS, self.buckets, strict=True)},
-                    "sum": round(self.seconds, 6),
-                    "count": self.ticks,
-                },
-                "lines": self.lines,
-                "records": self.records,
-                "bytes": self.bytes,
-                "sent_bytes": self.traffic.bytes,
-                "calls": self.traffic.calls,
-                "retries": dict(self.traffic.refused),
-                "throttled": self.traffic.throttled,
-                "shards": dict(self.traffic.shards),
-                "rotations": self.rotations,
-                "deleted_logs": self.deleted_logs,
-                "repaired_bytes": self.repaired_bytes,
-                "repaired_lines": self.repaired_lines,
-            }
+            buckets = {str(bound): count for bound, count in zip(TICK_SECONDS, self.buckets, strict=True)}
+            return status.Counters(
+                started_at=self.started_at,
+                lines=self.lines,
+                records=self.records,
+                bytes=self.bytes,
+                sent_bytes=self.traffic.bytes,
+                calls=self.traffic.calls,
+                retries=dict(self.traffic.refused),
+                throttled=self.traffic.throttled,
+                shards=dict(self.traffic.shards),
+                ticks=self.ticks,
+                tick_seconds=status.TickSeconds(buckets=buckets, sum=round(self.seconds, 6), count=self.ticks),
+                rotations=self.rotations,
+                deleted_logs=self.deleted_logs,
+                repaired_bytes=self.repaired_bytes,
+                repaired_lines=self.repaired_lines,
+            )

@@ -13,12 +13,13 @@ import logging
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from common.clock import Clock
 from common.log import event
 from common.settings import Settings
-from common.status import write_status
+from common.status import RepairStatus, write_status
 from journal.archived import Acknowledged, Archived, ArchivedError, ArchivedFile
 from journal.ledgers import LedgersError
 from journal.ranges import Ranges
@@ -38,6 +39,8 @@ log = logging.getLogger(__name__)
 SEND_SECONDS = 10.0
 # The same problem is logged only so often
 REPEAT_SECONDS = 600.0
+# How much later than two intervals a comparison may come before the last one counts as stale
+LATE = timedelta(seconds=120)
 # Ranges that are named in one log line
 NAMED = 5
 
@@ -243,17 +246,19 @@ class Repair:
             return None, after
 
     def _publish(self, repaired: Repaired, request: str | None) -> None:
-        facts = {
-            "checked_at": self._clock.now().isoformat(),
-            "archived": repaired.archived,
-            "pending": repaired.pending,
-            "missing": repaired.missing,
-            "sent": repaired.sent,
-            "error": repaired.error,
-            "request": request,
-        }
+        now = self._clock.now()
+        status = RepairStatus(
+            due=now + timedelta(seconds=2 * self._settings.repair_interval) + LATE,
+            checked_at=now,
+            archived=repaired.archived,
+            pending=repaired.pending,
+            missing=repaired.missing,
+            sent=repaired.sent,
+            error=repaired.error,
+            request=request,
+        )
         try:
-            write_status(self._settings.status_dir, "repair", facts)
+            write_status(self._settings.status_dir, status)
         except OSError as error:
             self._say(logging.ERROR, f"the status cannot be written: {error}")
 

@@ -6,13 +6,14 @@ import logging
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from common.clock import Clock
 from common.log import Event, event
 from common.settings import Settings
-from common.status import read_status, write_status
+from common.status import Acknowledged, Place, ProducerStatus, State, last_status, write_status
 from producer.batch import cut_for
 from producer.checkpoint import CheckpointError, CheckpointFile
 from producer.counters import Counters
@@ -59,12 +60,17 @@ class Producer:
         self._cut = cut_for(settings.delivery)
         self._interval = timedelta(seconds=settings.poll_interval)
         self._next_poll = next_poll
-        self._counters = Counters(_iso(clock.now()))
+        self._counters = Counters(clock.now())
         self._running = threading.Lock()
-        self._status = _carried_over(read_status(settings.status_dir, "producer") or {}) | {
-            "delivery": settings.delivery,
-            "interval": settings.poll_interval,
-        }
+        self._status = replace(
+            last_status(settings.status_dir, ProducerStatus) or ProducerStatus(),
+            delivery=settings.delivery,
+            interval=settings.poll_interval,
+            error=None,
+            lag_bytes=0,
+            lag_lines=0,
+            lag_since=None,
+        )
         self._status_written = -STATUS_SECONDS
         self._logged = ("", 0.0)
         self._error: str | None = None
@@ -77,7 +83,8 @@ class Producer:
                 return
             begun = self._clock.monotonic()
             self._say("shipping")
-            state, error = "failed", None
+            state: State = "failed"
+            error: str | None = None
             name: Event = "failed"
             try:
                 report = ship_once(
@@ -101,7 +108,7 @@ class Producer:
                 self._counters.rotations = self._rotator.rotations
                 self._counters.deleted_logs = self._rotator.deleted
             self._counters.tick(self._clock.monotonic() - begun)
-            self._say(state, last_tick=_iso(self._clock.now()))
+            self._say(state, last_tick=self._clock.now())
 
     def answer(self, sink: Sink, stop: Callable[[], bool]) -> None:
         """Tick now if a request asks for it, then put its id into the status, and remove the request."""
@@ -113,7 +120,7 @@ class Producer:
         with self._running:
             if stop():
                 return  # perhaps nothing was shipped: the next start answers
-            self._status["ship_request"] = request
+            self._status = replace(self._status, ship_request=request)
             self._publish()
         self._ship_request.unlink(missing_ok=True)
 
@@ -147,7 +154,7 @@ class Producer:
         return True
 
     def stopped(self) -> None:
-        lag = self._status.get("lag_bytes", 0)
+        lag = self._status.lag_bytes or 0
         left = f"{lag} bytes are left for the next start" if lag else "everything is acknowledged"
         log.info("stopped; %s", left, extra=event("stopped", lag=lag))
         self._say("stopped")
@@ -164,17 +171,20 @@ class Producer:
         if not report.records:
             return
         log_shipped(report)
-        facts = {
-            "lines": report.lines,
-            "records": report.records,
-            "bytes": report.bytes,
-            "first": _place(report.first),
-            "last": _place(report.last),
-        }
-        now = _iso(self._clock.now())
-        self._status |= facts | {"shipped_at": now, "total_lines": self._status["total_lines"] + report.lines}
-        done = {"at": now, **facts, "ranges": [list(each) for each in report.ranges]}
-        self._status["acknowledged"] = [*self._status["acknowledged"], done][-REMEMBERED_TICKS:]
+        done = Acknowledged(
+            at=self._clock.now(),
+            lines=report.lines,
+            records=report.records,
+            bytes=report.bytes,
+            first=_place(report.first),
+            last=_place(report.last),
+            ranges=report.ranges,
+        )
+        self._status = replace(
+            self._status,
+            shipped_at=done.at,
+            acknowledged=[*self._status.acknowledged, done][-REMEMBERED_TICKS:],
+        )
 
     def _progress(self, report: Shipped) -> None:
         """Show that a long drain is alive."""
@@ -184,12 +194,8 @@ class Producer:
 
     def _count(self, report: Shipped) -> None:
         self._counters.ship(report)
-        since = self._status.get("lag_since")
-        self._status |= {
-            "lag_bytes": report.lag,
-            "lag_lines": report.lag_lines,
-            "lag_since": (since or _iso(self._clock.now())) if report.lag else None,
-        }
+        since = (self._status.lag_since or self._clock.now()) if report.lag else None
+        self._status = replace(self._status, lag_bytes=report.lag, lag_lines=report.lag_lines, lag_since=since)
 
     def _concern(self, source: str, problem: str | None) -> bool:
         before = self._concerns.get(source)
@@ -202,19 +208,22 @@ class Producer:
             log.info("no longer: %s", before, extra=event("resolved", part=source, problem=before))
         return before != problem
 
-    def _say(self, state: str, **facts: Any) -> None:
-        """The status of a tick; only this moves the time of the next one."""
-        now = self._clock.now()
-        self._status |= facts | {"state": state, "next_tick_due": _iso(now + self._interval + OVERDUE_AFTER)}
+    def _say(self, state: State, **facts: Any) -> None:
+        """The status of a tick; only this moves the time by which the next one is due."""
+        due = self._clock.now() + self._interval + OVERDUE_AFTER
+        self._status = replace(self._status, state=state, due=due, **facts)
         self._status_written = self._clock.monotonic()
         self._publish()
 
     def _publish(self) -> None:
-        self._status["error"] = "; ".join(filter(None, [self._error, *self._concerns.values()])) or None
-        self._status["counters"] = self._counters.facts()
-        self._status["next_poll"] = _iso(self._next_poll(self._clock.now()))
+        self._status = replace(
+            self._status,
+            error="; ".join(filter(None, [self._error, *self._concerns.values()])) or None,
+            counters=self._counters.facts(),
+            next_poll=self._next_poll(self._clock.now()),
+        )
         try:
-            write_status(self._status_dir, "producer", self._status)
+            write_status(self._status_dir, self._status)
         except OSError as error:
             self._complain(f"the status cannot be written: {error}", "failed")
 
@@ -238,24 +247,5 @@ def log_shipped(report: Shipped) -> None:
     )
 
 
-def _carried_over(status: dict[str, Any]) -> dict[str, Any]:
-    """The part of the last process's status that a new one keeps."""
-    acknowledged = status.get("acknowledged")
-    total = status.get("total_lines")
-    return status | {
-        "acknowledged": acknowledged if isinstance(acknowledged, list) else [],
-        "total_lines": total if isinstance(total, int) else 0,
-        "lag_bytes": 0,
-        "lag_lines": 0,
-        "lag_since": None,
-        "ship_request": status.get("ship_request"),
-        "error": None,
-    }
-
-
-def _place(acknowledgement: Acknowledgement | None) -> dict[str, str] | None:
-    return None if acknowledgement is None else acknowledgement._asdict()
-
-
-def _iso(moment: datetime) -> str:
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+def _place(acknowledgement: Acknowledgement | None) -> Place:
+    return Place(**acknowledgement._asdict()) if acknowledgement else Place()

@@ -225,7 +225,7 @@ def test_records_lost_with_their_stream_are_sent_again(pipeline: Pipeline) -> No
 
     def acknowledged() -> bool:
         status = json.loads((pipeline.native.directory / "data" / "run" / "status" / "producer.json").read_bytes())
-        return bool(status["lag_bytes"] == 0 and status["total_lines"] >= 25)
+        return bool(status["lag_bytes"] == 0 and status["counters"]["lines"] >= 25)
 
     eventually(acknowledged, every=0.05)
     with pipeline.kinesis() as kinesis:

@@ -5,7 +5,8 @@ import json
 import socketserver
 import threading
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -14,10 +15,12 @@ from appliance import health
 from cli.__main__ import main
 from common.clock import SystemClock
 from common.settings import Settings
-from common.status import read_status, write_status
+from common.status import EntrypointStatus, ProducerStatus, StatusError, read_status
+from tests.statuses import say
 
 NOW = datetime(2026, 11, 23, 10, 0, 30, tzinfo=UTC)
-FRESH = {"last_tick": "2026-11-23T10:00:00+00:00", "next_tick_due": "2026-11-23T10:01:15+00:00", "error": None}
+POLLED = NOW - timedelta(seconds=30)
+FRESH = ProducerStatus(last_tick=POLLED, due=NOW + timedelta(seconds=45))
 
 
 def test_a_producer_in_time_is_ok() -> None:
@@ -25,7 +28,7 @@ def test_a_producer_in_time_is_ok() -> None:
 
 
 def test_an_overdue_poll_is_failing_even_without_an_error() -> None:
-    assert health.check_producer(FRESH | {"next_tick_due": "2026-11-23T10:00:29+00:00"}, NOW).state == "failing"
+    assert health.check_producer(replace(FRESH, due=NOW - timedelta(seconds=1)), NOW).state == "failing"
 
 
 def test_a_producer_that_never_polled_is_failing() -> None:
@@ -33,9 +36,9 @@ def test_a_producer_that_never_polled_is_failing() -> None:
 
 
 def test_an_error_of_the_pipeline_is_degraded_not_failing() -> None:
-    seen = health.check_producer(FRESH | {"error": "stream web-log-stream is not there"}, NOW)
+    seen = health.check_producer(replace(FRESH, error="stream web-log-stream is not there"), NOW)
     assert (seen.state, seen.reason) == ("degraded", "stream web-log-stream is not there")
-    waiting = health.check_entrypoint({"state": "waiting", "error": None, "endpoint": "http://localstack:4566"})
+    waiting = health.check_entrypoint(EntrypointStatus(state="waiting", endpoint="http://localstack:4566"), NOW)
     assert (waiting.state, waiting.reason) == ("degraded", "waiting: http://localstack:4566")
 
 
@@ -90,17 +93,29 @@ def test_nginx_that_is_down_is_failing(settings: Settings) -> None:
 def test_exit_status(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["health"]) == 1, "the producer has not polled yet"
     later = SystemClock().now().replace(year=SystemClock().now().year + 1).isoformat()
-    write_status(settings.status_dir, "producer", {"last_tick": later, "next_tick_due": later, "error": None})
-    write_status(settings.status_dir, "entrypoint", {"state": "waiting", "endpoint": "http://there", "error": None})
+    say(settings.status_dir, ProducerStatus, {"last_tick": later, "due": later, "error": None})
+    say(settings.status_dir, EntrypointStatus, {"state": "waiting", "endpoint": "http://there", "error": None})
     assert main(["health"]) == 0, "degraded is not unhealthy"
     assert main(["health", "--ready"]) == 1, "but it is not ready"
-    write_status(settings.status_dir, "entrypoint", {"state": "ready", "endpoint": "http://there", "error": None})
+    say(settings.status_dir, EntrypointStatus, {"state": "ready", "endpoint": "http://there", "error": None})
     capsys.readouterr()
     assert main(["health", "--ready", "--json"]) == 0
     assert [one["state"] for one in json.loads(capsys.readouterr().out)] == ["ok", "ok", "ok"]
 
 
-def test_a_damaged_status_is_no_status(tmp_path: Path) -> None:
-    assert read_status(tmp_path, "producer") is None
-    (tmp_path / "producer.json").write_text('{"last_')
-    assert read_status(tmp_path, "producer") is None
+@pytest.mark.parametrize("text", ['{"last_', "{}", '{"version":2,"state":"ready"}', '{"state":"ready","due":"soon"}'])
+def test_a_status_that_cannot_be_read_is_seen(settings: Settings, text: str) -> None:
+    assert read_status(settings.status_dir, EntrypointStatus) is None
+    settings.status_dir.mkdir()
+    (settings.status_dir / "entrypoint.json").write_text(text)
+    with pytest.raises(StatusError, match=r"entrypoint\.json cannot be read: .*start the appliance again"):
+        read_status(settings.status_dir, EntrypointStatus)
+    found = {one.part: one for one in health.check(settings, SystemClock())}["entrypoint"]
+    assert (found.state, "cannot be read" in found.reason) == ("degraded", True)
+
+
+def test_a_status_of_last_year_is_no_status_of_today() -> None:
+    last_year = NOW.replace(year=2025)
+    old = EntrypointStatus(state="ready", endpoint="http://there", checked_at=last_year, due=last_year)
+    found = health.check_entrypoint(old, NOW)
+    assert (found.state, found.reason[:42]) == ("degraded", "has not looked since 2025-11-23T10:00:30.0")

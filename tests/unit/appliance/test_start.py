@@ -11,7 +11,8 @@ from appliance.checks import StartError, check_dashboard, check_nginx
 from appliance.environment import for_programs
 from appliance.folder import announce, lock, prepare
 from common.settings import Settings
-from common.status import read_status
+from common.status import ApplianceStatus
+from tests.statuses import status_json
 
 
 @pytest.fixture
@@ -111,8 +112,8 @@ def test_without_a_dashboard_no_port_is_needed(settings: Settings) -> None:
 def test_the_dashboard_is_told_what_the_appliance_works_with(settings: Settings) -> None:
     prepare(settings)
     announce(settings, emulator=True)
-    assert (read_status(settings.status_dir, "appliance") or {})["endpoint"] == "embedded"
+    assert status_json(settings.status_dir, ApplianceStatus)["endpoint"] == "embedded"
     announce(settings, emulator=False)
-    assert (read_status(settings.status_dir, "appliance") or {})["endpoint"] == "endpoint"
+    assert status_json(settings.status_dir, ApplianceStatus)["endpoint"] == "endpoint"
     announce(settings.model_copy(update={"target": "aws"}), emulator=False)
-    assert (read_status(settings.status_dir, "appliance") or {})["endpoint"] == "aws"
+    assert status_json(settings.status_dir, ApplianceStatus)["endpoint"] == "aws"

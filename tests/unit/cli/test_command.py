@@ -29,7 +29,8 @@ from cli.follow import Follower
 from cli.screen import CommandError
 from common.clock import SystemClock
 from common.settings import Settings
-from common.status import write_status
+from common.status import EntrypointStatus, ProducerStatus, RepairStatus
+from tests.statuses import say
 
 ROOT = Path(__file__).resolve().parents[3]
 NOW = datetime(2026, 11, 23, 16, 5, tzinfo=UTC)
@@ -262,7 +263,7 @@ def test_no_color_is_heeded(monkeypatch: pytest.MonkeyPatch, variables: dict[str
 
 PRODUCER = {
     "state": "idle",
-    "next_tick_due": "2026-11-23T16:06:30.000Z",
+    "due": "2026-11-23T16:06:30.000Z",
     "last_tick": "2026-11-23T16:05:00.000Z",
     "next_poll": "2026-11-23T16:06:00.000Z",
     "lag_bytes": 120,
@@ -280,14 +281,15 @@ PRODUCER = {
 
 
 def test_status_as_a_table_and_as_json(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
-    write_status(settings.status_dir, "producer", PRODUCER)
-    write_status(settings.status_dir, "entrypoint", {"state": "ready", "endpoint": "http://e"})
+    say(settings.status_dir, ProducerStatus, PRODUCER)
+    say(settings.status_dir, EntrypointStatus, {"state": "ready", "endpoint": "http://e"})
     archive = {"checked_at": "2026-11-23T16:04:00+00:00", "archived": 5000, "pending": 1, "missing": 0, "error": None}
-    write_status(settings.status_dir, "repair", archive)
-    facts = status.gather(settings, Clock())
+    say(settings.status_dir, RepairStatus, archive)
+    report = status.gather(settings, Clock())
+    facts = status.as_json(settings, report)
     assert not facts["ready"]  # nginx does not run here
     assert facts["behind"] == {"bytes": 120, "lines": 2, "since": "2026-11-23T15:55:00.000Z"}
-    found = {part: (state, text) for part, state, text in status.rows(facts, NOW)}
+    found = {part: (state, text) for part, state, text in status.rows(settings, report)}
     assert found["nginx"][0] == "failing"
     assert found["poll"] == ("idle", "every 60 s, the last 0 s ago; the next in 60 s")
     assert found["log"] == ("behind", "2 lines, 120 bytes not acknowledged, since 10 min ago")
@@ -297,35 +299,34 @@ def test_status_as_a_table_and_as_json(settings: Settings, capsys: pytest.Captur
     )
     for as_json in (False, True):
         options = argparse.Namespace(json=as_json, watch=None)
-        status.show(facts, status.rows(facts, NOW), options)
+        status.show(settings, report, status.rows(settings, report), options)
     *plain, last = capsys.readouterr().out.splitlines()
     assert plain[0] == "s3://my-bucket/ at http://e"
-    assert json.loads(last) == json.loads(json.dumps(facts))
+    assert json.loads(last) == facts
 
 
-@pytest.mark.parametrize(
-    "producer", [None, {}, {"state": "idle", "next_tick_due": "2026-11-23T16:06:30Z", "lag_bytes": 0}]
-)
+@pytest.mark.parametrize("producer", [None, {}, {"state": "idle", "due": "2026-11-23T16:06:30Z", "lag_bytes": 0}])
 def test_status_of_what_has_not_said_much(settings: Settings, producer: dict[str, Any] | None) -> None:
     if producer:
-        write_status(settings.status_dir, "producer", producer)
-    facts = status.gather(settings, Clock())
-    found = {part: state for part, state, _ in status.rows(facts, NOW)}
+        say(settings.status_dir, ProducerStatus, producer)
+    found = {part: state for part, state, _ in status.rows(settings, status.gather(settings, Clock()))}
     assert found["log"] == ("ok" if producer else "unknown")
     assert found["archive"] == "unknown"
 
 
 def test_status_says_what_repair_complains_about(settings: Settings) -> None:
-    write_status(settings.status_dir, "repair", {"checked_at": "2026-11-23T16:04:00Z", "error": "no answer"})
-    found = {part: state for part, state, _ in status.rows(status.gather(settings, Clock()), NOW)}
+    say(settings.status_dir, RepairStatus, {"checked_at": "2026-11-23T16:04:00Z", "error": "no answer"})
+    found = {part: state for part, state, _ in status.rows(settings, status.gather(settings, Clock()))}
     assert found["archive"] == "degraded"
-    write_status(settings.status_dir, "repair", {"checked_at": "2026-11-23T16:04:00Z", "missing": 3})
-    assert ("archive", "degraded") in [row[:2] for row in status.rows(status.gather(settings, Clock()), NOW)]
+    stale = {"checked_at": "2026-11-22T16:04:00Z", "due": "2026-11-22T16:08:00Z"}
+    for facts in ({"checked_at": "2026-11-23T16:04:00Z", "missing": 3}, stale):
+        say(settings.status_dir, RepairStatus, facts)
+        assert ("archive", "degraded") in [row[:2] for row in status.rows(settings, status.gather(settings, Clock()))]
 
 
 def test_status_of_firehose_promises_nothing(settings: Settings) -> None:
     given = settings.model_copy(update={"delivery": "firehose"})
-    assert ("archive", "unknown") in [row[:2] for row in status.rows(status.gather(given, Clock()), NOW)]
+    assert ("archive", "unknown") in [row[:2] for row in status.rows(given, status.gather(given, Clock()))]
 
 
 @pytest.mark.parametrize("as_json", [[], ["--json"]])
@@ -349,9 +350,9 @@ def test_status_has_an_exit_code(
     as_json: list[str],
 ) -> None:
     monkeypatch.setattr(status, "check", lambda *_: [health.Check("nginx", state, "answers")])
-    write_status(settings.status_dir, "producer", PRODUCER)  # what is behind is no problem
+    say(settings.status_dir, ProducerStatus, PRODUCER)  # what is behind is no problem
     if archive:
-        write_status(settings.status_dir, "repair", {"checked_at": "2026-11-23T16:04:00Z"} | archive)
+        say(settings.status_dir, RepairStatus, {"checked_at": "2026-11-23T16:04:00Z"} | archive)
     assert cli.main(["status", *as_json]) == exit_code
 
 
@@ -376,10 +377,10 @@ def test_status_can_be_watched_until_ctrl_c(settings: Settings) -> None:
 
 
 def producer(settings: Settings, **facts: Any) -> None:
-    write_status(settings.status_dir, "producer", facts)
+    say(settings.status_dir, ProducerStatus, facts)
 
 
-def counters(lines: int, started: str = "a") -> dict[str, Any]:
+def counters(lines: int, started: str = "2026-11-23T14:05:00Z") -> dict[str, Any]:
     return {"started_at": started, "lines": lines, "records": lines, "bytes": 10 * lines}
 
 
@@ -399,7 +400,7 @@ def test_ship_now_of_a_producer_that_was_started_in_between(settings: Settings) 
     producer(settings, counters=counters(5))
 
     def answer() -> None:
-        producer(settings, counters=counters(2, "b"), ship_request=settings.ship_request.read_text())
+        producer(settings, counters=counters(2, "2026-11-23T14:09:00Z"), ship_request=settings.ship_request.read_text())
 
     assert ship.ship_now(settings, Clock(answer), 60)["lines"] == 2
 

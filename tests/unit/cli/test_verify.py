@@ -16,8 +16,9 @@ from cli import verify
 from cli.__main__ import main
 from common import aws
 from common.settings import Settings
-from common.status import write_status
+from common.status import ProducerStatus
 from entrypoint import delivery
+from tests.statuses import say
 
 
 class Clock:
@@ -104,20 +105,21 @@ def test_an_nginx_that_is_down_fails_the_step(journey: verify.Journey) -> None:
 
 
 def _acknowledgement(at: datetime) -> dict[str, Any]:
-    return {"at": at.isoformat(), "lines": 3, "records": 3, "first": {"shard": "shardId-0", "sequence_number": "49"}}
+    place = {"shard": "shardId-0", "sequence_number": "49"}
+    return {"at": at.isoformat(), "lines": 3, "records": 3, "bytes": 9, "first": place, "last": place}
 
 
 def test_only_an_acknowledgement_after_the_requests_counts(journey: verify.Journey) -> None:
     early, late = journey.sent_at - timedelta(seconds=1), journey.sent_at + timedelta(seconds=1)
-    write_status(journey.settings.status_dir, "producer", {"acknowledged": [_acknowledgement(early)]})
+    say(journey.settings.status_dir, ProducerStatus, {"acknowledged": [_acknowledgement(early)]})
     with pytest.raises(verify.StepError, match="not within"):
         verify.acknowledged(journey)
-    write_status(journey.settings.status_dir, "producer", {"acknowledged": [_acknowledgement(late)]})
+    say(journey.settings.status_dir, ProducerStatus, {"acknowledged": [_acknowledgement(late)]})
     assert "shardId-0, sequence number 49" in verify.acknowledged(journey)
 
 
 def test_an_error_of_the_producer_ends_the_wait(journey: verify.Journey) -> None:
-    write_status(journey.settings.status_dir, "producer", {"error": "403 from PutRecords"})
+    say(journey.settings.status_dir, ProducerStatus, {"error": "403 from PutRecords"})
     with pytest.raises(verify.StepError, match="403 from PutRecords"):
         verify.acknowledged(journey)
     assert journey.clock.monotonic() == 0
@@ -274,7 +276,7 @@ def test_a_line_below_another_hour_fails_the_last_step(delivering: verify.Journe
 def test_an_acknowledgement_of_firehose_names_the_record(journey: verify.Journey) -> None:
     at = journey.sent_at + timedelta(seconds=1)
     done = _acknowledgement(at) | {"first": {"record_id": "r" * 200}}
-    write_status(journey.settings.status_dir, "producer", {"acknowledged": [done]})
+    say(journey.settings.status_dir, ProducerStatus, {"acknowledged": [done]})
     assert verify.acknowledged(journey) == f"3 line(s) as 3 record(s), record {'r' * 24}…"
 
 

@@ -10,8 +10,9 @@ import pytest
 
 from common.clock import SystemClock
 from common.settings import Settings
-from common.status import write_status
+from common.status import ProducerStatus
 from dashboard.collector import Collector
+from tests.statuses import say
 from tests.waiting import eventually, free_port
 
 
@@ -50,9 +51,7 @@ def test_what_is_here_is_shown_though_the_endpoint_is_not(settings: Settings, co
     # the processes come up, and the log grows
     now = datetime.now(UTC)
     later = now.replace(year=now.year + 1).isoformat()
-    write_status(
-        settings.status_dir, "producer", {"state": "idle", "next_tick_due": later, "last_tick": now.isoformat()}
-    )
+    say(settings.status_dir, ProducerStatus, {"state": "idle", "due": later, "last_tick": now.isoformat()})
     with settings.log_file.open("ab") as log:
         log.write(b"another line\n")
 

@@ -15,10 +15,12 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families
 
 from common.settings import Settings
+from common.status import EntrypointStatus, ProducerStatus
 from dashboard.metrics import FUNCTION, PRODUCER, Metrics
 from dashboard.periodic import Seen
 from dashboard.proof import Proof
 from dashboard.state import Views
+from tests.statuses import made
 from tests.unit.dashboard.test_state import NOW, local, views
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -31,11 +33,8 @@ COUNTERS = {field: number for number, (field, _) in enumerate(PRODUCER.values(),
 
 
 def everything() -> Views:
-    producer = {
-        "producer": {"counters": COUNTERS, "last_tick": "2026-11-23T10:00:00Z"},
-        "entrypoint": {"state": "ready"},
-    }
-    found = views(local=local(facts=producer))
+    producer = made(ProducerStatus, {"counters": COUNTERS, "last_tick": "2026-11-23T10:00:00Z"})
+    found = views(local=local(producer=producer, entrypoint=EntrypointStatus(state="ready")))
     assert found.function.value
     counts = {field: number for number, (field, _) in enumerate(FUNCTION.values(), 1)}
     return replace(found, function=Seen(replace(found.function.value, counts=counts), NOW, looked=1.0))
@@ -97,8 +96,7 @@ def test_the_numbers_are_those_of_the_processes() -> None:
 def test_what_nobody_has_said_is_left_out() -> None:
     nothing: Views = Views(Seen(), Seen(), Seen(), Seen(), Seen())
     assert set(families(nothing)) == {"weblog_build_info", "weblog_up"}
-    damaged = {"producer": {"counters": {"lines": "many", "retries": 5, "tick_seconds": {}}, "last_tick": "soon"}}
-    assert "weblog_producer_lines_total" not in text(views(local=local(facts=damaged)))
+    assert "weblog_producer_lines_total" not in text(views(local=local(producer=None)))
     broken: Seen[Any] = Seen(views().proof.value, NOW, "S3 is down", NOW, 1.0)
     found = samples(views(proof=broken))
     assert found["weblog_up", (("part", "audit"),)] == 0

@@ -13,12 +13,13 @@ from botocore.exceptions import ClientError, ProfileNotFound
 
 from common import aws
 from common.settings import Settings
-from common.status import read_status
+from common.status import EntrypointStatus
 from entrypoint import watch as module
 from entrypoint.errors import ProvisionError, UnavailableError
 from entrypoint.provision import Clients, connect
 from entrypoint.resources import Outcome, State
 from entrypoint.watch import LOOK_EVERY, LOOK_EVERY_ON_AWS, REMIND_EVERY, RETRY_CAP, Watch
+from tests.statuses import status_json
 from tests.unit.entrypoint.fakes import FakeClock, refusal
 
 ALL = ("bucket", "role", "stream", "function", "mapping")
@@ -93,7 +94,7 @@ def said(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 
 def status(settings: Settings) -> dict[str, Any]:
-    return read_status(settings.status_dir, "entrypoint") or {}
+    return status_json(settings.status_dir, EntrypointStatus)
 
 
 def test_one_line_a_resource_then_silence(watch: Watch, settings: Settings, caplog: pytest.LogCaptureFixture) -> None:
@@ -106,10 +107,13 @@ def test_one_line_a_resource_then_silence(watch: Watch, settings: Settings, capl
         "state": "ready",
         "endpoint": "http://127.0.0.1:9",
         "resources": dict.fromkeys(ALL, "created"),
-        "checked_at": "2026-01-01T00:00:00+00:00",
-        "provisioned_at": "2026-01-01T00:00:00+00:00",
+        "checked_at": "2026-01-01T00:00:00Z",
+        "provisioned_at": "2026-01-01T00:00:00Z",
         "conditional_writes": "honoured",
+        "event_time_prefixes": None,
         "error": None,
+        "version": 1,
+        "due": "2026-01-01T00:05:00Z",
     }
 
 
@@ -369,7 +373,7 @@ def test_with_firehose_what_the_endpoint_does_with_a_probe_is_said_and_stays_in_
     watch.round()
     assert endpoint.probed == 1
     assert status(settings)["event_time_prefixes"] == "honoured"
-    assert "conditional_writes" not in status(settings)
+    assert status(settings)["conditional_writes"] is None
     assert not [line for line in said(caplog) if line.startswith("WARNING")]
     for outcome, words in {
         "untransformed": "runs no transform for delivery stream web-log-delivery",

@@ -13,7 +13,7 @@ import pytest
 
 from cli import audit as command
 from cli.parser import parser
-from common.status import write_status
+from common.status import ProducerStatus
 from journal import audit
 from journal.archived import ArchivedError
 from journal.ledgers import LedgersError
@@ -21,6 +21,7 @@ from producer.reader import FINAL_AFTER
 from tests.fake_kinesis import checkpoint_of
 from tests.fake_s3 import DOWN
 from tests.repair_setup import AFTER, World
+from tests.statuses import say
 
 
 @pytest.fixture
@@ -313,7 +314,7 @@ def test_repair_asks_the_producer_and_waits_for_the_lines(
     world.wait(2 * AFTER)
     assert run(world, monkeypatch, "--repair") == command.CANNOT_TELL
     assert "no producer runs" in capsys.readouterr().err
-    write_status(world.settings.status_dir, "producer", {"state": "idle"})
+    say(world.settings.status_dir, ProducerStatus, {"state": "idle"})
     sleep = world.clock.sleep
     steps: list[Any] = [lambda: None, world.repair.look, lambda: None, world.deliver]
 
@@ -336,7 +337,7 @@ def test_a_producer_that_cannot_repair_or_does_not_answer(
     world.ship()
     world.deliver(lose=True)
     world.wait(2 * AFTER)
-    write_status(world.settings.status_dir, "producer", {"state": "idle"})
+    say(world.settings.status_dir, ProducerStatus, {"state": "idle"})
     assert run(world, monkeypatch, "--repair") == command.CANNOT_TELL
     assert "did not answer within 90 s" in capsys.readouterr().err
     assert not world.settings.repair_request.exists(), "nobody repairs after the one who asked has gone"

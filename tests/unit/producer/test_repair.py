@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from common.status import read_status
+from common.status import RepairStatus
 from journal.archived import CLOCKS_APART, Archived
 from journal.ranges import Ranges
 from producer.checkpoint import CheckpointError, CheckpointFile
@@ -21,6 +21,7 @@ from producer.record import FRAGMENT_BYTES
 from tests.fake_kinesis import checkpoint_of, error, refuse_all
 from tests.fake_s3 import DOWN, LOST
 from tests.repair_setup import AFTER, World
+from tests.statuses import status_json
 
 
 @pytest.fixture
@@ -454,7 +455,7 @@ def test_it_looks_at_its_times_and_when_it_is_asked(world: World) -> None:
     repaired = world.repair.look()
     assert repaired
     assert repaired.sent == 2
-    status = read_status(world.settings.status_dir, "repair")
+    status = status_json(world.settings.status_dir, RepairStatus)
     assert status
     assert (status["request"], status["sent"], status["error"]) == ("me", 2, None)
     assert not world.settings.repair_request.exists()

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from common.settings import Settings
-from common.status import read_status
+from common.status import ProducerStatus
 from producer.put import Traffic
 from producer.repair import Repaired
 from producer.rotate import Rotator
@@ -29,6 +29,7 @@ from tests.fake_kinesis import (
     sink_of,
     source_of,
 )
+from tests.statuses import status_json
 
 START = datetime(2020, 4, 18, 1, 42, 18, 500_000, tzinfo=UTC)
 
@@ -120,12 +121,12 @@ class Setup:
         return self.status()
 
     def status(self) -> dict[str, Any]:
-        status = read_status(self.settings.status_dir, "producer")
+        status = status_json(self.settings.status_dir, ProducerStatus)
         assert status
         return status
 
     def due_in(self) -> timedelta:
-        due = datetime.fromisoformat(self.status()["next_tick_due"])
+        due = datetime.fromisoformat(self.status()["due"])
         return timedelta(milliseconds=round((due - self.clock.now()).total_seconds() * 1000))
 
 
@@ -139,11 +140,11 @@ def test_the_status_of_a_tick(setup: Setup, caplog: pytest.LogCaptureFixture) ->
     setup.log.write_bytes(b"a\nb\npart")
     status = setup.tick()
     assert status["state"] == "idle"
-    assert (status["lines"], status["records"], status["bytes"], status["total_lines"]) == (2, 2, 4, 2)
-    assert status["first"] == {"shard": "shardId-000000000000", "sequence_number": "1"}
-    assert status["last"]["sequence_number"] == "2"
     assert (status["lag_bytes"], status["error"]) == (4, None)
     (tick,) = status["acknowledged"]
+    assert (tick["lines"], tick["records"], tick["bytes"]) == (2, 2, 4)
+    assert tick["first"] == {"shard": "shardId-000000000000", "sequence_number": "1", "record_id": None}
+    assert tick["last"]["sequence_number"] == "2"
     assert tick["at"] == status["shipped_at"] == status["last_tick"]
     assert [(start, end) for _, start, end in tick["ranges"]] == [(0, 4)]
     assert abs(setup.due_in() - timedelta(seconds=60) - OVERDUE_AFTER) < timedelta(milliseconds=2)
@@ -160,7 +161,7 @@ def test_a_tick_with_nothing_to_do_is_quiet(setup: Setup, caplog: pytest.LogCapt
     caplog.set_level(logging.INFO)
     status = setup.tick()
     assert caplog.records == []
-    assert (status["lines"], status["total_lines"], len(status["acknowledged"])) == (1, 1, 1)
+    assert (status["counters"]["lines"], len(status["acknowledged"])) == (1, 1)
 
 
 def test_a_tick_that_failed_says_why_and_the_next_tries_again(setup: Setup) -> None:
@@ -233,13 +234,13 @@ def test_a_long_drain_is_not_overdue(setup: Setup) -> None:
 
 def test_what_is_wrong_beside_the_ticks_is_said_with_them(setup: Setup, caplog: pytest.LogCaptureFixture) -> None:
     setup.log.write_bytes(b"a\n")
-    due = setup.tick()["next_tick_due"]
+    due = setup.tick()["due"]
     setup.clock.advance(5)
     setup.producer.concern("repair", "403 from the bucket")
     setup.producer.concern("repair", "403 from the bucket")
     status = setup.status()
     assert (status["error"], status["state"]) == ("403 from the bucket", "idle")
-    assert status["next_tick_due"] == due, "only a tick shows that ticks go on"
+    assert status["due"] == due, "only a tick shows that ticks go on"
     setup.stream.script = [error("AccessDeniedException")]
     setup.log.write_bytes(b"a\nb\n")
     assert "kinesis:PutRecords" in setup.tick()["error"]
@@ -275,7 +276,7 @@ def test_only_so_many_ticks_are_remembered(setup: Setup) -> None:
             file.write(b"%d\n" % number)
         status = setup.tick()
     assert len(status["acknowledged"]) == REMEMBERED_TICKS
-    assert status["total_lines"] == REMEMBERED_TICKS + 5
+    assert status["counters"]["lines"] == REMEMBERED_TICKS + 5
 
 
 def test_a_restarted_producer_keeps_what_was_said(setup: Setup) -> None:
@@ -285,7 +286,7 @@ def test_a_restarted_producer_keeps_what_was_said(setup: Setup) -> None:
     with setup.log.open("ab") as file:
         file.write(b"b\n")
     status = setup.tick()
-    assert (status["total_lines"], len(status["acknowledged"])) == (2, 2)
+    assert (status["counters"]["lines"], len(status["acknowledged"])) == (1, 2)
 
 
 def test_a_status_that_cannot_be_written_stops_nothing(setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -396,7 +397,8 @@ def test_with_firehose(tmp_path: Path) -> None:
     setup.producer.tick(firehose_sink_of(stream, setup.clock), lambda: False)
     status = setup.status()
     assert [stored.data for stored in stream.records] == [b"a\nb\n"]
-    assert (status["lines"], status["records"], status["first"]) == (2, 1, {"record_id": "record-1"})
+    (tick,) = status["acknowledged"]
+    assert (tick["lines"], tick["records"], tick["first"]["record_id"]) == (2, 1, "record-1")
     assert status["delivery"] == "firehose"
 
 
