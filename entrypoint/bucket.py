@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, cast
 
-from botocore.exceptions import ClientError
-
-from common.errors import code_of, status_of
+from common.errors import code_of
 from entrypoint.deadline import Deadline
 from entrypoint.errors import explained
-from entrypoint.resources import Outcome
+from entrypoint.resources import Outcome, accepting, existing
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -22,20 +20,13 @@ REGION_WITHOUT_CONSTRAINT = "us-east-1"
 @explained("bucket")
 def ensure_bucket(s3: S3Client, name: str, *, region: str, deadline: Deadline, apply: bool) -> Outcome:
     """A bucket of ours. Raises ForbiddenError when it is somebody else's, ProvisionError when it is elsewhere."""
-    try:
-        s3.head_bucket(Bucket=name)
+    if existing(lambda: s3.head_bucket(Bucket=name)) is not None:
         return Outcome("bucket", name, "unchanged")
-    except ClientError as error:
-        if status_of(error) != 404:
-            raise
     if apply:
         request: CreateBucketRequestTypeDef = {"Bucket": name}
         if region != REGION_WITHOUT_CONSTRAINT:
             request["CreateBucketConfiguration"] = {"LocationConstraint": cast(Any, region)}
-        try:
-            # OperationAborted: a bucket of this name, just deleted by somebody, is in the way for a moment
+        with accepting("BucketAlreadyOwnedByYou"):
+            # OperationAborted: a bucket of this name, deleted a moment ago, is in the way
             deadline.retry(lambda: s3.create_bucket(**request), lambda error: code_of(error) == "OperationAborted")
-        except ClientError as error:
-            if code_of(error) != "BucketAlreadyOwnedByYou":
-                raise
     return Outcome("bucket", name, "created")

@@ -21,7 +21,7 @@ BUFFER_MIB = 64
 BUFFER_SECONDS = 60
 COMPRESSION = "UNCOMPRESSED"
 # Seconds in which Firehose tries again to file what it could not, before it goes to ERROR_PREFIX
-PARTITION_RETRY_SECONDS = 300
+RETRY_SECONDS = 300
 # MB of records in one invocation, 0.2 to 3 (Firehose API, ProcessorParameter). The least there is: packed lines grow
 # about tenfold in the transform, and its answer may not have more than 6 MB.
 TRANSFORM_BUFFER_MB = "0.2"
@@ -55,15 +55,8 @@ def destination(*, stream: str, bucket: str, prefix: str, role_arn: str, functio
         "ErrorOutputPrefix": prefix + ERROR_PREFIX,
         "BufferingHints": {"SizeInMBs": BUFFER_MIB, "IntervalInSeconds": BUFFER_SECONDS},
         "CompressionFormat": COMPRESSION,
-        "CloudWatchLoggingOptions": {
-            "Enabled": True,
-            "LogGroupName": log_group(stream),
-            "LogStreamName": LOG_STREAM,
-        },
-        "DynamicPartitioningConfiguration": {
-            "Enabled": True,
-            "RetryOptions": {"DurationInSeconds": PARTITION_RETRY_SECONDS},
-        },
+        "CloudWatchLoggingOptions": {"Enabled": True, "LogGroupName": log_group(stream), "LogStreamName": LOG_STREAM},
+        "DynamicPartitioningConfiguration": {"Enabled": True, "RetryOptions": {"DurationInSeconds": RETRY_SECONDS}},
     }
     if role_arn:
         found["RoleARN"] = role_arn
@@ -76,10 +69,8 @@ def destination(*, stream: str, bucket: str, prefix: str, role_arn: str, functio
             "BufferIntervalInSeconds": TRANSFORM_BUFFER_SECONDS,
         }
         listed = [{"ParameterName": name, "ParameterValue": value} for name, value in parameters.items()]
-        found["ProcessingConfiguration"] = {
-            "Enabled": True,
-            "Processors": [{"Type": "Lambda", "Parameters": listed}],
-        }
+        processor = {"Type": "Lambda", "Parameters": listed}
+        found["ProcessingConfiguration"] = {"Enabled": True, "Processors": [processor]}
     return found
 
 

@@ -6,7 +6,6 @@ As in `resources.py`, each `ensure_*` takes any state as its start, and with `ap
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from botocore.exceptions import ClientError
@@ -15,7 +14,7 @@ from common.errors import code_of
 from entrypoint import delivery
 from entrypoint.deadline import Deadline
 from entrypoint.errors import ProvisionError, explained
-from entrypoint.resources import ROLE_PROPAGATION, Outcome, State, existing, made
+from entrypoint.resources import ROLE_PROPAGATION, Outcome, State, accepting, existing, made
 
 if TYPE_CHECKING:
     from mypy_boto3_firehose import FirehoseClient
@@ -35,22 +34,15 @@ def ensure_delivery_log(logs: CloudWatchLogsClient, name: str, *, apply: bool) -
     if has_group:
         streams = logs.describe_log_streams(logGroupName=name, logStreamNamePrefix=stream)["logStreams"]
         has_stream = any(one.get("logStreamName") == stream for one in streams)
-    if apply and not has_group:
-        _unless_there(lambda: logs.create_log_group(logGroupName=name))
-    if apply and not has_stream:
-        _unless_there(lambda: logs.create_log_stream(logGroupName=name, logStreamName=stream))
+    with accepting("ResourceAlreadyExistsException"):
+        if apply and not has_group:
+            logs.create_log_group(logGroupName=name)
+    with accepting("ResourceAlreadyExistsException"):
+        if apply and not has_stream:
+            logs.create_log_stream(logGroupName=name, logStreamName=stream)
     if has_group and has_stream:
         return Outcome("delivery log", name, "unchanged")
     return Outcome("delivery log", name, "updated" if has_group else "created", (stream,) if has_group else ())
-
-
-def _unless_there(create: Callable[[], object]) -> None:
-    """Create what somebody else may have created a moment ago."""
-    try:
-        create()
-    except ClientError as error:
-        if code_of(error) != "ResourceAlreadyExistsException":
-            raise
 
 
 @explained("delivery stream")
@@ -64,12 +56,9 @@ def ensure_delivery_stream(
     """
 
     def look() -> dict[str, Any] | None:
-        answer = existing(
-            lambda: firehose.describe_delivery_stream(DeliveryStreamName=name)["DeliveryStreamDescription"]
-        )
-        return (
-            None if answer is None or answer["DeliveryStreamStatus"] == "DELETING" else cast("dict[str, Any]", answer)
-        )
+        answer: Any = existing(lambda: firehose.describe_delivery_stream(DeliveryStreamName=name))
+        found: dict[str, Any] = answer and answer["DeliveryStreamDescription"]
+        return None if not found or found["DeliveryStreamStatus"] == "DELETING" else found
 
     def create() -> bool | None:
         return made(

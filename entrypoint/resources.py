@@ -7,7 +7,8 @@ look, and the Outcome says what they would have done.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, TypeVar
@@ -51,6 +52,16 @@ def existing(look: Callable[[], T]) -> T | None:
         if missing(error):
             return None
         raise
+
+
+@contextmanager
+def accepting(code: str) -> Iterator[None]:
+    """Let pass an error that says that the thing is there: something else has made it a moment ago."""
+    try:
+        yield
+    except ClientError as error:
+        if code_of(error) != code:
+            raise
 
 
 def made(create: Callable[[], object], look: Callable[[], object | None]) -> bool | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from entrypoint.deadline import Deadline
 from entrypoint.errors import explained
@@ -28,8 +28,8 @@ def ensure_stream(kinesis: KinesisClient, name: str, *, shards: int, deadline: D
     """
 
     def look() -> dict[str, Any] | None:
-        answer = existing(lambda: kinesis.describe_stream_summary(StreamName=name)["StreamDescriptionSummary"])
-        return None if answer is None or answer["StreamStatus"] == "DELETING" else cast("dict[str, Any]", answer)
+        answer: Any = existing(lambda: kinesis.describe_stream_summary(StreamName=name)["StreamDescriptionSummary"])
+        return None if not answer or answer["StreamStatus"] == "DELETING" else answer
 
     def create() -> bool | None:
         return made(lambda: kinesis.create_stream(StreamName=name, ShardCount=shards), look)
