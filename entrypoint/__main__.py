@@ -53,8 +53,8 @@ def plan(settings: Settings, code: bytes) -> int:
     try:
         clients = connect(settings)
         if settings.target == "aws":
-            for kind, (name, presence) in look_on_aws(clients, settings).items():
-                print(f"{kind} {name}: {presence} (TARGET=aws: terraform/ makes it)")
+            for outcome in look_on_aws(clients, settings):
+                print(f"{outcome} (TARGET=aws: terraform/ makes it)")
             return 0
         for outcome in provision(clients, settings, code, Deadline(SystemClock(), 0), apply=False):
             details = f" ({'; '.join(outcome.details)})" if outcome.details else ""

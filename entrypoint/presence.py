@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from botocore.exceptions import ClientError
-
-from common.errors import AWS_ERRORS, missing
+from common.errors import AWS_ERRORS
 from common.settings import Settings
 from entrypoint.errors import ForbiddenError, explain
 from entrypoint.function import mappings
+from entrypoint.resources import Outcome, State, existing
 
 if TYPE_CHECKING:
     from entrypoint.provision import Clients
 
-Presence = Literal["unchanged", "missing", "unseen"]
 
-
-def look_on_aws(clients: Clients, settings: Settings) -> dict[str, tuple[str, Presence]]:
-    """Kind -> (name, presence); `unseen` is what these credentials may not look at, which need not be wrong.
+def look_on_aws(clients: Clients, settings: Settings) -> list[Outcome]:
+    """What is there, `missing`, or `unseen`: these credentials may not look, which need not be wrong.
 
     Roles are left out: neither function nor delivery stream can exist on AWS without one, and looking would need a
-    further permission.
-    Raises ProvisionError, UnavailableError.
+    further permission. Raises ProvisionError, UnavailableError.
     """
     stream, function = settings.kinesis_data_stream, settings.lambda_function
 
@@ -31,25 +27,24 @@ def look_on_aws(clients: Clients, settings: Settings) -> dict[str, tuple[str, Pr
         sources = (each.get("EventSourceArn", "") for each in mappings(clients.lambda_, function))
         return any(source.endswith(f":stream/{stream}") for source in sources)
 
-    probes: dict[str, tuple[str, Callable[[], Any]]] = {
-        "bucket": (settings.s3_bucket, lambda: clients.s3.head_bucket(Bucket=settings.s3_bucket)),
-        "function": (function, lambda: clients.lambda_.get_function_configuration(FunctionName=function)),
-    }
+    probes: list[tuple[str, str, Callable[[], Any]]] = [
+        ("bucket", settings.s3_bucket, lambda: clients.s3.head_bucket(Bucket=settings.s3_bucket)),
+        ("function", function, lambda: clients.lambda_.get_function_configuration(FunctionName=function)),
+    ]
     if settings.delivery == "firehose":
         to = settings.firehose_stream
-        probes["delivery stream"] = (to, lambda: clients.firehose.describe_delivery_stream(DeliveryStreamName=to))
+        look = lambda: clients.firehose.describe_delivery_stream(DeliveryStreamName=to)  # noqa: E731
+        probes.append(("delivery stream", to, look))
     else:
-        probes["stream"] = (stream, lambda: clients.kinesis.describe_stream_summary(StreamName=stream))
-        probes["mapping"] = (f"{stream} -> {function}", mapping)
-    return {kind: (name, _presence(kind, name, probe)) for kind, (name, probe) in probes.items()}
+        probes.append(("stream", stream, lambda: clients.kinesis.describe_stream_summary(StreamName=stream)))
+        probes.append(("mapping", f"{stream} -> {function}", mapping))
+    return [Outcome(kind, name, _presence(kind, name, probe)) for kind, name, probe in probes]
 
 
-def _presence(kind: str, name: str, probe: Callable[[], Any]) -> Presence:
+def _presence(kind: str, name: str, probe: Callable[[], Any]) -> State:
     try:
-        return "unchanged" if probe() else "missing"
+        return "unchanged" if existing(probe) else "missing"
     except AWS_ERRORS as error:
-        if isinstance(error, ClientError) and missing(error):
-            return "missing"
         explanation = explain(error, kind, name, "aws")
         if isinstance(explanation, ForbiddenError):
             return "unseen"

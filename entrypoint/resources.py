@@ -18,7 +18,7 @@ from botocore.exceptions import ClientError
 from common.errors import code_of, missing
 
 T = TypeVar("T")
-State = Literal["created", "updated", "unchanged"]
+State = Literal["created", "updated", "unchanged", "missing", "unseen"]
 
 DESCRIPTION = "Turns access log lines into JSON lines, each to go to its own hour in S3"
 # Seconds in which IAM makes a new role and its permissions known to Lambda; on AWS it takes some ten.
@@ -27,7 +27,7 @@ ROLE_PROPAGATION = 30.0
 
 @dataclass(frozen=True)
 class Outcome:
-    """What was (or, only looking, would be) done with one resource.
+    """What was (or, only looking, would be) done with one resource; on AWS, whether it is there.
 
     `details` are for the user; `arn` is empty where there is none or nothing was made; `since` is a stream's creation.
     """

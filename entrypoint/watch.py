@@ -19,6 +19,7 @@ from entrypoint.deadline import Deadline
 from entrypoint.errors import ProvisionError, UnavailableError
 from entrypoint.presence import look_on_aws
 from entrypoint.provision import SERVICES, Clients, connect, provision
+from entrypoint.resources import Outcome
 
 log = logging.getLogger("entrypoint")
 
@@ -120,10 +121,11 @@ class Watch:
                 self._clients, self._endpoints = self._connect(self._settings), endpoints
         return self._clients
 
-    def _tell(self, kind: str, name: str, state: str, line: str) -> None:
+    def _tell(self, outcome: Outcome, line: str) -> None:
         """Keep what is known of a resource, and log what was done with it or is new about it."""
+        kind, state = outcome.kind, outcome.state
         if state in ("created", "updated") or line != self._lines.get(kind):
-            log.info("%s", line, extra=event("provisioned", kind=kind, resource=name, state=state))
+            log.info("%s", line, extra=event("provisioned", kind=kind, resource=outcome.name, state=state))
         self._lines[kind], self._resources[kind] = line, state
 
     def _provision(self, clients: Clients) -> None:
@@ -131,7 +133,7 @@ class Watch:
         for outcome in provision(clients, self._settings, self._code, Deadline(self._clock, self._within)):
             if self.state != "provisioning":
                 self._set("provisioning")
-            self._tell(outcome.kind, outcome.name, outcome.state, str(outcome))
+            self._tell(outcome, str(outcome))
         if self._capability is None or "created" in (self._resources[kind] for kind in PROBED & self._resources.keys()):
             self._probe(clients)
         self._complete = True
@@ -195,9 +197,9 @@ class Watch:
     def _look_on_aws(self, clients: Clients) -> None:
         found = look_on_aws(clients, self._settings)
         words = {"unchanged": "is there", "missing": "is missing", "unseen": "cannot be seen by these credentials"}
-        for kind, (name, presence) in found.items():
-            self._tell(kind, name, presence, f"{kind} {name}: {words[presence]}")
-        missing = [f"{kind} {name}" for kind, (name, presence) in found.items() if presence == "missing"]
+        for outcome in found:
+            self._tell(outcome, f"{outcome.kind} {outcome.name}: {words[outcome.state]}")
+        missing = [f"{outcome.kind} {outcome.name}" for outcome in found if outcome.state == "missing"]
         if missing:
             name = "FIREHOSE_STREAM" if self._settings.delivery == "firehose" else "KINESIS_DATA_STREAM"
             raise ProvisionError(
