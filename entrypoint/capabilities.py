@@ -16,13 +16,15 @@ from typing import TYPE_CHECKING, Any, Literal
 from botocore.exceptions import ClientError
 
 from common.errors import AWS_ERRORS, code_of, status_of
+from common.settings import Settings
 from entrypoint import delivery
 from entrypoint.deadline import Deadline
 from entrypoint.errors import UnavailableError
 
 if TYPE_CHECKING:
-    from mypy_boto3_firehose import FirehoseClient
     from mypy_boto3_s3 import S3Client
+
+    from entrypoint.provision import Clients
 
 # An ETag that no object has.
 NEVER = '"00000000000000000000000000000000"'
@@ -101,23 +103,15 @@ def meaning(endpoint: str, ignored: list[str], shards: int) -> str:
     )
 
 
-def filed(
-    s3: S3Client,
-    firehose: FirehoseClient,
-    stream: str,
-    *,
-    bucket: str,
-    prefix: str,
-    now: datetime,
-    deadline: Deadline,
-) -> Filed:
-    """Where this endpoint's Firehose files a line: a probe goes through `stream`, and what became of it is deleted.
+def filed(clients: Clients, settings: Settings, now: datetime, deadline: Deadline) -> Filed:
+    """Where this endpoint's Firehose files a line: a probe goes through it, and what became of it is deleted.
 
     Raises AWS_ERRORS when the probe itself cannot be made.
     """
     token = f"probe-{secrets.token_hex(8)}"
     line = f'127.0.0.1 - - [{PROBE_TIME}] "GET /{token} HTTP/1.1" 200 0 "-" "probe"\n'.encode()
-    firehose.put_record(DeliveryStreamName=stream, Record={"Data": line})
+    s3, bucket, prefix = clients.s3, settings.s3_bucket, settings.s3_prefix
+    clients.firehose.put_record(DeliveryStreamName=settings.firehose_stream, Record={"Data": line})
     arrival = f"{now:%Y/%m/%d/%H}/"
     failures = prefix + delivery.ERROR_PREFIX.partition("!")[0] + f"processing-failed/{arrival}"
     places: dict[str, Filed] = {

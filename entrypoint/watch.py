@@ -162,15 +162,7 @@ class Watch:
     def _misfiles(self, clients: Clients) -> str:
         """Whether the delivery stream files lines as it is told: the sentence about what it does, or nothing."""
         settings = self._settings
-        found = filed(
-            clients.s3,
-            clients.firehose,
-            settings.firehose_stream,
-            bucket=settings.s3_bucket,
-            prefix=settings.s3_prefix,
-            now=self._clock.now(),
-            deadline=Deadline(self._clock, self._within),
-        )
+        found = filed(clients, settings, self._clock.now(), Deadline(self._clock, self._within))
         return meaning_of(found, self._endpoint, settings.firehose_stream, settings.lambda_function)
 
     def _differs(self, clients: Clients) -> bool:

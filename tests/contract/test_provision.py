@@ -678,29 +678,13 @@ def test_a_transform_that_fails_is_told(ministack: str, clock: StillClock) -> No
 def test_a_probe_that_is_not_found_is_not_waited_for_long(clients: Clients, clock: StillClock) -> None:
     settings = named(delivery="firehose")
     run(clients, settings)
-    late = Deadline(clock, 0)
-    found = filed(
-        clients.s3,
-        clients.firehose,
-        settings.firehose_stream,
-        bucket=settings.s3_bucket,
-        prefix="elsewhere/",
-        now=clock.now(),
-        deadline=late,
-    )
+    elsewhere = settings.model_copy(update={"s3_prefix": "elsewhere/"})
+    found = filed(clients, elsewhere, clock.now(), Deadline(clock, 0))
     assert found == "unseen"
 
 
 def probe(clients: Clients, settings: Settings, clock: StillClock) -> Filed:
-    return filed(
-        clients.s3,
-        clients.firehose,
-        settings.firehose_stream,
-        bucket=settings.s3_bucket,
-        prefix=settings.s3_prefix,
-        now=clock.now(),
-        deadline=Deadline(clock, 20),
-    )
+    return filed(clients, settings, clock.now(), Deadline(clock, 20))
 
 
 def test_the_outcome_is_a_value() -> None:
