@@ -16,10 +16,10 @@ from common.clock import Clock, SystemClock
 from common.log import configure, event
 from common.settings import Settings, SettingsError, load_settings
 from entrypoint.bundle import BundleError, bundle
-from entrypoint.deadline import Deadline
 from entrypoint.errors import ProvisionError
 from entrypoint.presence import look_on_aws
 from entrypoint.provision import connect, provision
+from entrypoint.run import Run
 from entrypoint.watch import PROVISION_WITHIN, Watch
 
 log = logging.getLogger("entrypoint")
@@ -56,7 +56,7 @@ def plan(settings: Settings, code: bytes) -> int:
             for outcome in look_on_aws(clients, settings):
                 print(f"{outcome} (TARGET=aws: terraform/ makes it)")
             return 0
-        for outcome in provision(clients, settings, code, Deadline(SystemClock(), 0), apply=False):
+        for outcome in provision(clients, settings, code, Run(SystemClock(), 0, apply=False)):
             details = f" ({'; '.join(outcome.details)})" if outcome.details else ""
             due = outcome.state if outcome.state == "unchanged" else f"would be {outcome.state}"
             print(f"{outcome.kind} {outcome.name}: {due}{details}")
@@ -69,7 +69,7 @@ def plan(settings: Settings, code: bytes) -> int:
 
 def once(settings: Settings, code: bytes, clock: Clock, timeout: float) -> int:
     """Provision, waiting up to `timeout` seconds for an endpoint that does not answer yet."""
-    deadline = Deadline(clock, timeout)
+    run = Run(clock, timeout)
     rng = random.Random()  # noqa: S311 - jitter, no secret
     within = min(timeout, PROVISION_WITHIN)
     watch = Watch(settings, code, clock, rng, connect=connect, publish=False, within=within)
@@ -79,7 +79,7 @@ def once(settings: Settings, code: bytes, clock: Clock, timeout: float) -> int:
             return 0
         if watch.state == "failed":
             return 1
-        if pause >= deadline.left:
+        if pause >= run.left:
             facts = event("failed", part="provisioning", error=watch.error)
             log.error("gave up after %g s (--timeout): %s", timeout, watch.error, extra=facts)
             return 1

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, cast
 
 from common.errors import code_of
-from entrypoint.deadline import Deadline
 from entrypoint.errors import explained
 from entrypoint.resources import Outcome, accepting, existing
+from entrypoint.run import Run
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -18,15 +18,15 @@ REGION_WITHOUT_CONSTRAINT = "us-east-1"
 
 
 @explained("bucket")
-def ensure_bucket(s3: S3Client, name: str, *, region: str, deadline: Deadline, apply: bool) -> Outcome:
+def ensure_bucket(s3: S3Client, name: str, run: Run, *, region: str) -> Outcome:
     """A bucket of ours. Raises ForbiddenError when it is somebody else's, ProvisionError when it is elsewhere."""
     if existing(lambda: s3.head_bucket(Bucket=name)) is not None:
         return Outcome("bucket", name, "unchanged")
-    if apply:
+    if run.apply:
         request: CreateBucketRequestTypeDef = {"Bucket": name}
         if region != REGION_WITHOUT_CONSTRAINT:
             request["CreateBucketConfiguration"] = {"LocationConstraint": cast(Any, region)}
         with accepting("BucketAlreadyOwnedByYou"):
             # OperationAborted: a bucket of this name, deleted a moment ago, is in the way
-            deadline.retry(lambda: s3.create_bucket(**request), lambda error: code_of(error) == "OperationAborted")
+            run.retry(lambda: s3.create_bucket(**request), lambda error: code_of(error) == "OperationAborted")
     return Outcome("bucket", name, "created")

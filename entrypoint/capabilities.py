@@ -18,8 +18,8 @@ from botocore.exceptions import ClientError
 from common.errors import AWS_ERRORS, code_of, status_of
 from common.settings import Settings
 from entrypoint import delivery
-from entrypoint.deadline import Deadline
 from entrypoint.errors import UnavailableError
+from entrypoint.run import Run
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -103,7 +103,7 @@ def meaning(endpoint: str, ignored: list[str], shards: int) -> str:
     )
 
 
-def filed(clients: Clients, settings: Settings, now: datetime, deadline: Deadline) -> Filed:
+def filed(clients: Clients, settings: Settings, now: datetime, run: Run) -> Filed:
     """Where this endpoint's Firehose files a line: a probe goes through it, and what became of it is deleted.
 
     Raises AWS_ERRORS when the probe itself cannot be made.
@@ -130,7 +130,7 @@ def filed(clients: Clients, settings: Settings, now: datetime, deadline: Deadlin
         return None
 
     try:
-        return deadline.within(PROBE_WITHIN).until("the probe", look)
+        return run.within(PROBE_WITHIN).until("the probe", look)
     except UnavailableError:
         return "unseen"
 

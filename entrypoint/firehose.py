@@ -1,6 +1,6 @@
 """The resources that only DELIVERY=firehose has: the delivery stream and its log.
 
-As in `resources.py`, each `ensure_*` takes any state as its start, and with `apply=False` only looks.
+As in `resources.py`, each `ensure_*` takes any state as its start.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from botocore.exceptions import ClientError
 
 from common.errors import code_of
 from entrypoint import delivery
-from entrypoint.deadline import Deadline
 from entrypoint.errors import ProvisionError, explained
 from entrypoint.resources import ROLE_PROPAGATION, Outcome, State, accepting, existing, made
+from entrypoint.run import Run
 
 if TYPE_CHECKING:
     from mypy_boto3_firehose import FirehoseClient
@@ -25,7 +25,7 @@ DESCRIPTION_KEY = "ExtendedS3DestinationDescription"
 
 
 @explained("delivery log")
-def ensure_delivery_log(logs: CloudWatchLogsClient, name: str, *, apply: bool) -> Outcome:
+def ensure_delivery_log(logs: CloudWatchLogsClient, name: str, run: Run) -> Outcome:
     """The log group `name` with the log stream Firehose writes to: it creates neither by itself."""
     stream = delivery.LOG_STREAM
     groups = logs.describe_log_groups(logGroupNamePrefix=name)["logGroups"]
@@ -35,10 +35,10 @@ def ensure_delivery_log(logs: CloudWatchLogsClient, name: str, *, apply: bool) -
         streams = logs.describe_log_streams(logGroupName=name, logStreamNamePrefix=stream)["logStreams"]
         has_stream = any(one.get("logStreamName") == stream for one in streams)
     with accepting("ResourceAlreadyExistsException"):
-        if apply and not has_group:
+        if run.apply and not has_group:
             logs.create_log_group(logGroupName=name)
     with accepting("ResourceAlreadyExistsException"):
-        if apply and not has_stream:
+        if run.apply and not has_stream:
             logs.create_log_stream(logGroupName=name, logStreamName=stream)
     if has_group and has_stream:
         return Outcome("delivery log", name, "unchanged")
@@ -47,7 +47,7 @@ def ensure_delivery_log(logs: CloudWatchLogsClient, name: str, *, apply: bool) -
 
 @explained("delivery stream")
 def ensure_delivery_stream(
-    firehose: FirehoseClient, name: str, *, destination: delivery.Destination, deadline: Deadline, apply: bool
+    firehose: FirehoseClient, name: str, run: Run, *, destination: delivery.Destination
 ) -> Outcome:
     """An ACTIVE delivery stream that is written to directly and delivers to `destination`.
 
@@ -81,7 +81,7 @@ def ensure_delivery_stream(
         return current if current and current["DeliveryStreamStatus"] == "ACTIVE" else None
 
     def update() -> None:
-        current = deadline.until(f"delivery stream {name} to be ACTIVE", active)
+        current = run.until(f"delivery stream {name} to be ACTIVE", active)
         firehose.update_destination(
             DeliveryStreamName=name,
             CurrentDeliveryStreamVersionId=current["VersionId"],
@@ -91,18 +91,18 @@ def ensure_delivery_stream(
 
     found = look()
     if found is None:
-        if apply:
-            deadline.within(ROLE_PROPAGATION).retry(
-                lambda: deadline.until(f"delivery stream {name} of old to be gone", create), _role_unknown
+        if run.apply:
+            run.within(ROLE_PROPAGATION).retry(
+                lambda: run.until(f"delivery stream {name} of old to be gone", create), _role_unknown
             )
-            deadline.until(f"delivery stream {name} to be ACTIVE", active)
+            run.until(f"delivery stream {name} to be ACTIVE", active)
         return Outcome("delivery stream", name, "created")
-    if apply:
-        found = deadline.until(f"delivery stream {name} to be ACTIVE", active)
+    if run.apply:
+        found = run.until(f"delivery stream {name} to be ACTIVE", active)
     described = _described(found)
     differs = delivery.differences(described, destination)
-    if differs and apply:
-        deadline.retry(update, _overtaken)
+    if differs and run.apply:
+        run.retry(update, _overtaken)
     state: State = "updated" if differs else "unchanged"
     details = tuple(f"{key} {json.dumps(described.get(key))} -> {json.dumps(destination[key])}" for key in differs)
     return Outcome("delivery stream", name, state, details, found["DeliveryStreamARN"])

@@ -11,9 +11,9 @@ from botocore.exceptions import ClientError
 
 from common.errors import code_of
 from entrypoint.bundle import code_sha256
-from entrypoint.deadline import Deadline
 from entrypoint.errors import ProvisionError, explained
 from entrypoint.resources import DESCRIPTION, ROLE_PROPAGATION, Outcome, State, existing
+from entrypoint.run import Run
 
 if TYPE_CHECKING:
     from mypy_boto3_lambda import LambdaClient
@@ -32,15 +32,7 @@ MEMORY = 256
 
 @explained("function")
 def ensure_function(
-    lambda_: LambdaClient,
-    name: str,
-    *,
-    handler: str,
-    role_arn: str,
-    code: bytes,
-    environment: dict[str, str],
-    deadline: Deadline,
-    apply: bool,
+    lambda_: LambdaClient, name: str, run: Run, *, handler: str, role_arn: str, code: bytes, environment: dict[str, str]
 ) -> Outcome:
     """A function that runs exactly `code` with exactly this configuration and is ready to be invoked.
 
@@ -65,7 +57,7 @@ def ensure_function(
         return None if busy else current
 
     def settled() -> dict[str, Any]:
-        current = deadline.until(f"function {name} to be ready", ready)
+        current = run.until(f"function {name} to be ready", ready)
         if "Failed" in (current.get("State"), current.get("LastUpdateStatus")):
             reason = current.get("StateReason") or current.get("LastUpdateStatusReason") or "no reason was given"
             raise ProvisionError(
@@ -75,7 +67,7 @@ def ensure_function(
         return current
 
     def configure(**change: Any) -> None:
-        deadline.retry(lambda: lambda_.update_function_configuration(FunctionName=name, **change), _busy)
+        run.retry(lambda: lambda_.update_function_configuration(FunctionName=name, **change), _busy)
 
     def same_code(current: dict[str, Any]) -> bool:
         return code_sha256(code) == current["CodeSha256"] or current.get("Description") == _note(code, current)
@@ -84,19 +76,19 @@ def ensure_function(
     state: State = "created"
     details: list[str] = []
     if found is None:
-        if not apply:
+        if not run.apply:
             return Outcome("function", name, state)
         request = wanted | {"FunctionName": name, "Code": {"ZipFile": code}, "Description": DESCRIPTION}
-        deadline.within(ROLE_PROPAGATION).retry(lambda: lambda_.create_function(**request), _role_unknown)
+        run.within(ROLE_PROPAGATION).retry(lambda: lambda_.create_function(**request), _role_unknown)
     else:
         change = {key: value for key, value in wanted.items() if found.get(key) != value}
         details = [] if same_code(found) else ["code"]
         details += [f"{key} {_brief(found.get(key))} -> {_brief(value)}" for key, value in change.items()]
         state = "updated" if details else "unchanged"
-        if not apply:
+        if not run.apply:
             return Outcome("function", name, state, tuple(details), found["FunctionArn"])
         if not same_code(found):
-            deadline.retry(lambda: lambda_.update_function_code(FunctionName=name, ZipFile=code), _busy)
+            run.retry(lambda: lambda_.update_function_code(FunctionName=name, ZipFile=code), _busy)
             settled()
         if change:
             configure(**change)
@@ -132,14 +124,7 @@ def streams_read_by(lambda_: LambdaClient, name: str) -> list[str]:
 
 @explained("mapping")
 def ensure_mapping(
-    lambda_: LambdaClient,
-    function: str,
-    *,
-    stream: Outcome,
-    batch_size: int,
-    starting_position: str,
-    deadline: Deadline,
-    apply: bool,
+    lambda_: LambdaClient, function: str, run: Run, *, stream: Outcome, batch_size: int, starting_position: str
 ) -> Outcome:
     """One enabled event source mapping from `stream` to `function`; its starting position is fixed at its creation.
 
@@ -170,11 +155,11 @@ def ensure_mapping(
     stale = [each["UUID"] for each in found if _older(each, stream)]
     if stale or not found:
         details = ("made anew, as its stream was",) if stale else ()
-        if apply:
+        if run.apply:
             for old in stale:
-                deadline.retry(functools.partial(lambda_.delete_event_source_mapping, UUID=old), _busy)
-            uuid = deadline.within(ROLE_PROPAGATION).retry(create, lambda error: _busy(error) or _role_unknown(error))
-            deadline.until(f"mapping {name} to be Enabled", lambda: enabled(uuid))
+                run.retry(functools.partial(lambda_.delete_event_source_mapping, UUID=old), _busy)
+            uuid = run.within(ROLE_PROPAGATION).retry(create, lambda error: _busy(error) or _role_unknown(error))
+            run.until(f"mapping {name} to be Enabled", lambda: enabled(uuid))
         return Outcome("mapping", name, "created", details)
 
     mapping, *twins = found
@@ -184,10 +169,10 @@ def ensure_mapping(
         differs.append(f"BatchSize {mapping['BatchSize']} -> {batch_size}")
     if mapping["State"] in ("Disabled", "Disabling"):
         differs.append("enabled again")
-    if apply:
+    if run.apply:
         if differs:
-            deadline.retry(lambda: lambda_.update_event_source_mapping(UUID=uuid, **wanted), _busy)
-        deadline.until(f"mapping {name} to be Enabled", lambda: enabled(uuid))
+            run.retry(lambda: lambda_.update_event_source_mapping(UUID=uuid, **wanted), _busy)
+        run.until(f"mapping {name} to be Enabled", lambda: enabled(uuid))
     remove = "aws lambda delete-event-source-mapping --uuid"
     notes = [f"another one reads the stream a second time, remove it: {remove} {twin['UUID']}" for twin in twins]
     if mapping.get("StartingPosition", starting_position) != starting_position:

@@ -11,12 +11,12 @@ from common.errors import AWS_ERRORS, explain
 from common.settings import Settings
 from entrypoint import delivery, policies
 from entrypoint.bucket import ensure_bucket
-from entrypoint.deadline import Deadline
 from entrypoint.errors import ProvisionError
 from entrypoint.firehose import ensure_delivery_log, ensure_delivery_stream
 from entrypoint.function import HANDLER, TRANSFORM_HANDLER, ensure_function, ensure_mapping, streams_read_by
 from entrypoint.resources import Outcome
 from entrypoint.role import ensure_delivery_role, ensure_role
+from entrypoint.run import Run
 from entrypoint.stream import ensure_stream
 
 if TYPE_CHECKING:
@@ -59,121 +59,82 @@ def connect(settings: Settings) -> Clients:
         raise ProvisionError(str(explain(error, "the endpoint", settings.target))) from error
 
 
-def provision(
-    clients: Clients, settings: Settings, code: bytes, deadline: Deadline, *, apply: bool = True
-) -> Iterator[Outcome]:
+def provision(clients: Clients, settings: Settings, code: bytes, run: Run) -> Iterator[Outcome]:
     """Make all that `settings` want exist, with `code` as the function's zip; yields each resource as it is done.
 
-    With `apply=False` nothing is changed. Raises ProvisionError (UnavailableError when it may pass); what was done
-    until then stays done, and the next run goes on from there. What another DELIVERY has made is left alone.
+    Raises ProvisionError (UnavailableError when it may pass); what was done until then stays done, and the next run
+    goes on from there. What another DELIVERY has made is left alone.
     """
-    yield ensure_bucket(
-        clients.s3, settings.s3_bucket, region=settings.aws_default_region, deadline=deadline, apply=apply
-    )
+    yield ensure_bucket(clients.s3, settings.s3_bucket, run, region=settings.aws_default_region)
     pipeline = _firehose if settings.delivery == "firehose" else _kinesis
-    yield from pipeline(clients, settings, code, deadline, apply=apply)
+    yield from pipeline(clients, settings, code, run)
 
 
-def _kinesis(
-    clients: Clients, settings: Settings, code: bytes, deadline: Deadline, *, apply: bool
-) -> Iterator[Outcome]:
+def _kinesis(clients: Clients, settings: Settings, code: bytes, run: Run) -> Iterator[Outcome]:
     """Role, stream, function, event source mapping."""
 
     def permissions(role_arn: str) -> policies.Policy:
         stream_arn = policies.stream_arn(role_arn, settings.aws_default_region, settings.kinesis_data_stream)
         return policies.inline_policy(stream_arn, settings.s3_bucket, settings.s3_prefix)
 
-    role = ensure_role(
-        clients.iam,
-        settings.lambda_role,
-        policy_name=policies.INLINE_POLICY_NAME,
-        permissions=permissions,
-        apply=apply,
-    )
-    yield role
-
-    stream = ensure_stream(
-        clients.kinesis, settings.kinesis_data_stream, shards=settings.shard_count, deadline=deadline, apply=apply
-    )
-    yield stream
-
-    yield ensure_function(
-        clients.lambda_,
-        settings.lambda_function,
-        handler=HANDLER,
-        role_arn=role.arn,
-        code=code,
-        environment=function_environment(settings),
-        deadline=deadline,
-        apply=apply,
-    )
-
+    policy = policies.INLINE_POLICY_NAME
+    yield (role := ensure_role(clients.iam, settings.lambda_role, run, policy_name=policy, permissions=permissions))
+    name, shards = settings.kinesis_data_stream, settings.shard_count
+    yield (stream := ensure_stream(clients.kinesis, name, run, shards=shards))
+    yield _function(clients, settings, code, run, HANDLER, role)
     yield ensure_mapping(
         clients.lambda_,
         settings.lambda_function,
+        run,
         stream=stream,
         batch_size=settings.batch_size,
         starting_position=settings.starting_position,
-        deadline=deadline,
-        apply=apply,
     )
 
 
-def _firehose(
-    clients: Clients, settings: Settings, code: bytes, deadline: Deadline, *, apply: bool
-) -> Iterator[Outcome]:
+def _firehose(clients: Clients, settings: Settings, code: bytes, run: Run) -> Iterator[Outcome]:
     """Role, function (the transform), the delivery stream's role and log, the delivery stream."""
+    bucket, prefix, log_group = settings.s3_bucket, settings.s3_prefix, delivery.log_group(settings.firehose_stream)
 
     def transform_permissions(role_arn: str) -> policies.Policy:
-        return policies.transform_policy(role_arn, settings.s3_bucket, settings.s3_prefix)
+        return policies.transform_policy(role_arn, bucket, prefix)
 
-    role = ensure_role(
-        clients.iam,
-        settings.lambda_role,
-        policy_name=policies.TRANSFORM_POLICY_NAME,
-        permissions=transform_permissions,
-        apply=apply,
-    )
+    def delivery_permissions(role_arn: str) -> policies.Policy:
+        function_arn = policies.function_arn(role_arn, settings.aws_default_region, settings.lambda_function)
+        return policies.delivery_policy(function_arn, bucket, prefix, log_group)
+
+    policy = policies.TRANSFORM_POLICY_NAME
+    role = ensure_role(clients.iam, settings.lambda_role, run, policy_name=policy, permissions=transform_permissions)
     yield role
-
-    function = ensure_function(
-        clients.lambda_,
-        settings.lambda_function,
-        handler=TRANSFORM_HANDLER,
-        role_arn=role.arn,
-        code=code,
-        environment=function_environment(settings),
-        deadline=deadline,
-        apply=apply,
-    )
+    function = _function(clients, settings, code, run, TRANSFORM_HANDLER, role)
     notes = tuple(
         f"still reads stream {stream}, as DELIVERY=kinesis made it: what that holds is archived as before"
         for stream in streams_read_by(clients.lambda_, settings.lambda_function)
     )
     yield replace(function, details=(*function.details, *notes))
-
-    log_group = delivery.log_group(settings.firehose_stream)
-
-    def delivery_permissions(role_arn: str) -> policies.Policy:
-        function_arn = policies.function_arn(role_arn, settings.aws_default_region, settings.lambda_function)
-        return policies.delivery_policy(function_arn, settings.s3_bucket, settings.s3_prefix, log_group)
-
-    delivery_role = ensure_delivery_role(
-        clients.iam, settings.firehose_role, permissions=delivery_permissions, apply=apply
-    )
+    delivery_role = ensure_delivery_role(clients.iam, settings.firehose_role, run, permissions=delivery_permissions)
     yield delivery_role
-
-    yield ensure_delivery_log(clients.logs, log_group, apply=apply)
-
+    yield ensure_delivery_log(clients.logs, log_group, run)
     destination = delivery.destination(
         stream=settings.firehose_stream,
-        bucket=settings.s3_bucket,
-        prefix=settings.s3_prefix,
+        bucket=bucket,
+        prefix=prefix,
         role_arn=delivery_role.arn,
         function_arn=function.arn,
     )
-    yield ensure_delivery_stream(
-        clients.firehose, settings.firehose_stream, destination=destination, deadline=deadline, apply=apply
+    yield ensure_delivery_stream(clients.firehose, settings.firehose_stream, run, destination=destination)
+
+
+def _function(clients: Clients, settings: Settings, code: bytes, run: Run, handler: str, role: Outcome) -> Outcome:
+    environment = function_environment(settings)
+    return ensure_function(
+        clients.lambda_,
+        settings.lambda_function,
+        run,
+        handler=handler,
+        role_arn=role.arn,
+        code=code,
+        environment=environment,
     )
 
 

@@ -1,8 +1,8 @@
 """What the resources have in common; each kind has a module of its own: `bucket.py`, `role.py`, `stream.py`, …
 
 Each `ensure_*` there looks, compares with what is wanted, and creates, updates or leaves it. All of them take any state
-as their start (level-triggered), so a run that was cut off is mended by the next one. With `apply=False` they only
-look, and the Outcome says what they would have done.
+as their start (level-triggered), so a run that was cut off is mended by the next one. A run that only looks says in
+the Outcome what it would have done.
 """
 
 from __future__ import annotations

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from entrypoint.deadline import Deadline
 from entrypoint.errors import explained
 from entrypoint.resources import Outcome, State, existing, made
+from entrypoint.run import Run
 
 if TYPE_CHECKING:
     from mypy_boto3_kinesis import KinesisClient
@@ -18,7 +18,7 @@ RETENTION_HOURS = 8760
 
 
 @explained("stream")
-def ensure_stream(kinesis: KinesisClient, name: str, *, shards: int, deadline: Deadline, apply: bool) -> Outcome:
+def ensure_stream(kinesis: KinesisClient, name: str, run: Run, *, shards: int) -> Outcome:
     """An ACTIVE stream. `shards` counts when it is created; an existing stream keeps the shards it has.
 
     Resharding costs money on AWS, and MiniStack reads a shard that appears after the mapping from its end, so that its
@@ -40,21 +40,21 @@ def ensure_stream(kinesis: KinesisClient, name: str, *, shards: int, deadline: D
 
     found = look()
     state: State = "created" if found is None else "unchanged"
-    if found is None and not apply:
+    if found is None and not run.apply:
         return Outcome("stream", name, state)
     if found is None:
-        deadline.until(f"stream {name} of old to be gone", create)
-    if apply:
-        found = deadline.until(f"stream {name} to be ACTIVE", active)
+        run.until(f"stream {name} of old to be gone", create)
+    if run.apply:
+        found = run.until(f"stream {name} to be ACTIVE", active)
     assert found is not None  # noqa: S101 - for the type checker: looked at above, created otherwise
     details = _shards(found, shards)
     if found["RetentionPeriodHours"] < RETENTION_HOURS:
         if state == "unchanged":
             state = "updated"
             details = (f"retention {found['RetentionPeriodHours']} -> {RETENTION_HOURS} hours", *details)
-        if apply:
+        if run.apply:
             kinesis.increase_stream_retention_period(StreamName=name, RetentionPeriodHours=RETENTION_HOURS)
-            deadline.until(f"stream {name} to be ACTIVE", active)
+            run.until(f"stream {name} to be ACTIVE", active)
     return Outcome("stream", name, state, details, found["StreamARN"], found.get("StreamCreationTimestamp"))
 
 

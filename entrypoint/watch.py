@@ -15,11 +15,11 @@ from common.log import event
 from common.settings import Settings
 from common.status import EntrypointStatus, write_status
 from entrypoint.capabilities import filed, ignored_conditions, meaning, meaning_of
-from entrypoint.deadline import Deadline
 from entrypoint.errors import ProvisionError, UnavailableError
 from entrypoint.presence import look_on_aws
 from entrypoint.provision import SERVICES, Clients, connect, provision
 from entrypoint.resources import Outcome
+from entrypoint.run import Run
 
 log = logging.getLogger("entrypoint")
 
@@ -130,7 +130,7 @@ class Watch:
 
     def _provision(self, clients: Clients) -> None:
         self._complete = False
-        for outcome in provision(clients, self._settings, self._code, Deadline(self._clock, self._within)):
+        for outcome in provision(clients, self._settings, self._code, Run(self._clock, self._within)):
             if self.state != "provisioning":
                 self._set("provisioning")
             self._tell(outcome, str(outcome))
@@ -162,12 +162,12 @@ class Watch:
     def _misfiles(self, clients: Clients) -> str:
         """Whether the delivery stream files lines as it is told: the sentence about what it does, or nothing."""
         settings = self._settings
-        found = filed(clients, settings, self._clock.now(), Deadline(self._clock, self._within))
+        found = filed(clients, settings, self._clock.now(), Run(self._clock, self._within))
         return meaning_of(found, self._endpoint, settings.firehose_stream, settings.lambda_function)
 
     def _differs(self, clients: Clients) -> bool:
         """Whether to provision again: something is gone, or is not as it was made."""
-        plan = provision(clients, self._settings, self._code, Deadline(self._clock, self._within), apply=False)
+        plan = provision(clients, self._settings, self._code, Run(self._clock, self._within, apply=False))
         due = [outcome for outcome in plan if outcome.state != "unchanged"]
         lines = [str(outcome) for outcome in due]
         gone = [f"{outcome.kind} {outcome.name}" for outcome in due if outcome.state == "created"]

@@ -27,8 +27,8 @@ from cryptography.x509.oid import NameOID
 from common import aws
 from common.clock import SystemClock
 from common.settings import Settings
-from entrypoint.deadline import Deadline
 from entrypoint.provision import connect, provision
+from entrypoint.run import Run
 from producer.record import Piece, singles
 from producer.sink import KinesisSink
 from tests.appliance.drivers import ROOT
@@ -64,7 +64,7 @@ def serves(endpoint: str) -> None:
     clients = connect(some)
     try:
         for expected in ("created", "unchanged"):
-            outcomes = list(provision(clients, some, CODE, Deadline(SystemClock(), 30)))
+            outcomes = list(provision(clients, some, CODE, Run(SystemClock(), 30)))
             assert {outcome.state for outcome in outcomes} == {expected}, list(map(str, outcomes))
         sink = KinesisSink(
             lambda: clients.kinesis, some.kinesis_data_stream, SystemClock(), random.Random(1), retry_seconds=1

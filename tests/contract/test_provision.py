@@ -22,10 +22,10 @@ from common.settings import Settings
 from entrypoint import delivery as module
 from entrypoint import policies
 from entrypoint.capabilities import Filed, filed, meaning_of
-from entrypoint.deadline import Deadline
 from entrypoint.errors import ProvisionError, UnavailableError
 from entrypoint.provision import Clients, connect, provision
 from entrypoint.resources import Outcome
+from entrypoint.run import Run
 from entrypoint.watch import LOOK_EVERY, Watch
 
 KINDS = {
@@ -131,7 +131,7 @@ def services(clients: Clients) -> list[Any]:
 
 
 def run(clients: Clients, settings: Settings, code: bytes = CODE, *, apply: bool = True) -> dict[str, Outcome]:
-    outcomes = list(provision(clients, settings, code, Deadline(SystemClock(), 20), apply=apply))
+    outcomes = list(provision(clients, settings, code, Run(SystemClock(), 20, apply=apply)))
     assert [outcome.kind for outcome in outcomes] == KINDS[settings.delivery]
     return {outcome.kind: outcome for outcome in outcomes}
 
@@ -679,12 +679,12 @@ def test_a_probe_that_is_not_found_is_not_waited_for_long(clients: Clients, cloc
     settings = named(delivery="firehose")
     run(clients, settings)
     elsewhere = settings.model_copy(update={"s3_prefix": "elsewhere/"})
-    found = filed(clients, elsewhere, clock.now(), Deadline(clock, 0))
+    found = filed(clients, elsewhere, clock.now(), Run(clock, 0))
     assert found == "unseen"
 
 
 def probe(clients: Clients, settings: Settings, clock: StillClock) -> Filed:
-    return filed(clients, settings, clock.now(), Deadline(clock, 20))
+    return filed(clients, settings, clock.now(), Run(clock, 20))
 
 
 def test_the_outcome_is_a_value() -> None:

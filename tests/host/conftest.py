@@ -9,8 +9,8 @@ import pytest
 from common.clock import SystemClock
 from common.settings import Settings
 from entrypoint.bundle import bundle
-from entrypoint.deadline import Deadline
 from entrypoint.provision import connect, provision
+from entrypoint.run import Run
 from host.bundle import ARCHIVE, build
 from tests.appliance.drivers import ROOT, engine
 from tests.emulator import Emulator
@@ -45,7 +45,7 @@ def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
 def pipeline(emulator: Emulator, tmp_path_factory: pytest.TempPathFactory) -> Pipeline:
     bucket = f"web-log-{secrets.token_hex(4)}"
     settings = Settings(localstack_host=emulator.url, s3_bucket=bucket, kinesis_data_stream=STREAM)
-    for _ in provision(connect(settings), settings, bundle(ROOT / "lambda"), Deadline(SystemClock(), 60)):
+    for _ in provision(connect(settings), settings, bundle(ROOT / "lambda"), Run(SystemClock(), 60)):
         pass
     archive = tmp_path_factory.mktemp("dist") / ARCHIVE
     archive.write_bytes(build(ROOT)[ARCHIVE])

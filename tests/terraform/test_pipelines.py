@@ -21,9 +21,9 @@ from botocore.exceptions import ClientError
 
 from common.clock import SystemClock
 from entrypoint.bundle import code_sha256
-from entrypoint.deadline import Deadline
 from entrypoint.delivery import log_group
 from entrypoint.provision import connect, provision
+from entrypoint.run import Run
 from tests.appliance.drivers import s3_client
 from tests.checker import NAMES, entries, judge
 from tests.emulator import Emulator
@@ -202,8 +202,8 @@ OTHERWISE = {
 def test_the_entrypoint_finds_what_it_would_have_made(deployment: Deployment, built: Path) -> None:
     clients = connect(deployment.settings)
     code = (built / "stream-transformation.zip").read_bytes()
-    deadline = Deadline(SystemClock(), 30)
-    for outcome in provision(clients, deployment.settings, code, deadline, apply=False):
+    looking = Run(SystemClock(), 30, apply=False)
+    for outcome in provision(clients, deployment.settings, code, looking):
         expected = OTHERWISE.get(outcome.kind, ())
         assert outcome.state == ("updated" if expected and outcome.details else "unchanged"), str(outcome)
         assert all(any(word in detail for word in expected) for detail in outcome.details), str(outcome)
@@ -246,7 +246,7 @@ def test_the_api_describes_both_alike(deployment: Deployment, built: Path, tmp_p
     try:
         settings = deployment.settings.model_copy(update={"localstack_host": other.url})
         code = (built / "stream-transformation.zip").read_bytes()
-        list(provision(connect(settings), settings, code, Deadline(SystemClock(), 60)))
+        list(provision(connect(settings), settings, code, Run(SystemClock(), 60)))
         provisioned = described(other.url, deployment)
     finally:
         other.stop()

@@ -9,7 +9,7 @@ import boto3
 from botocore.exceptions import ClientError
 from botocore.stub import Stubber
 
-from entrypoint.deadline import Deadline
+from entrypoint.run import Run
 
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -43,7 +43,10 @@ class Played:
         )
         self.stub = Stubber(self.client)
         self.clock = FakeClock()
-        self.deadline = Deadline(self.clock, 60)
+        self.seconds = 60.0
+
+    def run(self, apply: bool = True) -> Run:
+        return Run(self.clock, self.seconds, apply=apply)
 
     def answer(self, method: str, response: dict[str, Any] | None = None, **expected: Any) -> None:
         self.stub.add_response(method, response or {}, expected or None)

@@ -11,10 +11,10 @@ import pytest
 from botocore.stub import ANY
 
 from entrypoint import delivery, function, resources
-from entrypoint.deadline import Deadline
 from entrypoint.errors import ProvisionError, UnavailableError
 from entrypoint.firehose import ensure_delivery_log, ensure_delivery_stream
 from entrypoint.resources import Outcome
+from entrypoint.run import Run
 from tests.unit.entrypoint.fakes import Played
 
 ROLE = "arn:aws:iam::000000000000:role/firehose-ex"
@@ -32,8 +32,8 @@ def describe(firehose: Played, status: str = "ACTIVE", version: str = "1", **cha
 
 
 def ensure(firehose: Played, apply: bool = True, seconds: float = 60, **changes: str) -> Outcome:
-    deadline = Deadline(firehose.clock, seconds)
-    return ensure_delivery_stream(firehose.client, "d", destination=wanted(**changes), deadline=deadline, apply=apply)
+    run = Run(firehose.clock, seconds, apply=apply)
+    return ensure_delivery_stream(firehose.client, "d", run, destination=wanted(**changes))
 
 
 def described(status: str, version: str, *, kind: str = "DirectPut", **changes: Any) -> dict[str, Any]:
@@ -181,7 +181,7 @@ def test_a_log_that_appeared_meanwhile_is_taken(play: Callable[[str], Played]) -
     logs.answer("describe_log_groups", {"logGroups": [{"logGroupName": "/g/other"}]}, logGroupNamePrefix="/g")
     logs.refuse("create_log_group", "ResourceAlreadyExistsException")
     logs.refuse("create_log_stream", "ResourceAlreadyExistsException")
-    assert ensure_delivery_log(logs.client, "/g", apply=True).state == "created"
+    assert ensure_delivery_log(logs.client, "/g", logs.run()).state == "created"
 
 
 def test_what_is_described_beyond_what_is_wanted_makes_no_difference() -> None:

@@ -12,7 +12,6 @@ from botocore.stub import ANY
 from entrypoint import resources
 from entrypoint.bucket import ensure_bucket
 from entrypoint.bundle import code_sha256
-from entrypoint.deadline import Deadline
 from entrypoint.errors import ForbiddenError, ProvisionError, UnavailableError
 from entrypoint.function import HANDLER, MEMORY, RUNTIME, TIMEOUT, _note, ensure_function, ensure_mapping
 from entrypoint.resources import Outcome
@@ -29,7 +28,7 @@ UUID = "11111111-2222-3333-4444-555555555555"
 
 
 def bucket(s3: Played, region: str = "us-east-1", apply: bool = True) -> Outcome:
-    return ensure_bucket(s3.client, "b-1", region=region, deadline=s3.deadline, apply=apply)
+    return ensure_bucket(s3.client, "b-1", s3.run(apply), region=region)
 
 
 def test_in_us_east_1_no_location_is_sent_since_s3_refuses_it(play: Callable[[str], Played]) -> None:
@@ -84,14 +83,14 @@ def test_a_role_we_may_not_see_is_named_with_the_remedy(play: Callable[[str], Pl
     iam = play("iam")
     iam.refuse("get_role", "AccessDenied", 403)
     with pytest.raises(ForbiddenError, match=r"role r: GetRole was refused with AccessDenied.*-e LAMBDA_ROLE=…"):
-        ensure_role(iam.client, "r", policy_name="p", permissions=lambda _: {}, apply=True)
+        ensure_role(iam.client, "r", iam.run(), policy_name="p", permissions=lambda _: {})
 
 
 def test_a_token_that_is_not_accepted_is_no_matter_of_names(play: Callable[[str], Played]) -> None:
     iam = play("iam")
     iam.refuse("get_role", "InvalidClientTokenId", 403, "The security token included in the request is invalid.")
     with pytest.raises(ProvisionError, match="credentials are not accepted") as caught:
-        ensure_role(iam.client, "r", policy_name="p", permissions=lambda _: {}, apply=True)
+        ensure_role(iam.client, "r", iam.run(), policy_name="p", permissions=lambda _: {})
     assert "LAMBDA_ROLE" not in str(caught.value)
 
 
@@ -111,7 +110,7 @@ def described(status: str, shards: int = 1, mode: str = "PROVISIONED", hours: in
 
 
 def stream(kinesis: Played, shards: int = 1, apply: bool = True) -> Outcome:
-    return ensure_stream(kinesis.client, "s", shards=shards, deadline=kinesis.deadline, apply=apply)
+    return ensure_stream(kinesis.client, "s", kinesis.run(apply), shards=shards)
 
 
 def test_a_stream_is_waited_for_until_it_is_active(play: Callable[[str], Played]) -> None:
@@ -139,7 +138,7 @@ def test_a_stream_that_never_becomes_active_ends_the_wait(play: Callable[[str], 
     kinesis = play("kinesis")
     for _ in range(5):  # once before, then after 0, 0.1, 0.3 and 0.5 s
         kinesis.answer("describe_stream_summary", described("CREATING"))
-    kinesis.deadline = Deadline(kinesis.clock, 0.5)
+    kinesis.seconds = 0.5
     with pytest.raises(UnavailableError, match="gave up waiting for stream s to be ACTIVE"):
         stream(kinesis)
 
@@ -198,12 +197,11 @@ def function(lambda_: Played, apply: bool = True, role_arn: str = ROLE_ARN) -> O
     return ensure_function(
         lambda_.client,
         "f",
+        lambda_.run(apply),
         handler=HANDLER,
         role_arn=role_arn,
         code=CODE,
         environment={"S3_BUCKET": "b"},
-        deadline=lambda_.deadline,
-        apply=apply,
     )
 
 
@@ -302,10 +300,8 @@ def mapping(lambda_: Played, apply: bool = True, since: datetime = SINCE, **chan
         "stream": Outcome("stream", "s", "unchanged", arn=STREAM_ARN, since=since),
         "batch_size": 100,
         "starting_position": "TRIM_HORIZON",
-        "deadline": lambda_.deadline,
-        "apply": apply,
     }
-    return ensure_mapping(lambda_.client, "f", **(arguments | changes))
+    return ensure_mapping(lambda_.client, "f", lambda_.run(apply), **(arguments | changes))
 
 
 def test_a_mapping_is_waited_for_until_it_is_enabled_and_permissions_until_they_are_known(

@@ -18,6 +18,7 @@ from entrypoint import watch as module
 from entrypoint.errors import ProvisionError, UnavailableError
 from entrypoint.provision import Clients, connect
 from entrypoint.resources import Outcome, State
+from entrypoint.run import Run
 from entrypoint.watch import LOOK_EVERY, LOOK_EVERY_ON_AWS, REMIND_EVERY, RETRY_CAP, Watch
 from tests.statuses import status_json
 from tests.unit.entrypoint.fakes import FakeClock, refusal
@@ -50,14 +51,14 @@ class Endpoint:
         self.connections += 1
         return cast(Clients, self)
 
-    def provision(self, *_: Any, apply: bool = True) -> Iterator[Outcome]:
-        self.applied += apply
+    def provision(self, _clients: Clients, _settings: Settings, _code: bytes, run: Run) -> Iterator[Outcome]:
+        self.applied += run.apply
         for kind in ALL:
             if self.error and kind == self.error_at:
                 raise self.error
             state: State = "created" if kind not in self.there else "updated" if kind in self.drifted else "unchanged"
             yield Outcome(kind, "x", state, (self.drifted[kind],) if state == "updated" else ())
-            if apply:
+            if run.apply:
                 self.there.add(kind)
                 if self.keeps:
                     self.drifted.pop(kind, None)

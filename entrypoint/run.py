@@ -1,4 +1,4 @@
-"""Waiting that ends: every wait of the control plane shares one deadline."""
+"""One pass over the resources: whether it may change anything, and until when it waits."""
 
 from __future__ import annotations
 
@@ -16,16 +16,17 @@ FIRST_PAUSE = 0.1
 LONGEST_PAUSE = 2.0
 
 
-class Deadline:
-    """The moment, in `clock`'s monotonic seconds, at which whoever still waits gives up."""
+class Run:
+    """Waits for `seconds` at most, all its waits together. With `apply=False` it only looks."""
 
-    def __init__(self, clock: Clock, seconds: float) -> None:
+    def __init__(self, clock: Clock, seconds: float, *, apply: bool = True) -> None:
+        self.apply = apply
         self._clock = clock
         self._at = clock.monotonic() + seconds
 
-    def within(self, seconds: float) -> Deadline:
-        """This deadline, or the one `seconds` from now, whichever is earlier."""
-        return Deadline(self._clock, min(seconds, self.left))
+    def within(self, seconds: float) -> Run:
+        """The same, for `seconds` from now at most."""
+        return Run(self._clock, min(seconds, self.left), apply=self.apply)
 
     @property
     def left(self) -> float:

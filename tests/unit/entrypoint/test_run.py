@@ -6,21 +6,21 @@ import pytest
 from botocore.exceptions import ClientError
 
 from common.errors import code_of
-from entrypoint.deadline import LONGEST_PAUSE, Deadline
 from entrypoint.errors import UnavailableError
+from entrypoint.run import LONGEST_PAUSE, Run
 from tests.unit.entrypoint.fakes import FakeClock, refusal
 
 
 def test_until_returns_the_first_answer_and_does_not_sleep_before_it() -> None:
     clock = FakeClock()
-    assert Deadline(clock, 10).until("a thing", lambda: "here") == "here"
+    assert Run(clock, 10).until("a thing", lambda: "here") == "here"
     assert clock.slept == []
 
 
 def test_until_waits_ever_longer_but_not_longer_than_the_limit() -> None:
     clock = FakeClock()
     answers = iter([None] * 8 + ["here"])
-    assert Deadline(clock, 60).until("a thing", lambda: next(answers)) == "here"
+    assert Run(clock, 60).until("a thing", lambda: next(answers)) == "here"
     assert clock.slept == sorted(clock.slept)
     assert max(clock.slept) == LONGEST_PAUSE
 
@@ -28,7 +28,7 @@ def test_until_waits_ever_longer_but_not_longer_than_the_limit() -> None:
 def test_until_gives_up_at_the_deadline_and_says_on_what() -> None:
     clock = FakeClock()
     with pytest.raises(UnavailableError, match="gave up waiting for a thing"):
-        Deadline(clock, 5).until("a thing", lambda: None)
+        Run(clock, 5).until("a thing", lambda: None)
     assert clock.seconds == pytest.approx(5)
 
 
@@ -42,7 +42,7 @@ def test_retry_waits_out_what_passes() -> None:
             raise refusal("ResourceConflictException")
         return "done"
 
-    assert Deadline(clock, 60).retry(call, lambda error: code_of(error) == "ResourceConflictException") == "done"
+    assert Run(clock, 60).retry(call, lambda error: code_of(error) == "ResourceConflictException") == "done"
     assert len(calls) == 4
 
 
@@ -53,16 +53,16 @@ def test_retry_raises_at_once_what_does_not_pass_and_in_the_end_what_did_not() -
         raise refusal("AccessDenied")
 
     with pytest.raises(ClientError):
-        Deadline(clock, 60).retry(call, lambda _: False)
+        Run(clock, 60).retry(call, lambda _: False)
     assert clock.seconds == 0
     with pytest.raises(ClientError, match="AccessDenied"):
-        Deadline(clock, 60).retry(call, lambda _: True)
+        Run(clock, 60).retry(call, lambda _: True)
     assert clock.seconds == pytest.approx(60)
 
 
 def test_within_never_reaches_beyond_its_parent() -> None:
     clock = FakeClock()
-    parent = Deadline(clock, 10)
+    parent = Run(clock, 10)
     assert parent.within(30).left == 10
     assert parent.within(3).left == 3
     clock.sleep(8)
