@@ -13,7 +13,7 @@ from botocore.exceptions import ClientError
 from common.errors import code_of
 from entrypoint import delivery
 from entrypoint.errors import ProvisionError, explained
-from entrypoint.resources import ROLE_PROPAGATION, Outcome, State, accepting, existing, made
+from entrypoint.resources import ROLE_PROPAGATION, Outcome, State, accepting, existing, made, role_unknown
 from entrypoint.run import Run
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def ensure_delivery_stream(
     if found is None:
         if run.apply:
             run.within(ROLE_PROPAGATION).retry(
-                lambda: run.until(f"delivery stream {name} of old to be gone", create), _role_unknown
+                lambda: run.until(f"delivery stream {name} of old to be gone", create), role_unknown
             )
             run.until(f"delivery stream {name} to be ACTIVE", active)
         return Outcome("delivery stream", name, "created")
@@ -128,9 +128,3 @@ def _described(stream: dict[str, Any]) -> delivery.Destination:
 def _overtaken(error: ClientError) -> bool:
     """Somebody else changed it in between, or an earlier change is still under way."""
     return code_of(error) in ("ConcurrentModificationException", "ResourceInUseException")
-
-
-def _role_unknown(error: ClientError) -> bool:
-    """IAM has taken the role or its permissions, but Firehose does not see them yet."""
-    message = error.response.get("Error", {}).get("Message", "")
-    return code_of(error) == "InvalidArgumentException" and "assume role" in message

@@ -12,7 +12,7 @@ from botocore.exceptions import ClientError
 from common.errors import code_of
 from entrypoint.bundle import code_sha256
 from entrypoint.errors import ProvisionError, explained
-from entrypoint.resources import DESCRIPTION, ROLE_PROPAGATION, Outcome, State, existing
+from entrypoint.resources import DESCRIPTION, ROLE_PROPAGATION, Outcome, State, existing, role_unknown
 from entrypoint.run import Run
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def ensure_function(
         if not run.apply:
             return Outcome("function", name, state)
         request = wanted | {"FunctionName": name, "Code": {"ZipFile": code}, "Description": DESCRIPTION}
-        run.within(ROLE_PROPAGATION).retry(lambda: lambda_.create_function(**request), _role_unknown)
+        run.within(ROLE_PROPAGATION).retry(lambda: lambda_.create_function(**request), role_unknown)
     else:
         change = {key: value for key, value in wanted.items() if found.get(key) != value}
         details = [] if same_code(found) else ["code"]
@@ -158,7 +158,7 @@ def ensure_mapping(
         if run.apply:
             for old in stale:
                 run.retry(functools.partial(lambda_.delete_event_source_mapping, UUID=old), _busy)
-            uuid = run.within(ROLE_PROPAGATION).retry(create, lambda error: _busy(error) or _role_unknown(error))
+            uuid = run.within(ROLE_PROPAGATION).retry(create, lambda error: _busy(error) or role_unknown(error))
             run.until(f"mapping {name} to be Enabled", lambda: enabled(uuid))
         return Outcome("mapping", name, "created", details)
 
@@ -198,11 +198,3 @@ def _older(mapping: EventSourceMappingConfigurationTypeDef, stream: Outcome) -> 
 def _busy(error: ClientError) -> bool:
     """An earlier change of the same thing is still under way."""
     return code_of(error) in ("ResourceConflictException", "ResourceInUseException")
-
-
-def _role_unknown(error: ClientError) -> bool:
-    """IAM has taken the role or its permissions, but Lambda does not see them yet."""
-    message = error.response.get("Error", {}).get("Message", "")
-    return code_of(error) == "InvalidParameterValueException" and (
-        "cannot be assumed" in message or "does not have permissions" in message
-    )

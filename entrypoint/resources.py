@@ -64,6 +64,14 @@ def accepting(code: str) -> Iterator[None]:
             raise
 
 
+def role_unknown(error: ClientError) -> bool:
+    """IAM has taken the role or its permissions, but Lambda or Firehose does not see them yet."""
+    message = str(error.response.get("Error", {}).get("Message", ""))
+    return code_of(error) in ("InvalidParameterValueException", "InvalidArgumentException") and any(
+        words in message for words in ("cannot be assumed", "does not have permissions", "assume role")
+    )
+
+
 def made(create: Callable[[], object], look: Callable[[], object | None]) -> bool | None:
     """Whether the stream is there after `create`; None while an old one of its name is still being deleted."""
     try:

@@ -10,7 +10,7 @@ from typing import Literal, NoReturn
 
 from common import aws
 from common.clock import Clock, backoff
-from common.errors import AWS_ERRORS
+from common.errors import AWS_ERRORS, explain
 from common.log import event
 from common.settings import Settings
 from common.status import EntrypointStatus, write_status
@@ -142,28 +142,23 @@ class Watch:
 
     def _probe(self, clients: Clients) -> None:
         """Whether the endpoint has what the chosen delivery needs: said when it has not, and never a failure."""
-        if self._settings.delivery == "firehose":
-            what, shortcoming = "files lines under their own hour", self._misfiles
-        else:
-            what, shortcoming = "honours conditional writes", self._overwrites
         try:
-            found = shortcoming(clients) or HONOURED
+            found = self._shortcoming(clients) or HONOURED
         except AWS_ERRORS as error:
-            found = f"whether {self._endpoint} {what} cannot be seen: {error}"
+            needs = f"whether {self._endpoint} has what DELIVERY={self._settings.delivery} needs cannot be seen"
+            found = f"{needs}: {explain(error, 'the probe', self._settings.target)}"
         if found not in (HONOURED, self._capability):
             log.warning("%s", found, extra=event("concern", part="endpoint", problem="capability", error=found))
         self._capability = found
 
-    def _overwrites(self, clients: Clients) -> str:
-        """Whether the bucket's endpoint keeps two writers apart: the sentence about what it ignores, or nothing."""
-        ignored = ignored_conditions(clients.s3, self._settings.s3_bucket, self._settings.s3_prefix)
-        return meaning(self._endpoint, ignored, self._settings.shard_count) if ignored else ""
-
-    def _misfiles(self, clients: Clients) -> str:
-        """Whether the delivery stream files lines as it is told: the sentence about what it does, or nothing."""
+    def _shortcoming(self, clients: Clients) -> str:
+        """The sentence about what the endpoint does otherwise than the delivery needs it; empty when all is well."""
         settings = self._settings
-        found = filed(clients, settings, self._clock.now(), Run(self._clock, self._within))
-        return meaning_of(found, self._endpoint, settings.firehose_stream, settings.lambda_function)
+        if settings.delivery == "firehose":
+            found = filed(clients, settings, self._clock.now(), Run(self._clock, self._within))
+            return meaning_of(found, self._endpoint, settings.firehose_stream, settings.lambda_function)
+        ignored = ignored_conditions(clients.s3, settings.s3_bucket, settings.s3_prefix)
+        return meaning(self._endpoint, ignored, settings.shard_count) if ignored else ""
 
     def _differs(self, clients: Clients) -> bool:
         """Whether to provision again: something is gone, or is not as it was made."""

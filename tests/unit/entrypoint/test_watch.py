@@ -392,7 +392,7 @@ def test_with_firehose_what_the_endpoint_does_with_a_probe_is_said_and_stays_in_
     found[0] = refusal("ServiceUnavailableException", 503)
     endpoint.there.clear()
     watch.round()
-    assert "files lines under their own hour cannot be seen" in status(settings)["event_time_prefixes"]
+    assert "what DELIVERY=firehose needs cannot be seen" in status(settings)["event_time_prefixes"]
     assert watch.state == "ready"
 
 
