@@ -26,6 +26,7 @@ from typing import Any
 
 from appliance.health import Check
 from common.clock import iso
+from common.errors import REACH
 from common.settings import Settings
 from common.status import ApplianceStatus, EntrypointStatus, ProducerStatus
 from dashboard.bucket import Inventory
@@ -38,11 +39,8 @@ from dashboard.stream import Stream
 VERSION: str = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"]["version"]
 # Beyond the time until the next poll, how long lines may wait before it is worth a colour
 LATE = timedelta(seconds=60)
-# What to do about an endpoint that is down, by its kind
-REMEDIES = {
-    "embedded": "it is started again by itself; its lines in the container's log say why it ended",
-    "endpoint": "start it again, or name another one with -e LOCALSTACK_HOST=…",
-}
+# What is said of the embedded emulator when it is down
+RESTARTED = "It is started again by itself; its lines in the container's log say why it ended"
 # States of the entrypoint in which what is not there is being made
 MAKING = ("waiting", "provisioning")
 
@@ -112,7 +110,7 @@ def endpoint(settings: Settings, views: Views, url: str) -> dict[str, Any]:
         error = (
             errors[0]
             if errors and local.answers
-            else f"{url} does not answer: {REMEDIES.get(kind, REMEDIES['endpoint'])}"
+            else f"{url} does not answer. {RESTARTED if kind == 'embedded' else REACH[settings.target]}"
         )
     return {"kind": kind, "url": url, "reachable": reachable, "error": error}
 

@@ -149,7 +149,7 @@ def test_an_endpoint_that_is_down_is_what_its_nodes_say() -> None:
         "bucket": "failing",
     }
     assert {node(found, name)["error"] for name in ("stream", "function", "bucket")} == {f"{URL} does not answer"}
-    assert found["endpoint"]["error"].startswith(f"{URL} does not answer: it is started again by itself")
+    assert found["endpoint"]["error"].startswith(f"{URL} does not answer. It is started again by itself")
     assert node(found, "stream")["error_at"] == iso(since)
     # a port that is open, behind which nobody answers
     assert not shown(views(bucket=down, stream=replace(down, value=None)))["endpoint"]["reachable"]
@@ -159,7 +159,9 @@ def test_an_endpoint_that_is_down_is_what_its_nodes_say() -> None:
     assert shown(views(bucket=refusing, stream=replace(refusing, value=None)))["endpoint"]["reachable"]
     # before the first call has failed
     found = shown(views(local=local(answers=False)), localstack_host="localstack")
-    assert "does not answer: start it again, or name another one with -e LOCALSTACK_HOST" in found["endpoint"]["error"]
+    assert (
+        "does not answer. Start the endpoint, or name another one with -e LOCALSTACK_HOST" in found["endpoint"]["error"]
+    )
 
 
 def test_what_is_being_made_has_not_failed() -> None:
