@@ -103,7 +103,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     argparse.ArgumentParser(
         prog="python -m dashboard",
         description="Serve the dashboard, /metrics, /healthz and /readyz on DASHBOARD_PORT until SIGTERM. "
-        "All settings are environment variables; README.md lists them.",
+        "All settings are environment variables; docs/settings.md lists them.",
         epilog="A port that cannot be listened on is waited for. "
         f"Exit codes: {STOPPED} stopped by a signal, {UNUSABLE} the settings cannot be used.",
     ).parse_args(arguments)

@@ -119,7 +119,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m entrypoint",
         description="Makes what DELIVERY needs exist at LOCALSTACK_HOST, or in the embedded emulator, and keeps it so: "
         "waits for the endpoint as long as it takes, and provisions again what it forgot. With TARGET=aws it only "
-        "looks whether all is there. Settings come from the environment; README has the table.",
+        "looks whether all is there. Settings come from the environment; docs/settings.md lists them.",
         epilog="Exit status: 0 done, 1 not provisioned, 2 wrong settings.",
     )
     mode = parser.add_mutually_exclusive_group()

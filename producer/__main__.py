@@ -36,7 +36,7 @@ LOCKED = 75
 HELP = f"""\
 Ships the complete lines of LOG_FILE (else DATA_DIR/log/access.log), and of its rotated siblings, to KINESIS_DATA_STREAM
 or, with DELIVERY=firehose, to FIREHOSE_STREAM. The checkpoint is in DATA_DIR. A log of others is only read.
-All settings are environment variables; README.md lists them.
+All settings are environment variables; docs/settings.md lists them.
 
 Exit codes:
   {SHIPPED}   stopped by a signal; with --once: everything that was there is acknowledged by the stream

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import pytest
 
+from cli.parser import parser
 from cli.verify import STEPS
 from common.settings import Settings
 
@@ -21,11 +22,18 @@ DOCUMENTS = [
     *READMES,
     "ARCHITECTURE.md",
     "CHANGELOG.md",
+    "CONTRIBUTING.md",
     *sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").rglob("*.md")),
 ]
 EMPTY = "–"
+# what is written like a setting: values of settings, and variables of other programs
+NO_SETTINGS = {
+    *("TRIM_HORIZON", "KINESIS_PERSISTENCE", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"),
+    *("AWS_CA_BUNDLE", "EX_TEMPFAIL", "ON_DEMAND", "PERSIST_STATE"),
+}
 
-FOLDERS = "appliance|bench|dashboard|docs|entrypoint|host|lambda|locks|nginx|producer|script|terraform|tests"
+FOLDERS = "appliance|bench|cli|common|dashboard|docs|entrypoint|host|journal|lambda|locks|nginx|producer|script"
+FOLDERS += "|terraform|tests"
 # what a build puts there; git ignores it
 MADE = {"dashboard/static/vendor"}
 PATH = re.compile(rf"(?<![\w./:-])(?:{FOLDERS}|\.ci)/(?:[\w.-]+/?)*", re.ASCII)
@@ -88,10 +96,16 @@ def actual_settings() -> list[tuple[str, str]]:
     ]
 
 
+@pytest.mark.parametrize(("document", "lines"), [("README.md", 200), ("README.ko.md", 200), ("CONTRIBUTING.md", 80)])
+def test_the_first_pages_are_short(document: str, lines: int) -> None:
+    assert len(text(document).splitlines()) <= lines
+
+
 @pytest.mark.parametrize("readme", READMES)
-def test_the_settings_table_is_that_of_the_code(readme: str) -> None:
+def test_the_settings_table_has_eight_settings_of_the_code(readme: str) -> None:
     documented = documented_settings(text(readme))
-    assert sorted(documented) == sorted(actual_settings())
+    assert len(documented) == 8
+    assert set(documented) <= set(actual_settings())
 
 
 def test_both_readmes_list_the_settings_in_one_order() -> None:
@@ -121,6 +135,20 @@ def test_every_variable_that_is_set_in_an_example_exists(document: str) -> None:
     known = {name for name, _ in actual_settings()}
     others = {"NAME", "KINESIS_PERSISTENCE"}  # a placeholder, and LocalStack's own
     assert {name for name in named - others if name not in known and not name.startswith("AWS_")} == set()
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_every_setting_that_is_named_exists(document: str) -> None:
+    """Of names with an underscore; one without could be any word in capitals."""
+    named = {span.partition("=")[0] for span in spans(text(document)) if re.match(r"[A-Z]+(_[A-Z0-9]+)+(=|$)", span)}
+    assert named - {name for name, _ in actual_settings()} - NO_SETTINGS == set()
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_every_command_that_is_named_exists(document: str) -> None:
+    code = "\n".join([*(content for _, content in blocks(text(document))), *spans(text(document))])
+    named = set(re.findall(r"(?:script/|<id> |exec appliance )appliance ([a-z-]+)", code))
+    assert named - set(re.findall(r"^    ([a-z-]+) ", parser().format_help(), re.MULTILINE)) == set()
 
 
 def repository_files() -> set[str]:
