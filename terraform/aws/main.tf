@@ -1,5 +1,4 @@
-# The pipeline on AWS, a web server that feeds it, and Athena on top of it.
-# State is local unless a backend is added; see docs/terraform.md.
+# A pipeline on AWS, a web server that feeds it if allowed_cidrs are given, and Athena: see docs/terraform.md.
 
 provider "aws" {
   region = var.region
@@ -18,7 +17,7 @@ locals {
   }[var.delivery]
 }
 
-# It belongs to neither pipeline: a change of delivery must not touch what is archived.
+# Outside both pipelines, so that a change of delivery does not touch the archive.
 module "bucket" {
   source = "../modules/log-bucket"
 
@@ -81,8 +80,8 @@ data "aws_ssm_parameter" "debian" {
   name = "/aws/service/debian/release/13/latest/amd64"
 }
 
-# The image that was the newest at the first apply. A newer one makes no new instance, with whose disk the log would go, until
-# it is asked for: terraform apply -replace 'terraform_data.image[0]'
+# The image that was the newest at the first apply. A newer one would replace the instance, and its disk with the log, so it is
+# taken on request only: terraform apply -replace 'terraform_data.image[0]'
 resource "terraform_data" "image" {
   count = length(data.aws_ssm_parameter.debian)
 

@@ -6,7 +6,7 @@ variable "region" {
 }
 
 variable "name" {
-  description = "What the names of everything but the bucket begin with."
+  description = "All names but the bucket's begin with it."
   type        = string
   default     = "web-log"
   nullable    = false
@@ -18,7 +18,7 @@ variable "name" {
 }
 
 variable "delivery" {
-  description = "`kinesis`: stream and function, each line exactly once, one object an hour. `firehose`: delivery stream with transform, at least once, no shards to count; cheaper up to some 1,500 lines a second, twice as much above 10,000."
+  description = "`kinesis`: stream and function, each line exactly once, one object an hour. `firehose`: delivery stream with transform, at least once, no shards to count."
   type        = string
   default     = "kinesis"
   nullable    = false
@@ -30,7 +30,7 @@ variable "delivery" {
 }
 
 variable "keep_both" {
-  description = "Whether the pipeline of the other delivery is there too: after a change, until it has delivered what it still holds."
+  description = "Whether the pipeline of the other delivery exists too. It is needed after a change of delivery, until that pipeline has delivered what it holds."
   type        = bool
   default     = false
   nullable    = false
@@ -50,20 +50,20 @@ variable "create_bucket" {
 }
 
 variable "key_prefix" {
-  description = "Put before every key, such as `logs/`."
+  description = "The prefix of every key, such as `logs/`."
   type        = string
   default     = ""
   nullable    = false
 }
 
 variable "kms_key_arn" {
-  description = "A KMS key for objects, streams and the results of queries; null: keys of AWS."
+  description = "A KMS key for objects, streams and query results; null: keys of AWS."
   type        = string
   default     = null
 }
 
 variable "versioning" {
-  description = "Whether replaced and deleted objects are kept for a week. Cheap with Firehose, which writes an object once; with Kinesis each append keeps the whole object once more. S3 cannot take it back."
+  description = "Whether replaced and deleted objects are kept for a week. Cheap with Firehose, which writes an object once; with Kinesis each append keeps the whole object once more. A bucket cannot go back to having no versions."
   type        = bool
   default     = false
   nullable    = false
@@ -120,14 +120,14 @@ variable "shard_count" {
 }
 
 variable "retention_hours" {
-  description = "With delivery = \"kinesis\": hours the stream keeps its records. Beyond 24 each shard costs more than twice as much; a batch that fails for longer than this is lost."
+  description = "With delivery = \"kinesis\": hours the stream keeps its records. Beyond 24 a shard costs more than twice as much; a batch that fails for longer is lost."
   type        = number
   default     = 168
   nullable    = false
 }
 
 variable "batch_size" {
-  description = "With delivery = \"kinesis\": records one invocation gets, at most."
+  description = "With delivery = \"kinesis\": records per invocation, at most."
   type        = number
   default     = 100
   nullable    = false
@@ -141,7 +141,7 @@ variable "batching_window_seconds" {
 }
 
 variable "parallelization_factor" {
-  description = "With delivery = \"kinesis\": batches of one shard that are worked on at the same time."
+  description = "With delivery = \"kinesis\": batches of one shard that are processed at the same time."
   type        = number
   default     = 1
   nullable    = false
@@ -181,7 +181,7 @@ variable "alarm_topic_arn" {
 }
 
 variable "allowed_cidrs" {
-  description = "IPv4 networks that reach the web server's port 80. Empty: no web server is made, as the producer runs somewhere else."
+  description = "IPv4 networks that reach the web server's port 80. Empty: no web server is made; the producer runs elsewhere."
   type        = list(string)
   default     = []
   nullable    = false

@@ -1,10 +1,10 @@
-# The pipeline at an emulator, as the original had it: terraform init, plan, apply against LocalStack.
-# Producer and web server run elsewhere: `terraform output -json settings` is what they need to know.
+# The pipeline at LocalStack or another emulator: see docs/terraform.md.
+# Producer and web server run elsewhere; `terraform output -json settings` is their environment.
 
 provider "aws" {
   region = var.region
 
-  # an emulator takes any credentials, and is reached by one name: a bucket in the host name would not resolve
+  # an emulator takes any credentials and has one host name: a bucket's name in it would not resolve
   access_key                  = "test"
   secret_key                  = "test"
   s3_use_path_style           = true
@@ -44,7 +44,7 @@ module "stream_pipeline" {
   runtime     = var.runtime
   stream_name = var.stream_name
   shard_count = var.shard_count
-  # as the appliance does: it costs nothing here, and an emulator may lose its place when records expire
+  # as the appliance sets it: free here, and an emulator may lose its position when records expire
   retention_hours   = 8760
   function_name     = var.function_name
   role_name         = var.role_name

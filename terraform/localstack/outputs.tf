@@ -3,7 +3,7 @@ locals {
 }
 
 output "settings" {
-  description = "The environment of `python -m producer`: where to write. TARGET is left out, as this is no AWS."
+  description = "The environment of `python -m producer`. TARGET is left out, as this is not AWS."
   value = merge(
     { for name, value in local.pipeline.settings : name => value if name != "TARGET" },
     { LOCALSTACK_HOST = var.endpoint },

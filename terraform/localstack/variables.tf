@@ -11,7 +11,7 @@ variable "endpoint" {
 }
 
 variable "region" {
-  description = "The region the emulator plays."
+  description = "The region that is asked for."
   type        = string
   default     = "us-east-1"
   nullable    = false
@@ -51,7 +51,7 @@ variable "bucket_name" {
 }
 
 variable "key_prefix" {
-  description = "Put before every key, such as `logs/`."
+  description = "The prefix of every key, such as `logs/`."
   type        = string
   default     = ""
   nullable    = false
@@ -72,7 +72,7 @@ variable "shard_count" {
 }
 
 variable "batch_size" {
-  description = "Records one invocation gets, at most."
+  description = "Records per invocation, at most."
   type        = number
   default     = 100
   nullable    = false
@@ -114,7 +114,7 @@ variable "role_name" {
 }
 
 variable "alarms" {
-  description = "Whether alarms are made; the embedded emulator serves no CloudWatch, so false there."
+  description = "Whether alarms are made. The appliance's embedded emulator has no CloudWatch: false there."
   type        = bool
   default     = true
   nullable    = false

@@ -27,7 +27,7 @@ run "refused" {
   ]
 }
 
-run "no_web_server_unless_somebody_may_reach_it" {
+run "no_web_server_unless_a_network_may_reach_it" {
   command = plan
 
   variables {

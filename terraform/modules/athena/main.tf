@@ -1,5 +1,5 @@
-# The archive as a table: no crawler, no partition to add. Athena computes the hours from the projection and reads only
-# the folders of the hours that a query names.
+# The archive as a table. Athena computes the folders from the projection and reads only those of the hours that a query names:
+# there is no crawler, and no partition to add.
 
 locals {
   results_bucket = coalesce(var.results_bucket_name, var.bucket_name)

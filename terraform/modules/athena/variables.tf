@@ -41,7 +41,7 @@ variable "bucket_name" {
 }
 
 variable "key_prefix" {
-  description = "What stands before every key, such as `logs/`."
+  description = "The prefix of every key, such as `logs/`."
   type        = string
   default     = ""
   nullable    = false
@@ -53,13 +53,13 @@ variable "key_prefix" {
 }
 
 variable "results_bucket_name" {
-  description = "The bucket of the results of queries; null: the bucket of the hourly objects."
+  description = "The bucket of query results; null: the bucket of the hourly objects."
   type        = string
   default     = null
 }
 
 variable "results_prefix" {
-  description = "What the keys of results begin with."
+  description = "The folder of the results."
   type        = string
   default     = "athena/"
   nullable    = false
@@ -71,7 +71,7 @@ variable "results_prefix" {
 }
 
 variable "first_hour" {
-  description = "The oldest hour there can be, yyyy/MM/dd/HH. A query that names no hour looks into every folder from there to now."
+  description = "The oldest hour in the archive, yyyy/MM/dd/HH. A query that names no hour reads every folder from there to now."
   type        = string
   default     = "2026/01/01/00"
   nullable    = false
@@ -83,7 +83,7 @@ variable "first_hour" {
 }
 
 variable "bytes_scanned_limit" {
-  description = "Bytes one query may read before Athena ends it; Athena is paid by what is read."
+  description = "Bytes one query may read before Athena ends it. Athena's price is per byte read."
   type        = number
   default     = 10737418240
   nullable    = false
@@ -101,7 +101,7 @@ variable "kms_key_arn" {
 }
 
 variable "force_destroy" {
-  description = "Whether `terraform destroy` deletes the workgroup with the queries people have saved in it."
+  description = "Whether `terraform destroy` deletes a workgroup in which other queries were saved."
   type        = bool
   default     = false
   nullable    = false

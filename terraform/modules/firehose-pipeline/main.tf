@@ -1,5 +1,5 @@
 # nginx's lines -> Firehose -> transform -> objects in S3 below the lines' own hour, each line at least once.
-# What the appliance's entrypoint makes at an emulator with DELIVERY=firehose, with what AWS wants besides.
+# The entrypoint makes the same at an emulator with DELIVERY=firehose (entrypoint/provision.py); AWS needs more, which is here.
 
 data "aws_partition" "current" {}
 
@@ -16,8 +16,8 @@ locals {
   hour = join("/", [for part in ["year", "month", "day", "hour"] : "!{partitionKeyFromLambda:${part}}"])
 }
 
-# Firehose hands the transform the records and writes what it answers. By itself it writes only lines that cannot be parsed:
-# answered as failed, they would take the whole record along into the error output.
+# Firehose writes the transform's answers. The transform itself writes only lines that cannot be parsed: if it answered such a line
+# as failed, Firehose would put the whole record into the error output.
 data "aws_iam_policy_document" "transform" {
   statement {
     sid     = "KeepRejectedLines"
@@ -104,7 +104,7 @@ resource "aws_iam_role" "delivery" {
   assume_role_policy = data.aws_iam_policy_document.trust.json
 }
 
-# The same words as entrypoint/policies.py: a test compares what IAM then says.
+# The same policy as in entrypoint/policies.py: a test compares the two in IAM.
 data "aws_iam_policy_document" "delivery" {
   statement {
     sid       = "WriteObjects"
@@ -148,7 +148,7 @@ resource "aws_iam_role_policy" "delivery" {
 }
 
 resource "aws_kinesis_firehose_delivery_stream" "this" {
-  # without its permissions Firehose would take the first records and put them into the error log
+  # without these permissions Firehose accepts the first records and then fails to deliver them
   depends_on = [aws_iam_role_policy.delivery]
 
   name        = var.delivery_stream_name
@@ -184,7 +184,7 @@ resource "aws_kinesis_firehose_delivery_stream" "this" {
     processing_configuration {
       enabled = true
 
-      # Besides these, AWS's defaults: 3 retries, 60 seconds. The provider takes a default that is named for a difference.
+      # The rest is AWS's defaults: 3 retries, 60 seconds. The provider would plan a change for a default that is named here.
       processors {
         type = "Lambda"
 
@@ -193,7 +193,7 @@ resource "aws_kinesis_firehose_delivery_stream" "this" {
           parameter_value = "${module.function.arn}:$LATEST"
         }
 
-        # gzip'd lines grow about tenfold in the transform, whose answer must stay below 6 MB
+        # the transform unpacks gzip'd lines to about ten times their size, and its answer must stay below 6 MB
         parameters {
           parameter_name  = "BufferSizeInMBs"
           parameter_value = "0.2"
@@ -244,7 +244,7 @@ module "alarms" {
   }
 }
 
-# For whoever writes to the delivery stream.
+# For a producer.
 data "aws_iam_policy_document" "producer" {
   statement {
     sid       = "WriteStream"

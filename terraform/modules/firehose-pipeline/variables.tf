@@ -5,7 +5,7 @@ variable "bucket_name" {
 }
 
 variable "key_prefix" {
-  description = "Put before every key, such as `logs/`."
+  description = "The prefix of every key, such as `logs/`."
   type        = string
   default     = ""
   nullable    = false
@@ -119,7 +119,7 @@ variable "firehose_role_name" {
 }
 
 variable "buffering_mib" {
-  description = "MiB that Firehose gathers for an object. With dynamic partitioning at least 64."
+  description = "MiB that Firehose gathers for an object, at least 64."
   type        = number
   default     = 64
   nullable    = false
@@ -131,7 +131,7 @@ variable "buffering_mib" {
 }
 
 variable "buffering_seconds" {
-  description = "Seconds that Firehose gathers for an object, unless buffering_mib is reached before. Longer means fewer, larger objects."
+  description = "Seconds that Firehose gathers for an object, unless buffering_mib is reached first. Longer means fewer, larger objects."
   type        = number
   default     = 60
   nullable    = false
@@ -143,7 +143,7 @@ variable "buffering_seconds" {
 }
 
 variable "freshness_alarm_minutes" {
-  description = "Age of the oldest record that is not delivered yet, in minutes, before the alarm."
+  description = "Minutes a record may wait for its delivery before the alarm."
   type        = number
   default     = 30
   nullable    = false

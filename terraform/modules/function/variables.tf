@@ -73,14 +73,14 @@ variable "timeout" {
 }
 
 variable "memory_size" {
-  description = "MiB. An hourly object below 5 MiB is held twice, an event of 6 MB about three times, the SDK needs some 80."
+  description = "The function's memory in MiB. The SDK needs about 80; an hourly object below 5 MiB is held twice, an event of 6 MB about three times."
   type        = number
   default     = 256
   nullable    = false
 
   validation {
     condition     = var.memory_size >= 192 && var.memory_size <= 10240
-    error_message = "Give 192 to 10240 MiB: less does not hold a full event, more Lambda does not have."
+    error_message = "Give 192 to 10240 MiB: less does not hold a full event, and Lambda has no more."
   }
 }
 

@@ -1,4 +1,4 @@
-# The bucket of the hourly objects. Nothing in it is public, nothing leaves it unencrypted.
+# The bucket of the hourly objects: not public, reached by TLS only, encrypted.
 
 data "aws_partition" "current" {}
 
@@ -18,7 +18,7 @@ locals {
 resource "aws_s3_bucket" "this" {
   #checkov:skip=CKV_AWS_18:Server access logs would double every object written here; CloudTrail data events are the account's choice
   #checkov:skip=CKV_AWS_144:Replication to another region is a matter of the owner's recovery plan, and would copy hourly objects at each append
-  #checkov:skip=CKV2_AWS_62:Nobody is to be notified: the objects are queried, not consumed
+  #checkov:skip=CKV2_AWS_62:No notifications are needed: the objects are queried, not consumed
   #checkov:skip=CKV_AWS_145:SSE-S3 unless kms_key_arn is given: a KMS key costs a call per append and a second permission to every reader
   #checkov:skip=CKV_AWS_21:A choice, see the variable versioning: each append would keep the whole object once more
   count = var.create ? 1 : 0

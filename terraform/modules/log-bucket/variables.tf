@@ -24,7 +24,7 @@ variable "force_destroy" {
 }
 
 variable "key_prefix" {
-  description = "Put before every key, such as `logs/`."
+  description = "The prefix of every key, such as `logs/`."
   type        = string
   default     = ""
   nullable    = false
@@ -47,7 +47,7 @@ variable "kms_key_arn" {
 }
 
 variable "versioning" {
-  description = "Whether replaced and deleted objects are kept as old versions for `noncurrent_days`. Where objects are extended, each append keeps the whole object once more."
+  description = "Whether replaced and deleted objects are kept as old versions for `noncurrent_days`. Each append to an hourly object then keeps the whole object once more: an object extended each minute costs about thirty times its size. Firehose writes an object once."
   type        = bool
   default     = false
   nullable    = false
@@ -77,7 +77,7 @@ variable "expire_after_days" {
 }
 
 variable "transition" {
-  description = "When hourly and rejected objects move to a cheaper storage class that still answers at once (a late line is appended to them); null: never."
+  description = "When hourly and rejected objects move to STANDARD_IA, GLACIER_IR or INTELLIGENT_TIERING; null: never. A late line is appended to them, so they must stay readable at once."
   type = object({
     days          = number
     storage_class = string
@@ -96,7 +96,7 @@ variable "transition" {
 }
 
 variable "temporary_prefixes" {
-  description = "Folders whose objects are deleted after 30 days, such as `athena/`, the results of queries."
+  description = "Folders whose objects are deleted after 30 days, such as `athena/` with query results."
   type        = set(string)
   default     = []
   nullable    = false

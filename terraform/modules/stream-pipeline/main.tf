@@ -1,5 +1,5 @@
 # nginx's lines -> Kinesis -> function -> hourly objects in S3, each line exactly once.
-# What the appliance's entrypoint makes at an emulator (entrypoint/provision.py), with what AWS wants besides.
+# The entrypoint makes the same at an emulator (entrypoint/provision.py); AWS needs more, which is here.
 
 data "aws_partition" "current" {}
 
@@ -28,7 +28,7 @@ resource "aws_kinesis_stream" "this" {
   }
 }
 
-# The same words as entrypoint/policies.py inline_policy: a test compares what IAM then says.
+# The same policy as inline_policy in entrypoint/policies.py: a test compares the two in IAM.
 data "aws_iam_policy_document" "function" {
   statement {
     sid = "ReadStream"
@@ -49,7 +49,7 @@ data "aws_iam_policy_document" "function" {
     resources = ["${local.bucket_arn}/${var.key_prefix}*"]
   }
 
-  # A superseded ledger may go; a log line may not, whatever the function's code says.
+  # Superseded ledgers may be deleted, log lines may not, whatever the function's code does.
   statement {
     sid       = "DeleteOldLedgers"
     actions   = ["s3:DeleteObject"]
@@ -192,7 +192,7 @@ module "alarms" {
   }
 }
 
-# For whoever writes to the stream.
+# For a producer.
 data "aws_iam_policy_document" "producer" {
   statement {
     sid       = "WriteStream"

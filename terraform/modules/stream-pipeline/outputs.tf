@@ -39,7 +39,7 @@ output "alarm_names" {
 }
 
 output "producer_policy_json" {
-  description = "The IAM policy of whoever writes to the stream: least privilege, as a JSON document."
+  description = "The IAM policy a producer needs, as a JSON document."
   value       = data.aws_iam_policy_document.producer.json
 }
 

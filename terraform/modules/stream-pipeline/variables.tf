@@ -5,7 +5,7 @@ variable "bucket_name" {
 }
 
 variable "key_prefix" {
-  description = "Put before every key, such as `logs/`."
+  description = "The prefix of every key, such as `logs/`."
   type        = string
   default     = ""
   nullable    = false
@@ -131,7 +131,7 @@ variable "shard_count" {
 }
 
 variable "retention_hours" {
-  description = "Hours the stream keeps its records. A batch that fails longer than this is lost from the stream, and a producer run by cron sends nothing a second time: a week leaves time to mend."
+  description = "Hours the stream keeps its records. It drops a batch that fails for longer, and a producer run by cron sends nothing a second time: a week leaves time to mend the fault."
   type        = number
   default     = 168
   nullable    = false
@@ -143,7 +143,7 @@ variable "retention_hours" {
 }
 
 variable "batch_size" {
-  description = "Records one invocation gets, at most."
+  description = "Records per invocation, at most."
   type        = number
   default     = 100
   nullable    = false
@@ -167,7 +167,7 @@ variable "batching_window_seconds" {
 }
 
 variable "parallelization_factor" {
-  description = "Batches of one shard that are worked on at the same time. They append to the same hourly object, one after the other."
+  description = "Batches of one shard that are processed at the same time. They append to the same hourly object one after the other."
   type        = number
   default     = 1
   nullable    = false
@@ -191,7 +191,7 @@ variable "starting_position" {
 }
 
 variable "maximum_record_age_seconds" {
-  description = "Age at which a record that still fails is discarded into the destination, so that its shard goes on; -1: never, the shard waits until somebody mends the fault. Exactly once needs -1."
+  description = "Age at which a record that still fails is discarded into the destination, so that its shard goes on; -1: never, the shard waits until the fault is mended. Exactly once needs -1."
   type        = number
   default     = -1
   nullable    = false

@@ -5,7 +5,7 @@ locals {
   archive_hash = filesha256(var.host_archive)
   artefact_arn = "arn:${data.aws_partition.current.partition}:s3:::${var.artefact_bucket}/${aws_s3_object.archive.key}"
   log_bucket   = "arn:${data.aws_partition.current.partition}:s3:::${var.settings.S3_BUCKET}"
-  # The producer sends again what the stream has lost only when it runs all the time, and only where there are ledgers.
+  # Repair needs a producer that runs all the time, and ledgers.
   repairs  = var.schedule == "systemd" && var.settings.DELIVERY == "kinesis"
   endpoint = var.endpoint_url == "" ? { TARGET = "aws" } : { TARGET = "localstack", LOCALSTACK_HOST = var.endpoint_url }
 
@@ -22,7 +22,7 @@ locals {
 
 data "aws_partition" "current" {}
 
-# The key holds the hash: an instance that starts later finds exactly what its user data was written for.
+# The key holds the hash, so an instance that starts later finds exactly the archive of its user data.
 resource "aws_s3_object" "archive" {
   bucket      = var.artefact_bucket
   key         = "${var.artefact_prefix}web-log-producer/${local.archive_hash}.tar"
@@ -50,7 +50,7 @@ data "aws_iam_policy_document" "instance" {
     resources = [local.artefact_arn]
   }
 
-  # What is encrypted with a key of one's own is not readable without it: the archive, and the ledgers.
+  # With an own key the archive and the ledgers are encrypted, and reading them needs the key.
   dynamic "statement" {
     for_each = var.kms_key_arn == null ? [] : [var.kms_key_arn]
 
@@ -113,7 +113,7 @@ resource "aws_iam_instance_profile" "instance" {
 }
 
 resource "aws_security_group" "instance" {
-  # checkov:skip=CKV_AWS_260: a web server; who reaches it is a variable without a default
+  # checkov:skip=CKV_AWS_260: a web server; the networks that reach it are a variable without a default
   name        = "${var.name}-web-server"
   description = "Web server: port 80 in; packages and AWS services out"
   vpc_id      = var.vpc_id
@@ -127,8 +127,8 @@ resource "aws_security_group" "instance" {
     cidr_blocks = var.allowed_cidrs
   }
 
-  # The addresses of AWS's services and of the package servers change. Names, time and metadata need no rule: no security
-  # group stands before Amazon's own servers for them.
+  # The addresses of AWS's services and of the package servers change. DNS, time and metadata need no rule: security groups
+  # do not filter Amazon's own servers for them.
   egress {
     description = "AWS services and packages"
     protocol    = "tcp"
@@ -147,8 +147,8 @@ resource "aws_security_group" "instance" {
 }
 
 resource "aws_instance" "instance" {
-  # checkov:skip=CKV_AWS_88: a web server that people reach directly unless public_ip = false
-  # checkov:skip=CKV_AWS_126: what matters here, whether lines arrive, the pipeline's alarms tell
+  # checkov:skip=CKV_AWS_88: a web server is reached directly unless public_ip = false
+  # checkov:skip=CKV_AWS_126: the pipeline's alarms tell whether lines arrive, which is what matters here
   ami                         = var.ami_id
   instance_type               = var.instance_type
   subnet_id                   = var.subnet_id
@@ -174,6 +174,6 @@ resource "aws_instance" "instance" {
     encrypted   = true
   }
 
-  # its first start reads the archive with this role
+  # the first start reads the archive with this role
   depends_on = [aws_iam_role_policy.instance]
 }

@@ -1,5 +1,5 @@
 variable "name" {
-  description = "Put before the name of each thing this module makes."
+  description = "The names of all resources begin with it."
   type        = string
   default     = "web-log"
 
@@ -10,7 +10,7 @@ variable "name" {
 }
 
 variable "ami_id" {
-  description = "The image of the instance: Debian 12 or later, as its nginx, logrotate and group adm are what is set up."
+  description = "The image: Debian 12 or later (its nginx, logrotate and group adm are expected)."
   type        = string
 
   validation {
@@ -20,7 +20,7 @@ variable "ami_id" {
 }
 
 variable "instance_type" {
-  description = "The instance's type, of the processor the AMI is for."
+  description = "The instance's type, for the processor of the image."
   type        = string
   default     = "t3.micro"
 
@@ -31,7 +31,7 @@ variable "instance_type" {
 }
 
 variable "vpc_id" {
-  description = "The VPC of the security group, the subnet's own; null: the default VPC."
+  description = "The VPC of the security group, that of the subnet; null: the default VPC."
   type        = string
   default     = null
 
@@ -42,7 +42,7 @@ variable "vpc_id" {
 }
 
 variable "subnet_id" {
-  description = "The instance's subnet, with a way to the internet (Debian's and Python's packages, AWS's services); null: one of the default VPC's."
+  description = "The instance's subnet. It needs a route to the internet (packages of Debian and Python, AWS's services). Null: one of the default VPC's."
   type        = string
   default     = null
 
@@ -59,7 +59,7 @@ variable "public_ip" {
 }
 
 variable "allowed_cidrs" {
-  description = "IPv4 networks that reach port 80. 0.0.0.0/0 is everybody."
+  description = "IPv4 networks that reach port 80; 0.0.0.0/0 is the whole internet."
   type        = list(string)
 
   validation {
@@ -69,7 +69,7 @@ variable "allowed_cidrs" {
 }
 
 variable "artefact_bucket" {
-  description = "The name of an existing bucket for the archive that the instance is set up from."
+  description = "An existing bucket for the archive that the instance is set up from."
   type        = string
 
   validation {
@@ -79,7 +79,7 @@ variable "artefact_bucket" {
 }
 
 variable "artefact_prefix" {
-  description = "Put before the archive's key, which ends in its hash."
+  description = "The prefix of the archive's key, which ends in its hash."
   type        = string
   default     = "artefacts/"
 
@@ -90,7 +90,7 @@ variable "artefact_prefix" {
 }
 
 variable "kms_key_arn" {
-  description = "The KMS key that objects of the two buckets are encrypted with; null: a key of AWS."
+  description = "The KMS key of the objects in both buckets; null: a key of AWS."
   type        = string
   default     = null
 
@@ -101,7 +101,7 @@ variable "kms_key_arn" {
 }
 
 variable "host_archive" {
-  description = "The path of web-log-producer.tar, which script/bundle makes."
+  description = "Path of `web-log-producer.tar`, made by `script/bundle`."
   type        = string
 
   validation {
@@ -111,7 +111,7 @@ variable "host_archive" {
 }
 
 variable "settings" {
-  description = "The producer's settings, as the pipelines' modules put them out: AWS_DEFAULT_REGION, DELIVERY, its stream, S3_BUCKET, S3_PREFIX …"
+  description = "The producer's settings, a pipeline's output `settings`: AWS_DEFAULT_REGION, DELIVERY, its stream, S3_BUCKET, S3_PREFIX …"
   type        = map(string)
 
   validation {
@@ -126,7 +126,7 @@ variable "settings" {
 }
 
 variable "producer_policy_json" {
-  description = "The IAM policy that allows to send to the stream, as the pipelines' modules put it out."
+  description = "The IAM policy that allows writing to the stream, a pipeline's output `producer_policy_json`."
   type        = string
 
   validation {
@@ -136,7 +136,7 @@ variable "producer_policy_json" {
 }
 
 variable "schedule" {
-  description = "cron: the producer runs each minute, sends, and ends. systemd: it runs all the time, ships the last lines when the machine goes down and, with DELIVERY=kinesis, sends again what the stream has lost, for which it may read the hourly objects."
+  description = "`cron`: the producer runs each minute, sends, and ends. `systemd`: it runs all the time and ships the last lines at shutdown; with DELIVERY=kinesis it also sends again what the stream has lost, and may read the hourly objects for that."
   type        = string
   default     = "cron"
 
@@ -147,7 +147,7 @@ variable "schedule" {
 }
 
 variable "endpoint_url" {
-  description = "For an emulator: where the services answer, seen from the instance. Empty: AWS."
+  description = "The URL of an emulator, seen from the instance; empty: AWS."
   type        = string
   default     = ""
 
@@ -158,13 +158,13 @@ variable "endpoint_url" {
 }
 
 variable "session_manager" {
-  description = "Whether AWS Systems Manager may be used to get a shell, for an image that has its agent, which Debian's own has not (no port for SSH is open in any case)."
+  description = "Whether AWS Systems Manager may open a shell. The image needs its agent, which Debian's has not. No port for SSH is open in any case."
   type        = bool
   default     = false
 }
 
 variable "root_volume_gb" {
-  description = "The size of the root volume in GB, which also holds 14 days of logs."
+  description = "Size of the root volume in GB. It also holds 14 days of logs."
   type        = number
   default     = 8
 
