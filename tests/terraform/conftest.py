@@ -68,7 +68,8 @@ def deployments(
 def begun(request: pytest.FixtureRequest) -> None:
     """Applying begins with the first test of this folder, and goes on while others look at the text.
 
-    With several workers of pytest-xdist another one may be who looks at the text: then only who asks for them applies.
+    With several workers of pytest-xdist, the tests of the text may run in another one: a worker applies only what its
+    own tests ask for.
     """
     if hasattr(request.config, "workerinput"):
         return

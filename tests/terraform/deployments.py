@@ -94,7 +94,7 @@ class Deployments:
         return self._applied[name].result()
 
     def destroyed(self, name: str) -> str:
-        """Terraform's last word. The first to ask has all of them destroyed: nobody uses them any more."""
+        """Terraform's last word. The first call destroys all of them, as no test uses them any more."""
         if not self._destroyed:
             for each, applied in self._applied.items():
                 self._destroyed[each] = self._pool.submit(applied.result().destroy)
@@ -121,7 +121,7 @@ class Deployments:
 
 
 def make(kind: Kind, directory: Path, url: str, package: Path) -> Deployment:
-    """One with names that nobody else has: LocalStack is shared."""
+    """One with names of its own: LocalStack is shared."""
     some = secrets.token_hex(4)
     if kind.root == "localstack":
         variables: dict[str, Any] = {

@@ -42,7 +42,7 @@ class Workspace:
     def __init__(self, directory: Path, root: str, environment: dict[str, str] | None = None) -> None:
         shutil.copytree(SOURCE, directory / "terraform", ignore=shutil.ignore_patterns(".terraform*", "*.tfstate*"))
         self.path = directory / "terraform" / root
-        # the caller's AWS settings and Terraform switches are none of its business; where plug-ins come from is
+        # without the caller's AWS settings and Terraform switches, except where plug-ins come from
         kept = {
             name: value
             for name, value in os.environ.items()
@@ -93,7 +93,7 @@ class Workspace:
         return {name: each["value"] for name, each in found.items()}
 
     def offline(self, *, account: bool = False) -> None:
-        """Give it a provider that asks nobody who we are; with `account` it asks STS."""
+        """Give it a provider that does not ask for the account; with `account` it asks STS."""
         name = "override.tf" if self.path.name in ROOTS else "provider.tf"
         (self.path / name).write_text(OFFLINE % ("false" if account else "true"))
 
