@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Literal
 
 from common.clock import Clock, SystemClock, iso
+from common.delivery import Delivery
 from common.settings import Settings
 from common.status import EntrypointStatus, ProducerStatus, StatusError, read_status
 
@@ -55,14 +56,14 @@ def check_nginx(settings: Settings) -> Check:
     return Check("nginx", "ok", "answers")
 
 
-def check_producer(status: ProducerStatus | None, now: datetime) -> Check:
+def check_producer(status: ProducerStatus | None, now: datetime, delivery: Delivery) -> Check:
     if status is None:
         return Check("producer", "failing", "has not polled yet")
     if status.stale(now):
         return Check("producer", "failing", f"a poll is overdue since {iso(status.due)}")
     if status.error:
         return Check("producer", "degraded", status.error)
-    known = "; acknowledged by Firehose is all that can be known" if status.delivery == "firehose" else ""
+    known = "" if delivery.has_ledger else f"; acknowledged by {delivery.title} is all that can be known"
     return Check("producer", "ok", f"last poll at {iso(status.last_tick)}{known}")
 
 
@@ -81,7 +82,7 @@ def check(settings: Settings, clock: Clock) -> list[Check]:
     """One Check a part, in the order of a line's way."""
     now, checks = clock.now(), [check_nginx(settings)]
     try:
-        checks.append(check_producer(read_status(settings.status_dir, ProducerStatus), now))
+        checks.append(check_producer(read_status(settings.status_dir, ProducerStatus), now, settings.delivery))
     except StatusError as error:
         checks.append(Check("producer", "failing", str(error)))
     try:

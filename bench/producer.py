@@ -27,8 +27,9 @@ from typing import Any
 from bench.backlog import write_backlog
 from bench.memory import peak
 from common.clock import SystemClock
+from common.delivery import delivery_of
 from common.settings import Settings
-from producer.batch import cut_for
+from producer.batch import CUTS
 from producer.checkpoint import CheckpointFile
 from producer.put import Sink
 from producer.record import PACK_BYTES, count_lines, gzipped
@@ -159,7 +160,7 @@ def over_http(log: Path, port: int, delivery: str) -> tuple[int, int]:
 
 def ship(log: Path, sink: Sink, delivery: str) -> tuple[int, int]:
     source = Source(log, SystemClock(), random.Random(1))
-    report = ship_once(source, CheckpointFile(log.with_name("checkpoint.json")), sink, cut=cut_for(delivery))
+    report = ship_once(source, CheckpointFile(log.with_name("checkpoint.json")), sink, cut=CUTS[delivery_of(delivery)])
     assert not report.lag, report
     return report.lines, report.traffic.bytes
 

@@ -132,7 +132,7 @@ def main(settings: Settings, options: argparse.Namespace) -> int:
         grace = settings.repair_after if options.grace is None else options.grace
         if not 0 <= grace <= settings.repair_after:
             raise AuditError(f"--grace is from 0 to REPAIR_AFTER ({settings.repair_after:g})")
-        if options.repair and settings.delivery == "firehose":
+        if options.repair and not settings.delivery.has_ledger:
             raise AuditError(f"{ONLY_ACKNOWLEDGED}; nothing is sent again")
         s3 = connect(settings)
         try:
@@ -154,7 +154,7 @@ def main(settings: Settings, options: argparse.Namespace) -> int:
     except OSError as error:
         print(f"cannot tell: {error}: let this user read DATA_DIR", file=sys.stderr)
         return CANNOT_TELL
-    if settings.delivery == "firehose":
+    if not settings.delivery.has_ledger:
         print(json.dumps(acknowledged_json(answer)) if options.json else "\n".join(acknowledged_table(answer)))
         return CANNOT_TELL
     print(json.dumps(as_json(answer)) if options.json else "\n".join(table(answer)))

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from botocore.exceptions import ClientError
 
+from common.delivery import KINESIS, Delivery
+
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
@@ -27,7 +29,8 @@ SCAN_BYTES = 64 * 1024**2
 OVERLAP = 64
 # Lines get into the object of their own hour, however late: how many hours back objects are watched. Firehose makes
 # many objects an hour, so there it is the hour that just ended only.
-WATCHED = {"kinesis": timedelta(hours=24), "firehose": timedelta(hours=1)}
+WATCHED = timedelta(hours=24)
+WATCHED_WITHOUT_LEDGER = timedelta(hours=1)
 
 _YEAR = re.compile(r"\d{4}/")
 _HOUR = re.compile(r"\d{4}/\d\d/\d\d/\d\d(?=/)")
@@ -61,15 +64,15 @@ class Follower:
         bucket: str,
         prefix: str,
         *,
-        delivery: str = "kinesis",
+        delivery: Delivery = KINESIS,
         rejected: bool = False,
         notice: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._s3 = s3
         self._bucket = bucket
         self._base = prefix + ("rejected/" if rejected else "")
-        self._by_reason = rejected and delivery == "firehose"
-        self._watched = WATCHED[delivery]
+        self._by_reason = rejected and not delivery.has_ledger
+        self._watched = WATCHED if delivery.has_ledger else WATCHED_WITHOUT_LEDGER
         self._notice = notice
         self._positions: dict[str, Position] = {}
 

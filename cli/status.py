@@ -55,7 +55,7 @@ def as_json(settings: Settings, report: Report) -> dict[str, Any]:
     found = {
         "now": report.now,
         "ready": all(one.state == "ok" for one in report.checks),
-        "delivery": settings.delivery,
+        "delivery": settings.delivery.name,
         "endpoint": entrypoint and entrypoint.endpoint,
         "bucket": _bucket(settings),
         "checks": [asdict(one) for one in report.checks],
@@ -80,10 +80,11 @@ def rows(settings: Settings, report: Report) -> list[tuple[str, str, str]]:
     found += [(one.part, one.state, printable(one.reason)) for one in report.checks]
     found.append(("poll", _state(producer) or "unknown", _poll(settings, producer, now)))
     found.append(("log", *_behind(producer, now)))
-    if settings.delivery == "firehose":
-        found.append(("archive", "unknown", "Firehose keeps no ledger: acknowledged is all that can be known"))
-    else:
+    if settings.delivery.has_ledger:
         found.append(("archive", *_archive(report.repair, now)))
+    else:
+        title = settings.delivery.title
+        found.append(("archive", "unknown", f"{title} keeps no ledger: acknowledged is all that can be known"))
     if counters:
         retried = sum(counters.retries.values())
         shipped = f"{counters.lines:,} lines, {counters.bytes:,} bytes in {counters.records:,} records"

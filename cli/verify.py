@@ -18,10 +18,11 @@ import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from common.aws import client
 from common.clock import Clock, SystemClock
+from common.delivery import FIREHOSE, KINESIS
 from common.errors import AWS_ERRORS, explain
 from common.settings import Settings
 from common.status import Acknowledged, Place, ProducerStatus, last_status
@@ -335,7 +336,9 @@ def delivered_entries(journey: Journey) -> str:
     return f"those {len(journey.sent)} requests in {len(lines)} lines{doubled}; the first: {lines[0][1]}"
 
 
-STEPS: list[tuple[str, Callable[[Journey], str]]] = [
+Steps: TypeAlias = list[tuple[str, Callable[[Journey], str]]]
+
+_KINESIS: Steps = [
     ("bucket", bucket),
     ("stream", stream),
     ("role", role),
@@ -347,9 +350,7 @@ STEPS: list[tuple[str, Callable[[Journey], str]]] = [
     ("object in S3", archived),
     ("JSON lines", entries),
 ]
-
-
-FIREHOSE_STEPS: list[tuple[str, Callable[[Journey], str]]] = [
+_FIREHOSE: Steps = [
     ("bucket", bucket),
     ("delivery stream", delivery_stream),
     ("delivery role", delivery_role),
@@ -360,6 +361,7 @@ FIREHOSE_STEPS: list[tuple[str, Callable[[Journey], str]]] = [
     ("objects in S3", delivered),
     ("JSON lines", delivered_entries),
 ]
+STEPS = {KINESIS: _KINESIS, FIREHOSE: _FIREHOSE}
 
 
 @dataclass(frozen=True)
@@ -377,7 +379,7 @@ class Step:
 
 def walk(journey: Journey) -> Iterator[Step]:
     """The steps, each as it is taken. The first that fails is the last."""
-    for title, step in FIREHOSE_STEPS if journey.settings.delivery == "firehose" else STEPS:
+    for title, step in STEPS[journey.settings.delivery]:
         begun = journey.clock.monotonic()
         ok = False
         try:

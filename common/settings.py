@@ -11,8 +11,18 @@ from pathlib import Path
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, ValidationError, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import (
+    AfterValidator,
+    Field,
+    PlainSerializer,
+    PlainValidator,
+    ValidationError,
+    WithJsonSchema,
+    model_validator,
+)
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from common.delivery import DELIVERIES, KINESIS, Delivery, delivery_of
 
 
 class SettingsError(Exception):
@@ -81,6 +91,14 @@ Region = Annotated[str, _name(r"[a-z0-9-]{4,32}", "a region is a name such as us
 Address = Annotated[str, _name(r"[0-9A-Za-z.:-]*", "an address is an IPv4 or IPv6 address or a host name")]
 Port = Annotated[int, Field(ge=1, le=65535)]
 File = Annotated[Path, AfterValidator(Path.absolute)]
+# NoDecode: the variable holds a name, not the JSON of a dataclass
+Way = Annotated[
+    Delivery,
+    NoDecode,
+    PlainValidator(delivery_of),
+    PlainSerializer(str),
+    WithJsonSchema({"type": "string", "enum": [*DELIVERIES]}),
+]
 
 
 class Settings(BaseSettings):
@@ -120,8 +138,8 @@ class Settings(BaseSettings):
     lambda_role: Role = Field("lambda-ex", description="IAM role of the function.")
 
     # Delivery
-    delivery: Literal["kinesis", "firehose"] = Field(
-        "kinesis",
+    delivery: Way = Field(
+        KINESIS,
         description="`firehose`: lines go to FIREHOSE_STREAM instead of the data stream. They are delivered at least "
         "once, and Firehose names the objects.",
     )
@@ -216,6 +234,11 @@ class Settings(BaseSettings):
                 f"{self.log_rotate_bytes}. Mend it with: -e LOG_ROTATE_BYTES={max(1024, self.log_disk_bytes // 4)}"
             )
         return self
+
+    @property
+    def stream(self) -> str:
+        """The name of what the chosen delivery sends to."""
+        return str(getattr(self, self.delivery.stream_setting.lower()))
 
     @property
     def owns_log(self) -> bool:

@@ -176,7 +176,7 @@ class Bucket:
             name = key[len(prefix) :]
             if not below and not _TOP.fullmatch(name):
                 continue  # ledger/, and what is not the log's
-            known = self._settings.delivery == "kinesis" or _COUNTED.fullmatch(below + name)
+            known = self._settings.delivery.has_ledger or _COUNTED.fullmatch(below + name)
             objects, size, lines = (inventory.sum(key) if known else None) or (None, None, None)
             entries.append(
                 {"name": name, "key": key, "kind": "folder", "objects": objects, "bytes": size, "lines": lines}
@@ -335,7 +335,7 @@ class Bucket:
         for page in self._pages(Prefix=folder):
             for item in page.get("Contents", []):
                 match = _HOUR.fullmatch(item["Key"][len(self._settings.s3_prefix) :])
-                if match and (match["name"] == _NAME or self._settings.delivery == "firehose"):
+                if match and (match["name"] == _NAME or not self._settings.delivery.has_ledger):
                     yield Object(
                         item["Key"],
                         match["hour"],

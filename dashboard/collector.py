@@ -25,7 +25,7 @@ from dashboard.periodic import Audience, Periodic
 from dashboard.proof import Auditor, Proof
 from dashboard.rates import Rate
 from dashboard.state import Local, Views, state
-from dashboard.stream import Firehose, Kinesis, Stream
+from dashboard.stream import Stream, StreamLook
 from journal.audit import AuditError, read_checkpoint
 
 # Seconds between two looks: at this machine, and at the endpoint
@@ -47,11 +47,9 @@ class Collector:
         self.bucket = Bucket(settings, clock, lambda: aws.client(settings, "s3", **TIMEOUTS))
         log = FunctionLog(settings, clock, lambda: aws.client(settings, "logs", **TIMEOUTS), started)
         auditor = Auditor(settings, clock, self._directory, lambda: aws.client(settings, "s3", **TIMEOUTS))
-        kinesis = Kinesis(settings, lambda: aws.client(settings, "kinesis", **TIMEOUTS))
-        firehose = Firehose(settings, lambda: aws.client(settings, "firehose", **TIMEOUTS))
         self._least_age = AWS_BUSY if settings.target == "aws" else 0.0
         busy, idle = (AWS_BUSY, AWS_IDLE) if settings.target == "aws" else (REMOTE_BUSY, REMOTE_IDLE)
-        stream = firehose.look if settings.delivery == "firehose" else kinesis.look
+        stream = StreamLook(settings).look
         self._local = Periodic("log", self.look, clock, self._audience, busy=LOCAL_BUSY, idle=LOCAL_IDLE)
         self._stream: Periodic[Stream] = Periodic("stream", stream, clock, self._audience, busy=busy, idle=idle)
         self._function: Periodic[Batches] = Periodic("function", log.look, clock, self._audience, busy=busy, idle=idle)
@@ -60,7 +58,7 @@ class Collector:
         )
         self._proof: Periodic[Proof] = Periodic("audit", auditor.look, clock, self._audience, busy=busy, idle=idle)
         self._parts: list[Periodic[Any]] = [self._local, self._stream, self._function, self._inventory]
-        if settings.delivery == "kinesis":
+        if settings.delivery.has_ledger:
             self._parts.append(self._proof)
         window = min(max(LEAST_WINDOW, settings.poll_interval), LONGEST_WINDOW)
         self._rates = {

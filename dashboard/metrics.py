@@ -76,9 +76,8 @@ class Metrics(Source):
         self._now = now
 
     def collect(self) -> Iterator[Metric]:
-        yield InfoMetricFamily(
-            f"{PREFIX}build", "Version and way of delivery.", {"version": VERSION, "delivery": self._settings.delivery}
-        )
+        build = {"version": VERSION, "delivery": self._settings.delivery.name}
+        yield InfoMetricFamily(f"{PREFIX}build", "Version and way of delivery.", build)
         yield from self._up()
         yield from self._log()
         yield from self._producer()

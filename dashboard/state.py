@@ -82,7 +82,7 @@ def state(settings: Settings, views: Views, rates: Rates, now: datetime, url: st
     return {
         "now": iso(now),
         "version": VERSION,
-        "delivery": settings.delivery,
+        "delivery": settings.delivery.name,
         "endpoint": found,
         "poll": poll(settings, producer, local.requested if local else False, now),
         "behind": behind(views),
@@ -142,8 +142,8 @@ def behind(views: Views) -> dict[str, Any]:
 
 
 def proof(settings: Settings, seen: Seen[Proof]) -> dict[str, Any] | None:
-    if settings.delivery == "firehose":
-        return None  # Firehose keeps no ledger: acknowledged is all that can be known
+    if not settings.delivery.has_ledger:
+        return None
     if seen.error is None:
         return seen.value.as_json() if seen.value else None
     last = seen.value.as_json() if seen.value else {"unit": "lines", "at": iso(seen.error_since)}
@@ -249,7 +249,6 @@ def _producer(local: Local | None, producer: ProducerStatus) -> dict[str, Any]:
 
 
 def _stream(settings: Settings, seen: Seen[Stream], taken: dict[str, int]) -> dict[str, Any]:
-    name = settings.firehose_stream if settings.delivery == "firehose" else settings.kinesis_data_stream
     stream = seen.value
     open_ = [{"id": each, "records": taken.get(each)} for each in stream.shards] if stream else []
     facts: list[tuple[str, Any, str]] = []
@@ -260,7 +259,7 @@ def _stream(settings: Settings, seen: Seen[Stream], taken: dict[str, int]) -> di
     condition = "unknown" if stream is None else "ok" if stream.status == "ACTIVE" else "busy"
     if seen.error:
         condition = "failing"
-    return _node("stream", name, condition, facts, seen.error, iso(seen.error_since), shards=open_)
+    return _node("stream", settings.stream, condition, facts, seen.error, iso(seen.error_since), shards=open_)
 
 
 def _function(settings: Settings, seen: Seen[Batches]) -> dict[str, Any]:

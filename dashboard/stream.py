@@ -1,4 +1,4 @@
-"""The stream as it describes itself: a Kinesis data stream, or with DELIVERY=firehose the delivery stream."""
+"""The stream as it describes itself: the data stream or the delivery stream that the chosen delivery sends to."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from common import aws
+from common.delivery import FIREHOSE, KINESIS, Delivery
 from common.settings import Settings
-from dashboard.endpoint import explaining
+from dashboard.endpoint import TIMEOUTS, explaining
 
 if TYPE_CHECKING:
     from mypy_boto3_firehose import FirehoseClient
@@ -25,36 +27,31 @@ class Stream:
     retention_hours: int | None
 
 
-class Kinesis:
-    def __init__(self, settings: Settings, connect: Callable[[], KinesisClient]) -> None:
+class StreamLook:
+    def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._connect = connect
-        self._client: KinesisClient | None = None
+        self._client: Any = None
 
     def look(self) -> Stream:
         """Raises LookError."""
+        delivery, name = self._settings.delivery, self._settings.stream
         if self._client is None:
-            self._client = self._connect()
-        name = self._settings.kinesis_data_stream
-        with explaining(f"the stream {name}", self._settings):
-            summary = self._client.describe_stream_summary(StreamName=name)["StreamDescriptionSummary"]
-            listed: list[Any] = list(self._client.list_shards(StreamName=name, MaxResults=SHARDS)["Shards"])
-        # a shard that was split or merged takes no records any more
-        open_ = [shard["ShardId"] for shard in listed if "EndingSequenceNumber" not in shard["SequenceNumberRange"]]
-        return Stream(name, summary["StreamStatus"], open_, summary.get("RetentionPeriodHours"))
+            self._client = aws.client(self._settings, delivery.service, **TIMEOUTS)
+        with explaining(f"the {delivery.kind} {name}", self._settings):
+            return LOOKS[delivery](self._client, name)
 
 
-class Firehose:
-    def __init__(self, settings: Settings, connect: Callable[[], FirehoseClient]) -> None:
-        self._settings = settings
-        self._connect = connect
-        self._client: FirehoseClient | None = None
+def _data_stream(kinesis: KinesisClient, name: str) -> Stream:
+    summary = kinesis.describe_stream_summary(StreamName=name)["StreamDescriptionSummary"]
+    listed: list[Any] = list(kinesis.list_shards(StreamName=name, MaxResults=SHARDS)["Shards"])
+    # a shard that was split or merged takes no records any more
+    open_ = [shard["ShardId"] for shard in listed if "EndingSequenceNumber" not in shard["SequenceNumberRange"]]
+    return Stream(name, summary["StreamStatus"], open_, summary.get("RetentionPeriodHours"))
 
-    def look(self) -> Stream:
-        """Raises LookError."""
-        if self._client is None:
-            self._client = self._connect()
-        name = self._settings.firehose_stream
-        with explaining(f"the delivery stream {name}", self._settings):
-            found = self._client.describe_delivery_stream(DeliveryStreamName=name)["DeliveryStreamDescription"]
-        return Stream(name, found["DeliveryStreamStatus"], [], None)
+
+def _delivery_stream(firehose: FirehoseClient, name: str) -> Stream:
+    found = firehose.describe_delivery_stream(DeliveryStreamName=name)["DeliveryStreamDescription"]
+    return Stream(name, found["DeliveryStreamStatus"], [], None)
+
+
+LOOKS: dict[Delivery, Callable[[Any, str], Stream]] = {KINESIS: _data_stream, FIREHOSE: _delivery_stream}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from common.delivery import FIREHOSE
 from common.errors import AWS_ERRORS
 from common.settings import Settings
 from entrypoint.errors import ForbiddenError, explain
@@ -31,7 +32,7 @@ def look_on_aws(clients: Clients, settings: Settings) -> list[Outcome]:
         ("bucket", settings.s3_bucket, lambda: clients.s3.head_bucket(Bucket=settings.s3_bucket)),
         ("function", function, lambda: clients.lambda_.get_function_configuration(FunctionName=function)),
     ]
-    if settings.delivery == "firehose":
+    if settings.delivery is FIREHOSE:
         to = settings.firehose_stream
         look = lambda: clients.firehose.describe_delivery_stream(DeliveryStreamName=to)  # noqa: E731
         probes.append(("delivery stream", to, look))

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from common import aws
+from common.delivery import FIREHOSE, KINESIS
 from common.errors import AWS_ERRORS, explain
 from common.settings import Settings
 from entrypoint import delivery, policies
@@ -66,8 +67,7 @@ def provision(clients: Clients, settings: Settings, code: bytes, run: Run) -> It
     goes on from there. What another DELIVERY has made is left alone.
     """
     yield ensure_bucket(clients.s3, settings.s3_bucket, run, region=settings.aws_default_region)
-    pipeline = _firehose if settings.delivery == "firehose" else _kinesis
-    yield from pipeline(clients, settings, code, run)
+    yield from PIPELINES[settings.delivery](clients, settings, code, run)
 
 
 def _kinesis(clients: Clients, settings: Settings, code: bytes, run: Run) -> Iterator[Outcome]:
@@ -136,6 +136,9 @@ def _function(clients: Clients, settings: Settings, code: bytes, run: Run, handl
         code=code,
         environment=environment,
     )
+
+
+PIPELINES = {KINESIS: _kinesis, FIREHOSE: _firehose}
 
 
 def function_environment(settings: Settings) -> dict[str, str]:

@@ -10,6 +10,7 @@ from typing import Literal, NoReturn
 
 from common import aws
 from common.clock import Clock, backoff
+from common.delivery import FIREHOSE, KINESIS
 from common.errors import AWS_ERRORS, explain
 from common.log import event
 from common.settings import Settings
@@ -36,7 +37,7 @@ RETRY_CAP = 3.0
 REMIND_EVERY = 30.0
 # What the status calls the capability each delivery needs; its value, when all is well; and the resources that are
 # probed anew when they were made anew.
-CAPABILITY = {"kinesis": "conditional_writes", "firehose": "event_time_prefixes"}
+CAPABILITY = {KINESIS: "conditional_writes", FIREHOSE: "event_time_prefixes"}
 HONOURED = "honoured"
 PROBED = {"bucket", "delivery stream"}
 # Seconds one run of provisioning may wait for stream, function and mapping to become ready.
@@ -154,7 +155,7 @@ class Watch:
     def _shortcoming(self, clients: Clients) -> str:
         """The sentence about what the endpoint does otherwise than the delivery needs it; empty when all is well."""
         settings = self._settings
-        if settings.delivery == "firehose":
+        if settings.delivery is FIREHOSE:
             found = filed(clients, settings, self._clock.now(), Run(self._clock, self._within))
             return meaning_of(found, self._endpoint, settings.firehose_stream, settings.lambda_function)
         ignored = ignored_conditions(clients.s3, settings.s3_bucket, settings.s3_prefix)
@@ -188,7 +189,7 @@ class Watch:
             self._tell(outcome, f"{outcome.kind} {outcome.name}: {words[outcome.state]}")
         missing = [f"{outcome.kind} {outcome.name}" for outcome in found if outcome.state == "missing"]
         if missing:
-            name = "FIREHOSE_STREAM" if self._settings.delivery == "firehose" else "KINESIS_DATA_STREAM"
+            name = self._settings.delivery.stream_setting
             raise ProvisionError(
                 f"not on AWS: {', '.join(missing)}. With TARGET=aws nothing is made from here: apply terraform/, or "
                 f"take its names: -e S3_BUCKET=… -e {name}=… -e LAMBDA_FUNCTION=… -e AWS_DEFAULT_REGION=…"

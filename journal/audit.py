@@ -240,8 +240,8 @@ def _holds(file: _File, generation: Checkpointed) -> bool:
 def audit(settings: Settings, clock: Clock, s3: S3Client, *, grace: float, ledgers: Ledgers | None = None) -> Audit:
     """Look at log, checkpoint and ledgers, in this order. Raises AuditError, ArchivedError, LedgersError, OSError.
 
-    Who audits again and again hands in `ledgers`, which remembers what it has read. With DELIVERY=firehose there are
-    none, so nothing is archived and nothing missing, as far as anybody knows.
+    Who audits again and again hands in `ledgers`, which remembers what it has read. Without ledgers nothing
+    is archived and nothing missing, as far as can be known.
     """
     now = clock.now().timestamp()
     archived = ArchivedFile(settings.archived_file).load()
@@ -254,7 +254,7 @@ def audit(settings: Settings, clock: Clock, s3: S3Client, *, grace: float, ledge
     # what the producer would note now; nothing of it is saved
     known = [Acknowledged(each.id, each.name, each.start, each.offset) for each in generations]
     archived.note(known, now, settings.repair_after, saved=saved, finely=True)
-    kept = settings.delivery == "kinesis"
+    kept = settings.delivery.has_ledger
     ledgers = ledgers or Ledgers(settings.s3_bucket, settings.s3_prefix, settings.target)
     held_there = _ledgers(ledgers, clock, s3, settings, archived) if kept else {}
     answer = Audit(unread=unread)

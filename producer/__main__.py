@@ -17,7 +17,7 @@ from pathlib import Path
 from common.clock import SystemClock
 from common.log import Event, configure, event
 from common.settings import Settings, SettingsError, load_settings
-from producer.batch import cut_for
+from producer.batch import CUTS
 from producer.checkpoint import CheckpointError, CheckpointFile
 from producer.schedule import serve
 from producer.ship import ship_once
@@ -85,7 +85,7 @@ def once(settings: Settings) -> int:
             Source(settings.log_file, clock, rng),
             CheckpointFile(settings.checkpoint_file),
             sink,
-            cut=cut_for(settings.delivery),
+            cut=CUTS[settings.delivery],
             stop=stop.is_set,
         )
     except CheckpointError as error:

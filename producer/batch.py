@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 from typing import TypeAlias
 
+from common.delivery import FIREHOSE, KINESIS, Delivery
 from producer.hourly import hourly
 from producer.record import Piece, Record, count_lines, packs, singles
 
@@ -50,9 +51,8 @@ def hourly_batches(pieces: Iterable[Piece]) -> Iterator[list[Record]]:
     yield from _fill(packed, MAX_FIREHOSE_RECORDS, min(PACKED_BATCH_BYTES, MAX_FIREHOSE_BYTES))
 
 
-def cut_for(delivery: str) -> Cut:
-    """How the log is cut into calls with that DELIVERY."""
-    return hourly_batches if delivery == "firehose" else batches
+# How the log is cut into calls
+CUTS: dict[Delivery, Cut] = {KINESIS: batches, FIREHOSE: hourly_batches}
 
 
 def _emptying(held: list[Piece]) -> Iterator[Piece]:

@@ -75,13 +75,14 @@ def serve(settings: Settings) -> int:
         lambda: producer.tick(sink, stop.is_set),
         producer.failed,
         answer=lambda: producer.answer(sink, stop.is_set),
-        # Firehose keeps no ledgers: that it has acknowledged is all that can be known
-        look=look if settings.delivery == "kinesis" else None,
+        look=look if settings.delivery.has_ledger else None,
     )
     log.info(
         "started: %s is polled every %g s",
         *(settings.log_file, settings.poll_interval),
-        extra=event("started", log=str(settings.log_file), interval=settings.poll_interval, delivery=settings.delivery),
+        extra=event(
+            "started", log=str(settings.log_file), interval=settings.poll_interval, delivery=settings.delivery.name
+        ),
     )
     try:
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -193,7 +194,7 @@ def rotator_for(settings: Settings, clock: Clock) -> Rotator | None:
         settings.run_dir / "nginx.pid",
         settings.log_rotate_bytes,
         clock,
-        archived_file=ArchivedFile(settings.archived_file) if settings.delivery == "kinesis" else None,
+        archived_file=ArchivedFile(settings.archived_file) if settings.delivery.has_ledger else None,
         budget=settings.log_disk_bytes,
     )
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from common.aws import client
 from common.clock import Clock, backoff
+from common.delivery import FIREHOSE, KINESIS, Delivery
 from common.errors import AWS_ERRORS, explain
 from common.log import event
 from common.settings import Settings
@@ -58,9 +59,7 @@ class _BatchSink(ABC):
     further attempt. `pause` waits for some seconds, or less when it was woken because of `stop`.
     """
 
-    # what is sent to, and the setting that names it
-    kind: str
-    setting: str
+    delivery: ClassVar[Delivery]
     # the answer's list, an entry for each record
     entries: str
     # error code -> what mends it here
@@ -139,13 +138,14 @@ class _BatchSink(ABC):
         self, batch: Sequence[Record], pending: Sequence[int], acknowledged: list[Acknowledgement | None]
     ) -> _Failure:
         """One call with the records `pending` names; notes the answers. What it returns holds if any is missing."""
-        what, count = f"{self.kind} {self._stream}", len(pending)
+        what, count = f"{self.delivery.kind} {self._stream}", len(pending)
         try:
             if self._client is None:
                 self._client = self._connect()
             response: Any = self._send(self._client, [batch[index] for index in pending])
         except (*AWS_ERRORS, OSError, ValueError) as error:
-            found = explain(error, what, self._target, setting=self.setting, remedies=self.remedies)
+            setting = self.delivery.stream_setting
+            found = explain(error, what, self._target, setting=setting, remedies=self.remedies)
             if found.kind == "unreachable":
                 self.close()
             return _Failure(str(found), found.passing, {found.code or UNSENT.get(found.kind, "not sent"): count})
@@ -170,9 +170,8 @@ class _BatchSink(ABC):
 class KinesisSink(_BatchSink):
     """Sends to a data stream."""
 
-    kind = "stream"
+    delivery = KINESIS
     entries = "Records"
-    setting = "KINESIS_DATA_STREAM"
     remedies = KEY_REMEDIES
 
     def _send(self, client: KinesisClient, records: Sequence[Record]) -> Any:
@@ -188,9 +187,8 @@ class KinesisSink(_BatchSink):
 class FirehoseSink(_BatchSink):
     """Sends to a delivery stream, which knows no keys: what a record holds is all that its reader gets."""
 
-    kind = "delivery stream"
+    delivery = FIREHOSE
     entries = "RequestResponses"
-    setting = "FIREHOSE_STREAM"
     remedies: ClassVar[dict[str, str]] = KEY_REMEDIES | {
         "InvalidSourceException": "The delivery stream reads from a data stream: FIREHOSE_STREAM must be one whose "
         "source is Direct PUT"
@@ -206,6 +204,9 @@ class FirehoseSink(_BatchSink):
         return Receipt(name) if name and isinstance(name, str) else None
 
 
+SINKS: dict[Delivery, type[_BatchSink]] = {each.delivery: each for each in (KinesisSink, FirehoseSink)}
+
+
 def make_sink(
     settings: Settings,
     clock: Clock,
@@ -217,9 +218,9 @@ def make_sink(
 ) -> ClosableSink:
     """The sink that DELIVERY names. botocore's own retries are off: the loop here knows which entries have failed."""
     once: dict[str, Any] = {"retries": {"total_max_attempts": 1}, **options}
-    common: dict[str, Any] = {"target": settings.target, "stop": stop, "pause": pause}
-    if settings.delivery == "firehose":
-        return FirehoseSink(
-            lambda: client(settings, "firehose", **once), settings.firehose_stream, clock, rng, **common
-        )
-    return KinesisSink(lambda: client(settings, "kinesis", **once), settings.kinesis_data_stream, clock, rng, **common)
+    sink = SINKS[settings.delivery]
+
+    def connect() -> Any:
+        return client(settings, settings.delivery.service, **once)
+
+    return sink(connect, settings.stream, clock, rng, target=settings.target, stop=stop, pause=pause)

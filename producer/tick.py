@@ -14,7 +14,7 @@ from common.clock import Clock
 from common.log import Event, event
 from common.settings import Settings
 from common.status import Acknowledged, Place, ProducerStatus, State, last_status, write_status
-from producer.batch import cut_for
+from producer.batch import CUTS
 from producer.checkpoint import CheckpointError, CheckpointFile
 from producer.counters import Counters
 from producer.put import Acknowledgement, Sink
@@ -57,14 +57,14 @@ class Producer:
         self._clock = clock
         self._status_dir = settings.status_dir
         self._ship_request = settings.ship_request
-        self._cut = cut_for(settings.delivery)
+        self._cut = CUTS[settings.delivery]
         self._interval = timedelta(seconds=settings.poll_interval)
         self._next_poll = next_poll
         self._counters = Counters(clock.now())
         self._running = threading.Lock()
         self._status = replace(
             last_status(settings.status_dir, ProducerStatus) or ProducerStatus(),
-            delivery=settings.delivery,
+            delivery=settings.delivery.name,
             interval=settings.poll_interval,
             error=None,
             lag_bytes=0,

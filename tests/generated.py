@@ -68,7 +68,7 @@ def settings_page() -> str:
     source = inspect.getsource(Settings)
     headings = {name: title for title, name in re.findall(r"^    # (.+)\n    (\w+): ", source, re.MULTILINE)}
     lines = [SETTINGS]
-    for name, field in Settings.model_json_schema()["properties"].items():
+    for name, field in Settings.model_json_schema(mode="serialization")["properties"].items():
         if name in headings:
             lines += [f"## {headings[name]}\n", "| name | default | values | meaning |", "|---|---|---|---|"]
         default = f"`{field['default']}`" if field.get("default", "") != "" else "–"

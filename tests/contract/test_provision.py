@@ -18,6 +18,7 @@ from moto import mock_aws
 
 from common import aws
 from common.clock import SystemClock
+from common.delivery import FIREHOSE, KINESIS
 from common.settings import Settings
 from entrypoint import delivery as module
 from entrypoint import policies
@@ -132,7 +133,7 @@ def services(clients: Clients) -> list[Any]:
 
 def run(clients: Clients, settings: Settings, code: bytes = CODE, *, apply: bool = True) -> dict[str, Outcome]:
     outcomes = list(provision(clients, settings, code, Run(SystemClock(), 20, apply=apply)))
-    assert [outcome.kind for outcome in outcomes] == KINDS[settings.delivery]
+    assert [outcome.kind for outcome in outcomes] == KINDS[settings.delivery.name]
     return {outcome.kind: outcome for outcome in outcomes}
 
 
@@ -145,7 +146,7 @@ def only(kind: str, state: str, delivery: str = "kinesis") -> list[str]:
 
 
 def all_of(settings: Settings, state: str) -> list[str]:
-    return [state] * len(KINDS[settings.delivery])
+    return [state] * len(KINDS[settings.delivery.name])
 
 
 def forget_bucket(clients: Clients, settings: Settings) -> None:
@@ -264,7 +265,7 @@ def test_what_was_deleted_is_made_again_and_the_rest_left_alone(clients: Clients
 
 def test_an_endpoint_that_forgot_everything_gets_everything(clients: Clients, either: Settings) -> None:
     run(clients, either)
-    for kind in reversed(KINDS[either.delivery]):
+    for kind in reversed(KINDS[either.delivery.name]):
         FORGET[kind](clients, either)
     assert states(clients, either) == all_of(either, "created")
     assert states(clients, either) == all_of(either, "unchanged")
@@ -284,11 +285,11 @@ def test_a_stream_made_anew_gets_a_mapping_of_its_own(clients: Clients, settings
     [
         ({"batch_size": 7}, "mapping", "BatchSize 100 -> 7"),
         ({"s3_prefix": "logs/"}, "function", "S3_PREFIX"),
-        ({"s3_prefix": "logs/", "delivery": "firehose"}, "delivery stream", '-> "logs/!{partitionKeyFromLambda:year}/'),
+        ({"s3_prefix": "logs/", "delivery": FIREHOSE}, "delivery stream", '-> "logs/!{partitionKeyFromLambda:year}/'),
     ],
 )
 def test_a_changed_setting_updates(clients: Clients, change: dict[str, Any], kind: str, detail: str) -> None:
-    settings = named(delivery=change.get("delivery", "kinesis"))
+    settings = named(delivery=change.get("delivery", KINESIS))
     run(clients, settings)
     changed = settings.model_copy(update=change)
     planned = run(clients, changed, apply=False)[kind]
@@ -318,7 +319,7 @@ def test_the_prefix_also_moves_what_firehose_may_do(clients: Clients) -> None:
 
 def test_new_code_updates_the_function(clients: Clients, either: Settings) -> None:
     run(clients, either)
-    assert states(clients, either, NEW_CODE, apply=False) == only("function", "updated", either.delivery)
+    assert states(clients, either, NEW_CODE, apply=False) == only("function", "updated", either.delivery.name)
     assert run(clients, either, NEW_CODE)["function"].details == ("code",)
     assert states(clients, either, NEW_CODE) == all_of(either, "unchanged")
 
@@ -326,7 +327,7 @@ def test_new_code_updates_the_function(clients: Clients, either: Settings) -> No
 def test_another_delivery_leaves_alone_what_the_one_before_has_made(clients: Clients, settings: Settings) -> None:
     run(clients, settings)
     (before,) = mappings(clients, settings)
-    changed = settings.model_copy(update={"delivery": "firehose"})
+    changed = settings.model_copy(update={"delivery": FIREHOSE})
     planned = run(clients, changed, apply=False)
     made = run(clients, changed)
     assert [outcome.state for outcome in planned.values()] == [outcome.state for outcome in made.values()]
@@ -436,7 +437,7 @@ def test_what_was_changed_from_outside_is_changed_back(
     settings = named(delivery="kinesis" if kind in KINDS["kinesis"] else "firehose")
     run(clients, settings)
     drift(clients, settings)
-    expected = only(kind, "updated", settings.delivery)
+    expected = only(kind, "updated", settings.delivery.name)
     assert states(clients, settings, apply=False) == expected
     mended = run(clients, settings)
     assert [outcome.state for outcome in mended.values()] == expected
@@ -454,7 +455,7 @@ def test_a_plan_changes_nothing(clients: Clients, kind: str, drift: Callable[[Cl
         run(clients, settings)
         drift(clients, settings)
         asked.clear()
-        assert states(clients, settings, apply=False) == only(kind, "updated", settings.delivery)
+        assert states(clients, settings, apply=False) == only(kind, "updated", settings.delivery.name)
     assert asked
     assert all(name.startswith(("Get", "Head", "List", "Describe")) for name in asked)
 
@@ -602,7 +603,7 @@ def test_the_watch_makes_again_what_was_forgotten(
     caplog.set_level("INFO")
     assert watcher.round() == LOOK_EVERY
     assert watcher.state == "ready"
-    for kind in reversed(KINDS[either.delivery]):
+    for kind in reversed(KINDS[either.delivery.name]):
         FORGET[kind](clients, either)
     caplog.clear()
     watcher.round()
@@ -611,7 +612,7 @@ def test_the_watch_makes_again_what_was_forgotten(
     assert "has forgotten" in warning
     assert either.s3_bucket in warning
     # what only a copy of Firehose lacks is said again, as it was looked for again
-    assert not more or either.delivery == "firehose"
+    assert not more or either.delivery is FIREHOSE
     caplog.clear()
     watcher.round()
     assert states(clients, either) == all_of(either, "unchanged")
@@ -646,7 +647,7 @@ def test_a_look_is_a_handful_of_calls_that_change_nothing(
     asked: list[str] = []
     with hooked(clients, "before-call", lambda model, **_: asked.append(model.name)):
         watcher.round()
-    assert len(asked) <= (11 if either.delivery == "firehose" else 8)
+    assert len(asked) <= (11 if either.delivery is FIREHOSE else 8)
     assert all(name.startswith(("Get", "Head", "List", "Describe")) for name in asked)
 
 

@@ -8,6 +8,8 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
+from common.delivery import DELIVERIES
+
 ROOT = Path(__file__).resolve().parents[2]
 
 AWS = {"boto3", "botocore"}
@@ -46,6 +48,7 @@ OUTSIDE = {"bench", "tests"}
 ENVIRONMENT = {"environ", "environb", "getenv", "getenvb", "putenv", "unsetenv"}
 # type stubs are there when the types are checked, and not where the code runs
 STUBS = "mypy_boto3_"
+COLLECTIONS = (ast.List, ast.Set, ast.Tuple)
 
 
 def violations(path: str, source: str) -> list[str]:
@@ -114,6 +117,39 @@ def sources() -> list[str]:
         for path in folder.rglob("*.py")
         if not any(part.startswith(".") for part in path.relative_to(ROOT).parts)
     )
+
+
+def named_deliveries(source: str) -> list[int]:
+    """The lines of `source` that compare something with the name of a delivery."""
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Compare):
+            compared = [node.left, *node.comparators]
+        elif isinstance(node, ast.MatchValue):
+            compared = [node.value]
+        else:
+            continue
+        each = [one for side in compared for one in (side.elts if isinstance(side, COLLECTIONS) else [side])]
+        found += [one.lineno for one in each if isinstance(one, ast.Constant) and one.value in DELIVERIES]
+    return found
+
+
+@pytest.mark.parametrize("path", sorted(set(sources()) - {"common/delivery.py"}))
+def test_no_file_tells_the_deliveries_apart_by_their_names(path: str) -> None:
+    assert named_deliveries((ROOT / path).read_text(encoding="utf-8")) == []
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "settings.delivery == 'firehose'",
+        "'kinesis' != settings.delivery.name",
+        "facts.get('delivery') in ('kinesis', 's3')",
+        "match delivery:\n    case 'firehose':\n        pass",
+    ],
+)
+def test_a_comparison_with_the_name_of_a_delivery_is_found(source: str) -> None:
+    assert len(named_deliveries(source)) == 1
 
 
 @pytest.mark.parametrize("path", sources())

@@ -14,6 +14,7 @@ import pytest
 from appliance import health
 from cli.__main__ import main
 from common.clock import SystemClock
+from common.delivery import KINESIS
 from common.settings import Settings
 from common.status import EntrypointStatus, ProducerStatus, StatusError, read_status
 from tests.statuses import say
@@ -24,19 +25,19 @@ FRESH = ProducerStatus(last_tick=POLLED, due=NOW + timedelta(seconds=45))
 
 
 def test_a_producer_in_time_is_ok() -> None:
-    assert health.check_producer(FRESH, NOW).state == "ok"
+    assert health.check_producer(FRESH, NOW, KINESIS).state == "ok"
 
 
 def test_an_overdue_poll_is_failing_even_without_an_error() -> None:
-    assert health.check_producer(replace(FRESH, due=NOW - timedelta(seconds=1)), NOW).state == "failing"
+    assert health.check_producer(replace(FRESH, due=NOW - timedelta(seconds=1)), NOW, KINESIS).state == "failing"
 
 
 def test_a_producer_that_never_polled_is_failing() -> None:
-    assert health.check_producer(None, NOW).state == "failing"
+    assert health.check_producer(None, NOW, KINESIS).state == "failing"
 
 
 def test_an_error_of_the_pipeline_is_degraded_not_failing() -> None:
-    seen = health.check_producer(replace(FRESH, error="stream web-log-stream is not there"), NOW)
+    seen = health.check_producer(replace(FRESH, error="stream web-log-stream is not there"), NOW, KINESIS)
     assert (seen.state, seen.reason) == ("degraded", "stream web-log-stream is not there")
     waiting = health.check_entrypoint(EntrypointStatus(state="waiting", endpoint="http://localstack:4566"), NOW)
     assert (waiting.state, waiting.reason) == ("degraded", "waiting: http://localstack:4566")

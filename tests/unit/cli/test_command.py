@@ -28,6 +28,7 @@ from cli import screen, ship, status, tail
 from cli.follow import Follower
 from cli.screen import CommandError
 from common.clock import SystemClock
+from common.delivery import FIREHOSE
 from common.settings import Settings
 from common.status import EntrypointStatus, ProducerStatus, RepairStatus
 from tests.statuses import say
@@ -325,7 +326,7 @@ def test_status_says_what_repair_complains_about(settings: Settings) -> None:
 
 
 def test_status_of_firehose_promises_nothing(settings: Settings) -> None:
-    given = settings.model_copy(update={"delivery": "firehose"})
+    given = settings.model_copy(update={"delivery": FIREHOSE})
     assert ("archive", "unknown") in [row[:2] for row in status.rows(given, status.gather(given, Clock()))]
 
 

@@ -15,6 +15,7 @@ from moto import mock_aws
 
 from cli import follow
 from cli.follow import Follower
+from common.delivery import FIREHOSE
 from tests.fake_bucket import FakeBucket
 from tests.fake_s3 import DOWN, LOST, SLOW_DOWN
 
@@ -225,7 +226,7 @@ def test_a_line_without_its_end_waits_for_it() -> None:
 def test_firehose_names_objects_as_it_likes() -> None:
     bucket = Bucket()
     bucket.append("2026/11/23/16/2026/11/23/16/stream-1-a", b"a")
-    follower = following(bucket, delivery="firehose")
+    follower = following(bucket, delivery=FIREHOSE)
     assert follower.newest(NOW, 10, everything) == [b"a"]
     bucket.append("2026/11/23/16/stream-1-b", b"b")
     bucket.append("2026/11/23/15/stream-1-c", b"late")
@@ -239,7 +240,7 @@ def test_rejected_lines_have_folders_of_their_own() -> None:
     follower = following(bucket, rejected=True)
     assert follower.newest(NOW, 10, everything) == [b"bad"]
     bucket.append("rejected/processing-failed/2026/11/23/16/x", b"of firehose")
-    firehose = following(bucket, rejected=True, delivery="firehose")
+    firehose = following(bucket, rejected=True, delivery=FIREHOSE)
     assert firehose.newest(NOW, 10, everything) == [b"bad", b"of firehose"]
 
 

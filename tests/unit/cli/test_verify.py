@@ -15,6 +15,7 @@ from moto import mock_aws
 from cli import verify
 from cli.__main__ import main
 from common import aws
+from common.delivery import FIREHOSE, KINESIS
 from common.settings import Settings
 from common.status import ProducerStatus
 from entrypoint import delivery
@@ -172,7 +173,7 @@ def test_a_failed_step_is_named_and_ends_the_walk(
     def fail(_: verify.Journey) -> str:
         raise failure
 
-    monkeypatch.setattr(verify, "STEPS", [("bucket", lambda _: "my-bucket"), ("stream", fail), ("role", fail)])
+    monkeypatch.setitem(verify.STEPS, KINESIS, [("bucket", lambda _: "my-bucket"), ("stream", fail), ("role", fail)])
     assert not verify.verify(journey, lambda step: said.append(str(step)))
     assert said[0] == "✓ bucket: my-bucket"
     assert message in said[1]
@@ -185,7 +186,7 @@ def test_a_failed_step_is_named_and_ends_the_walk(
 @pytest.fixture
 def delivering(journey: verify.Journey) -> Iterator[verify.Journey]:
     """A journey whose requests are sent, and an endpoint that has what DELIVERY=firehose needs."""
-    settings = journey.settings.model_copy(update={"delivery": "firehose", "target": "aws"})
+    settings = journey.settings.model_copy(update={"delivery": FIREHOSE, "target": "aws"})
     journey.settings = settings
     journey.sent = {f"/verify-abc/{number}": json.loads(_entry(path=f"/verify-abc/{number}")) for number in range(2)}
     with mock_aws():
@@ -283,8 +284,8 @@ def test_an_acknowledgement_of_firehose_names_the_record(journey: verify.Journey
 def test_the_steps_are_those_of_the_delivery(
     journey: verify.Journey, said: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(verify, "FIREHOSE_STEPS", [("delivery stream", lambda _: "there")])
-    journey.settings = journey.settings.model_copy(update={"delivery": "firehose"})
+    monkeypatch.setitem(verify.STEPS, FIREHOSE, [("delivery stream", lambda _: "there")])
+    journey.settings = journey.settings.model_copy(update={"delivery": FIREHOSE})
     assert verify.verify(journey, lambda step: said.append(str(step)))
     assert said == ["✓ delivery stream: there"]
 
@@ -305,7 +306,7 @@ def _fails(_: verify.Journey) -> str:
 def test_json_is_an_object_a_step_and_nothing_else(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], last: Any, exit_status: int
 ) -> None:
-    monkeypatch.setattr(verify, "STEPS", [("first", _waits), ("last", last)])
+    monkeypatch.setitem(verify.STEPS, KINESIS, [("first", _waits), ("last", last)])
     assert main(["verify"]) == exit_status
     plain = capsys.readouterr()
     assert plain.err == ""
@@ -324,5 +325,5 @@ def test_a_step_says_how_long_it_took(journey: verify.Journey, monkeypatch: pyte
         one.clock.sleep(2.5)
         return "done"
 
-    monkeypatch.setattr(verify, "STEPS", [("slow", slow)])
+    monkeypatch.setitem(verify.STEPS, KINESIS, [("slow", slow)])
     assert list(verify.walk(journey)) == [verify.Step("slow", True, "done", 2.5)]

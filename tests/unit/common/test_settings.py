@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from common.delivery import DELIVERIES, KINESIS, Delivery
 from common.settings import Settings, SettingsError, load_settings
 
 # The names and defaults that were agreed on (the first eight are the original's of 2020).
@@ -24,7 +25,7 @@ DEFAULTS: dict[str, object] = {
     "UPSTREAM": "",
     "S3_PREFIX": "",
     "TARGET": "localstack",
-    "DELIVERY": "kinesis",
+    "DELIVERY": KINESIS,
     "FIREHOSE_STREAM": "web-log-delivery",
     "AWS_DEFAULT_REGION": "us-east-1",
     "EMULATOR_PORT": 4566,
@@ -63,6 +64,7 @@ BAD = [
     ("UPSTREAM", "http://app; deny all", "http://app:3000"),
     ("LOG_ROTATE_BYTES", "1", "greater than or equal to 1024"),
     ("TARGET", "azure", "'localstack' or 'aws'"),
+    ("DELIVERY", "pigeon", "Input should be 'kinesis' or 'firehose'"),
     ("AWS_DEFAULT_REGION", "Seoul!", "region"),
     ("EMULATOR_PORT", "-1", "greater than or equal to 1"),
     ("LOG_LEVEL", "chatty", "'INFO'"),
@@ -78,6 +80,15 @@ def nothing_set(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(("name", "default"), DEFAULTS.items())
 def test_the_defaults_are_the_ones_agreed_on(name: str, default: object) -> None:
     assert getattr(load_settings(), name.lower()) == default
+
+
+@pytest.mark.parametrize("delivery", DELIVERIES.values(), ids=str)
+def test_a_delivery_is_chosen_by_its_name(monkeypatch: pytest.MonkeyPatch, delivery: Delivery) -> None:
+    monkeypatch.setenv("DELIVERY", delivery.name)
+    monkeypatch.setenv(delivery.stream_setting, "another")
+    settings = load_settings()
+    assert settings.delivery is delivery
+    assert settings.stream == "another"
 
 
 @pytest.mark.parametrize(("name", "value", "rule"), BAD)

@@ -12,6 +12,7 @@ import pytest
 from botocore.exceptions import ClientError, ProfileNotFound
 
 from common import aws
+from common.delivery import FIREHOSE
 from common.settings import Settings
 from common.status import EntrypointStatus
 from entrypoint import watch as module
@@ -368,7 +369,7 @@ def test_with_firehose_what_the_endpoint_does_with_a_probe_is_said_and_stays_in_
 
     monkeypatch.setattr(module, "filed", filed)
     monkeypatch.setattr(endpoint, "firehose", None, raising=False)
-    chosen = settings.model_copy(update={"delivery": "firehose"})
+    chosen = settings.model_copy(update={"delivery": FIREHOSE})
     watch = Watch(chosen, b"zip", FakeClock(), random.Random(1), connect=endpoint.connect)
     watch.round()
     watch.round()
