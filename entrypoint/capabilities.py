@@ -144,3 +144,14 @@ def _small_objects(s3: S3Client, bucket: str, prefix: str) -> Iterator[tuple[str
 def meaning_of(found: Filed, endpoint: str, stream: str, function: str) -> str:
     """The sentence for the user about where lines go instead of to their own hour."""
     return MEANINGS[found].format(endpoint=endpoint, stream=stream, function=function)
+
+
+def overwrites(clients: Clients, settings: Settings, endpoint: str, _now: datetime, _run: Run) -> str:
+    """Whether the bucket's endpoint keeps two writers apart: the sentence about what it ignores, or nothing."""
+    ignored = ignored_conditions(clients.s3, settings.s3_bucket, settings.s3_prefix)
+    return meaning(endpoint, ignored, settings.shard_count) if ignored else ""
+
+
+def misfiles(clients: Clients, settings: Settings, endpoint: str, now: datetime, run: Run) -> str:
+    """Whether the delivery stream files lines as it is told: the sentence about what it does, or nothing."""
+    return meaning_of(filed(clients, settings, now, run), endpoint, settings.firehose_stream, settings.lambda_function)

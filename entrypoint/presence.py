@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from common.delivery import FIREHOSE
 from common.errors import AWS_ERRORS
 from common.settings import Settings
 from entrypoint.errors import ForbiddenError, explain
@@ -16,30 +15,41 @@ if TYPE_CHECKING:
     from entrypoint.provision import Clients
 
 
-def look_on_aws(clients: Clients, settings: Settings) -> list[Outcome]:
-    """What is there, `missing`, or `unseen`: these credentials may not look, which need not be wrong.
+# kind and name of a resource, and a call that answers with something while it is there
+Probe: TypeAlias = tuple[str, str, Callable[[], Any]]
+
+
+def look_on_aws(clients: Clients, settings: Settings, more: Iterable[Probe]) -> list[Outcome]:
+    """Bucket, function, and the delivery's own, `more`: `unchanged`, `missing`, or `unseen`, where these
+    credentials may not look, which need not be wrong.
 
     Roles are left out: neither function nor delivery stream can exist on AWS without one, and looking would need a
     further permission. Raises ProvisionError, UnavailableError.
     """
+    function = settings.lambda_function
+    probes: list[Probe] = [
+        ("bucket", settings.s3_bucket, lambda: clients.s3.head_bucket(Bucket=settings.s3_bucket)),
+        ("function", function, lambda: clients.lambda_.get_function_configuration(FunctionName=function)),
+    ]
+    return [Outcome(kind, name, _presence(kind, name, probe)) for kind, name, probe in [*probes, *more]]
+
+
+def stream_and_mapping(clients: Clients, settings: Settings) -> list[Probe]:
     stream, function = settings.kinesis_data_stream, settings.lambda_function
 
     def mapping() -> bool:
         sources = (each.get("EventSourceArn", "") for each in mappings(clients.lambda_, function))
         return any(source.endswith(f":stream/{stream}") for source in sources)
 
-    probes: list[tuple[str, str, Callable[[], Any]]] = [
-        ("bucket", settings.s3_bucket, lambda: clients.s3.head_bucket(Bucket=settings.s3_bucket)),
-        ("function", function, lambda: clients.lambda_.get_function_configuration(FunctionName=function)),
+    return [
+        ("stream", stream, lambda: clients.kinesis.describe_stream_summary(StreamName=stream)),
+        ("mapping", f"{stream} -> {function}", mapping),
     ]
-    if settings.delivery is FIREHOSE:
-        to = settings.firehose_stream
-        look = lambda: clients.firehose.describe_delivery_stream(DeliveryStreamName=to)  # noqa: E731
-        probes.append(("delivery stream", to, look))
-    else:
-        probes.append(("stream", stream, lambda: clients.kinesis.describe_stream_summary(StreamName=stream)))
-        probes.append(("mapping", f"{stream} -> {function}", mapping))
-    return [Outcome(kind, name, _presence(kind, name, probe)) for kind, name, probe in probes]
+
+
+def delivery_stream(clients: Clients, settings: Settings) -> list[Probe]:
+    name = settings.firehose_stream
+    return [("delivery stream", name, lambda: clients.firehose.describe_delivery_stream(DeliveryStreamName=name))]
 
 
 def _presence(kind: str, name: str, probe: Callable[[], Any]) -> State:

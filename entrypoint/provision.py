@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from common import aws
@@ -12,9 +13,11 @@ from common.errors import AWS_ERRORS, explain
 from common.settings import Settings
 from entrypoint import delivery, policies
 from entrypoint.bucket import ensure_bucket
+from entrypoint.capabilities import misfiles, overwrites
 from entrypoint.errors import ProvisionError
 from entrypoint.firehose import ensure_delivery_log, ensure_delivery_stream
 from entrypoint.function import HANDLER, TRANSFORM_HANDLER, ensure_function, ensure_mapping, streams_read_by
+from entrypoint.presence import Probe, delivery_stream, stream_and_mapping
 from entrypoint.resources import Outcome
 from entrypoint.role import ensure_delivery_role, ensure_role
 from entrypoint.run import Run
@@ -67,7 +70,7 @@ def provision(clients: Clients, settings: Settings, code: bytes, run: Run) -> It
     goes on from there. What another DELIVERY has made is left alone.
     """
     yield ensure_bucket(clients.s3, settings.s3_bucket, run, region=settings.aws_default_region)
-    yield from PIPELINES[settings.delivery](clients, settings, code, run)
+    yield from PIPELINES[settings.delivery].provision(clients, settings, code, run)
 
 
 def _kinesis(clients: Clients, settings: Settings, code: bytes, run: Run) -> Iterator[Outcome]:
@@ -138,7 +141,24 @@ def _function(clients: Clients, settings: Settings, code: bytes, run: Run, handl
     )
 
 
-PIPELINES = {KINESIS: _kinesis, FIREHOSE: _firehose}
+@dataclass(frozen=True)
+class Pipeline:
+    """What a delivery has of its own. `on_aws`: how its resources are looked for with TARGET=aws.
+
+    `shortcoming`: the sentence about what an endpoint lacks of `capability`, as the status calls what the delivery
+    needs; empty when all is well. Raises AWS_ERRORS.
+    """
+
+    provision: Callable[[Clients, Settings, bytes, Run], Iterator[Outcome]]
+    on_aws: Callable[[Clients, Settings], list[Probe]]
+    capability: str
+    shortcoming: Callable[[Clients, Settings, str, datetime, Run], str]
+
+
+PIPELINES = {
+    KINESIS: Pipeline(_kinesis, stream_and_mapping, "conditional_writes", overwrites),
+    FIREHOSE: Pipeline(_firehose, delivery_stream, "event_time_prefixes", misfiles),
+}
 
 
 def function_environment(settings: Settings) -> dict[str, str]:

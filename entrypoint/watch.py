@@ -10,15 +10,13 @@ from typing import Literal, NoReturn
 
 from common import aws
 from common.clock import Clock, backoff
-from common.delivery import FIREHOSE, KINESIS
 from common.errors import AWS_ERRORS, explain
 from common.log import event
 from common.settings import Settings
 from common.status import EntrypointStatus, write_status
-from entrypoint.capabilities import filed, ignored_conditions, meaning, meaning_of
 from entrypoint.errors import ProvisionError, UnavailableError
 from entrypoint.presence import look_on_aws
-from entrypoint.provision import SERVICES, Clients, connect, provision
+from entrypoint.provision import PIPELINES, SERVICES, Clients, connect, provision
 from entrypoint.resources import Outcome
 from entrypoint.run import Run
 
@@ -35,9 +33,7 @@ RETRY_BASE = 0.25
 RETRY_CAP = 3.0
 # Seconds after which "still waiting" is said again, and after which a setting that did not keep is tried again.
 REMIND_EVERY = 30.0
-# What the status calls the capability each delivery needs; its value, when all is well; and the resources that are
-# probed anew when they were made anew.
-CAPABILITY = {KINESIS: "conditional_writes", FIREHOSE: "event_time_prefixes"}
+# A capability's value in the status when all is well; and the resources that are probed anew when they were made anew.
 HONOURED = "honoured"
 PROBED = {"bucket", "delivery stream"}
 # Seconds one run of provisioning may wait for stream, function and mapping to become ready.
@@ -66,6 +62,7 @@ class Watch:
         self.state: State = "waiting"
         self.error: str | None = None
         self._settings = settings
+        self._pipeline = PIPELINES[settings.delivery]
         self._code = code
         self._clock = clock
         self._rng = rng
@@ -144,22 +141,14 @@ class Watch:
     def _probe(self, clients: Clients) -> None:
         """Whether the endpoint has what the chosen delivery needs: said when it has not, and never a failure."""
         try:
-            found = self._shortcoming(clients) or HONOURED
+            now, run = self._clock.now(), Run(self._clock, self._within)
+            found = self._pipeline.shortcoming(clients, self._settings, self._endpoint, now, run) or HONOURED
         except AWS_ERRORS as error:
             needs = f"whether {self._endpoint} has what DELIVERY={self._settings.delivery} needs cannot be seen"
             found = f"{needs}: {explain(error, 'the probe', self._settings.target)}"
         if found not in (HONOURED, self._capability):
             log.warning("%s", found, extra=event("concern", part="endpoint", problem="capability", error=found))
         self._capability = found
-
-    def _shortcoming(self, clients: Clients) -> str:
-        """The sentence about what the endpoint does otherwise than the delivery needs it; empty when all is well."""
-        settings = self._settings
-        if settings.delivery is FIREHOSE:
-            found = filed(clients, settings, self._clock.now(), Run(self._clock, self._within))
-            return meaning_of(found, self._endpoint, settings.firehose_stream, settings.lambda_function)
-        ignored = ignored_conditions(clients.s3, settings.s3_bucket, settings.s3_prefix)
-        return meaning(self._endpoint, ignored, settings.shard_count) if ignored else ""
 
     def _differs(self, clients: Clients) -> bool:
         """Whether to provision again: something is gone, or is not as it was made."""
@@ -183,7 +172,7 @@ class Watch:
         return True
 
     def _look_on_aws(self, clients: Clients) -> None:
-        found = look_on_aws(clients, self._settings)
+        found = look_on_aws(clients, self._settings, self._pipeline.on_aws(clients, self._settings))
         words = {"unchanged": "is there", "missing": "is missing", "unseen": "cannot be seen by these credentials"}
         for outcome in found:
             self._tell(outcome, f"{outcome.kind} {outcome.name}: {words[outcome.state]}")
@@ -234,7 +223,7 @@ class Watch:
             checked_at=now,
             provisioned_at=self._provisioned_at,
             error=self.error,
-            **{CAPABILITY[self._settings.delivery]: self._capability},  # type: ignore[arg-type]
+            **{self._pipeline.capability: self._capability},  # type: ignore[arg-type]
         )
         try:
             write_status(self._settings.status_dir, status)

@@ -15,6 +15,7 @@ from common import aws
 from common.delivery import FIREHOSE
 from common.settings import Settings
 from common.status import EntrypointStatus
+from entrypoint import capabilities
 from entrypoint import watch as module
 from entrypoint.errors import ProvisionError, UnavailableError
 from entrypoint.provision import Clients, connect
@@ -69,7 +70,7 @@ class Endpoint:
 def endpoint(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> Endpoint:
     endpoint = Endpoint()
     monkeypatch.setattr(module, "provision", endpoint.provision)
-    monkeypatch.setattr(module, "ignored_conditions", endpoint.ignored_conditions)
+    monkeypatch.setattr(capabilities, "ignored_conditions", endpoint.ignored_conditions)
     caplog.set_level("INFO")
     return endpoint
 
@@ -367,7 +368,7 @@ def test_with_firehose_what_the_endpoint_does_with_a_probe_is_said_and_stays_in_
             raise found[0]
         return found[0]
 
-    monkeypatch.setattr(module, "filed", filed)
+    monkeypatch.setattr(capabilities, "filed", filed)
     monkeypatch.setattr(endpoint, "firehose", None, raising=False)
     chosen = settings.model_copy(update={"delivery": FIREHOSE})
     watch = Watch(chosen, b"zip", FakeClock(), random.Random(1), connect=endpoint.connect)
