@@ -29,8 +29,8 @@ from bench.memory import peak
 from common.clock import SystemClock
 from common.delivery import delivery_of
 from common.settings import Settings
+from journal.checkpoint import CheckpointFile
 from producer.batch import CUTS
-from producer.checkpoint import CheckpointFile
 from producer.put import Sink
 from producer.record import PACK_BYTES, count_lines, gzipped
 from producer.schedule import next_poll

@@ -17,8 +17,8 @@ from pathlib import Path
 from common.clock import SystemClock
 from common.log import Event, configure, event
 from common.settings import Settings, SettingsError, load_settings
+from journal.checkpoint import CheckpointError, CheckpointFile
 from producer.batch import CUTS
-from producer.checkpoint import CheckpointError, CheckpointFile
 from producer.schedule import serve
 from producer.ship import ship_once
 from producer.sink import make_sink

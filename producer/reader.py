@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from common.clock import Clock
-from producer.checkpoint import Fingerprint, Generation
+from journal.checkpoint import Fingerprint, Generation
 from producer.record import FRAGMENT_BYTES, PACK_BYTES, WINDOW_BYTES, Kind, Piece, count_lines
 
 # Read at once: two packs, less room for the lines at the cuts. It stays in the processor's caches.

@@ -21,10 +21,10 @@ from common.log import event
 from common.settings import Settings
 from common.status import RepairStatus, write_status
 from journal.archived import Acknowledged, Archived, ArchivedError, ArchivedFile
+from journal.checkpoint import CheckpointError, CheckpointFile, Generation
 from journal.ledgers import LedgersError
 from journal.ranges import Ranges
 from producer.batch import batches
-from producer.checkpoint import CheckpointError, CheckpointFile, Generation
 from producer.compare import Comparison
 from producer.put import ClosableSink, Traffic
 from producer.reread import Reread

@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from journal.checkpoint import Checkpoint, Fingerprint, Generation
 from journal.lines import STEP, line_start
 from journal.ranges import Ranges
-from producer.checkpoint import Checkpoint, Fingerprint, Generation
 from producer.reader import BLOCK_BYTES, Found, continues
 from producer.record import FRAGMENT_BYTES, WINDOW_BYTES, Piece
 from producer.source import Poll, Source

@@ -16,7 +16,7 @@ from pathlib import Path
 from common.clock import Clock
 from common.log import event
 from journal.archived import Archived, ArchivedError, ArchivedFile
-from producer.checkpoint import CheckpointError, CheckpointFile, FileId, Generation
+from journal.checkpoint import CheckpointError, CheckpointFile, FileId, Generation
 from producer.processes import held_open, nginx_pid
 
 log = logging.getLogger(__name__)

@@ -22,8 +22,8 @@ from common.clock import Clock, SystemClock
 from common.log import event
 from common.settings import Settings
 from journal.archived import ArchivedFile
+from journal.checkpoint import CheckpointFile
 from journal.ledgers import connect
-from producer.checkpoint import CheckpointFile
 from producer.repair import Repair
 from producer.rotate import Rotator
 from producer.sink import make_sink

@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from common.log import event
+from journal.checkpoint import Checkpoint, CheckpointFile
 from producer.batch import Cut, batches
-from producer.checkpoint import Checkpoint, CheckpointFile
 from producer.put import Acknowledgement, Put, Sink, Traffic
 from producer.record import Record
 from producer.source import Source

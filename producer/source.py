@@ -20,8 +20,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from common.clock import Clock
+from journal.checkpoint import Checkpoint, FileId, Fingerprint, Generation
 from journal.names import is_compressed, is_rotated
-from producer.checkpoint import Checkpoint, FileId, Fingerprint, Generation
 from producer.processes import held_open
 from producer.reader import Found, Key, Reader, begins, continues, copied, head_of, line_end
 from producer.record import Piece

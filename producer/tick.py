@@ -14,8 +14,8 @@ from common.clock import Clock
 from common.log import Event, event
 from common.settings import Settings
 from common.status import Acknowledged, Place, ProducerStatus, State, last_status, write_status
+from journal.checkpoint import CheckpointError, CheckpointFile
 from producer.batch import CUTS
-from producer.checkpoint import CheckpointError, CheckpointFile
 from producer.counters import Counters
 from producer.put import Acknowledgement, Sink
 from producer.repair import Repaired

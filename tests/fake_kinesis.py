@@ -13,7 +13,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError, EndpointConnectionError, ReadTimeoutError
 
-from producer.checkpoint import CheckpointFile
+from journal.checkpoint import CheckpointFile
 from producer.put import Ack, Put, Traffic
 from producer.record import MAX_RECORD_BYTES, Record
 from producer.sink import FirehoseSink, KinesisSink

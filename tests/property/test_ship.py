@@ -18,9 +18,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from producer import checkpoint as checkpointing
+from journal import checkpoint as checkpointing
+from journal.checkpoint import CheckpointFile
 from producer.batch import hourly_batches
-from producer.checkpoint import CheckpointFile
 from producer.ship import Shipped, ship_once
 from tests.fake_kinesis import (
     FakeClock,
@@ -279,7 +279,7 @@ BACKLOG = """
 import resource, sys
 from pathlib import Path
 from common.clock import SystemClock
-from producer.checkpoint import CheckpointFile
+from journal.checkpoint import CheckpointFile
 from producer.ship import ship_once
 from producer.source import Source
 from tests.fake_kinesis import NullSink

@@ -21,9 +21,9 @@ import index
 from archiver.archive import Archive, Limits
 from archiver.stored import METADATA_KEY
 from common import atomic
+from journal.checkpoint import CheckpointFile
 from producer import batch as batching
 from producer import reader as reading
-from producer.checkpoint import CheckpointFile
 from producer.ship import ship_once
 from tests.fake_kinesis import FakeClock, FakeKinesis, delivered, sink_of, source_of
 from tests.fake_s3 import DOWN, LOST, SLOW_DOWN, FakeS3

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from common import atomic
+from journal.checkpoint import CheckpointFile
 from producer import reader as reading
-from producer.checkpoint import CheckpointFile
 from producer.ship import Shipped, ship_once
 from tests.fake_kinesis import FakeClock, FakeKinesis, delivered, sink_of, source_of
 from tests.simulation.disk import Disk, SimOs, SimPath, broken

@@ -16,8 +16,8 @@ import pytest
 
 from archiver.archive import Archive
 from archiver.ledger import Ledger
+from journal.checkpoint import Checkpoint, CheckpointFile
 from producer import source
-from producer.checkpoint import Checkpoint, CheckpointFile
 from producer.record import Record
 from tests.fake_s3 import FakeS3
 from tests.simulation.disk import SimOs

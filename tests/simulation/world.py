@@ -30,10 +30,10 @@ from archiver.archive import Archive, ContentionError, Limits
 from archiver.event import FRAGMENT
 from archiver.parse import NotCombinedError, hour_of, parse, readable_hour
 from common import atomic
+from journal.checkpoint import CheckpointFile
 from producer import batch as batching
 from producer import reader as reading
 from producer import record as recording
-from producer.checkpoint import CheckpointFile
 from producer.ship import Shipped, ship_once
 from producer.sink import RETRY_SECONDS, KinesisSink
 from producer.source import Source

@@ -14,8 +14,8 @@ import pytest
 
 from common.status import RepairStatus
 from journal.archived import CLOCKS_APART, Archived
+from journal.checkpoint import CheckpointError, CheckpointFile
 from journal.ranges import Ranges
-from producer.checkpoint import CheckpointError, CheckpointFile
 from producer.reader import BLOCK_BYTES, FINAL_AFTER
 from producer.record import FRAGMENT_BYTES
 from tests.fake_kinesis import checkpoint_of, error, refuse_all

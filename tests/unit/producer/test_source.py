@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from journal.checkpoint import Checkpoint
 from producer import reader as reading
-from producer.checkpoint import Checkpoint
 from producer.ship import Shipped, ship_once
 from producer.source import SourceError
 from tests.fake_kinesis import (
@@ -329,7 +329,7 @@ def test_one_file_that_cannot_be_read_does_not_hold_up_the_others(
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "open", lambda path, flags, *_: refuse(path, flags))
-        patch.setattr("producer.checkpoint.write_atomic", lambda path, data: path.write_bytes(data))
+        patch.setattr("journal.checkpoint.write_atomic", lambda path, data: path.write_bytes(data))
         (problem,) = machine.poll().problems
     assert "access.log.1 cannot be read" in problem
     assert machine.arrived == [b"b"]

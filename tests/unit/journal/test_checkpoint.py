@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from producer.checkpoint import (
+from journal.checkpoint import (
     VERSION,
     Checkpoint,
     CheckpointError,

@@ -11,10 +11,9 @@ import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from common.atomic import write_atomic
-from producer.record import Record
 
 VERSION = 1
 # What repair keeps beside the checkpoint: where it is, lines were sent under names that only the checkpoint knows
@@ -48,6 +47,23 @@ class FileId:
     @property
     def key(self) -> tuple[int, int]:
         return self.device, self.inode
+
+
+class Record(Protocol):
+    """What the checkpoint asks of a record: [start, end) of a generation, and what the file looks like before `end`."""
+
+    @property
+    def generation(self) -> str: ...
+    @property
+    def start(self) -> int: ...
+    @property
+    def end(self) -> int: ...
+    @property
+    def window(self) -> bytes: ...
+    @property
+    def inside_line(self) -> bool: ...
+    @property
+    def closed(self) -> bool: ...
 
 
 @dataclass(slots=True)
