@@ -14,7 +14,8 @@ from common.errors import AWS_ERRORS, explain
 from common.settings import Settings
 from common.status import ProducerStatus, RepairStatus, last_status
 from journal.archived import ArchivedError
-from journal.audit import Audit, AuditError, audit
+from journal.audit import Audit, audit
+from journal.checkpoint import CheckpointError
 from journal.ledgers import LedgersError, connect
 
 NOTHING_MISSING = 0
@@ -29,6 +30,10 @@ ONLY_ACKNOWLEDGED = (
     "Firehose delivers at least once, names its objects itself and keeps no ledger, so what it has acknowledged is all "
     "that can be known"
 )
+
+
+class AuditError(Exception):
+    """The command cannot do what it was asked for; the message says what to do."""
 
 
 def table(audit: Audit) -> list[str]:
@@ -145,7 +150,7 @@ def main(settings: Settings, options: argparse.Namespace) -> int:
                     answer = audit(settings, clock, s3, grace=grace)
         finally:
             s3.close()
-    except (AuditError, ArchivedError, LedgersError) as error:
+    except (AuditError, CheckpointError, ArchivedError, LedgersError) as error:
         print(f"cannot tell: {error}", file=sys.stderr)
         return CANNOT_TELL
     except AWS_ERRORS as error:

@@ -26,7 +26,7 @@ from dashboard.proof import Auditor, Proof
 from dashboard.rates import Rate
 from dashboard.state import Local, Views, state
 from dashboard.stream import Stream, StreamLook
-from journal.audit import AuditError, read_checkpoint
+from journal.checkpoint import CheckpointError, CheckpointFile
 
 # Seconds between two looks: at this machine, and at the endpoint
 LOCAL_BUSY, LOCAL_IDLE = 1.0, 10.0
@@ -120,8 +120,9 @@ class Collector:
         settings = self.settings
         disk, problem = None, None
         try:
-            disk = self._directory.look(read_checkpoint(settings.checkpoint_file))
-        except AuditError as error:
+            checkpoint = CheckpointFile(settings.checkpoint_file).load()
+            disk = self._directory.look(checkpoint.generations if checkpoint else [])
+        except CheckpointError as error:
             problem = str(error)
         except OSError as error:
             problem = f"the log cannot be read: {error}: let this user read DATA_DIR"

@@ -14,8 +14,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
-from journal.audit import Checkpointed
-from journal.names import is_compressed, is_rotated
+from journal.checkpoint import Generation
+from journal.names import log_files
 from journal.ranges import Ranges
 
 # Newlines are remembered for each block, so that any range costs at most two blocks to count
@@ -76,13 +76,13 @@ class LogDirectory:
         self._grown_bytes = 0
         self._grown_lines = 0
 
-    def look(self, checkpoint: list[Checkpointed] | None) -> Disk:
+    def look(self, generations: list[Generation]) -> Disk:
         """Raises OSError."""
         with self._lock:
             self._update()
             files = self._files.values()
             complete = all(file.up_to_date for file in files)
-            new_bytes, new_lines, since = self._new(checkpoint or [])
+            new_bytes, new_lines, since = self._new(generations)
             return Disk(
                 bytes=sum(file.size for file in files),
                 files=len(self._files),
@@ -131,10 +131,7 @@ class LogDirectory:
     def _update(self) -> None:
         found: dict[FileKey, LogFile] = {}
         budget = READ_BYTES
-        paths = self._log.parent.iterdir() if self._log.parent.exists() else iter(())
-        for path in paths:
-            if path != self._log and (not is_rotated(path, self._log) or is_compressed(path)):
-                continue
+        for path in log_files(self._log)[0]:
             try:
                 with path.open("rb") as opened:
                     status = os.fstat(opened.fileno())
@@ -180,13 +177,13 @@ class LogDirectory:
         block = offset // BLOCK
         return file.blocks[block] + os.pread(descriptor, offset - block * BLOCK, block * BLOCK).count(b"\n")
 
-    def _new(self, generations: list[Checkpointed]) -> tuple[int, int, datetime | None]:
+    def _new(self, generations: list[Generation]) -> tuple[int, int, datetime | None]:
         """Bytes and lines that are complete and not acknowledged, and the time of the first."""
         total, lines = 0, 0
         times: list[datetime | None] = []
         claimed: set[tuple[int, int]] = set()
         for generation in generations:
-            keys = [key for key in self._files if key in generation.files]
+            keys = [FileKey(*each.key) for each in generation.files if each.key in self._files]
             claimed |= set(keys)
             held = [key for key in keys if self._files[key].size >= generation.position]
             if held:

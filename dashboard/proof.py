@@ -12,7 +12,8 @@ from common.settings import Settings
 from dashboard.disk import LogDirectory
 from dashboard.periodic import LookError
 from journal.archived import ArchivedError
-from journal.audit import AuditError, audit
+from journal.audit import audit
+from journal.checkpoint import CheckpointError
 from journal.ledgers import Ledgers, LedgersError
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ class Auditor:
             self._client = self._connect()
         try:
             found, totals = self._audit(self._client)
-        except (AuditError, ArchivedError, LedgersError, OSError) as error:
+        except (CheckpointError, ArchivedError, LedgersError, OSError) as error:
             raise LookError(f"the audit cannot tell: {error}") from error
         open_ = [(row.name, ranges) for row in found.rows if (ranges := row.acknowledged - row.archived)]
         firsts = [self._directory.time_at(name, next(iter(ranges))[0]) for name, ranges in open_]

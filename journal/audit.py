@@ -6,8 +6,6 @@ ledgers in the bucket say at this moment. `appliance audit` prints it, the dashb
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -17,41 +15,18 @@ from typing import TYPE_CHECKING, NamedTuple
 from common.clock import Clock
 from common.settings import Settings
 from journal.archived import Acknowledged, Archived, ArchivedFile
+from journal.checkpoint import CheckpointFile, Fingerprint, Generation
 from journal.ledgers import Ledgers, LedgersError
 from journal.lines import line_start
-from journal.names import is_compressed, is_rotated
+from journal.names import log_files
 from journal.ranges import Ranges
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-# The version of checkpoint.json that this knows; `producer/checkpoint.py` has the other end
-CHECKPOINT_VERSION = 1
 # A log that was written to a moment ago may be written to again
 QUIET_SECONDS = 10.0
 READ_SECONDS = 120.0
-
-
-class AuditError(Exception):
-    """It cannot be told; the message says what to do."""
-
-
-class Checkpointed(NamedTuple):
-    """A generation as the checkpoint has it. `files`: (device, inode); `copies`: those made by copytruncate. `tail`:
-    length and digest of what was sent last.
-
-    `position`: the first byte of the file that is not acknowledged; `offset` is one more when the newline that the
-    file's last line lacks is acknowledged too.
-    """
-
-    id: str
-    name: str
-    start: int
-    offset: int
-    position: int
-    files: list[tuple[int, int]]
-    copies: list[tuple[int, int]]
-    tail: tuple[int, str]
 
 
 class OnDisk(NamedTuple):
@@ -160,37 +135,6 @@ def deletable(file: OnDisk, row: Row) -> tuple[bool, str]:
 # Looking
 
 
-def read_checkpoint(path: Path) -> list[Checkpointed] | None:
-    """The generations of the checkpoint, or None when there is none. Raises AuditError, OSError."""
-    try:
-        tree = json.loads(path.read_bytes())
-        if tree["version"] != CHECKPOINT_VERSION:
-            raise AuditError(f"the checkpoint {path} has version {tree['version']}: audit with the program it is of")
-        found = []
-        for each in tree["generations"]:
-            offset, closed = int(each["offset"]), bool(each["closed"])
-            start = each.get("start", 0)
-            found.append(
-                Checkpointed(
-                    id=str(each["id"]),
-                    name=str(each["name"]),
-                    start=offset if start is None else int(start),
-                    offset=offset,
-                    position=offset - 1 if closed else offset,
-                    files=[(int(file["device"]), int(file["inode"])) for file in each["files"]],
-                    copies=[(int(file["device"]), int(file["inode"])) for file in each["files"] if file["copy"]],
-                    tail=(int(each["tail"]["length"]), str(each["tail"]["digest"])),
-                )
-            )
-        return found
-    except FileNotFoundError:
-        return None
-    except (ValueError, TypeError, KeyError) as error:
-        raise AuditError(
-            f"the checkpoint {path} is damaged ({type(error).__name__}: {error}): put back a good one"
-        ) from error
-
-
 class _File(NamedTuple):
     path: Path
     key: tuple[int, int]
@@ -199,15 +143,9 @@ class _File(NamedTuple):
 
 def look_at_files(log: Path, now: float) -> tuple[list[_File], list[str]]:
     """The log and its rotated siblings, and the names of those that are compressed. Raises OSError."""
-    found, unread = [], []
-    paths = sorted(log.parent.iterdir()) if log.parent.exists() else []
-    for path in paths:
-        live = path == log
-        if not live and not is_rotated(path, log):
-            continue
-        if is_compressed(path):
-            unread.append(path.name)
-            continue
+    found = []
+    readable, compressed = log_files(log)
+    for path in readable:
         try:
             descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
@@ -217,42 +155,41 @@ def look_at_files(log: Path, now: float) -> tuple[list[_File], list[str]]:
             complete = line_start(descriptor, status.st_size)
         finally:
             os.close(descriptor)
-        facts = OnDisk(path.name, live, status.st_size, complete, max(0.0, now - status.st_mtime))
+        facts = OnDisk(path.name, path == log, status.st_size, complete, max(0.0, now - status.st_mtime))
         found.append(_File(path, (status.st_dev, status.st_ino), facts))
-    return found, unread
+    return found, [path.name for path in compressed]
 
 
-def _holds(file: _File, generation: Checkpointed) -> bool:
+def _holds(file: _File, generation: Generation) -> bool:
     """Whether the file still has the bytes that were acknowledged last: it may have been emptied and filled anew."""
-    length, digest = generation.tail
-    if file.key not in generation.files or file.facts.size < generation.position:
+    tail = generation.tail
+    if all(file.key != each.key for each in generation.files) or file.facts.size < generation.position:
         return False
-    if not length:
+    if not tail.length:
         return True
     try:
         with file.path.open("rb") as opened:
-            opened.seek(generation.position - length)
-            return hashlib.blake2b(opened.read(length), digest_size=16).hexdigest() == digest
+            opened.seek(generation.position - tail.length)
+            return Fingerprint.of(opened.read(tail.length)) == tail
     except OSError:
         return False
 
 
 def audit(settings: Settings, clock: Clock, s3: S3Client, *, grace: float, ledgers: Ledgers | None = None) -> Audit:
-    """Look at log, checkpoint and ledgers, in this order. Raises AuditError, ArchivedError, LedgersError, OSError.
+    """Look at log, checkpoint and ledgers, in this order. Raises CheckpointError, ArchivedError,
+    LedgersError, OSError.
 
     Who audits again and again hands in `ledgers`, which remembers what it has read. Without ledgers nothing
     is archived and nothing missing, as far as can be known.
     """
     now = clock.now().timestamp()
     archived = ArchivedFile(settings.archived_file).load()
-    checkpoint = read_checkpoint(settings.checkpoint_file)
-    if checkpoint is None and settings.archived_file.exists():
-        raise AuditError(f"the checkpoint {settings.checkpoint_file} is gone: put it back; the producer waits for that")
+    checkpoint = CheckpointFile(settings.checkpoint_file).load()
     saved = settings.checkpoint_file.stat().st_mtime if checkpoint is not None else now
-    generations = checkpoint or []
+    generations = checkpoint.generations if checkpoint else []
     files, unread = look_at_files(settings.log_file, now)
     # what the producer would note now; nothing of it is saved
-    known = [Acknowledged(each.id, each.name, each.start, each.offset) for each in generations]
+    known = [Acknowledged(each.id, each.name, *each.acknowledged) for each in generations]
     archived.note(known, now, settings.repair_after, saved=saved, finely=True)
     kept = settings.delivery.has_ledger
     ledgers = ledgers or Ledgers(settings.s3_bucket, settings.s3_prefix, settings.target)
@@ -261,7 +198,8 @@ def audit(settings: Settings, clock: Clock, s3: S3Client, *, grace: float, ledge
     claimed: set[tuple[int, int]] = set()
     for generation, each in zip(generations, known, strict=True):
         held = [file for file in files if _holds(file, generation)]
-        copies = [file for file in files if file.key in generation.copies]
+        copied = {each.key for each in generation.files if each.copy}
+        copies = [file for file in files if file.key in copied]
         file = max(held, key=lambda one: (one not in copies, one.facts.size), default=None)
         claimed |= {one.key for one in [*held, *copies]}
         seen = archived.generations[each.id]

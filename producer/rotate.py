@@ -11,12 +11,14 @@ import os
 import re
 import signal
 from collections.abc import Callable
+from itertools import chain
 from pathlib import Path
 
 from common.clock import Clock
 from common.log import event
 from journal.archived import Archived, ArchivedError, ArchivedFile
 from journal.checkpoint import CheckpointError, CheckpointFile, FileId, Generation
+from journal.names import log_files
 from producer.processes import held_open, nginx_pid
 
 log = logging.getLogger(__name__)
@@ -78,8 +80,8 @@ class Rotator:
             return None
         size = 0
         try:
-            for path in self._log.parent.iterdir():
-                if path.name.startswith(self._log.name) and path.is_file():
+            for path in chain(*log_files(self._log)):
+                if path.is_file():
                     size += path.stat().st_size
         except OSError:  # deleted meanwhile: the next call counts again
             return None
@@ -126,7 +128,7 @@ class Rotator:
         `fresh` waits for the next call: nginx's workers may be about to reopen.
         """
         own = re.compile(re.escape(self._log.name) + r"\.\d{8}T\d{6}Z-\d+")
-        rotated = [path for path in self._log.parent.iterdir() if own.fullmatch(path.name) and path != fresh]
+        rotated = [path for path in log_files(self._log)[0] if own.fullmatch(path.name) and path != fresh]
         if not rotated or not self._log.exists():
             return
         # the checkpoint on disk counts, not the one in memory

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from common.clock import Clock
 from journal.checkpoint import Checkpoint, FileId, Fingerprint, Generation
-from journal.names import is_compressed, is_rotated
+from journal.names import log_files
 from producer.processes import held_open
 from producer.reader import Found, Key, Reader, begins, continues, copied, head_of, line_end
 from producer.record import Piece
@@ -142,17 +142,12 @@ class Source:
 
     def _list(self) -> dict[Key, Found]:
         try:
-            paths = sorted(self.log.parent.iterdir())
-        except FileNotFoundError:
-            return {}
+            paths, _ = log_files(self.log)
         except PermissionError as error:
             raise SourceError(f"{self.log.parent} cannot be read: allow this user to list it") from error
         found: dict[Key, Found] = {}
-        for path in paths:  # the log sorts before its siblings, so that a link to it is not taken for a rotated one
+        for path in paths:  # the log comes before its siblings, so that a link to it is not taken for a rotated one
             live = path == self.log
-            sibling = is_rotated(path, self.log) and not is_compressed(path)
-            if not live and not sibling:
-                continue
             try:
                 status = path.stat()
             except OSError:  # renamed meanwhile, or a link to nowhere

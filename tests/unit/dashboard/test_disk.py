@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from dashboard import disk
 from dashboard.disk import LogDirectory
-from journal.audit import Checkpointed
+from journal.checkpoint import FileId, Fingerprint, Generation
 from journal.ranges import Ranges
 
 LINE = b'127.0.0.1 - - [23/Nov/2026:12:00:%02d +0200] "GET /%d HTTP/1.1" 200 5 "-" "test"\n'
@@ -19,10 +19,11 @@ def line(number: int) -> bytes:
     return LINE % (number % 60, number)
 
 
-def checkpointed(path: Path, position: int, *, closed: bool = False) -> Checkpointed:
+def checkpointed(path: Path, position: int, *, closed: bool = False) -> Generation:
     status = path.stat()
-    key = (status.st_dev, status.st_ino)
-    return Checkpointed("6b045ce8" + "0" * 16, path.name, 0, position + closed, position, [key], [], (0, ""))
+    files = [FileId(status.st_dev, status.st_ino)]
+    name = "6b045ce8" + "0" * 16
+    return Generation(name, files, Fingerprint(), position + closed, closed=closed, name=path.name, start=0)
 
 
 @pytest.fixture
@@ -33,7 +34,7 @@ def log(tmp_path: Path) -> Path:
 
 
 def test_nothing_is_there_yet(tmp_path: Path) -> None:
-    found = LogDirectory(tmp_path / "nowhere" / "access.log").look(None)
+    found = LogDirectory(tmp_path / "nowhere" / "access.log").look([])
     assert (found.bytes, found.files, found.lines, found.new_lines, found.new_since) == (0, 0, 0, 0, None)
 
 
@@ -62,15 +63,15 @@ def test_a_log_that_the_checkpoint_does_not_know_is_new_from_its_beginning(log: 
 def test_growth_is_what_is_seen_after_the_first_look(log: Path) -> None:
     log.write_bytes(line(1))
     directory = LogDirectory(log)
-    assert (directory.look(None).grown_lines, directory.look(None).grown_bytes) == (0, 0)
+    assert (directory.look([]).grown_lines, directory.look([]).grown_bytes) == (0, 0)
     with log.open("ab") as file:
         file.write(line(2) + line(3))
-    assert directory.look(None).grown_lines == 2
+    assert directory.look([]).grown_lines == 2
     log.rename(log.with_name("access.log.1"))
     log.write_bytes(line(4))
-    assert directory.look(None).grown_lines == 3
+    assert directory.look([]).grown_lines == 3
     log.with_name("access.log.1").unlink()
-    found = directory.look(None)
+    found = directory.look([])
     assert (found.grown_lines, found.lines) == (3, 1)
     assert found.grown_bytes == len(line(2) + line(3) + line(4))
 
@@ -78,9 +79,9 @@ def test_growth_is_what_is_seen_after_the_first_look(log: Path) -> None:
 def test_a_log_that_was_emptied_is_counted_anew(log: Path) -> None:
     log.write_bytes(line(1) + line(2))
     directory = LogDirectory(log)
-    directory.look(None)
+    directory.look([])
     log.write_bytes(line(3))
-    found = directory.look(None)
+    found = directory.look([])
     assert (found.lines, found.bytes) == (1, len(line(3)))
 
 
@@ -90,18 +91,18 @@ def test_a_large_log_is_counted_in_several_looks(log: Path, monkeypatch: pytest.
     log.write_bytes(b"".join(map(line, range(20))))
     directory = LogDirectory(log)
     looks = 1
-    while directory.look(None).lines is None:
+    while directory.look([]).lines is None:
         assert directory.lines_in("access.log", Ranges.of(0, log.stat().st_size)) is None
         looks += 1
     assert looks == -(-log.stat().st_size // 256)
-    assert directory.look(None).lines == 20
-    assert directory.look(None).grown_lines == 0
+    assert directory.look([]).lines == 20
+    assert directory.look([]).grown_lines == 0
 
 
 def test_the_newline_that_a_last_line_lacks_is_counted_where_a_ledger_has_it(log: Path) -> None:
     log.write_bytes(line(1) + line(2)[:-1])
     directory = LogDirectory(log)
-    directory.look(None)
+    directory.look([])
     assert directory.lines_in("access.log", Ranges.of(0, log.stat().st_size + 1)) == 2
     assert directory.lines_in("access.log", Ranges.of(0, log.stat().st_size + 2)) is None
     assert directory.lines_in("another.log", Ranges.of(0, 1)) is None
@@ -110,7 +111,7 @@ def test_the_newline_that_a_last_line_lacks_is_counted_where_a_ledger_has_it(log
 def test_a_line_without_a_time_has_none(log: Path) -> None:
     log.write_bytes(b"\x16\x03\x01\n" + line(2))
     directory = LogDirectory(log)
-    assert directory.look(None).new_since is None
+    assert directory.look([]).new_since is None
     assert directory.time_at("access.log", 4) == datetime(2026, 11, 23, 10, 0, 2, tzinfo=UTC)
     assert directory.time_at("another.log", 4) is None
     log.write_bytes(b"[99/Xyz/2026:12:00:00 +0200]\n")
@@ -143,14 +144,14 @@ def test_counting_what_is_new_is_counting_all(
                 with log.open("ab") as file:
                     file.write(content.replace(b"x", b"\n"))
             elif step == "rotate" and log.exists():
-                directory.look(None)
+                directory.look([])
                 log.rename(folder / f"access.log.{number}")
             elif step == "empty" and log.exists():
                 log.write_bytes(b"")
-                directory.look(None)
+                directory.look([])
             else:
-                directory.look(None)
-        found = directory.look(None)
+                directory.look([])
+        found = directory.look([])
         files = {path.name: path.read_bytes() for path in folder.iterdir()}
         assert found.lines == sum(content.count(b"\n") for content in files.values())
         assert found.new_bytes == sum(content.rfind(b"\n") + 1 for content in files.values())
@@ -164,6 +165,6 @@ def test_counting_what_is_new_is_counting_all(
 def test_lines_written_since_the_last_look_are_counted(log: Path) -> None:
     log.write_bytes(line(1))
     directory = LogDirectory(log)
-    directory.look(None)
+    directory.look([])
     log.write_bytes(line(1) + line(2))
     assert directory.lines_in("access.log", Ranges.of(0, log.stat().st_size)) == 2

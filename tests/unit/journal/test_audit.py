@@ -16,6 +16,7 @@ from cli.parser import parser
 from common.status import ProducerStatus
 from journal import audit
 from journal.archived import ArchivedError
+from journal.checkpoint import CheckpointError
 from journal.ledgers import LedgersError
 from producer.reader import FINAL_AFTER
 from tests.fake_kinesis import checkpoint_of
@@ -227,12 +228,12 @@ def test_what_cannot_be_told(world: World) -> None:
     good = checkpoint.read_bytes()
     for bad, message in [(b"{", "damaged"), (b'{"version": 1}', "damaged"), (b'{"version": 2}', "version 2")]:
         checkpoint.write_bytes(bad)
-        with pytest.raises(audit.AuditError, match=message):
+        with pytest.raises(CheckpointError, match=message):
             audited(world)
     checkpoint.write_bytes(good)
     world.run()
     checkpoint.unlink()
-    with pytest.raises(audit.AuditError, match="is gone"):
+    with pytest.raises(CheckpointError, match="is gone"):
         audited(world)
     checkpoint.write_bytes(good)
     world.settings.archived_file.write_bytes(b"{")
