@@ -7,15 +7,14 @@ seen: one that was rewritten is read from its beginning, and `notice` says so. N
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, NamedTuple
-
-from botocore.exceptions import ClientError
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 from common.delivery import KINESIS, Delivery
+from journal import hourly
+from journal.hourly import REJECTED, YEAR, ChangedError, Object, hour_of
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -31,17 +30,6 @@ OVERLAP = 64
 # many objects an hour, so there it is the hour that just ended only.
 WATCHED = timedelta(hours=24)
 WATCHED_WITHOUT_LEDGER = timedelta(hours=1)
-
-_YEAR = re.compile(r"\d{4}/")
-_HOUR = re.compile(r"\d{4}/\d\d/\d\d/\d\d(?=/)")
-
-
-class Listed(NamedTuple):
-    hour: str
-    modified: datetime
-    key: str
-    etag: str
-    size: int
 
 
 @dataclass(slots=True)
@@ -70,7 +58,7 @@ class Follower:
     ) -> None:
         self._s3 = s3
         self._bucket = bucket
-        self._base = prefix + ("rejected/" if rejected else "")
+        self._base = prefix + (REJECTED if rejected else "")
         self._by_reason = rejected and not delivery.has_ledger
         self._watched = WATCHED if delivery.has_ledger else WATCHED_WITHOUT_LEDGER
         self._notice = notice
@@ -96,7 +84,7 @@ class Follower:
     def since(self, moment: datetime, now: datetime) -> Iterator[bytes]:
         """All lines of the hours from `moment`'s on; what is there now counts as seen."""
         listed = list(self._list(min(moment, now - self._watched), now))
-        first = _name(moment)
+        first = hour_of(moment)
         for one in listed:
             if one.hour < first:
                 self._positions[one.key] = Position(one.size, b"\n" if one.size else b"", one.etag)
@@ -110,19 +98,19 @@ class Follower:
         for one in listed:
             yield from self._forwards(one)
 
-    def _list(self, first: datetime, now: datetime) -> Iterator[Listed]:
+    def _list(self, first: datetime, now: datetime) -> Iterator[Object]:
         """The objects of these hours, oldest hour first."""
-        oldest, newest = _name(first), _name(now)
+        oldest, newest = hour_of(first), hour_of(now)
         # names sort as hours do, so one listing has them, however long ago the first one is
         shared = os.path.commonprefix([oldest, newest])  # noqa: RUF071 - the characters, not the folders, narrow it
         found = []
         for base in self._bases():
-            for item in self._pages("Contents", Prefix=f"{base}{shared}", StartAfter=f"{base}{oldest}"):
-                if item["Key"] >= f"{base}{newest}0":  # "0" comes after "/": what follows is of no hour asked for
+            pages = hourly.pages(self._s3, self._bucket, Prefix=f"{base}{shared}", StartAfter=f"{base}{oldest}")
+            for one in hourly.objects(pages, base, any_name=True):
+                if one.hour > newest:
                     break
-                match = _HOUR.match(item["Key"], len(base))
-                if match and oldest <= match[0] <= newest:
-                    found.append(Listed(match[0], item["LastModified"], item["Key"], item["ETag"], item["Size"]))
+                if one.hour >= oldest:
+                    found.append(one)
         yield from sorted(found)
 
     def _bases(self) -> list[str]:
@@ -130,18 +118,10 @@ class Follower:
         not."""
         if not self._by_reason:
             return [self._base]
-        folders = [one["Prefix"] for one in self._pages("CommonPrefixes", Prefix=self._base, Delimiter="/")]
-        return [self._base, *(one for one in folders if not _YEAR.fullmatch(one, len(self._base)))]
+        folders = hourly.folders(hourly.pages(self._s3, self._bucket, Prefix=self._base, Delimiter="/"))
+        return [self._base, *(one for one in folders if not YEAR.fullmatch(one, len(self._base)))]
 
-    def _pages(self, what: str, **request: Any) -> Iterator[Any]:
-        while True:
-            page: Any = self._s3.list_objects_v2(Bucket=self._bucket, **request)
-            yield from page.get(what, [])
-            if not page.get("NextContinuationToken"):
-                return
-            request["ContinuationToken"] = page["NextContinuationToken"]
-
-    def _forwards(self, one: Listed) -> Iterator[bytes]:
+    def _forwards(self, one: Object) -> Iterator[bytes]:
         """The complete lines from the object's position to its end, and the position with them."""
         position = self._positions.setdefault(one.key, Position())
         if position.etag == one.etag:
@@ -153,8 +133,9 @@ class Follower:
         while position.offset + len(rest) < one.size:
             start = position.offset + len(rest)
             overlap = position.before if not rest else b""
-            data = self._get(one, start - len(overlap), min(start + BLOCK, one.size))
-            if data is None:
+            try:
+                data = self._read(one, start - len(overlap), min(start + BLOCK, one.size))
+            except ChangedError:
                 return  # it has changed since it was listed: the next look sees it as it is then
             if not data.startswith(overlap):
                 self._rewritten(one, position)
@@ -168,18 +149,19 @@ class Follower:
                 yield from filter(None, data[:end].split(b"\n"))
         position.etag = one.etag
 
-    def _rewritten(self, one: Listed, position: Position) -> None:
+    def _rewritten(self, one: Object, position: Position) -> None:
         self._notice(f"s3://{self._bucket}/{one.key} was rewritten: it is shown from its beginning")
         position.offset, position.before = 0, b""
 
-    def _backwards(self, one: Listed, budget: int) -> Iterator[bytes]:
+    def _backwards(self, one: Object, budget: int) -> Iterator[bytes]:
         """The object's complete lines, the last one first."""
         end, block, rest = one.size, TAIL_BLOCK, b""
         first = True
         while end > 0 and one.size - end < budget:
             start = max(0, end - block)
-            data = self._get(one, start, end)
-            if data is None:
+            try:
+                data = self._read(one, start, end)
+            except ChangedError:
                 return
             lines = (data + rest).split(b"\n")
             if first:
@@ -189,23 +171,5 @@ class Follower:
             yield from filter(None, reversed(lines))
             end, block = start, min(4 * block, BLOCK)
 
-    def _get(self, one: Listed, start: int, end: int) -> bytes | None:
-        """The bytes [start, end) of this version; None when it is another one by now, or gone."""
-        try:
-            answer = self._s3.get_object(
-                Bucket=self._bucket, Key=one.key, Range=f"bytes={start}-{end - 1}", IfMatch=one.etag
-            )
-            with answer["Body"] as body:
-                data = body.read()
-        except ClientError as error:
-            status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
-            if status in (404, 412, 416) and error.response["Error"].get("Code") != "NoSuchBucket":
-                return None
-            raise
-        # an endpoint that ignores If-Match may answer with less, or with more
-        return data if len(data) == end - start and answer["ETag"] == one.etag else None
-
-
-def _name(moment: datetime) -> str:
-    moment = moment.astimezone(UTC)
-    return f"{moment.year:04}/{moment:%m/%d/%H}"
+    def _read(self, one: Object, start: int, end: int) -> bytes:
+        return hourly.read(self._s3, self._bucket, one.key, start, end, one.etag)

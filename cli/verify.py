@@ -26,6 +26,8 @@ from common.delivery import FIREHOSE, KINESIS
 from common.errors import AWS_ERRORS, explain
 from common.settings import Settings
 from common.status import Acknowledged, Place, ProducerStatus, last_status
+from journal import hourly
+from journal.hourly import hour_of
 
 if TYPE_CHECKING:
     from mypy_boto3_kinesis import KinesisClient
@@ -34,7 +36,6 @@ if TYPE_CHECKING:
 REQUESTS = 3
 HTTP_TIMEOUT = 10.0
 LOOK_AGAIN = 0.5
-HOURLY_OBJECT = "web-access.log"
 # Firehose's record ids have some 200 characters
 SHOWN_OF_ID = 24
 # a poll, the mapping's own poll, the function's cold start, on a busy machine
@@ -228,18 +229,18 @@ def records(journey: Journey) -> str:
 
 
 def hours(journey: Journey) -> list[str]:
-    """The folders that the requests can be in: from the hour they were sent in to the present one."""
+    """The hours that the requests can be in: from the one they were sent in to the present one."""
     hour = journey.sent_at.replace(minute=0, second=0, microsecond=0)
-    folders = []
+    found = []
     while hour <= journey.clock.now():
-        folders.append(f"{journey.settings.s3_prefix}{hour:%Y/%m/%d/%H}/")
+        found.append(hour_of(hour))
         hour += timedelta(hours=1)
-    return folders
+    return found
 
 
 def keys(journey: Journey) -> list[str]:
     """The hourly objects that the requests can be in."""
-    return [f"{folder}{HOURLY_OBJECT}" for folder in hours(journey)]
+    return [hourly.object_key(journey.settings.s3_prefix, hour) for hour in hours(journey)]
 
 
 def _lines(s3: S3Client, journey: Journey, key: str) -> list[str]:
@@ -293,8 +294,8 @@ def delivered(journey: Journey) -> str:
         journey.say(f"  … waiting for Firehose: it may buffer for {BUFFERING * journey.buffering:g} s")
 
     def seen() -> str | None:
-        for folder in hours(journey):
-            for key in _fresh(s3, journey, folder):
+        for hour in hours(journey):
+            for key in _fresh(s3, journey, hour):
                 if lines := _lines(s3, journey, key):
                     journey.found[key] = lines
         there = {path for lines in journey.found.values() for line in lines for path in journey.sent if path in line}
@@ -309,16 +310,17 @@ def delivered(journey: Journey) -> str:
     return journey.until(seen, remedy)
 
 
-def _fresh(s3: S3Client, journey: Journey, folder: str) -> Iterator[str]:
-    """The objects below `folder` that were written since the requests were sent, each of them once."""
+def _fresh(s3: S3Client, journey: Journey, hour: str) -> Iterator[str]:
+    """The objects of the hour that were written since the requests were sent, each of them once."""
     since = journey.sent_at - CLOCK_SKEW
-    for page in s3.get_paginator("list_objects_v2").paginate(Bucket=journey.settings.s3_bucket, Prefix=folder):
-        for item in page.get("Contents", []):
-            version = item["Key"], item["ETag"]
-            hourly = item["Key"] == f"{folder}{HOURLY_OBJECT}"  # what DELIVERY=kinesis has written
-            if item["LastModified"] >= since and not hourly and version not in journey.looked_into:
-                journey.looked_into.add(version)
-                yield item["Key"]
+    prefix = journey.settings.s3_prefix
+    pages = hourly.pages(s3, journey.settings.s3_bucket, Prefix=f"{prefix}{hour}/")
+    for one in hourly.objects(pages, prefix, any_name=True):
+        version = one.key, one.etag
+        by_kinesis = one.key == hourly.object_key(prefix, hour)
+        if one.modified >= since and not by_kinesis and version not in journey.looked_into:
+            journey.looked_into.add(version)
+            yield one.key
 
 
 def delivered_entries(journey: Journey) -> str:
@@ -326,7 +328,7 @@ def delivered_entries(journey: Journey) -> str:
     lines = [(key, line) for key, found in journey.found.items() for line in found]
     for key, line in lines:
         moment = datetime.fromisoformat(_entry(journey, line)["time"])
-        if not key.startswith(folder := f"{journey.settings.s3_prefix}{moment:%Y/%m/%d/%H}/"):
+        if not key.startswith(folder := f"{journey.settings.s3_prefix}{hour_of(moment)}/"):
             raise StepError(f"the entry {line} is in {key}, not below {folder}. Please report this.")
     missing = journey.sent.keys() - {json.loads(line)["path"] for _, line in lines}
     if missing:

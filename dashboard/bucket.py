@@ -21,6 +21,8 @@ from common.clock import Clock
 from common.settings import Settings
 from dashboard.charts import Minutes, add, chart, entry, status_class
 from dashboard.endpoint import explaining
+from journal import hourly
+from journal.hourly import HOUR, REJECTED, ChangedError, Object, changed, hour_of, object_key
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -45,31 +47,18 @@ READS = 4
 # A line has at most some 200 KB as JSON (nginx takes 4 headers of 8 KiB, a byte may take 6); a longer one is left out
 MAX_LINE = 1024 * 1024
 
-_HOUR = re.compile(r"(?P<rejected>rejected/)?(?P<hour>\d{4}/\d\d/\d\d/\d\d)/(?P<name>.+)")
 _TOP = re.compile(r"\d{4}/|rejected/")
 # What is shown: other keys may be somebody else's. Firehose files what it rejects itself by the reason first.
 _FOLDER = re.compile(r"(rejected/([^/]+/)?)?(\d{4}/(\d\d/(\d\d/(\d\d/(.+/)?)?)?)?)?", re.ASCII)
-_SHOWN = re.compile(r"(rejected/([^/]+/)?)?\d{4}/\d\d/\d\d/\d\d/.+", re.ASCII)
+_SHOWN = re.compile(rf"(rejected/([^/]+/)?)?{HOUR}/.+", re.ASCII)
 # Folders whose objects are all in the inventory
 _COUNTED = re.compile(r"(rejected/)?\d{4}/.*")
-_NAME = "web-access.log"
 
 T = TypeVar("T")
 
 
 class NotOursError(Exception):
     """The key is none of the log's."""
-
-
-class Object(NamedTuple):
-    """One hourly object as it was listed. `hour`: YYYY/MM/DD/HH."""
-
-    key: str
-    hour: str
-    rejected: bool
-    etag: str
-    size: int
-    modified: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +140,7 @@ class Bucket:
         """List the objects, and ask those that are new for their lines. Raises LookError."""
         prefix = self._settings.s3_prefix
         with explaining(self._name, self._settings):
-            objects = self._newest(prefix) + self._newest(f"{prefix}rejected/")
+            objects = self._newest(prefix) + self._newest(prefix + REJECTED)
             objects.sort(key=lambda one: (one.hour, one.modified, one.key), reverse=True)
             whole = len(objects) <= MAX_OBJECTS
             del objects[MAX_OBJECTS:]
@@ -195,7 +184,7 @@ class Bucket:
                     "modified": item["LastModified"].isoformat(),
                 }
             )
-        entries.sort(key=lambda one: (one["name"] == "rejected/", [-ord(letter) for letter in one["name"]]))
+        entries.sort(key=lambda one: (one["name"] == REJECTED, [-ord(letter) for letter in one["name"]]))
         return {
             "prefix": prefix,
             "entries": entries,
@@ -210,7 +199,7 @@ class Bucket:
         if not key.startswith(prefix) or not key.isprintable() or not shape.fullmatch(below):
             raise NotOursError(
                 f"only keys below s3://{self._settings.s3_bucket}/{prefix} are shown, and of those the hourly objects: "
-                "2026/11/23/10/web-access.log"
+                f"{object_key('', '2026/11/23/10')}"
             )
         return below
 
@@ -221,7 +210,7 @@ class Bucket:
             size = self._s3.head_object(Bucket=self._settings.s3_bucket, Key=key)["ContentLength"]
             start = max(0, size - tail)
             # one byte more tells whether a line begins there
-            data = self._range(key, max(0, start - 1), size)
+            data = self._read(key, max(0, start - 1), size)
         if start:
             data = data.partition(b"\n")[2]
         return data.decode(errors="replace")
@@ -263,7 +252,7 @@ class Bucket:
     def _chart(self, minutes: int) -> dict[str, Any]:
         now = self._clock.now()
         begin = now - timedelta(minutes=minutes)
-        first, last = f"{begin:%Y/%m/%d/%H}", f"{now:%Y/%m/%d/%H}"
+        first, last = hour_of(begin), hour_of(now)
         inventory = self.inventory
         objects = [one for one in inventory.objects if not one.rejected and first <= one.hour <= last]
         budget = CHARTS_BYTES
@@ -290,13 +279,12 @@ class Bucket:
             for _ in range(READS):
                 try:
                     return read(one)
-                except ClientError as error:
-                    if not _changed(error):
-                        raise
+                except ChangedError:
+                    pass
                 try:
                     head = self._s3.head_object(Bucket=self._settings.s3_bucket, Key=one.key)
                 except ClientError as error:
-                    if not _changed(error):
+                    if not changed(error):
                         raise
                     return None
                 one = one._replace(etag=head["ETag"], size=head["ContentLength"])
@@ -315,47 +303,29 @@ class Bucket:
                 return found
             self._large.add(folder)
         found = []
-        for each in self._folders(folder, r"\d\d/" if level else r"\d{4}/"):
+        shape = re.compile(r"\d\d/" if level else r"\d{4}/")
+        below = hourly.folders(self._pages(Prefix=folder, Delimiter="/"))
+        for each in sorted((each for each in below if shape.fullmatch(each, len(folder))), reverse=True):
             found += self._newest(each, level + 1)
             if len(found) > MAX_OBJECTS:
                 break
         return found
 
-    def _folders(self, folder: str, shape: str) -> list[str]:
-        """The folders of a folder whose names have the shape, the newest first."""
-        found = [
-            each["Prefix"]
-            for page in self._pages(Prefix=folder, Delimiter="/")
-            for each in page.get("CommonPrefixes", [])
-        ]
-        return sorted((each for each in found if re.fullmatch(shape, each[len(folder) :])), reverse=True)
-
     def _objects(self, folder: str) -> Iterator[Object]:
         """The objects of the log below a folder of a year, or of less, the oldest first."""
-        for page in self._pages(Prefix=folder):
-            for item in page.get("Contents", []):
-                match = _HOUR.fullmatch(item["Key"][len(self._settings.s3_prefix) :])
-                if match and (match["name"] == _NAME or not self._settings.delivery.has_ledger):
-                    yield Object(
-                        item["Key"],
-                        match["hour"],
-                        bool(match["rejected"]),
-                        item["ETag"],
-                        item["Size"],
-                        item["LastModified"],
-                    )
+        base = self._settings.s3_prefix
+        base += REJECTED if folder.startswith(base + REJECTED) else ""
+        return hourly.objects(self._pages(Prefix=folder), base, any_name=not self._settings.delivery.has_ledger)
 
     def _pages(self, **request: Any) -> Iterator[Any]:
-        while True:
-            page = self._s3.list_objects_v2(Bucket=self._settings.s3_bucket, **request)
-            yield page
-            if not page.get("IsTruncated") or not page.get("NextContinuationToken"):
-                return
-            request["ContinuationToken"] = page["NextContinuationToken"]
+        return hourly.pages(self._s3, self._settings.s3_bucket, **request)
+
+    def _read(self, key: str, start: int, end: int, etag: str | None = None) -> bytes:
+        return hourly.read(self._s3, self._settings.s3_bucket, key, start, end, etag)
 
     def _known(self, one: Object) -> bool:
         asked = self._asked.get(one.key)
-        return asked is not None and asked.version == (one.etag, one.modified)
+        return asked is not None and asked.version == one.version
 
     def _ask(self, objects: list[Object]) -> None:
         keys = {one.key for one in objects}
@@ -369,30 +339,20 @@ class Bucket:
             try:
                 head = self._s3.head_object(Bucket=self._settings.s3_bucket, Key=one.key)
             except ClientError as error:
-                if _changed(error):
+                if changed(error):
                     continue  # deleted since it was listed
                 raise
             if head["ETag"] == one.etag:
                 text = head["Metadata"].get(LINES_KEY, "")
                 lines = int(text) if text.isascii() and text.isdigit() else None
-                self._asked[one.key] = _Asked((one.etag, one.modified), lines)
-
-    def _range(self, key: str, start: int, end: int, etag: str | None = None) -> bytes:
-        """Bytes [start, end) of an object."""
-        if start >= end:
-            return b""
-        condition: Any = {"IfMatch": etag} if etag else {}
-        answer = self._s3.get_object(
-            Bucket=self._settings.s3_bucket, Key=key, Range=f"bytes={start}-{end - 1}", **condition
-        )
-        return answer["Body"].read()
+                self._asked[one.key] = _Asked(one.version, lines)
 
     def _backwards(self, one: Object, budget: int) -> Iterator[tuple[bytes, int]]:
         """The lines from the last to the first, and how many bytes were read for each; an empty one ends a chunk."""
         end, rest = one.size, b""
         while end > 0 and budget > 0:
             start = max(0, end - CHUNK)
-            data = self._range(one.key, start, end, one.etag)
+            data = self._read(one.key, start, end, one.etag)
             budget -= len(data)
             yield b"", len(data)
             first, newline, whole = (data + rest).partition(b"\n")
@@ -417,7 +377,7 @@ class Bucket:
         if one.size - start > budget:
             start = one.size - budget
             counted = _Charted(one.etag, start, start, {})
-        data = self._range(one.key, start, one.size, one.etag)
+        data = self._read(one.key, start, one.size, one.etag)
         if start and start != (before.end if before else -1):
             data = data.partition(b"\n")[2]
         add(counted.minutes, data.splitlines())
@@ -434,10 +394,3 @@ def matches(one: dict[str, Any], status: str, path: str, host: str) -> bool:
         and path.casefold() in str(one.get("path") or "").casefold()
         and host.casefold() in str(one.get("host") or "").casefold()
     )
-
-
-def _changed(error: ClientError) -> bool:
-    """Whether the object was replaced or deleted since it was listed: the next look sees it."""
-    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-    code = error.response.get("Error", {}).get("Code")
-    return status in (404, 412, 416) and code != "NoSuchBucket"

@@ -24,6 +24,8 @@ from botocore.exceptions import ClientError
 from common.aws import client
 from common.errors import AWS_ERRORS, explain, status_of
 from common.settings import Settings
+from journal import hourly
+from journal.hourly import REJECTED, YEAR, Object
 from journal.ranges import Ranges
 
 if TYPE_CHECKING:
@@ -42,10 +44,6 @@ ROUNDS = 5
 _RANGES = r"[0-9a-f]+-[0-9a-f]+(?:,[0-9a-f]+-[0-9a-f]+)*"
 _TEXT = re.compile(rf"1;[0-9a-f]+((?:;~?[0-9a-f]+={_RANGES})*)")
 _REFERENCE = re.compile(r"1;[0-9a-f]+;@([0-9a-f]{64})")
-_HOUR = re.compile(r"\d{4}/\d\d/\d\d/\d\d")
-_YEAR = re.compile(r"\d{4}/")
-_NAME = "/web-access.log"
-_REJECTED = "rejected/"
 
 Pairs = dict[str, list[tuple[int, int]]]
 
@@ -70,19 +68,6 @@ class Archive:
     objects: int
     oldest: datetime | None
     problems: list[str]
-
-
-class _Listed(NamedTuple):
-    key: str
-    hour: str
-    rejected: bool
-    etag: str
-    modified: datetime
-
-    @property
-    def version(self) -> tuple[str, datetime]:
-        """The ETag alone would not tell when somebody mends the metadata of the same bytes."""
-        return self.etag, self.modified
 
 
 class _Known(NamedTuple):
@@ -170,37 +155,24 @@ class Ledgers:
             problems=[known.problem for known in self._known.values() if known.problem],
         )
 
-    def _list(self, s3: S3Client, expired: Callable[[], bool]) -> Iterator[_Listed]:
+    def _list(self, s3: S3Client, expired: Callable[[], bool]) -> Iterator[Object]:
         """The hourly objects. Whatever else is in the bucket, side objects too, is not even listed, but for the top."""
-        for rejected in (False, True):
-            base = self._prefix + (_REJECTED if rejected else "")
-            for year in self._years(s3, base, expired):
-                for page in self._pages(s3, expired, Prefix=year):
-                    for item in page.get("Contents", []):
-                        hour = item["Key"][len(base) :].removesuffix(_NAME)
-                        if item["Key"].endswith(_NAME) and _HOUR.fullmatch(hour):
-                            yield _Listed(item["Key"], hour, rejected, item["ETag"], item["LastModified"])
 
-    def _years(self, s3: S3Client, base: str, expired: Callable[[], bool]) -> list[str]:
-        years = []
-        for page in self._pages(s3, expired, Prefix=base, Delimiter="/"):
-            names = [one["Prefix"] for one in page.get("CommonPrefixes", [])]
-            years += [name for name in names if _YEAR.fullmatch(name[len(base) :])]
-            keys = [item["Key"] for item in page.get("Contents", [])]
-            if max([*names, *keys], default="") > f"{base}:":
-                break  # the colon comes after the digits: no year follows
-        return years
-
-    def _pages(self, s3: S3Client, expired: Callable[[], bool], **request: Any) -> Iterator[Any]:
-        while True:
+        def check() -> None:
             self._check(expired)
-            page = s3.list_objects_v2(Bucket=self._bucket, **request)
-            yield page
-            if not page.get("IsTruncated") or not page.get("NextContinuationToken"):
-                return
-            request["ContinuationToken"] = page["NextContinuationToken"]
 
-    def _look(self, s3: S3Client, one: _Listed) -> None:
+        for base in (self._prefix, self._prefix + REJECTED):
+            years = []
+            for page in hourly.pages(s3, self._bucket, check, Prefix=base, Delimiter="/"):
+                names = list(hourly.folders(iter([page])))
+                years += [name for name in names if YEAR.fullmatch(name, len(base))]
+                keys = [item["Key"] for item in page.get("Contents", [])]
+                if max([*names, *keys], default="") > f"{base}:":
+                    break  # the colon comes after the digits: no year follows
+            for year in years:
+                yield from hourly.objects(hourly.pages(s3, self._bucket, check, Prefix=year), base)
+
+    def _look(self, s3: S3Client, one: Object) -> None:
         """Read an object's ledger into what is known."""
         for _ in range(ROUNDS):
             try:
@@ -231,9 +203,9 @@ class Ledgers:
         problem = f"s3://{self._bucket}/{one.key}: its side object below {self._prefix}ledger/ is gone: restore it"
         self._known[one.key] = _Known(None, {}, problem)
 
-    def _side(self, s3: S3Client, one: _Listed, digest: str) -> str | None:
+    def _side(self, s3: S3Client, one: Object, digest: str) -> str | None:
         """The text of a side object; None when it is gone, as it is once the object names another. ValueError."""
-        key = f"{self._prefix}ledger/{one.hour}/{'rejected' if one.rejected else 'entries'}-{digest}"
+        key = hourly.ledger_key(self._prefix, one.hour, digest, one.rejected)
         try:
             content = s3.get_object(Bucket=self._bucket, Key=key)["Body"].read()
         except ClientError as error:

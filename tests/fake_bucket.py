@@ -72,7 +72,12 @@ class FakeBucket(FakeS3):
             rest = [name for name in names if name > request.get("ContinuationToken", "")]
             page = rest[: self.page]
             contents = [
-                {"Key": key, "ETag": self.objects[key].etag, "LastModified": self.modified[key]}
+                {
+                    "Key": key,
+                    "ETag": self.objects[key].etag,
+                    "Size": len(self.objects[key].body),
+                    "LastModified": self.modified[key],
+                }
                 for key in page
                 if not names[key]
             ]

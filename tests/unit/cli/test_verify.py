@@ -213,7 +213,7 @@ def delivering(journey: verify.Journey) -> Iterator[verify.Journey]:
 
 def put(journey: verify.Journey, name: str, *lines: str) -> str:
     """An object below the hour of the requests; its key."""
-    key = f"{verify.hours(journey)[0]}{name}"
+    key = f"{journey.settings.s3_prefix}{verify.hours(journey)[0]}/{name}"
     body = "".join(f"{line}\n" for line in lines).encode()
     aws.client(journey.settings, "s3").put_object(Bucket=journey.settings.s3_bucket, Key=key, Body=body)
     return key
@@ -251,10 +251,10 @@ def test_lines_in_any_object_of_the_hour_count_and_doubling_is_no_fault(
     verify.delivery_stream(delivering)
     put(delivering, "web-access.log", _timed(delivering, 0), _timed(delivering, 1))  # another delivery's
     one = put(delivering, "a/web-log-delivery-1", _timed(delivering, 0), _entry(path="/other"))
-    put(delivering, "web-log-delivery-2", _timed(delivering, 1), _timed(delivering, 1))
+    other = put(delivering, "web-log-delivery-2", _timed(delivering, 1), _timed(delivering, 1))
     assert one in verify.delivered(delivering)
     assert said == ["  … waiting for Firehose: it may buffer for 90 s"]
-    assert sorted(delivering.found) == [one, f"{verify.hours(delivering)[0]}web-log-delivery-2"]
+    assert sorted(delivering.found) == [one, other]
     assert verify.delivered_entries(delivering).startswith("those 2 requests in 3 lines, 1 of them delivered again; ")
 
 

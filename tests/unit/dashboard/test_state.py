@@ -10,13 +10,14 @@ from appliance.health import Check
 from common.clock import iso
 from common.settings import Settings
 from common.status import ApplianceStatus, Endpoint, EntrypointStatus, ProducerStatus
-from dashboard.bucket import Inventory, Object
+from dashboard.bucket import Inventory
 from dashboard.disk import Disk
 from dashboard.function import Batches
 from dashboard.periodic import Seen
 from dashboard.proof import Proof
 from dashboard.state import Local, Rates, Views, state
 from dashboard.stream import Stream
+from journal.hourly import Object
 from tests.statuses import made
 
 NOW = datetime(2026, 11, 23, 10, 0, 30, tzinfo=UTC)
@@ -52,7 +53,7 @@ def local(**changes: Any) -> Local:
 
 def views(**changes: Any) -> Views:
     """Everything is well."""
-    one = Object("2026/11/23/10/web-access.log", "2026/11/23/10", False, "e", 400, NOW)
+    one = Object("2026/11/23/10", NOW, "2026/11/23/10/web-access.log", "e", 400)
     totals = {"written": 7, "acknowledged": 7, "archived": 7, "missing": 0, "pending": 0}
     given: dict[str, Any] = {
         "local": local(),
@@ -105,7 +106,7 @@ def test_all_is_well() -> None:
 
 
 def test_of_a_bucket_that_is_not_known_as_a_whole_nothing_is_summed() -> None:
-    one = Object("2026/11/23/10/web-access.log", "2026/11/23/10", False, "e", 400, NOW)
+    one = Object("2026/11/23/10", NOW, "2026/11/23/10/web-access.log", "e", 400)
     found = shown(views(bucket=Inventory([one], {one.key: 7}, whole=False)))
     facts = {each["key"]: each["value"] for each in node(found, "bucket")["facts"]}
     assert facts == {"newest_objects": 1, "newest": iso(NOW)}
