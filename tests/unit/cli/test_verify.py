@@ -12,7 +12,7 @@ import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 from moto import mock_aws
 
-from cli import verify
+from cli import firehose_steps, kinesis_steps, steps, verify
 from cli.__main__ import main
 from common import aws
 from common.delivery import FIREHOSE, KINESIS
@@ -45,32 +45,32 @@ def said() -> list[str]:
 
 
 @pytest.fixture
-def journey(said: list[str], tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> verify.Journey:
+def journey(said: list[str], tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> steps.Journey:
     monkeypatch.setenv("DATA_DIR", str(tmp_path))
     monkeypatch.setenv("HTTP_HOST", "127.0.0.1")
     monkeypatch.setenv("S3_PREFIX", "logs/")
-    one = verify.Journey(Settings(), Clock(), said.append, run="abc")
+    one = steps.Journey(Settings(), Clock(), said.append, run="abc")
     one.sent_at = one.clock.now()
     return one
 
 
 def test_lines_of_every_kind_of_record() -> None:
-    assert verify.lines_of(b"one") == [b"one"]
-    assert verify.lines_of(b"one\ntwo\n") == [b"one", b"two"]
-    assert verify.lines_of(gzip.compress(b"one\ntwo\n")) == [b"one", b"two"]
-    assert verify.lines_of(b"\x1f\x8bbroken") == []
+    assert kinesis_steps.lines_of(b"one") == [b"one"]
+    assert kinesis_steps.lines_of(b"one\ntwo\n") == [b"one", b"two"]
+    assert kinesis_steps.lines_of(gzip.compress(b"one\ntwo\n")) == [b"one", b"two"]
+    assert kinesis_steps.lines_of(b"\x1f\x8bbroken") == []
 
 
-def test_waiting_ends_at_the_deadline(journey: verify.Journey) -> None:
-    with pytest.raises(verify.StepError, match=r"not within 120 s\. Look there"):
+def test_waiting_ends_at_the_deadline(journey: steps.Journey) -> None:
+    with pytest.raises(steps.StepError, match=r"not within 120 s\. Look there"):
         journey.until(lambda: None, "Look there.")
     assert journey.clock.monotonic() >= 120
 
 
-def test_looks_into_every_hour_since_the_requests(journey: verify.Journey) -> None:
-    assert verify.keys(journey) == ["logs/2026/11/23/10/web-access.log"]
+def test_looks_into_every_hour_since_the_requests(journey: steps.Journey) -> None:
+    assert kinesis_steps.keys(journey) == ["logs/2026/11/23/10/web-access.log"]
     journey.clock.sleep(5)
-    assert verify.keys(journey) == ["logs/2026/11/23/10/web-access.log", "logs/2026/11/23/11/web-access.log"]
+    assert kinesis_steps.keys(journey) == ["logs/2026/11/23/10/web-access.log", "logs/2026/11/23/11/web-access.log"]
 
 
 class _Answer(http.server.BaseHTTPRequestHandler):
@@ -92,17 +92,17 @@ def web_port() -> Iterator[int]:
         thread.join()
 
 
-def test_requests_remember_what_was_answered(journey: verify.Journey, web_port: int) -> None:
+def test_requests_remember_what_was_answered(journey: steps.Journey, web_port: int) -> None:
     journey.settings = journey.settings.model_copy(update={"http_port": web_port})
-    verify.requests(journey)
+    steps.requests(journey)
     assert [one["status"] for one in journey.sent.values()] == [404] * 3
     assert list(journey.sent) == ["/verify-abc/0", "/verify-abc/1", "/verify-abc/2"]
 
 
-def test_an_nginx_that_is_down_fails_the_step(journey: verify.Journey) -> None:
+def test_an_nginx_that_is_down_fails_the_step(journey: steps.Journey) -> None:
     journey.settings = journey.settings.model_copy(update={"http_port": 1})
-    with pytest.raises(verify.StepError, match="port 1 does not answer"):
-        verify.requests(journey)
+    with pytest.raises(steps.StepError, match="port 1 does not answer"):
+        steps.requests(journey)
 
 
 def _acknowledgement(at: datetime) -> dict[str, Any]:
@@ -110,19 +110,19 @@ def _acknowledgement(at: datetime) -> dict[str, Any]:
     return {"at": at.isoformat(), "lines": 3, "records": 3, "bytes": 9, "first": place, "last": place}
 
 
-def test_only_an_acknowledgement_after_the_requests_counts(journey: verify.Journey) -> None:
+def test_only_an_acknowledgement_after_the_requests_counts(journey: steps.Journey) -> None:
     early, late = journey.sent_at - timedelta(seconds=1), journey.sent_at + timedelta(seconds=1)
     say(journey.settings.status_dir, ProducerStatus, {"acknowledged": [_acknowledgement(early)]})
-    with pytest.raises(verify.StepError, match="not within"):
-        verify.acknowledged(journey)
+    with pytest.raises(steps.StepError, match="not within"):
+        steps.acknowledged(journey)
     say(journey.settings.status_dir, ProducerStatus, {"acknowledged": [_acknowledgement(late)]})
-    assert "shardId-0, sequence number 49" in verify.acknowledged(journey)
+    assert "shardId-0, sequence number 49" in steps.acknowledged(journey)
 
 
-def test_an_error_of_the_producer_ends_the_wait(journey: verify.Journey) -> None:
+def test_an_error_of_the_producer_ends_the_wait(journey: steps.Journey) -> None:
     say(journey.settings.status_dir, ProducerStatus, {"error": "403 from PutRecords"})
-    with pytest.raises(verify.StepError, match="403 from PutRecords"):
-        verify.acknowledged(journey)
+    with pytest.raises(steps.StepError, match="403 from PutRecords"):
+        steps.acknowledged(journey)
     assert journey.clock.monotonic() == 0
 
 
@@ -139,23 +139,23 @@ def _entry(**changes: object) -> str:
         ([_entry(userAgent="other")], "is not what was requested"),
     ],
 )
-def test_wrong_entries_fail_the_last_step(journey: verify.Journey, lines: list[str], message: str) -> None:
+def test_wrong_entries_fail_the_last_step(journey: steps.Journey, lines: list[str], message: str) -> None:
     journey.sent = {"/verify-abc/0": json.loads(_entry())}
     journey.found = {"logs/2026/11/23/10/web-access.log": lines}
-    with pytest.raises(verify.StepError, match=message):
-        verify.entries(journey)
+    with pytest.raises(steps.StepError, match=message):
+        kinesis_steps.entries(journey)
 
 
-def test_right_entries_pass(journey: verify.Journey) -> None:
+def test_right_entries_pass(journey: steps.Journey) -> None:
     journey.sent = {"/verify-abc/0": json.loads(_entry())}
     journey.found = {"logs/2026/11/23/10/web-access.log": [_entry()]}
-    assert "exactly those 1 requests" in verify.entries(journey)
+    assert "exactly those 1 requests" in kinesis_steps.entries(journey)
 
 
 @pytest.mark.parametrize(
     ("failure", "message"),
     [
-        (verify.StepError("it is DELETING. Wait."), "✗ stream: it is DELETING. Wait."),
+        (steps.StepError("it is DELETING. Wait."), "✗ stream: it is DELETING. Wait."),
         (
             ClientError({"Error": {"Code": "403", "Message": "Forbidden"}}, "HeadBucket"),
             "✗ stream: HeadBucket was refused with 403 (Forbidden). Allow s3:ListBucket",
@@ -164,13 +164,13 @@ def test_right_entries_pass(journey: verify.Journey) -> None:
     ],
 )
 def test_a_failed_step_is_named_and_ends_the_walk(
-    journey: verify.Journey,
+    journey: steps.Journey,
     said: list[str],
     monkeypatch: pytest.MonkeyPatch,
     failure: Exception,
     message: str,
 ) -> None:
-    def fail(_: verify.Journey) -> str:
+    def fail(_: steps.Journey) -> str:
         raise failure
 
     monkeypatch.setitem(verify.STEPS, KINESIS, [("bucket", lambda _: "my-bucket"), ("stream", fail), ("role", fail)])
@@ -184,7 +184,7 @@ def test_a_failed_step_is_named_and_ends_the_walk(
 
 
 @pytest.fixture
-def delivering(journey: verify.Journey) -> Iterator[verify.Journey]:
+def delivering(journey: steps.Journey) -> Iterator[steps.Journey]:
     """A journey whose requests are sent, and an endpoint that has what DELIVERY=firehose needs."""
     settings = journey.settings.model_copy(update={"delivery": FIREHOSE, "target": "aws"})
     journey.settings = settings
@@ -211,22 +211,22 @@ def delivering(journey: verify.Journey) -> Iterator[verify.Journey]:
         yield journey
 
 
-def put(journey: verify.Journey, name: str, *lines: str) -> str:
+def put(journey: steps.Journey, name: str, *lines: str) -> str:
     """An object below the hour of the requests; its key."""
-    key = f"{journey.settings.s3_prefix}{verify.hours(journey)[0]}/{name}"
+    key = f"{journey.settings.s3_prefix}{steps.hours(journey)[0]}/{name}"
     body = "".join(f"{line}\n" for line in lines).encode()
     aws.client(journey.settings, "s3").put_object(Bucket=journey.settings.s3_bucket, Key=key, Body=body)
     return key
 
 
-def _timed(journey: verify.Journey, number: int, moment: datetime | None = None) -> str:
+def _timed(journey: steps.Journey, number: int, moment: datetime | None = None) -> str:
     time = (moment or journey.sent_at).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     return _entry(path=f"/verify-abc/{number}", time=time)
 
 
-def test_the_delivery_stream_is_looked_at_and_how_long_it_buffers(delivering: verify.Journey) -> None:
+def test_the_delivery_stream_is_looked_at_and_how_long_it_buffers(delivering: steps.Journey) -> None:
     before = delivering.deadline
-    assert verify.delivery_stream(delivering) == "web-log-delivery is ACTIVE, buffers up to 64 MiB or 60 s"
+    assert firehose_steps.delivery_stream(delivering) == "web-log-delivery is ACTIVE, buffers up to 64 MiB or 60 s"
     assert delivering.deadline == before + 90
 
 
@@ -238,51 +238,53 @@ def test_the_delivery_stream_is_looked_at_and_how_long_it_buffers(delivering: ve
     ],
 )
 def test_a_delivery_stream_of_somebody_else_is_told(
-    delivering: verify.Journey, change: dict[str, str], message: str
+    delivering: steps.Journey, change: dict[str, str], message: str
 ) -> None:
     delivering.settings = delivering.settings.model_copy(update=change)
-    with pytest.raises(verify.StepError, match=message):
-        verify.delivery_stream(delivering)
+    with pytest.raises(steps.StepError, match=message):
+        firehose_steps.delivery_stream(delivering)
 
 
 def test_lines_in_any_object_of_the_hour_count_and_doubling_is_no_fault(
-    delivering: verify.Journey, said: list[str]
+    delivering: steps.Journey, said: list[str]
 ) -> None:
-    verify.delivery_stream(delivering)
+    firehose_steps.delivery_stream(delivering)
     put(delivering, "web-access.log", _timed(delivering, 0), _timed(delivering, 1))  # another delivery's
     one = put(delivering, "a/web-log-delivery-1", _timed(delivering, 0), _entry(path="/other"))
     other = put(delivering, "web-log-delivery-2", _timed(delivering, 1), _timed(delivering, 1))
-    assert one in verify.delivered(delivering)
+    assert one in firehose_steps.delivered(delivering)
     assert said == ["  … waiting for Firehose: it may buffer for 90 s"]
     assert sorted(delivering.found) == [one, other]
-    assert verify.delivered_entries(delivering).startswith("those 2 requests in 3 lines, 1 of them delivered again; ")
+    assert firehose_steps.delivered_entries(delivering).startswith(
+        "those 2 requests in 3 lines, 1 of them delivered again; "
+    )
 
 
-def test_lines_that_never_arrive_end_with_where_to_look(delivering: verify.Journey) -> None:
-    verify.delivery_stream(delivering)
+def test_lines_that_never_arrive_end_with_where_to_look(delivering: steps.Journey) -> None:
+    firehose_steps.delivery_stream(delivering)
     put(delivering, "web-log-delivery-1", _timed(delivering, 0))
     with pytest.raises(
-        verify.StepError, match=r"not within 210 s\. Look below s3://my-bucket/logs/rejected/.*/aws/lambda/"
+        steps.StepError, match=r"not within 210 s\. Look below s3://my-bucket/logs/rejected/.*/aws/lambda/"
     ):
-        verify.delivered(delivering)
+        firehose_steps.delivered(delivering)
 
 
-def test_a_line_below_another_hour_fails_the_last_step(delivering: verify.Journey) -> None:
+def test_a_line_below_another_hour_fails_the_last_step(delivering: steps.Journey) -> None:
     put(delivering, "a", _timed(delivering, 0), _timed(delivering, 1, delivering.sent_at - timedelta(hours=3)))
-    verify.delivered(delivering)
-    with pytest.raises(verify.StepError, match="not below logs/"):
-        verify.delivered_entries(delivering)
+    firehose_steps.delivered(delivering)
+    with pytest.raises(steps.StepError, match="not below logs/"):
+        firehose_steps.delivered_entries(delivering)
 
 
-def test_an_acknowledgement_of_firehose_names_the_record(journey: verify.Journey) -> None:
+def test_an_acknowledgement_of_firehose_names_the_record(journey: steps.Journey) -> None:
     at = journey.sent_at + timedelta(seconds=1)
     done = _acknowledgement(at) | {"first": {"record_id": "r" * 200}}
     say(journey.settings.status_dir, ProducerStatus, {"acknowledged": [done]})
-    assert verify.acknowledged(journey) == f"3 line(s) as 3 record(s), record {'r' * 24}…"
+    assert steps.acknowledged(journey) == f"3 line(s) as 3 record(s), record {'r' * 24}…"
 
 
 def test_the_steps_are_those_of_the_delivery(
-    journey: verify.Journey, said: list[str], monkeypatch: pytest.MonkeyPatch
+    journey: steps.Journey, said: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(verify.STEPS, FIREHOSE, [("delivery stream", lambda _: "there")])
     journey.settings = journey.settings.model_copy(update={"delivery": FIREHOSE})
@@ -293,13 +295,13 @@ def test_the_steps_are_those_of_the_delivery(
 # --- what main prints
 
 
-def _waits(journey: verify.Journey) -> str:
+def _waits(journey: steps.Journey) -> str:
     journey.say("  … waiting")
     return "안녕"
 
 
-def _fails(_: verify.Journey) -> str:
-    raise verify.StepError("it is DELETING. Wait.")
+def _fails(_: steps.Journey) -> str:
+    raise steps.StepError("it is DELETING. Wait.")
 
 
 @pytest.mark.parametrize(("last", "exit_status"), [(_waits, 0), (_fails, 1)])
@@ -320,8 +322,8 @@ def test_json_is_an_object_a_step_and_nothing_else(
     assert all(step.keys() == {"step", "ok", "detail", "seconds"} and step["seconds"] >= 0 for step in steps)
 
 
-def test_a_step_says_how_long_it_took(journey: verify.Journey, monkeypatch: pytest.MonkeyPatch) -> None:
-    def slow(one: verify.Journey) -> str:
+def test_a_step_says_how_long_it_took(journey: steps.Journey, monkeypatch: pytest.MonkeyPatch) -> None:
+    def slow(one: steps.Journey) -> str:
         one.clock.sleep(2.5)
         return "done"
 
