@@ -1,19 +1,17 @@
-"""The bucket, read sparingly: what objects there are, how many lines they have, and the newest of those lines.
+"""The bucket, read sparingly: its tree, its newest lines, and charts of them.
 
-An object is asked again only when its ETag has changed, and of one that has grown only what is new is read.
+Of an object that has grown only what is new is read.
 """
 
 from __future__ import annotations
 
 import re
 import threading
-from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from dataclasses import dataclass
+from datetime import timedelta
 from functools import partial
-from itertools import islice
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from botocore.exceptions import ClientError
 
@@ -21,18 +19,13 @@ from common.clock import Clock
 from common.settings import Settings
 from dashboard.charts import Minutes, add, chart, entry, status_class
 from dashboard.endpoint import explaining
+from dashboard.inventory import Inventory, Lister
 from journal import hourly
 from journal.hourly import HOUR, REJECTED, ChangedError, Object, changed, hour_of, object_key
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-LINES_KEY = "lines"
-# The newest objects, which are known: more than two years of hours, or, with an object a minute by Firehose, two weeks.
-# Of a larger bucket the sums are unknown, its tree is not.
-MAX_OBJECTS = 20_000
-# Seconds that one look may spend on asking objects for their lines; the next look goes on from there
-ASK_SECONDS = 1.5
 # S3 lists up to 1,000 names a call, and so does one level of the tree
 LEVEL = 1000
 # One read of an object's end
@@ -61,46 +54,6 @@ class NotOursError(Exception):
     """The key is none of the log's."""
 
 
-@dataclass(frozen=True, slots=True)
-class Inventory:
-    """The objects of the log, the newest hour first. `lines`: by key, where it is known. `whole`: none is left out;
-    else these are the newest MAX_OBJECTS."""
-
-    objects: list[Object] = field(default_factory=list)
-    lines: dict[str, int | None] = field(default_factory=dict)
-    whole: bool = True
-
-    @property
-    def bytes(self) -> int:
-        return sum(one.size for one in self.objects)
-
-    def sum(self, prefix: str) -> tuple[int, int, int | None] | None:
-        """Objects, bytes and lines (None: unknown) below `prefix`; None when not all objects are known."""
-        if not self.whole:
-            return None
-        found = [one for one in self.objects if one.key.startswith(prefix)]
-        return len(found), sum(one.size for one in found), self.total_lines(found)
-
-    def total_lines(self, objects: list[Object]) -> int | None:
-        counts = [self.lines.get(one.key) for one in objects]
-        known = [count for count in counts if count is not None]
-        return sum(known) if len(known) == len(counts) else None
-
-    @property
-    def archived_lines(self) -> int | None:
-        """Lines of the hourly objects, without those that were rejected."""
-        return self.total_lines([one for one in self.objects if not one.rejected]) if self.whole else None
-
-    @property
-    def rejected_lines(self) -> int | None:
-        return self.total_lines([one for one in self.objects if one.rejected]) if self.whole else None
-
-
-class _Asked(NamedTuple):
-    version: tuple[str, datetime]
-    lines: int | None
-
-
 @dataclass(slots=True)
 class _Charted:
     """What was counted of an object: [start, end) of it."""
@@ -119,11 +72,9 @@ class Bucket:
         self._clock = clock
         self._connect = connect
         self._client: S3Client | None = None
-        self._asked: dict[str, _Asked] = {}
+        self._lister = Lister(settings, clock)
         self._charted: dict[str, _Charted] = {}
         self._charting = threading.Lock()
-        # folders that held more than MAX_OBJECTS: they are not listed in vain again
-        self._large: set[str] = set()
         self.inventory = Inventory()
 
     @property
@@ -138,15 +89,8 @@ class Bucket:
 
     def look(self) -> Inventory:
         """List the objects, and ask those that are new for their lines. Raises LookError."""
-        prefix = self._settings.s3_prefix
         with explaining(self._name, self._settings):
-            objects = self._newest(prefix) + self._newest(prefix + REJECTED)
-            objects.sort(key=lambda one: (one.hour, one.modified, one.key), reverse=True)
-            whole = len(objects) <= MAX_OBJECTS
-            del objects[MAX_OBJECTS:]
-            self._ask(objects)
-        lines = {one.key: self._asked[one.key].lines for one in objects if self._known(one)}
-        self.inventory = Inventory(objects, lines, whole)
+            self.inventory = self._lister.look(self._s3)
         return self.inventory
 
     def tree(self, prefix: str) -> dict[str, Any]:
@@ -290,62 +234,8 @@ class Bucket:
                 one = one._replace(etag=head["ETag"], size=head["ContentLength"])
         return None
 
-    def _newest(self, folder: str, level: int = 0) -> list[Object]:
-        """The objects of the log below a folder. Where they are more than MAX_OBJECTS: those of the newest hours, and
-        still more than MAX_OBJECTS. `level`: 0 above the years, 4 an hour."""
-        if level == 4:
-            # Firehose's names begin with the time
-            return list(deque(self._objects(folder), MAX_OBJECTS + 1))
-        # above the years there may be more than the log: that is not even listed
-        if level and folder not in self._large:
-            found = list(islice(self._objects(folder), MAX_OBJECTS + 1))
-            if len(found) <= MAX_OBJECTS:
-                return found
-            self._large.add(folder)
-        found = []
-        shape = re.compile(r"\d\d/" if level else r"\d{4}/")
-        below = hourly.folders(self._pages(Prefix=folder, Delimiter="/"))
-        for each in sorted((each for each in below if shape.fullmatch(each, len(folder))), reverse=True):
-            found += self._newest(each, level + 1)
-            if len(found) > MAX_OBJECTS:
-                break
-        return found
-
-    def _objects(self, folder: str) -> Iterator[Object]:
-        """The objects of the log below a folder of a year, or of less, the oldest first."""
-        base = self._settings.s3_prefix
-        base += REJECTED if folder.startswith(base + REJECTED) else ""
-        return hourly.objects(self._pages(Prefix=folder), base, any_name=not self._settings.delivery.has_ledger)
-
-    def _pages(self, **request: Any) -> Iterator[Any]:
-        return hourly.pages(self._s3, self._settings.s3_bucket, **request)
-
     def _read(self, key: str, start: int, end: int, etag: str | None = None) -> bytes:
         return hourly.read(self._s3, self._settings.s3_bucket, key, start, end, etag)
-
-    def _known(self, one: Object) -> bool:
-        asked = self._asked.get(one.key)
-        return asked is not None and asked.version == one.version
-
-    def _ask(self, objects: list[Object]) -> None:
-        keys = {one.key for one in objects}
-        self._asked = {key: asked for key, asked in self._asked.items() if key in keys}
-        end = self._clock.monotonic() + ASK_SECONDS
-        for one in objects:
-            if self._known(one):
-                continue
-            if self._clock.monotonic() > end:
-                return
-            try:
-                head = self._s3.head_object(Bucket=self._settings.s3_bucket, Key=one.key)
-            except ClientError as error:
-                if changed(error):
-                    continue  # deleted since it was listed
-                raise
-            if head["ETag"] == one.etag:
-                text = head["Metadata"].get(LINES_KEY, "")
-                lines = int(text) if text.isascii() and text.isdigit() else None
-                self._asked[one.key] = _Asked(one.version, lines)
 
     def _backwards(self, one: Object, budget: int) -> Iterator[tuple[bytes, int]]:
         """The lines from the last to the first, and how many bytes were read for each; an empty one ends a chunk."""

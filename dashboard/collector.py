@@ -17,10 +17,11 @@ from common.atomic import write_atomic
 from common.clock import Clock
 from common.settings import Settings
 from common.status import ApplianceStatus, EntrypointStatus, ProducerStatus, last_status
-from dashboard.bucket import Bucket, Inventory
+from dashboard.bucket import Bucket
 from dashboard.disk import LogDirectory
 from dashboard.endpoint import TIMEOUTS, where
 from dashboard.function import Batches, FunctionLog
+from dashboard.inventory import Inventory
 from dashboard.periodic import Audience, Periodic
 from dashboard.proof import Auditor, Proof
 from dashboard.rates import Rate

@@ -29,9 +29,9 @@ from common.clock import iso
 from common.errors import REACH
 from common.settings import Settings
 from common.status import ApplianceStatus, EntrypointStatus, ProducerStatus
-from dashboard.bucket import Inventory
 from dashboard.disk import Disk
 from dashboard.function import Batches
+from dashboard.inventory import Inventory
 from dashboard.periodic import Seen
 from dashboard.proof import COLUMNS, Proof
 from dashboard.stream import Stream

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from common.settings import Settings
 from dashboard import bucket as module
+from dashboard import inventory
 from dashboard.bucket import Bucket, NotOursError, matches
 from dashboard.endpoint import GoneError, NoAnswerError
 from dashboard.periodic import LookError
@@ -157,7 +158,7 @@ def listed(store: Store) -> list[str]:
 
 
 def test_of_too_many_objects_the_newest_are_kept(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MAX_OBJECTS", 3)
+    monkeypatch.setattr(inventory, "MAX_OBJECTS", 3)
     days = ("2025/12/31", "2026/10/02", "2026/11/22", "2026/11/23")
     keys = [f"logs/{day}/{hour:02}/web-access.log" for day in days for hour in (9, 10)]
     rejected = "logs/rejected/2026/11/22/23/web-access.log"
@@ -197,7 +198,7 @@ def test_a_whole_bucket_is_listed_by_the_year(store: Store) -> None:
 
 def test_of_too_many_objects_in_an_hour_the_newest_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     """As Firehose names them."""
-    monkeypatch.setattr(module, "MAX_OBJECTS", 2)
+    monkeypatch.setattr(inventory, "MAX_OBJECTS", 2)
     store = Store()
     names = [f"2026/11/23/{hour}/web-log-delivery-1-2026-11-23-{hour}-0{n}-00-x" for hour in (9, 10) for n in range(4)]
     for each in (names := [name.replace("/9/", "/09/") for name in names]):

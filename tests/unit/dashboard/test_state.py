@@ -10,9 +10,9 @@ from appliance.health import Check
 from common.clock import iso
 from common.settings import Settings
 from common.status import ApplianceStatus, Endpoint, EntrypointStatus, ProducerStatus
-from dashboard.bucket import Inventory
 from dashboard.disk import Disk
 from dashboard.function import Batches
+from dashboard.inventory import Inventory
 from dashboard.periodic import Seen
 from dashboard.proof import Proof
 from dashboard.state import Local, Rates, Views, state
