@@ -19,7 +19,10 @@ BEGIN {
     getline query < hidden
     getline user < hidden
     getline secret < hidden
-    getline value < hidden
+    if ((getline value < hidden) <= 0) {
+        print "tagged: " hidden " is not there\n" > "/dev/stderr"
+        exit 1
+    }
 }
 
 # keeps query strings, passwords of URLs and values that are called a secret out of the log, as common/log.py does

