@@ -12,10 +12,9 @@ from array import array
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import NamedTuple
 
 from journal.checkpoint import Generation
-from journal.names import log_files
+from journal.files import Key, files_of
 from journal.ranges import Ranges
 
 # Newlines are remembered for each block, so that any range costs at most two blocks to count
@@ -26,11 +25,6 @@ READ_BYTES = 64 * 1024 * 1024
 TIME_WITHIN = 1024
 
 _TIME = re.compile(rb"\[(\d\d/[A-Z][a-z]{2}/\d{4}:\d\d:\d\d:\d\d [+-]\d{4})\]")
-
-
-class FileKey(NamedTuple):
-    device: int
-    inode: int
 
 
 @dataclass(slots=True)
@@ -70,7 +64,7 @@ class LogDirectory:
 
     def __init__(self, log: Path) -> None:
         self._log = log
-        self._files: dict[FileKey, LogFile] = {}
+        self._files: dict[Key, LogFile] = {}
         self._lock = threading.Lock()
         self._first = True
         self._grown_bytes = 0
@@ -94,7 +88,7 @@ class LogDirectory:
                 new_since=since,
             )
 
-    def names(self) -> dict[str, FileKey]:
+    def names(self) -> dict[str, Key]:
         """Count what is new, and say which file has which name now. Raises OSError."""
         with self._lock:
             self._update()
@@ -129,13 +123,13 @@ class LogDirectory:
         return next((file for file in self._files.values() if file.path.name == name), None)
 
     def _update(self) -> None:
-        found: dict[FileKey, LogFile] = {}
+        found: dict[Key, LogFile] = {}
         budget = READ_BYTES
-        for path in log_files(self._log)[0]:
+        for path in [seen.path for seen in files_of(self._log) if not seen.compressed]:
             try:
                 with path.open("rb") as opened:
                     status = os.fstat(opened.fileno())
-                    key = FileKey(status.st_dev, status.st_ino)
+                    key = status.st_dev, status.st_ino
                     file = self._files.get(key) or LogFile(path)
                     if status.st_size < file.counted:
                         file = LogFile(path)  # emptied, and perhaps filled anew
@@ -181,10 +175,10 @@ class LogDirectory:
         """Bytes and lines that are complete and not acknowledged, and the time of the first."""
         total, lines = 0, 0
         times: list[datetime | None] = []
-        claimed: set[tuple[int, int]] = set()
+        claimed: set[Key] = set()
         for generation in generations:
-            keys = [FileKey(*each.key) for each in generation.files if each.key in self._files]
-            claimed |= set(keys)
+            keys = {file.key for file in generation.files} & self._files.keys()
+            claimed |= keys
             held = [key for key in keys if self._files[key].size >= generation.position]
             if held:
                 # of copies, the one that goes on

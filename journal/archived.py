@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from common.atomic import write_atomic
+from journal.checkpoint import Generation
 from journal.ranges import Ranges
 
 VERSION = 1
@@ -32,15 +33,6 @@ CLOCKS_APART = timedelta(days=1)
 
 class ArchivedError(Exception):
     """archived.json cannot be used; the message says what to do."""
-
-
-class Acknowledged(NamedTuple):
-    """A generation of the checkpoint: everything in [start, offset) is acknowledged."""
-
-    id: str
-    name: str
-    start: int
-    offset: int
 
 
 class Sent(NamedTuple):
@@ -83,7 +75,7 @@ class Archived:
     generations: dict[str, Known] = field(default_factory=dict)
 
     def note(
-        self, checkpoint: Iterable[Acknowledged], now: float, after: float, *, saved: float, finely: bool = False
+        self, checkpoint: Iterable[Generation], now: float, after: float, *, saved: float, finely: bool = False
     ) -> None:
         """Take over what the checkpoint says, which was saved at `saved`: it was acknowledged by then.
 
@@ -92,14 +84,15 @@ class Archived:
         seen = set()
         for one in checkpoint:
             seen.add(one.id)
-            known = self.generations.setdefault(one.id, Known(one.name, one.start, one.offset))
-            known.name, known.start, known.offset, known.gone = one.name, one.start, one.offset, None
+            start, offset = one.acknowledged
+            known = self.generations.setdefault(one.id, Known(one.name, start, offset))
+            known.name, known.start, known.offset, known.gone = one.name, start, offset, None
             # A clock that was set back must not keep anything from ever being old enough
-            known.marks = [(min(at, now), min(offset, one.offset)) for at, offset in known.marks]
+            known.marks = [(min(at, now), min(mark, offset)) for at, mark in known.marks]
             known.sent = [each._replace(at=min(each.at, now)) for each in known.sent]
-            last = known.marks[-1] if known.marks else (now - after, one.start)
-            if one.offset != last[1] and (finely or not known.marks or now - last[0] >= after / MARKS):
-                known.marks.append((min(saved, now), one.offset))
+            last = known.marks[-1] if known.marks else (now - after, start)
+            if offset != last[1] and (finely or not known.marks or now - last[0] >= after / MARKS):
+                known.marks.append((min(saved, now), offset))
             old = [at for at, _ in known.marks if at <= now - after]
             known.marks = [mark for mark in known.marks if not old or mark[0] >= max(old)]
         for name in [name for name in self.generations if name not in seen]:

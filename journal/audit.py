@@ -7,18 +7,18 @@ ledgers in the bucket say at this moment. `appliance audit` prints it, the dashb
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from common.clock import Clock
 from common.settings import Settings
-from journal.archived import Acknowledged, Archived, ArchivedFile
-from journal.checkpoint import CheckpointFile, Fingerprint, Generation
+from journal.archived import Archived, ArchivedFile, Known
+from journal.checkpoint import CheckpointFile, Generation
+from journal.files import Found, Key, continues, files_of
 from journal.ledgers import Ledgers, LedgersError
 from journal.lines import line_start
-from journal.names import log_files
 from journal.ranges import Ranges
 
 if TYPE_CHECKING:
@@ -87,23 +87,17 @@ class Audit:
 # Pure
 
 
-def compare(
-    generation: Acknowledged,
-    file: OnDisk | None,
-    *,
-    ledgers: Ranges,
-    seen: Ranges,
-    acknowledged_before: Ranges,
-) -> Row:
-    """`ledgers`: archived now; `seen`: archived once; `acknowledged_before`: long enough ago to be missing."""
-    acknowledged = Ranges.of(generation.start, generation.offset)
-    written = Ranges.of(generation.start, max(file.complete, generation.offset)) if file else Ranges()
+def compare(generation: str, known: Known, file: OnDisk | None, *, ledgers: Ranges, acknowledged_before: Ranges) -> Row:
+    """`known`: what was acknowledged, and archived once; `ledgers`: archived now; `acknowledged_before`: long enough
+    ago to be missing."""
+    acknowledged, seen = known.acknowledged, known.archived
+    written = Ranges.of(known.start, max(file.complete, known.offset)) if file else Ranges()
     everything = written | acknowledged
     archived = (ledgers | seen) & everything
     missing = (acknowledged_before & acknowledged) - archived
     return Row(
-        id=generation.id,
-        name=file.name if file else generation.name,
+        id=generation,
+        name=file.name if file else known.name,
         file=file,
         written=written,
         acknowledged=acknowledged,
@@ -136,48 +130,46 @@ def deletable(file: OnDisk, row: Row) -> tuple[bool, str]:
 
 
 class _File(NamedTuple):
-    path: Path
-    key: tuple[int, int]
+    found: Found
     facts: OnDisk
 
 
-def look_at_files(log: Path, now: float) -> tuple[list[_File], list[str]]:
-    """The log and its rotated siblings, and the names of those that are compressed. Raises OSError."""
-    found = []
-    readable, compressed = log_files(log)
-    for path in readable:
+def _look(log: Path, now: float) -> tuple[list[_File], list[str]]:
+    """The files of the log, and the names of those that are compressed. Raises OSError."""
+    files, unread = [], []
+    for found in files_of(log):
+        if found.compressed:
+            unread.append(found.path.name)
+            continue
         try:
-            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            descriptor = found.open()
         except FileNotFoundError:
             continue  # rotated or deleted meanwhile
         try:
-            status = os.fstat(descriptor)
-            complete = line_start(descriptor, status.st_size)
+            complete = line_start(descriptor, found.size)
         finally:
             os.close(descriptor)
-        facts = OnDisk(path.name, path == log, status.st_size, complete, max(0.0, now - status.st_mtime))
-        found.append(_File(path, (status.st_dev, status.st_ino), facts))
-    return found, [path.name for path in compressed]
+        facts = OnDisk(found.path.name, found.live, found.size, complete, max(0.0, now - found.modified))
+        files.append(_File(found, facts))
+    return files, unread
 
 
 def _holds(file: _File, generation: Generation) -> bool:
     """Whether the file still has the bytes that were acknowledged last: it may have been emptied and filled anew."""
-    tail = generation.tail
-    if all(file.key != each.key for each in generation.files) or file.facts.size < generation.position:
+    if not any(file.found.key == each.key for each in generation.files):
         return False
-    if not tail.length:
-        return True
     try:
-        with file.path.open("rb") as opened:
-            opened.seek(generation.position - tail.length)
-            return Fingerprint.of(opened.read(tail.length)) == tail
+        descriptor = file.found.open()
     except OSError:
         return False
+    try:
+        return continues(descriptor, generation)
+    finally:
+        os.close(descriptor)
 
 
 def audit(settings: Settings, clock: Clock, s3: S3Client, *, grace: float, ledgers: Ledgers | None = None) -> Audit:
-    """Look at log, checkpoint and ledgers, in this order. Raises CheckpointError, ArchivedError,
-    LedgersError, OSError.
+    """Look at log, checkpoint and ledgers, in this order. Raises ArchivedError, CheckpointError, LedgersError, OSError.
 
     Who audits again and again hands in `ledgers`, which remembers what it has read. Without ledgers nothing
     is archived and nothing missing, as far as can be known.
@@ -185,60 +177,46 @@ def audit(settings: Settings, clock: Clock, s3: S3Client, *, grace: float, ledge
     now = clock.now().timestamp()
     archived = ArchivedFile(settings.archived_file).load()
     checkpoint = CheckpointFile(settings.checkpoint_file).load()
-    saved = settings.checkpoint_file.stat().st_mtime if checkpoint is not None else now
+    saved = settings.checkpoint_file.stat().st_mtime if checkpoint else now
     generations = checkpoint.generations if checkpoint else []
-    files, unread = look_at_files(settings.log_file, now)
+    files, unread = _look(settings.log_file, now)
     # what the producer would note now; nothing of it is saved
-    known = [Acknowledged(each.id, each.name, *each.acknowledged) for each in generations]
-    archived.note(known, now, settings.repair_after, saved=saved, finely=True)
+    archived.note(generations, now, settings.repair_after, saved=saved, finely=True)
     kept = settings.delivery.has_ledger
     ledgers = ledgers or Ledgers(settings.s3_bucket, settings.s3_prefix, settings.target)
     held_there = _ledgers(ledgers, clock, s3, settings, archived) if kept else {}
     answer = Audit(unread=unread)
-    claimed: set[tuple[int, int]] = set()
-    for generation, each in zip(generations, known, strict=True):
+    claimed: set[Key] = set()
+    for generation in generations:
+        copied = {file.key for file in generation.files if file.copy}
         held = [file for file in files if _holds(file, generation)]
-        copied = {each.key for each in generation.files if each.copy}
-        copies = [file for file in files if file.key in copied]
-        file = max(held, key=lambda one: (one not in copies, one.facts.size), default=None)
-        claimed |= {one.key for one in [*held, *copies]}
-        seen = archived.generations[each.id]
-        old = seen.acknowledged if now - saved >= grace else seen.acknowledged_before(now - grace)
-        answer.rows.append(
-            compare(
-                each,
-                file.facts if file else None,
-                ledgers=held_there.get(each.id, Ranges()),
-                seen=seen.archived,
-                acknowledged_before=old if kept else Ranges(),
-            )
+        copies = [file for file in files if file.found.key in copied]
+        best = max(held, key=lambda one: (one not in copies, one.facts.size), default=None)
+        claimed |= {one.found.key for one in [*held, *copies]}
+        known = archived.generations[generation.id]
+        old = known.acknowledged if now - saved >= grace else known.acknowledged_before(now - grace)
+        row = compare(
+            generation.id,
+            known,
+            best.facts if best else None,
+            ledgers=held_there.get(generation.id, Ranges()),
+            acknowledged_before=old if kept else Ranges(),
         )
-        answer.copies += [(one.facts, answer.rows[-1]) for one in copies if one is not file]
+        answer.rows.append(row)
+        answer.copies += [(one.facts, row) for one in copies if one is not best]
     if kept:
-        answer.rows += _unknown(archived, {each.id for each in known}, held_there)
+        # logs that were deleted before all of them was archived
+        for name in sorted(archived.generations.keys() - {each.id for each in generations}):
+            known = archived.generations[name]
+            there = held_there.get(name, Ranges())
+            row = compare(name, known, None, ledgers=there, acknowledged_before=known.acknowledged)
+            if row.missing:
+                answer.rows.append(row)
     for file in files:
-        if file.key not in claimed:
-            written = Ranges.of(0, file.facts.complete)
-            none = Ranges()
+        if file.found.key not in claimed:
+            written, none = Ranges.of(0, file.facts.complete), Ranges()
             answer.rows.append(Row("", file.facts.name, file.facts, written, none, none, none, none, written))
     return answer
-
-
-def _unknown(archived: Archived, checkpointed: Iterable[str], ledgers: Mapping[str, Ranges]) -> list[Row]:
-    """Logs that were deleted before all of them was archived."""
-    rows = []
-    for name in sorted(archived.generations.keys() - set(checkpointed)):
-        known = archived.generations[name]
-        row = compare(
-            Acknowledged(name, known.name, known.start, known.offset),
-            None,
-            ledgers=ledgers.get(name, Ranges()),
-            seen=known.archived,
-            acknowledged_before=known.acknowledged,
-        )
-        if row.missing:
-            rows.append(row)
-    return rows
 
 
 def _ledgers(

@@ -10,11 +10,10 @@ import errno
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
 
 from common.clock import Clock
 from journal.checkpoint import Fingerprint, Generation
+from journal.files import Found, Key
 from producer.record import FRAGMENT_BYTES, PACK_BYTES, WINDOW_BYTES, Kind, Piece, count_lines
 
 # Read at once: two packs, less room for the lines at the cuts. It stays in the processor's caches.
@@ -26,24 +25,6 @@ BLOCK_BYTES = 4 * 1024 * 1024
 FINAL_AFTER = 10.0
 # The same when the open files of other users' processes cannot be seen
 FINAL_AFTER_UNSEEN = 600.0
-
-Key = tuple[int, int]
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """A file as the directory listing showed it."""
-
-    path: Path
-    device: int
-    inode: int
-    size: int
-    modified: float
-    live: bool
-
-    @property
-    def key(self) -> Key:
-        return self.device, self.inode
 
 
 class Reader:
@@ -59,29 +40,17 @@ class Reader:
     @contextmanager
     def open(self, seen: Found) -> Iterator[int]:
         """A descriptor of that very file, under whatever name it has by now. Raises OSError."""
-        descriptor = self._descriptor(seen)
+        try:
+            descriptor = seen.open()
+        except FileNotFoundError:
+            moved = self._find(seen.key)
+            if moved is None:
+                raise
+            descriptor = moved.open()
         try:
             yield descriptor
         finally:
             os.close(descriptor)
-
-    def _descriptor(self, seen: Found) -> int:
-        path = seen.path
-        for _ in range(2):
-            try:
-                descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-            except FileNotFoundError:
-                pass
-            else:
-                status = os.fstat(descriptor)
-                if (status.st_dev, status.st_ino) == seen.key:
-                    return descriptor
-                os.close(descriptor)
-            moved = self._find(seen.key)
-            if moved is None:
-                break
-            path = moved.path
-        raise FileNotFoundError(errno.ENOENT, "renamed or deleted", str(seen.path))
 
     def final(self, seen: Found, descriptor: int) -> bool:
         """Whether the file is as it was seen, and no process will write to it any more."""
@@ -145,21 +114,6 @@ class Reader:
             yield piece
             position += len(piece.data)
             before = (before + piece.data[-WINDOW_BYTES:])[-WINDOW_BYTES:]
-
-
-def begins(descriptor: int, generation: Generation) -> bool:
-    """Whether the file starts as the generation's does."""
-    return Fingerprint.of(os.pread(descriptor, generation.head.length, 0)) == generation.head
-
-
-def continues(descriptor: int, generation: Generation) -> bool:
-    """Whether the file starts as the generation's does and has the bytes before its offset."""
-    tail, position = generation.tail, generation.position
-    return (
-        begins(descriptor, generation)
-        and os.fstat(descriptor).st_size >= position
-        and (not tail.length or Fingerprint.of(os.pread(descriptor, tail.length, position - tail.length)) == tail)
-    )
 
 
 def copied(descriptor: int, original: int) -> bool:

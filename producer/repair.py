@@ -20,8 +20,8 @@ from common.clock import Clock
 from common.log import event
 from common.settings import Settings
 from common.status import RepairStatus, write_status
-from journal.archived import Acknowledged, Archived, ArchivedError, ArchivedFile
-from journal.checkpoint import CheckpointError, CheckpointFile, Generation
+from journal.archived import Archived, ArchivedError, ArchivedFile
+from journal.checkpoint import CheckpointError, CheckpointFile
 from journal.ledgers import LedgersError
 from journal.ranges import Ranges
 from producer.batch import batches
@@ -118,7 +118,7 @@ class Repair:
             archived = self._archived_file.load()
             saved = self._settings.checkpoint_file.stat().st_mtime  # or a little later, but not earlier
             archived.note(
-                map(_acknowledged, checkpoint.generations),
+                checkpoint.generations,
                 self._clock.now().timestamp(),
                 self._settings.repair_after,
                 saved=saved,
@@ -268,10 +268,6 @@ class Repair:
         if message not in self._logged:
             log.log(level, "%s", message, extra=event("concern", part="repair", problem=message))
             self._logged[message] = now
-
-
-def _acknowledged(generation: Generation) -> Acknowledged:
-    return Acknowledged(generation.id, generation.name, *generation.acknowledged)
 
 
 def _total(ranges: Mapping[str, Ranges]) -> int:

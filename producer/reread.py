@@ -6,12 +6,12 @@ import logging
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from pathlib import Path
 
 from journal.checkpoint import Checkpoint, Fingerprint, Generation
+from journal.files import Found, continues, files_of
 from journal.lines import STEP, line_start
 from journal.ranges import Ranges
-from producer.reader import BLOCK_BYTES, Found, continues
+from producer.reader import BLOCK_BYTES
 from producer.record import FRAGMENT_BYTES, WINDOW_BYTES, Piece
 from producer.source import Poll, Source
 
@@ -60,25 +60,14 @@ class Reread:
 
     def _open(self, generation: Generation) -> tuple[Found, int] | None:
         """A file that holds all that is acknowledged of the generation; originals before copies."""
-        wanted = {file.key: file.copy for file in generation.files}
-        places: list[tuple[bool, Path]] = []
-        for path in self._source.log.parent.iterdir():
+        found = {seen.key: seen for seen in files_of(self._source.log)}
+        for file in sorted(generation.files, key=lambda file: file.copy):
             try:
-                status = path.stat()
-            except OSError:
+                descriptor = found[file.key].open()
+            except (KeyError, OSError):
                 continue
-            if (status.st_dev, status.st_ino) in wanted:
-                places.append((wanted[status.st_dev, status.st_ino], path))
-        for _, path in sorted(places):
-            try:
-                descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-            except OSError:
-                continue
-            status = os.fstat(descriptor)
-            key = status.st_dev, status.st_ino
-            if key in wanted and continues(descriptor, generation):
-                live = path == self._source.log
-                return Found(path, *key, status.st_size, status.st_mtime, live), descriptor
+            if continues(descriptor, generation):
+                return replace(found[file.key], size=os.fstat(descriptor).st_size), descriptor
             os.close(descriptor)
         return None
 

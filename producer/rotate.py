@@ -11,14 +11,13 @@ import os
 import re
 import signal
 from collections.abc import Callable
-from itertools import chain
 from pathlib import Path
 
 from common.clock import Clock
 from common.log import event
 from journal.archived import Archived, ArchivedError, ArchivedFile
 from journal.checkpoint import CheckpointError, CheckpointFile, FileId, Generation
-from journal.names import log_files
+from journal.files import files_of
 from producer.processes import held_open, nginx_pid
 
 log = logging.getLogger(__name__)
@@ -78,12 +77,9 @@ class Rotator:
     def _full(self) -> str | None:
         if self._budget is None:
             return None
-        size = 0
         try:
-            for path in chain(*log_files(self._log)):
-                if path.is_file():
-                    size += path.stat().st_size
-        except OSError:  # deleted meanwhile: the next call counts again
+            size = sum(seen.size for seen in files_of(self._log))
+        except OSError:
             return None
         if size < LOUD_FROM * self._budget:
             return None
@@ -128,7 +124,7 @@ class Rotator:
         `fresh` waits for the next call: nginx's workers may be about to reopen.
         """
         own = re.compile(re.escape(self._log.name) + r"\.\d{8}T\d{6}Z-\d+")
-        rotated = [path for path in log_files(self._log)[0] if own.fullmatch(path.name) and path != fresh]
+        rotated = [seen.path for seen in files_of(self._log) if own.fullmatch(seen.path.name) and seen.path != fresh]
         if not rotated or not self._log.exists():
             return
         # the checkpoint on disk counts, not the one in memory

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import copy
 import random
-import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -21,9 +20,9 @@ from pathlib import Path
 
 from common.clock import Clock
 from journal.checkpoint import Checkpoint, FileId, Fingerprint, Generation
-from journal.names import log_files
+from journal.files import Found, Key, NotAFileError, begins, continues, files_of
 from producer.processes import held_open
-from producer.reader import Found, Key, Reader, begins, continues, copied, head_of, line_end
+from producer.reader import Reader, copied, head_of, line_end
 from producer.record import Piece
 
 # Waiting lines are counted up to this many bytes, which takes some 10 ms; beyond, their number is unknown
@@ -142,22 +141,11 @@ class Source:
 
     def _list(self) -> dict[Key, Found]:
         try:
-            paths, _ = log_files(self.log)
+            return {seen.key: seen for seen in files_of(self.log) if not seen.compressed}
+        except NotAFileError as error:
+            raise SourceError(str(error)) from error
         except PermissionError as error:
             raise SourceError(f"{self.log.parent} cannot be read: allow this user to list it") from error
-        found: dict[Key, Found] = {}
-        for path in paths:  # the log comes before its siblings, so that a link to it is not taken for a rotated one
-            live = path == self.log
-            try:
-                status = path.stat()
-            except OSError:  # renamed meanwhile, or a link to nowhere
-                continue
-            if stat.S_ISREG(status.st_mode):
-                seen = Found(path, status.st_dev, status.st_ino, status.st_size, status.st_mtime, live)
-                found.setdefault(seen.key, seen)
-            elif live:
-                raise SourceError(f"{path} is no plain file: let nginx write its access log to a file, not a device")
-        return found
 
     def _known(self, checkpoint: Checkpoint, found: dict[Key, Found], poll: Poll) -> dict[str, Found]:
         """Keep of each generation the files that still are what they were; return the one to read it from."""

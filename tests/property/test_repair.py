@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from journal.archived import Acknowledged, Archived, ArchivedFile, Known
+from journal.archived import Archived, ArchivedFile, Known
 from journal.audit import OnDisk, compare
 from journal.ranges import Ranges
 from tests.fake_kinesis import checkpoint_of
@@ -59,10 +59,10 @@ def test_every_byte_is_in_exactly_one_column(
     offset, complete, old = max(start, offset), max(start, complete), max(start, old)
     file = OnDisk("access.log", True, complete, complete, 0.0)
     row = compare(
-        Acknowledged(GENERATION, "access.log", start, offset),
+        GENERATION,
+        Known("access.log", start, offset, archived=Ranges(seen)),
         file if on_disk else None,
         ledgers=Ranges(ledgers),
-        seen=Ranges(seen),
         acknowledged_before=Ranges.of(start, old),
     )
     acknowledged, once = set(range(start, offset)), members(ledgers) | members(seen)

@@ -21,6 +21,7 @@ import index
 from archiver.archive import Archive, Limits
 from archiver.stored import METADATA_KEY
 from common import atomic
+from journal import files
 from journal.checkpoint import CheckpointFile
 from producer import batch as batching
 from producer import reader as reading
@@ -110,6 +111,7 @@ def test_each_operation_of_shipping_in_turn(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str, persistent: bool
 ) -> None:
     """A first start, then a rotation that leaves an unterminated line; several calls a tick."""
+    monkeypatch.setattr(files, "os", SimOs())
     monkeypatch.setattr(reading, "os", SimOs())
     monkeypatch.setattr(atomic, "os", SimOs())
     monkeypatch.setattr(batching, "MAX_BATCH_RECORDS", 2)

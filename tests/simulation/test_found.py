@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from common import atomic
+from journal import files
 from journal.checkpoint import CheckpointFile
 from producer import reader as reading
 from producer.ship import Shipped, ship_once
@@ -74,7 +75,8 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
                 raise PermissionError(13, "Permission denied")
             return super().open(path, flags)
 
-    monkeypatch.setattr(reading, "os", Refusing())
+    monkeypatch.setattr(files, "os", Refusing())
+    monkeypatch.setattr(reading, "os", SimOs())
     monkeypatch.setattr(atomic, "os", SimOs())
     return bench
 

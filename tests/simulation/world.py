@@ -30,6 +30,7 @@ from archiver.archive import Archive, ContentionError, Limits
 from archiver.event import FRAGMENT
 from archiver.parse import NotCombinedError, hour_of, parse, readable_hour
 from common import atomic
+from journal import files
 from journal.checkpoint import CheckpointFile
 from producer import batch as batching
 from producer import reader as reading
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
 PREFIX = "logs/"
 # So small that some lines reach every limit
 SMALL: list[tuple[Any, dict[str, Any]]] = [
+    (files, {"os": SimOs()}),
     (reading, {"BLOCK_BYTES": 1500, "FRAGMENT_BYTES": 500, "WINDOW_BYTES": 100, "os": SimOs()}),
     (recording, {"MAX_RECORD_BYTES": 700, "PACK_BYTES": 600, "FRAGMENT_BYTES": 500, "WINDOW_BYTES": 100}),
     (batching, {"MAX_BATCH_RECORDS": 5, "MAX_BATCH_BYTES": 3500}),

@@ -1,0 +1,87 @@
+"""The files of a log: the log, its rotated siblings, and those of them that are compressed."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+
+from journal.checkpoint import Fingerprint, Generation
+
+# These hold what another file held as text before; reading them as lines would send their bytes as rejected ones
+COMPRESSED = (".gz", ".bz2", ".xz", ".zst", ".lz4", ".Z", ".zip")
+
+Key = tuple[int, int]
+
+
+class NotAFileError(OSError):
+    """The log is a device or a folder; the message says what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A file as the directory listing showed it. `live`: the log itself, not a rotated one."""
+
+    path: Path
+    device: int
+    inode: int
+    size: int
+    modified: float
+    live: bool
+
+    @property
+    def key(self) -> Key:
+        return self.device, self.inode
+
+    @property
+    def compressed(self) -> bool:
+        return not self.live and self.path.name.endswith(COMPRESSED)
+
+    def open(self) -> int:
+        """A descriptor of this very file. Raises OSError; FileNotFoundError when its name is another file's by now."""
+        descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+        status = os.fstat(descriptor)
+        if (status.st_dev, status.st_ino) == self.key:
+            return descriptor
+        os.close(descriptor)
+        raise FileNotFoundError(errno.ENOENT, "renamed or deleted", str(self.path))
+
+
+def files_of(log: Path) -> list[Found]:
+    """The log and its rotated siblings, by name. A file with several names is there once. Raises OSError."""
+    try:
+        paths = sorted(log.parent.iterdir())
+    except FileNotFoundError:
+        return []
+    found: dict[Key, Found] = {}
+    for path in paths:  # the log sorts before its siblings, so that a link to it is not taken for a rotated one
+        live = path == log
+        if not live and not path.name.startswith((f"{log.name}.", f"{log.name}-")):
+            continue
+        try:
+            status = path.stat()
+        except OSError:  # renamed meanwhile, or a link to nowhere
+            continue
+        if stat.S_ISREG(status.st_mode):
+            seen = Found(path, status.st_dev, status.st_ino, status.st_size, status.st_mtime, live)
+            found.setdefault(seen.key, seen)
+        elif live:
+            raise NotAFileError(f"{path} is no plain file: let nginx write its access log to a file, not a device")
+    return list(found.values())
+
+
+def begins(descriptor: int, generation: Generation) -> bool:
+    """Whether the file starts as the generation's does. Raises OSError."""
+    return Fingerprint.of(os.pread(descriptor, generation.head.length, 0)) == generation.head
+
+
+def continues(descriptor: int, generation: Generation) -> bool:
+    """Whether the file starts as the generation's does and has the bytes before its offset. Raises OSError."""
+    tail, position = generation.tail, generation.position
+    return (
+        begins(descriptor, generation)
+        and os.fstat(descriptor).st_size >= position
+        and (not tail.length or Fingerprint.of(os.pread(descriptor, tail.length, position - tail.length)) == tail)
+    )
