@@ -29,14 +29,7 @@ class SettingsError(Exception):
     """One or more environment variables have a value that cannot be used; the message is for the user."""
 
 
-def _bucket(value: str) -> str:
-    # S3 User Guide, "Bucket naming rules"
-    if not re.fullmatch(r"(?!\d+\.\d+\.\d+\.\d+$)[a-z0-9](?:[a-z0-9-]|\.(?!\.)){1,61}[a-z0-9]", value):
-        raise ValueError("a bucket name has 3 to 63 lower-case letters, digits, dots and hyphens")
-    return value
-
-
-def _name(pattern: str, rule: str) -> AfterValidator:
+def _matches(pattern: str, rule: str) -> AfterValidator:
     def check(value: str) -> str:
         if not re.fullmatch(pattern, value):
             raise ValueError(rule)
@@ -45,51 +38,28 @@ def _name(pattern: str, rule: str) -> AfterValidator:
     return AfterValidator(check)
 
 
-def _prefix(value: str) -> str:
-    if value and (value.startswith("/") or not value.endswith("/")):
-        raise ValueError("a prefix does not start with / and ends with /, e.g. logs/")
-    return value
-
-
 def _upstream(value: str) -> str:
-    if value:
-        parts = urlsplit(value)
-        whole = parts.path in ("", "/") and not parts.query and not parts.fragment and not parts.username
-        if parts.scheme not in ("http", "https") or not whole or not re.fullmatch(r"[\w.:\[\]/-]+", value):
-            raise ValueError("an upstream is a URL without a path, such as http://app:3000")
+    parts = urlsplit(value)
+    whole = parts.path in ("", "/") and not parts.query and not parts.fragment and not parts.username
+    if value and not (parts.scheme in ("http", "https") and whole and re.fullmatch(r"[\w.:\[\]/-]+", value)):
+        raise ValueError("an upstream is a URL without a path, such as http://app:3000")
     return value
 
 
 def _localstack(value: str) -> str:
-    if value:
+    try:
         parts = urlsplit(value if "://" in value else f"//{value}")
-        try:
-            usable = bool(parts.hostname) and (parts.port is None or parts.port > 0)
-        except ValueError:
-            usable = False
-        if (
-            not usable
-            or re.search(r"[\s?#@]", value)
-            or parts.scheme not in ("", "http", "https")
-            or parts.path.strip("/")
-        ):
-            raise ValueError("use host, host:port or http(s)://host:port; an IPv6 address stands in [brackets]")
+        usable = bool(parts.hostname) and parts.port != 0 and parts.scheme in ("", "http", "https")
+    except ValueError:
+        usable = False
+    if value and (not usable or re.search(r"[\s?#@]", value) or parts.path.strip("/")):
+        raise ValueError("use host, host:port or http(s)://host:port; an IPv6 address stands in [brackets]")
     return value
 
 
-Stream = Annotated[
-    str, _name(r"[a-zA-Z0-9_.-]{1,128}", "a stream name has 1 to 128 letters, digits, dots, hyphens and underscores")
-]
-DeliveryStream = Annotated[
-    str, _name(r"[a-zA-Z0-9_.-]{1,64}", "a delivery stream name has 1 to 64 letters, digits and ._-")
-]
-Function = Annotated[
-    str, _name(r"[a-zA-Z0-9_-]{1,64}", "a function name has 1 to 64 letters, digits, hyphens and underscores")
-]
-Role = Annotated[str, _name(r"[\w+=,.@-]{1,64}", "a role name has 1 to 64 letters, digits and +=,.@-_")]
-Region = Annotated[str, _name(r"[a-z0-9-]{4,32}", "a region is a name such as us-east-1")]
-Address = Annotated[str, _name(r"[0-9A-Za-z.:-]*", "an address is an IPv4 or IPv6 address or a host name")]
+Address = Annotated[str, _matches(r"[0-9A-Za-z.:-]*", "an address is an IPv4 or IPv6 address or a host name")]
 Port = Annotated[int, Field(ge=1, le=65535)]
+Role = Annotated[str, _matches(r"[\w+=,.@-]{1,64}", "a role name has 1 to 64 letters, digits and +=,.@-_")]
 File = Annotated[Path, AfterValidator(Path.absolute)]
 # NoDecode: the variable holds a name, not the JSON of a dataclass
 Way = Annotated[
@@ -104,120 +74,109 @@ Way = Annotated[
 class Settings(BaseSettings):
     """What the user can set. Shapes and limits are checked here and nowhere else.
 
-    `script/docs` makes docs/settings.md and settings.env of it: in this order, each comment the heading of a group.
+    `script/docs` makes docs/settings.md and settings.env of it: in this order, each comment the heading of a group, the
+    text below each field its meaning.
     """
 
     model_config = SettingsConfigDict(case_sensitive=False, env_ignore_empty=True, frozen=True)
 
     # Where AWS is
-    localstack_host: Annotated[str, AfterValidator(_localstack)] = Field(
-        "",
-        description="LocalStack or another AWS-compatible endpoint: host, host:port or URL. Without a port: 4566, else "
-        "LocalStack's old port of each service. Empty: what answers on EMULATOR_PORT of this machine, else the "
-        "embedded emulator.",
-        examples=["192.168.99.100"],
+    localstack_host: Annotated[str, AfterValidator(_localstack)] = Field("", examples=["192.168.99.100"])
+    """LocalStack or another AWS-compatible endpoint: host, host:port or URL. Without a port: 4566, else LocalStack's
+    old port of each service. Empty: what answers on EMULATOR_PORT of this machine, else the embedded emulator."""
+    target: Literal["localstack", "aws"] = "localstack"
+    """`aws`: real AWS, with the SDK's usual credentials. Nothing is provisioned from here."""
+    aws_default_region: Annotated[str, _matches(r"[a-z0-9-]{4,32}", "a region is a name such as us-east-1")] = (
+        "us-east-1"
     )
-    target: Literal["localstack", "aws"] = Field(
-        "localstack", description="`aws`: real AWS, with the SDK's usual credentials. Nothing is provisioned from here."
-    )
-    aws_default_region: Region = Field("us-east-1", description="The AWS region.")
-    emulator_port: Port = Field(
-        4566, description="Port of the embedded emulator. An emulator that already runs there is used instead."
-    )
-    emulator_host: Address = Field(
-        "127.0.0.1", description="Address the embedded emulator listens on. The image sets 0.0.0.0."
-    )
+    """The AWS region."""
+    emulator_port: Port = 4566
+    """Port of the embedded emulator. An emulator that already runs there is used instead."""
+    emulator_host: Address = "127.0.0.1"
+    """Address the embedded emulator listens on. The image sets 0.0.0.0."""
 
     # Names
-    s3_bucket: Annotated[str, AfterValidator(_bucket)] = Field("my-bucket", description="Bucket of the hourly objects.")
-    s3_prefix: Annotated[str, AfterValidator(_prefix)] = Field(
-        "", description="Prefix of every key.", examples=["logs/"]
-    )
-    kinesis_data_stream: Stream = Field("web-log-stream", description="Kinesis data stream.")
-    lambda_function: Function = Field("stream-transformation", description="Function that writes the objects.")
-    lambda_role: Role = Field("lambda-ex", description="IAM role of the function.")
+    s3_bucket: Annotated[
+        str,  # S3 User Guide, "Bucket naming rules"
+        _matches(
+            r"(?!\d+\.\d+\.\d+\.\d+$)[a-z0-9](?:[a-z0-9-]|\.(?!\.)){1,61}[a-z0-9]",
+            "a bucket name has 3 to 63 lower-case letters, digits, dots and hyphens",
+        ),
+    ] = "my-bucket"
+    """Bucket of the hourly objects."""
+    s3_prefix: Annotated[
+        str, _matches(r"(?s:[^/].*/)?", "a prefix does not start with / and ends with /, e.g. logs/")
+    ] = Field("", examples=["logs/"])
+    """Prefix of every key."""
+    kinesis_data_stream: Annotated[
+        str,
+        _matches(r"[a-zA-Z0-9_.-]{1,128}", "a stream name has 1 to 128 letters, digits, dots, hyphens and underscores"),
+    ] = "web-log-stream"
+    """Kinesis data stream."""
+    lambda_function: Annotated[
+        str, _matches(r"[a-zA-Z0-9_-]{1,64}", "a function name has 1 to 64 letters, digits, hyphens and underscores")
+    ] = "stream-transformation"
+    """Function that writes the objects."""
+    lambda_role: Role = "lambda-ex"
+    """IAM role of the function."""
 
     # Delivery
-    delivery: Way = Field(
-        KINESIS,
-        description="`firehose`: lines go to FIREHOSE_STREAM instead of the data stream. They are delivered at least "
-        "once, and Firehose names the objects.",
-    )
-    firehose_stream: DeliveryStream = Field(
-        "web-log-delivery", description="Firehose delivery stream, with DELIVERY=firehose."
-    )
-    firehose_role: Role = Field("firehose-ex", description="IAM role of the delivery stream, with DELIVERY=firehose.")
-    shard_count: Annotated[int, Field(ge=1, le=1000)] = Field(
-        1,
-        description="Shards of a new stream; each takes 1,000 records/s and 1 MB/s. An existing stream keeps its own.",
-    )
-    batch_size: Annotated[int, Field(ge=1, le=10_000)] = Field(
-        100, description="Most records that one invocation of the function gets."
-    )
-    starting_position: Literal["TRIM_HORIZON", "LATEST"] = Field(
-        "TRIM_HORIZON",
-        description="Where a new event source mapping starts to read. `LATEST` skips what is in the stream already.",
-    )
+    delivery: Way = KINESIS
+    """`firehose`: lines go to FIREHOSE_STREAM instead of the data stream. They are delivered at least once, and
+    Firehose names the objects."""
+    firehose_stream: Annotated[
+        str, _matches(r"[a-zA-Z0-9_.-]{1,64}", "a delivery stream name has 1 to 64 letters, digits and ._-")
+    ] = "web-log-delivery"
+    """Firehose delivery stream, with DELIVERY=firehose."""
+    firehose_role: Role = "firehose-ex"
+    """IAM role of the delivery stream, with DELIVERY=firehose."""
+    shard_count: Annotated[int, Field(ge=1, le=1000)] = 1
+    """Shards of a new stream; each takes 1,000 records/s and 1 MB/s. An existing stream keeps its own."""
+    batch_size: Annotated[int, Field(ge=1, le=10_000)] = 100
+    """Most records that one invocation of the function gets."""
+    starting_position: Literal["TRIM_HORIZON", "LATEST"] = "TRIM_HORIZON"
+    """Where a new event source mapping starts to read. `LATEST` skips what is in the stream already."""
 
     # Timing
-    poll_interval: Annotated[float, Field(ge=0.2, le=3600)] = Field(
-        60, description="Seconds between two polls of the log. 60 polls on the minute."
-    )
-    repair_interval: Annotated[float, Field(ge=0.2, le=86_400)] = Field(
-        60, description="Seconds between two comparisons of the acknowledged lines with the bucket."
-    )
-    repair_after: Annotated[float, Field(ge=1, le=86_400)] = Field(
-        300, description="Seconds after which an acknowledged line that is not in the bucket is sent again."
-    )
+    poll_interval: Annotated[float, Field(ge=0.2, le=3600)] = 60
+    """Seconds between two polls of the log. 60 polls on the minute."""
+    repair_interval: Annotated[float, Field(ge=0.2, le=86_400)] = 60
+    """Seconds between two comparisons of the acknowledged lines with the bucket."""
+    repair_after: Annotated[float, Field(ge=1, le=86_400)] = 300
+    """Seconds after which an acknowledged line that is not in the bucket is sent again."""
 
     # Web server
-    http_port: Port = Field(80, description="Port nginx listens on.")
-    http_host: Address = Field(
-        "", description="Address nginx listens on. Empty: all of them. `script/up` sets 127.0.0.1."
-    )
-    upstream: Annotated[str, AfterValidator(_upstream)] = Field(
-        "",
-        description="Application that nginx passes every request to. Empty: the landing page.",
-        examples=["http://app:3000"],
-    )
+    http_port: Port = 80
+    """Port nginx listens on."""
+    http_host: Address = ""
+    """Address nginx listens on. Empty: all of them. `script/up` sets 127.0.0.1."""
+    upstream: Annotated[str, AfterValidator(_upstream)] = Field("", examples=["http://app:3000"])
+    """Application that nginx passes every request to. Empty: the landing page."""
 
     # Disk
-    data_dir: File = Field(
-        Path("/data"),
-        description="Folder of all state: logs, checkpoint, the emulator's data, run-time files. `script/up` sets "
-        "`.data` when it runs natively.",
-    )
-    log_file: File = Field(
-        default_factory=lambda given: given.get("data_dir", Path("/data")) / "log" / "access.log",
-        description="Log to ship. Empty: `log/access.log` below DATA_DIR. Any other log is for the producer without "
-        "the appliance, which neither rotates nor deletes it.",
-    )
-    log_rotate_bytes: Annotated[int, Field(ge=1024)] = Field(
-        100 * 1024 * 1024,
-        description="Size at which access.log is rotated (100 MiB). A rotated log is deleted once all of it is "
-        "archived.",
-    )
-    log_disk_bytes: Annotated[int, Field(ge=1024)] = Field(
-        10 * 1024**3,
-        description="Size that all logs together may reach (10 GiB). From 80 % on there are warnings. Nothing is "
-        "deleted before it is archived.",
-    )
+    data_dir: File = Path("/data")
+    """Folder of all state: logs, checkpoint, the emulator's data, run-time files. `script/up` sets `.data` when it runs
+    natively."""
+    log_file: File = Field(default_factory=lambda given: given.get("data_dir", Path("/data")) / "log" / "access.log")
+    """Log to ship. Empty: `log/access.log` below DATA_DIR. Any other log is for the producer without the appliance,
+    which neither rotates nor deletes it."""
+    log_rotate_bytes: Annotated[int, Field(ge=1024)] = 100 * 1024 * 1024
+    """Size at which access.log is rotated (100 MiB). A rotated log is deleted once all of it is archived."""
+    log_disk_bytes: Annotated[int, Field(ge=1024)] = 10 * 1024**3
+    """Size that all logs together may reach (10 GiB). From 80 % on there are warnings. Nothing is deleted before it is
+    archived."""
 
     # Dashboard
-    dashboard_port: Annotated[int, Field(ge=0, le=65535)] = Field(
-        8080, description="Port of the dashboard and of `/metrics`. 0: none."
-    )
-    dashboard_host: Address = Field(
-        "127.0.0.1", description="Address the dashboard listens on. The image sets 0.0.0.0."
-    )
+    dashboard_port: Annotated[int, Field(ge=0, le=65535)] = 8080
+    """Port of the dashboard and of `/metrics`. 0: none."""
+    dashboard_host: Address = "127.0.0.1"
+    """Address the dashboard listens on. The image sets 0.0.0.0."""
 
     # Log
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least severe events to log.")
-    log_format: Literal["human", "json", "syslog"] = Field(
-        "human",
-        description="`json`: one object a line. `syslog`: with the `<priority>` that journald and "
-        "`logger --prio-prefix` read.",
-    )
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    """Least severe events to log."""
+    log_format: Literal["human", "json", "syslog"] = "human"
+    """`json`: one object a line. `syslog`: with the `<priority>` that journald and `logger --prio-prefix` read."""
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
@@ -245,25 +204,15 @@ class Settings(BaseSettings):
         """Whether the log is DATA_DIR's own, so that the producer rotates it, and deletes what is archived."""
         return self.log_file == self.data_dir / "log" / "access.log"
 
+    # Log, checkpoint and what was seen archived live and die together: in one folder
+
     @property
     def checkpoint_file(self) -> Path:
-        """Beside the log on purpose: log and checkpoint live and die together."""
         return self.data_dir / "log" / "checkpoint.json"
 
     @property
     def archived_file(self) -> Path:
-        """What was once seen archived; beside the checkpoint, for the same reason."""
         return self.data_dir / "log" / "archived.json"
-
-    @property
-    def repair_request(self) -> Path:
-        """Left by `audit --repair` for the producer, which answers in its status and removes it."""
-        return self.run_dir / "repair.request"
-
-    @property
-    def ship_request(self) -> Path:
-        """Left by whoever wants a poll now, with an id of his; the producer answers as with `repair_request`."""
-        return self.run_dir / "ship.request"
 
     @property
     def run_dir(self) -> Path:
@@ -273,6 +222,16 @@ class Settings(BaseSettings):
     @property
     def status_dir(self) -> Path:
         return self.run_dir / "status"
+
+    # Left for the producer with an id, which it names in its status when it has done so, and removed by it
+
+    @property
+    def repair_request(self) -> Path:
+        return self.run_dir / "repair.request"
+
+    @property
+    def ship_request(self) -> Path:
+        return self.run_dir / "ship.request"
 
 
 def load_settings() -> Settings:
@@ -288,12 +247,11 @@ def explain(error: ValidationError) -> str:
     for problem in error.errors():
         if problem["type"] == "default_factory_not_called":
             continue  # follows from another problem, which is said
-        name = str(problem["loc"][0]).upper() if problem["loc"] else ""
         what = problem["msg"].removeprefix("Value error, ")
-        if not name:
-            lines.append(f"  {what}")
-            continue
-        field = Settings.model_fields[name.lower()]
-        remedy = field.examples[0] if field.examples else field.default
-        lines.append(f"  {name}={problem['input']!r}: {what}. Mend it with: -e {name}={remedy}")
+        if problem["loc"]:
+            name = str(problem["loc"][0])
+            field = Settings.model_fields[name]
+            remedy = field.examples[0] if field.examples else field.default
+            what = f"{name.upper()}={problem['input']!r}: {what}. Mend it with: -e {name.upper()}={remedy}"
+        lines.append(f"  {what}")
     return "\n".join(lines)

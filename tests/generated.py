@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import ast
 import inspect
 import os
 import re
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -67,12 +69,18 @@ def _values(field: dict[str, Any]) -> str:
 def settings_page() -> str:
     source = inspect.getsource(Settings)
     headings = {name: title for title, name in re.findall(r"^    # (.+)\n    (\w+): ", source, re.MULTILINE)}
+    statements = ast.parse(source).body[0].body  # type: ignore[attr-defined]
+    meanings = {
+        ast.unparse(field.target): " ".join(text.value.value.split())
+        for field, text in pairwise(statements)
+        if isinstance(field, ast.AnnAssign)
+    }
     lines = [SETTINGS]
     for name, field in Settings.model_json_schema(mode="serialization")["properties"].items():
         if name in headings:
             lines += [f"## {headings[name]}\n", "| name | default | values | meaning |", "|---|---|---|---|"]
         default = f"`{field['default']}`" if field.get("default", "") != "" else "–"
-        lines.append(f"| `{name.upper()}` | {default} | {_values(field)} | {field['description']} |")
+        lines.append(f"| `{name.upper()}` | {default} | {_values(field)} | {meanings[name]} |")
     return "\n".join(lines).replace("|\n##", "|\n\n##") + "\n"
 
 
