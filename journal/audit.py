@@ -54,6 +54,10 @@ class Row:
     missing: Ranges
     pending: Ranges
 
+    @property
+    def unacknowledged(self) -> Ranges:
+        return self.written - self.acknowledged
+
 
 @dataclass(slots=True)
 class Audit:
@@ -65,10 +69,6 @@ class Audit:
 
     def total(self, column: str) -> int:
         return sum(getattr(row, column).total for row in self.rows)
-
-    @property
-    def unacknowledged(self) -> int:
-        return sum((row.written - row.acknowledged).total for row in self.rows)
 
     @property
     def verdict(self) -> str:

@@ -13,6 +13,8 @@ import pytest
 
 from cli import audit as command
 from cli.parser import parser
+from cli.screen import OK, PROBLEM, UNUSABLE
+from common.delivery import KINESIS
 from common.status import ProducerStatus
 from journal import audit
 from journal.archived import ArchivedError
@@ -81,7 +83,7 @@ def test_an_object_deleted_by_its_owner_is_not_missing(world: World) -> None:
     world.wait(2 * AFTER)
     answer = audited(world)
     assert (answer.total("archived"), answer.total("removed"), answer.total("missing")) == (4, 4, 0)
-    assert any("removed in access.log" in line and "deleted since" in line for line in command.table(answer))
+    assert any("removed in access.log" in line and "deleted since" in line for line in command.table(answer, KINESIS))
     world.bucket.make_again(world.clock.now())
     assert numbers(world) == [4, 4, 0, 4, 0], "but a bucket that was made again has lost it"
 
@@ -92,7 +94,7 @@ def test_the_table(world: World) -> None:
     world.deliver()
     world.write(b"b\n")
     world.ship()
-    lines = command.table(audited(world))
+    lines = command.table(audited(world), KINESIS)
     (generation,) = [each.id for each in checkpoint_of(world.log).load().generations]  # type: ignore[union-attr]
     assert lines == [
         "log         generation                written  acknowledged  archived  missing  pending",
@@ -107,7 +109,7 @@ def test_json_says_the_same(world: World) -> None:
     world.ship()
     world.deliver()
     world.write(b"c\n")
-    tree = json.loads(json.dumps(command.as_json(audited(world))))
+    tree = json.loads(json.dumps(command.as_json(audited(world), KINESIS)))
     assert tree["verdict"] == "6 bytes written, 4 acknowledged, 4 archived, 0 missing, 2 pending"
     (generation,) = tree["generations"]
     assert (generation["written"], generation["pending"]) == ([[0, 6]], [[4, 6]])
@@ -142,7 +144,8 @@ def test_may_i_delete_this_rotated_log(world: World) -> None:
     now = world.clock.now().timestamp() - 3
     os.utime(path, (now, now))
     assert answer_for(world) == (False, "it was written to 3 s ago")
-    assert "access.log.1 may be deleted: no, because it was written to 3 s ago" in command.table(audited(world))
+    lines = command.table(audited(world), KINESIS)
+    assert "access.log.1 may be deleted: no, because it was written to 3 s ago" in lines
     os.utime(path, (0, 0))
     world.run()
     world.bucket.objects.clear()
@@ -209,7 +212,7 @@ def test_a_log_deleted_before_it_was_archived_stays_missing(world: World) -> Non
     world.run()
     answer = audited(world)
     assert answer.total("missing") == 4
-    assert any(line.startswith("access.log (gone)") for line in command.table(answer))
+    assert any(line.startswith("access.log (gone)") for line in command.table(answer, KINESIS))
 
 
 def test_what_cannot_be_told(world: World) -> None:
@@ -251,18 +254,18 @@ def test_exit_codes(world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytes
     world.write(b"a\n")
     world.ship()
     world.deliver(lose=True)
-    assert run(world, monkeypatch) == command.NOTHING_MISSING, "it may still arrive"
+    assert run(world, monkeypatch) == OK, "it may still arrive"
     world.wait(2 * AFTER)
-    assert run(world, monkeypatch) == command.MISSING
+    assert run(world, monkeypatch) == PROBLEM
     assert capsys.readouterr().out.splitlines()[-1].endswith("0 archived, 2 missing, 0 pending")
-    assert run(world, monkeypatch, "--json") == command.MISSING
+    assert run(world, monkeypatch, "--json") == PROBLEM
     assert json.loads(capsys.readouterr().out)["totals"]["missing"] == 2
     world.bucket.fault_from_now_on = (0, DOWN)
-    assert run(world, monkeypatch) == command.CANNOT_TELL
+    assert run(world, monkeypatch) == UNUSABLE
     captured = capsys.readouterr()
     assert captured.err.startswith("cannot tell: ")
     assert captured.out == ""
-    assert run(world, monkeypatch, "--grace", str(AFTER + 1)) == command.CANNOT_TELL
+    assert run(world, monkeypatch, "--grace", str(AFTER + 1)) == UNUSABLE
     assert "REPAIR_AFTER" in capsys.readouterr().err
 
 
@@ -275,14 +278,14 @@ def test_with_firehose_acknowledged_is_all_that_is_told(
     world.write(b"c\n")
     world.wait(2 * AFTER)
     world.bucket.fault_from_now_on = (0, DOWN)  # the bucket is not even asked
-    assert run(world, monkeypatch) == command.CANNOT_TELL
+    assert run(world, monkeypatch) == UNUSABLE
     *_, numbers, verdict = capsys.readouterr().out.splitlines()
     assert numbers == "6 bytes written, 4 acknowledged by Firehose, 2 not yet"
     assert verdict.startswith("cannot tell what is in S3: ")
     assert verdict.endswith("acknowledged is all that can be known")
-    assert run(world, monkeypatch, "--json") == command.CANNOT_TELL
+    assert run(world, monkeypatch, "--json") == UNUSABLE
     assert json.loads(capsys.readouterr().out)["totals"] == {"written": 6, "acknowledged": 4, "pending": 2}
-    assert run(world, monkeypatch, "--repair") == command.CANNOT_TELL
+    assert run(world, monkeypatch, "--repair") == UNUSABLE
     assert "nothing is sent again" in capsys.readouterr().err
     answer = audited(world)
     assert (answer.total("missing"), answer.total("archived")) == (0, 0)
@@ -313,7 +316,7 @@ def test_repair_asks_the_producer_and_waits_for_the_lines(
     world.ship()
     world.deliver(lose=True)
     world.wait(2 * AFTER)
-    assert run(world, monkeypatch, "--repair") == command.CANNOT_TELL
+    assert run(world, monkeypatch, "--repair") == UNUSABLE
     assert "no producer runs" in capsys.readouterr().err
     say(world.settings.status_dir, ProducerStatus, {"state": "idle"})
     sleep = world.clock.sleep
@@ -325,7 +328,7 @@ def test_repair_asks_the_producer_and_waits_for_the_lines(
             steps.pop(0)()
 
     monkeypatch.setattr(world.clock, "sleep", producer_works)
-    assert run(world, monkeypatch, "--repair") == command.NOTHING_MISSING
+    assert run(world, monkeypatch, "--repair") == OK
     captured = capsys.readouterr()
     assert captured.err == "repair: 4 bytes were sent again\n"
     assert captured.out.splitlines()[-1] == "4 bytes written, 4 acknowledged, 4 archived, 0 missing, 0 pending"
@@ -339,7 +342,7 @@ def test_a_producer_that_cannot_repair_or_does_not_answer(
     world.deliver(lose=True)
     world.wait(2 * AFTER)
     say(world.settings.status_dir, ProducerStatus, {"state": "idle"})
-    assert run(world, monkeypatch, "--repair") == command.CANNOT_TELL
+    assert run(world, monkeypatch, "--repair") == UNUSABLE
     assert "did not answer within 90 s" in capsys.readouterr().err
     assert not world.settings.repair_request.exists(), "nobody repairs after the one who asked has gone"
 
@@ -349,5 +352,5 @@ def test_a_producer_that_cannot_repair_or_does_not_answer(
         world.settings.archived_file.unlink()
 
     monkeypatch.setattr(world.clock, "sleep", fail)
-    assert run(world, monkeypatch, "--repair") == command.CANNOT_TELL
+    assert run(world, monkeypatch, "--repair") == UNUSABLE
     assert "put back a good one" in capsys.readouterr().err
