@@ -7,14 +7,7 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from cli.steps import (
-    BUFFERING,
-    Journey,
-    StepError,
-    checked_entry,
-    found_lines,
-    hours,
-)
+from cli.steps import BUFFERING, Journey, StepError, checked_entry, found_lines, hours
 from common.aws import client
 from journal import hourly
 from journal.hourly import hour_of
@@ -64,13 +57,11 @@ def delivered(journey: Journey) -> str:
                 if lines := found_lines(s3, journey, key):
                     journey.found[key] = lines
         there = {path for lines in journey.found.values() for line in lines for path in journey.sent if path in line}
-        if len(there) < len(journey.sent):
-            return None
-        return ", ".join(f"s3://{settings.s3_bucket}/{key}" for key in journey.found)
+        return journey.objects if len(there) == len(journey.sent) else None
 
     remedy = (
         f"Look below s3://{settings.s3_bucket}/{settings.s3_prefix}rejected/ for what could not be transformed, and at "
-        f"the transform's log: aws logs filter-log-events --log-group-name /aws/lambda/{settings.lambda_function}"
+        f"the transform's log: {journey.function_log}"
     )
     return journey.until(seen, remedy)
 

@@ -7,14 +7,7 @@ import zlib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from cli.steps import (
-    Journey,
-    StepError,
-    acknowledgements,
-    checked_entry,
-    found_lines,
-    hours,
-)
+from cli.steps import Journey, StepError, acknowledgements, checked_entry, found_lines, hours
 from common.aws import client
 from common.status import Place
 from journal import hourly
@@ -37,11 +30,9 @@ def mapping(journey: Journey) -> str:
     for page in pages.paginate(FunctionName=settings.lambda_function):
         for one in page["EventSourceMappings"]:
             if one["EventSourceArn"].endswith(f":stream/{settings.kinesis_data_stream}"):
-                if one["State"] != "Enabled":
-                    raise StepError(
-                        f"the mapping is {one['State']}. Start the appliance again: it enables its mapping."
-                    )
-                return f"Enabled, batch size {one['BatchSize']}"
+                if one["State"] == "Enabled":
+                    return f"Enabled, batch size {one['BatchSize']}"
+                raise StepError(f"the mapping is {one['State']}. Start the appliance again: it enables its mapping.")
     raise StepError("the function has no mapping for the stream. The log of the entrypoint says why it was not made.")
 
 
@@ -96,15 +87,9 @@ def archived(journey: Journey) -> str:
 
     def seen() -> str | None:
         journey.found = {key: lines for key in keys(journey) if (lines := found_lines(s3, journey, key))}
-        if sum(map(len, journey.found.values())) < len(journey.sent):
-            return None
-        return ", ".join(f"s3://{journey.settings.s3_bucket}/{key}" for key in journey.found)
+        return journey.objects if sum(map(len, journey.found.values())) >= len(journey.sent) else None
 
-    remedy = (
-        "Look at the function's log: aws logs filter-log-events "
-        f"--log-group-name /aws/lambda/{journey.settings.lambda_function}"
-    )
-    return journey.until(seen, remedy)
+    return journey.until(seen, f"Look at the function's log: {journey.function_log}")
 
 
 def entries(journey: Journey) -> str:

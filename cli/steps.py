@@ -53,16 +53,23 @@ class Journey:
     def deadline(self) -> float:
         return self.settings.poll_interval + GRACE + BUFFERING * self.buffering
 
+    @property
+    def objects(self) -> str:
+        """Where the lines were found."""
+        return ", ".join(f"s3://{self.settings.s3_bucket}/{key}" for key in self.found)
+
+    @property
+    def function_log(self) -> str:
+        return f"aws logs filter-log-events --log-group-name /aws/lambda/{self.settings.lambda_function}"
+
     def until(self, seen: Callable[[], str | None], otherwise: str) -> str:
-        """Look until `seen` answers with what it saw; StepError with `otherwise` when the deadline has passed."""
+        """Look until `seen` answers with what it saw; StepError with `otherwise` when it is too late."""
         end = self.clock.monotonic() + self.deadline
-        while True:
-            answer = seen()
-            if answer is not None:
-                return answer
+        while (answer := seen()) is None:
             if self.clock.monotonic() > end:
                 raise StepError(f"not within {self.deadline:.0f} s. {otherwise}")
             self.clock.sleep(LOOK_AGAIN)
+        return answer
 
 
 def bucket(journey: Journey) -> str:
@@ -125,12 +132,9 @@ def acknowledged(journey: Journey) -> str:
 
 def hours(journey: Journey) -> list[str]:
     """The hours that the requests can be in: from the one they were sent in to the present one."""
-    hour = journey.sent_at.replace(minute=0, second=0, microsecond=0)
-    found = []
-    while hour <= journey.clock.now():
-        found.append(hour_of(hour))
-        hour += timedelta(hours=1)
-    return found
+    first = journey.sent_at.replace(minute=0, second=0, microsecond=0)
+    passed = (journey.clock.now() - first) // timedelta(hours=1)
+    return [hour_of(first + timedelta(hours=number)) for number in range(passed + 1)]
 
 
 def found_lines(s3: S3Client, journey: Journey, key: str) -> list[str]:

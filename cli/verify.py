@@ -1,9 +1,6 @@
 """Follows a few requests through the running appliance, from nginx to S3, and says at each step what it saw.
 
 It looks from outside, with the same API calls a user would make, and believes no status but what it can check.
-`appliance verify`. Exit status: 0 every step passed, 1 one failed, 2 bad settings.
-With --json each step is an object a line: `step`, `ok`, `detail` (what was seen, or what is wrong and its remedy) and
-`seconds` (how long it took).
 """
 
 from __future__ import annotations
@@ -17,6 +14,7 @@ from typing import TypeAlias
 
 from cli.firehose_steps import delivered, delivered_entries, delivery_role, delivery_stream
 from cli.kinesis_steps import archived, entries, mapping, records, stream
+from cli.screen import OK, PROBLEM
 from cli.steps import Journey, StepError, acknowledged, bucket, function, requests, role
 from common.clock import SystemClock
 from common.delivery import FIREHOSE, KINESIS
@@ -58,7 +56,7 @@ class Step:
     step: str
     ok: bool
     detail: str  # what was seen; or what is wrong, and its remedy
-    seconds: float
+    seconds: float  # that it took
 
     def __str__(self) -> str:
         return f"{'✓' if self.ok else '✗'} {self.step}: {self.detail}"
@@ -80,21 +78,11 @@ def walk(journey: Journey) -> Iterator[Step]:
             return
 
 
-def verify(journey: Journey, show: Callable[[Step], None]) -> bool:
-    """Walk, and show each step; whether all of them passed."""
-    ok = False
-    for step in walk(journey):
-        show(step)
-        ok = step.ok
-    return ok
-
-
 def main(settings: Settings, options: argparse.Namespace) -> int:
-    if options.json:
-        # that something is waited for is for people
-        journey = Journey(settings, SystemClock(), lambda note: print(note, file=sys.stderr, flush=True))
-        passed = verify(journey, lambda step: print(json.dumps(asdict(step), ensure_ascii=False), flush=True))
-    else:
-        journey = Journey(settings, SystemClock(), lambda note: print(note, flush=True))
-        passed = verify(journey, lambda step: print(step, flush=True))
-    return 0 if passed else 1
+    # that something is waited for is for people
+    notes = sys.stderr if options.json else sys.stdout
+    ok = False
+    for step in walk(Journey(settings, SystemClock(), lambda note: print(note, file=notes, flush=True))):
+        print(json.dumps(asdict(step), ensure_ascii=False) if options.json else step, flush=True)
+        ok = step.ok
+    return OK if ok else PROBLEM

@@ -164,20 +164,16 @@ def test_right_entries_pass(journey: steps.Journey) -> None:
     ],
 )
 def test_a_failed_step_is_named_and_ends_the_walk(
-    journey: steps.Journey,
-    said: list[str],
-    monkeypatch: pytest.MonkeyPatch,
-    failure: Exception,
-    message: str,
+    journey: steps.Journey, monkeypatch: pytest.MonkeyPatch, failure: Exception, message: str
 ) -> None:
     def fail(_: steps.Journey) -> str:
         raise failure
 
     monkeypatch.setitem(verify.STEPS, KINESIS, [("bucket", lambda _: "my-bucket"), ("stream", fail), ("role", fail)])
-    assert not verify.verify(journey, lambda step: said.append(str(step)))
-    assert said[0] == "✓ bucket: my-bucket"
-    assert message in said[1]
-    assert len(said) == 2
+    first, last = verify.walk(journey)
+    assert str(first) == "✓ bucket: my-bucket"
+    assert message in str(last)
+    assert (first.ok, last.ok) == (True, False)
 
 
 # --- DELIVERY=firehose, against a bucket and a delivery stream in this process
@@ -283,13 +279,10 @@ def test_an_acknowledgement_of_firehose_names_the_record(journey: steps.Journey)
     assert steps.acknowledged(journey) == f"3 line(s) as 3 record(s), record {'r' * 24}…"
 
 
-def test_the_steps_are_those_of_the_delivery(
-    journey: steps.Journey, said: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_steps_are_those_of_the_delivery(journey: steps.Journey, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(verify.STEPS, FIREHOSE, [("delivery stream", lambda _: "there")])
     journey.settings = journey.settings.model_copy(update={"delivery": FIREHOSE})
-    assert verify.verify(journey, lambda step: said.append(str(step)))
-    assert said == ["✓ delivery stream: there"]
+    assert list(map(str, verify.walk(journey))) == ["✓ delivery stream: there"]
 
 
 # --- what main prints
