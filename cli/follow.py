@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from common.delivery import KINESIS, Delivery
@@ -66,26 +67,21 @@ class Follower:
 
     def newest(self, now: datetime, count: int, wanted: Callable[[bytes], bool]) -> list[bytes]:
         """The last `count` wanted lines, oldest first; everything that is there now counts as seen."""
-        listed = list(self._list(now - self._watched, now))
+        listed = self._list(now - self._watched, now)
         self._positions = {one.key: Position(one.size, b"\n" if one.size else b"", one.etag) for one in listed}
         found: list[bytes] = []
         budget = SCAN_BYTES
         for one in reversed(listed):
             if len(found) >= count or budget <= 0:
                 break
-            for line in self._backwards(one, budget):
-                if wanted(line):
-                    found.append(line)
-                    if len(found) >= count:
-                        break
+            found += islice(filter(wanted, self._backwards(one, budget)), count - len(found))
             budget -= one.size
         return found[::-1]
 
     def since(self, moment: datetime, now: datetime) -> Iterator[bytes]:
         """All lines of the hours from `moment`'s on; what is there now counts as seen."""
-        listed = list(self._list(min(moment, now - self._watched), now))
         first = hour_of(moment)
-        for one in listed:
+        for one in self._list(min(moment, now - self._watched), now):
             if one.hour < first:
                 self._positions[one.key] = Position(one.size, b"\n" if one.size else b"", one.etag)
             else:
@@ -93,12 +89,12 @@ class Follower:
 
     def fresh(self, now: datetime) -> Iterator[bytes]:
         """What was added since the last call, in this hour's object or, late, in an earlier one's."""
-        listed = list(self._list(now - self._watched, now))
+        listed = self._list(now - self._watched, now)
         self._positions = {one.key: self._positions.get(one.key, Position()) for one in listed}
         for one in listed:
             yield from self._forwards(one)
 
-    def _list(self, first: datetime, now: datetime) -> Iterator[Object]:
+    def _list(self, first: datetime, now: datetime) -> list[Object]:
         """The objects of these hours, oldest hour first."""
         oldest, newest = hour_of(first), hour_of(now)
         # names sort as hours do, so one listing has them, however long ago the first one is
@@ -111,7 +107,7 @@ class Follower:
                     break
                 if one.hour >= oldest:
                     found.append(one)
-        yield from sorted(found)
+        return sorted(found)
 
     def _bases(self) -> list[str]:
         """What stands before the hour in a key. Firehose files what it rejects by the reason first; its transform does
@@ -134,7 +130,8 @@ class Follower:
             start = position.offset + len(rest)
             overlap = position.before if not rest else b""
             try:
-                data = self._read(one, start - len(overlap), min(start + BLOCK, one.size))
+                end = min(start + BLOCK, one.size)
+                data = hourly.read(self._s3, self._bucket, one.key, start - len(overlap), end, one.etag)
             except ChangedError:
                 return  # it has changed since it was listed: the next look sees it as it is then
             if not data.startswith(overlap):
@@ -156,20 +153,15 @@ class Follower:
     def _backwards(self, one: Object, budget: int) -> Iterator[bytes]:
         """The object's complete lines, the last one first."""
         end, block, rest = one.size, TAIL_BLOCK, b""
-        first = True
         while end > 0 and one.size - end < budget:
             start = max(0, end - block)
             try:
-                data = self._read(one, start, end)
+                data = hourly.read(self._s3, self._bucket, one.key, start, end, one.etag)
             except ChangedError:
                 return
             lines = (data + rest).split(b"\n")
-            if first:
+            if end == one.size:
                 lines.pop()  # what follows the last newline: nothing, or a line that is not complete
-                first = False
             rest = lines.pop(0) if start and lines else b""
             yield from filter(None, reversed(lines))
             end, block = start, min(4 * block, BLOCK)
-
-    def _read(self, one: Object, start: int, end: int) -> bytes:
-        return hourly.read(self._s3, self._bucket, one.key, start, end, one.etag)

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from common.aws import client
-from common.clock import Clock, SystemClock
+from common.clock import Clock, SystemClock, iso
 from common.errors import AWS_ERRORS, explain
 from common.settings import Settings
 
@@ -28,9 +28,8 @@ def as_object(event: FilteredLogEventTypeDef) -> dict[str, Any]:
         found = json.loads(message)
     except ValueError:
         found = None  # what Lambda itself has said, START and END
-    time = datetime.fromtimestamp(event["timestamp"] / 1000, UTC).isoformat(timespec="milliseconds")
     return {
-        "time": time.replace("+00:00", "Z"),
+        "time": iso(datetime.fromtimestamp(event["timestamp"] / 1000, UTC)),
         "stream": event["logStreamName"],
         "message": found if isinstance(found, dict) else message,
     }

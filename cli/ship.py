@@ -76,13 +76,10 @@ def main(settings: Settings, options: argparse.Namespace) -> int:
     answer = ship_now(settings, SystemClock(), options.timeout)
     if options.json:
         print(json.dumps(answer))
-    elif answer["lines"]:
-        print(
-            f"shipped {answer['lines']:,} lines, {answer['bytes']:,} bytes in {answer['records']:,} records; "
-            f"{answer['behind_bytes'] or 0:,} bytes are behind"
-        )
     else:
-        print(f"nothing was to be shipped; {answer['behind_bytes'] or 0:,} bytes are behind")
-    if answer["error"] and not options.json:
-        say(str(answer["error"]))
+        shipped = "shipped {lines:,} lines, {bytes:,} bytes in {records:,} records".format_map(answer)
+        behind = f"{answer['behind_bytes'] or 0:,} bytes are behind"
+        print(f"{shipped if answer['lines'] else 'nothing was to be shipped'}; {behind}")
+        if answer["error"]:
+            say(answer["error"])
     return PROBLEM if answer["error"] or answer["behind_bytes"] else OK

@@ -8,6 +8,7 @@ import re
 import select
 import sys
 from collections.abc import Callable, Iterable
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -20,7 +21,6 @@ from common.settings import Settings
 from journal.ledgers import connect
 
 if TYPE_CHECKING:
-    from mypy_boto3_s3 import S3Client
     from rich.console import Console
 
 # While the endpoint is away it is asked this often (seconds)
@@ -54,23 +54,25 @@ class Filter:
     """Which lines are shown. `moment`: those of requests at that time or later."""
 
     status: re.Pattern[str] | None = None
-    path: str | None = None
-    host: str | None = None
+    path: str = ""
+    host: str = ""
     moment: datetime | None = None
 
     def __call__(self, line: bytes) -> bool:
         entry = parsed(line)
-        if self.moment and isinstance(entry.get("time"), str):
-            try:
-                if datetime.fromisoformat(entry["time"]) < self.moment.replace(microsecond=0):
-                    return False
-            except (ValueError, TypeError):
-                pass  # it has no time that could be compared
-        if self.status and not self.status.fullmatch(str(entry.get("status", ""))):
-            return False
-        if self.path is not None and self.path not in str(entry.get("path", "")):
-            return False
-        return self.host is None or self.host in str(entry.get("host", ""))
+        return (
+            (self.moment is None or not self._is_before(entry.get("time"), self.moment.replace(microsecond=0)))
+            and (self.status is None or bool(self.status.fullmatch(str(entry.get("status", "")))))
+            and self.path in str(entry.get("path", ""))
+            and self.host in str(entry.get("host", ""))
+        )
+
+    @staticmethod
+    def _is_before(time: Any, moment: datetime) -> bool:
+        try:
+            return datetime.fromisoformat(time) < moment
+        except (ValueError, TypeError):
+            return False  # it has no time that could be compared
 
 
 def parsed(line: bytes) -> dict[str, Any]:
@@ -82,39 +84,34 @@ def parsed(line: bytes) -> dict[str, Any]:
     return entry if isinstance(entry, dict) else {}
 
 
-def cells(line: bytes) -> list[str]:
-    """time, status, method, host, path and agent of an entry; of a rejected line the reason and the bytes."""
+def cells(line: bytes) -> list[tuple[str, str]]:
+    """The columns of an entry, or a rejected line's reason and bytes: pieces of text, each with its style."""
     entry = {name: "" if value is None else printable(str(value)) for name, value in parsed(line).items()}
     if "path" in entry and "status" in entry:
-        time = entry.get("time", "").replace(".000Z", "Z")
-        names = ("method", "host", "path", "userAgent")
-        return [time, entry["status"], *(entry.get(name, "") or "-" for name in names)]
+        time, status = entry.get("time", "").replace(".000Z", "Z"), entry["status"]
+        method, host, path, agent = (entry.get(name) or "-" for name in ("method", "host", "path", "userAgent"))
+        return [
+            (f"{time:20}  ", "dim"),
+            (f"{status:3}  ", STATUS_COLORS.get(status[:1], "")),
+            (f"{method:4}  ", ""),
+            (f"{host:15}  ", "blue"),
+            (path, "bold"),
+            (f"  {agent}", "dim"),
+        ]
     if "raw" in entry:
-        return [entry.get("reason", ""), entry["raw"]]
-    return [printable(line.decode("utf-8", "backslashreplace"))]
+        return [(f"{entry.get('reason', '')}  {entry['raw']}", "")]
+    return [(printable(line.decode("utf-8", "backslashreplace")), "")]
 
 
 def plain(line: bytes) -> str:
-    """An entry as columns of text."""
-    shown = cells(line)
-    if len(shown) < 6:
-        return "  ".join(shown)
-    time, status, method, host, path, agent = shown
-    return f"{time:20}  {status:3}  {method:4}  {host:15}  {path}  {agent}"
+    return "".join(text for text, _ in cells(line))
 
 
 def colored(terminal: Console, line: bytes) -> None:
     """An entry on one line of a terminal, cut to its width."""
     from rich.text import Text
 
-    shown = cells(line)
-    text = Text(plain(line))
-    if len(shown) == 6:
-        status = shown[1]
-        text = Text().append(f"{shown[0]:20}  ", "dim")
-        text.append(f"{status:3}  ", STATUS_COLORS.get(status[:1], "")).append(f"{shown[2]:4}  ")
-        text.append(f"{shown[3]:15}  ", "blue").append(shown[4], "bold").append(f"  {shown[5]}", "dim")
-    terminal.print(text, no_wrap=True, overflow="ellipsis")
+    terminal.print(Text.assemble(*cells(line)), no_wrap=True, overflow="ellipsis")
 
 
 def ascii_json(line: bytes) -> bytes:
@@ -127,19 +124,16 @@ def ascii_json(line: bytes) -> bytes:
 
 
 def writer(as_json: bool) -> Callable[[Iterable[bytes]], None]:
-    """What prints lines as the user wants them."""
+    """What prints lines as the user wants them; a pipe gets JSON as the bytes of the object."""
     terminal = None if as_json else console(sys.stdout)
-    # a pipe gets the bytes of the object
     encode = ascii_json if sys.stdout.isatty() else bytes
 
     def write(lines: Iterable[bytes]) -> None:
         for line in lines:
-            if as_json:
-                sys.stdout.buffer.write(encode(line) + b"\n")
-            elif terminal:
+            if terminal:
                 colored(terminal, line)
             else:
-                sys.stdout.buffer.write(plain(line).encode() + b"\n")
+                sys.stdout.buffer.write((encode(line) if as_json else plain(line).encode()) + b"\n")
         sys.stdout.flush()
 
     return write
@@ -152,44 +146,28 @@ def wait(seconds: float) -> bool:
     return bool(poller.poll(seconds * 1000))
 
 
-def show(
-    follower: Follower,
-    write: Callable[[Iterable[bytes]], None],
-    options: argparse.Namespace,
-    wanted: Filter,
-    clock: Clock,
-) -> None:
-    """What is there already. Raises AWS_ERRORS."""
-    if wanted.moment:
-        write(filter(wanted, follower.since(wanted.moment, clock.now())))
-    else:
-        write(follower.newest(clock.now(), options.lines, wanted))
-
-
 def follow(
+    settings: Settings,
     follower: Follower,
     write: Callable[[Iterable[bytes]], None],
-    interval: float,
     wanted: Filter,
+    interval: float,
     clock: Clock,
-    *,
     pause: Callable[[float], bool],
-    settings: Settings,
 ) -> None:
     """What comes, until `pause` says that it is enough. An endpoint that goes away is waited for."""
-    trouble = ""
+    trouble = False
     while not pause(ASK_AGAIN if trouble else interval):
         try:
             write(filter(wanted, follower.fresh(clock.now())))
         except AWS_ERRORS as error:
-            problem = explained(settings, error)
             if not trouble:
-                say(f"{problem}. Waiting for it …")
-            trouble = problem
+                say(f"{explained(settings, error)}. Waiting for it …")
+            trouble = True
         else:
             if trouble:
                 say("it answers again")
-            trouble = ""
+            trouble = False
 
 
 def explained(settings: Settings, error: Exception) -> str:
@@ -198,31 +176,22 @@ def explained(settings: Settings, error: Exception) -> str:
 
 def main(settings: Settings, options: argparse.Namespace) -> int:
     clock = SystemClock()
-    wanted = Filter(
-        statuses(options.status) if options.status else None,
-        options.path,
-        options.host,
-        since(options.since, clock.now()) if options.since else None,
-    )
-    s3: S3Client = connect(settings)
-    follower = Follower(
-        s3,
-        settings.s3_bucket,
-        settings.s3_prefix,
-        delivery=settings.delivery,
-        rejected=options.rejected,
-        notice=say,
-    )
+    moment = since(options.since, clock.now()) if options.since else None
+    status = statuses(options.status) if options.status else None
+    wanted = Filter(status, options.path or "", options.host or "", moment)
     write = writer(options.json)
-
-    try:
-        show(follower, write, options, wanted, clock)
-        if options.follow:
-            follow(follower, write, options.interval, wanted, clock, pause=wait, settings=settings)
-    except AWS_ERRORS as error:
-        raise CommandError(explained(settings, error)) from None
-    except KeyboardInterrupt:
-        return OK  # the way to end it
-    finally:
-        s3.close()
+    with closing(connect(settings)) as s3:
+        where = s3, settings.s3_bucket, settings.s3_prefix
+        follower = Follower(*where, delivery=settings.delivery, rejected=options.rejected, notice=say)
+        try:
+            if moment:
+                write(filter(wanted, follower.since(moment, clock.now())))
+            else:
+                write(follower.newest(clock.now(), options.lines, wanted))
+            if options.follow:
+                follow(settings, follower, write, wanted, options.interval, clock, wait)
+        except AWS_ERRORS as error:
+            raise CommandError(explained(settings, error)) from None
+        except KeyboardInterrupt:
+            pass  # the way to end it
     return OK

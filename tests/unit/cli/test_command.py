@@ -614,15 +614,7 @@ def test_following_waits_for_an_endpoint_that_is_away(settings: Settings, capsys
     def write(lines: Iterable[bytes]) -> None:
         shown.extend(lines)
 
-    tail.follow(
-        Fake(),
-        write,
-        1.0,
-        tail.Filter(),
-        SystemClock(),
-        pause=pause,
-        settings=settings,
-    )
+    tail.follow(settings, Fake(), write, tail.Filter(), 1.0, SystemClock(), pause)
     assert shown == [b"one", b"two"]
     assert pauses == [1.0, 1.0, *[tail.ASK_AGAIN] * 3, 1.0]
     said = capsys.readouterr().err.splitlines()
