@@ -12,21 +12,22 @@ import logging
 import sys
 
 from appliance.checks import StartError, check_dashboard, check_nginx
-from appliance.environment import for_programs
-from appliance.folder import announce, lock, prepare
+from appliance.folder import lock, prepare
 from appliance.run import run
 from common.aws import answers
 from common.log import configure, event
 from common.settings import Settings, SettingsError, load_settings
+from common.status import Endpoint
 
 log = logging.getLogger("appliance")
 
 
-def needs_emulator(settings: Settings) -> bool:
-    """Whether the embedded emulator has to serve: nothing was named, and nothing answers where one would be."""
-    return (
-        settings.target != "aws" and not settings.localstack_host and not answers("127.0.0.1", settings.emulator_port)
-    )
+def endpoint_for(settings: Settings) -> Endpoint:
+    """`embedded`: nothing was named, and nothing answers where an emulator would be."""
+    if settings.target == "aws":
+        return "aws"
+    there = settings.localstack_host or answers("127.0.0.1", settings.emulator_port)
+    return "endpoint" if there else "embedded"
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -39,12 +40,11 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         settings = load_settings()
         configure(settings.log_level, settings.log_format, "appliance", tag=True)
-        emulator = needs_emulator(settings)
+        endpoint = endpoint_for(settings)
         check_nginx(settings)
         check_dashboard(settings)
         lock(settings)
-        prepare(settings)
-        announce(settings, emulator)
+        prepare(settings, endpoint)
     except SettingsError as error:
         print(f"error: {error}", file=sys.stderr)  # LOG_FORMAT is one of them
         return 2
@@ -52,13 +52,10 @@ def main(arguments: list[str] | None = None) -> int:
         log.error("%s", error, extra=event("failed", part="appliance"))
         return 2
     where = settings.localstack_host or f"127.0.0.1:{settings.emulator_port}"
-    kind = "AWS" if settings.target == "aws" else "embedded emulator" if emulator else "endpoint"
-    log.info(
-        "%s",
-        f"nginx on port {settings.http_port}, {kind} {where if kind != 'AWS' else ''}".rstrip(),
-        extra=event("started", http_port=settings.http_port, endpoint=None if kind == "AWS" else where),
-    )
-    return run(settings, for_programs(settings, emulator))
+    shown = {"aws": "AWS", "embedded": f"embedded emulator {where}", "endpoint": f"endpoint {where}"}[endpoint]
+    facts = event("started", http_port=settings.http_port, endpoint=None if endpoint == "aws" else where)
+    log.info("nginx on port %d, %s", settings.http_port, shown, extra=facts)
+    return run(settings, endpoint)
 
 
 if __name__ == "__main__":

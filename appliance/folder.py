@@ -5,10 +5,12 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 
 from appliance.checks import StartError
-from appliance.environment import exports
+from appliance.run import exports
 from appliance.site import render
 from common.settings import Settings
 from common.status import ApplianceStatus, Endpoint, write_status
@@ -16,11 +18,9 @@ from common.status import ApplianceStatus, Endpoint, write_status
 
 def lock(settings: Settings) -> int:
     """Reserve DATA_DIR for this appliance; returns the descriptor that holds it. Raises StartError."""
-    try:
+    with _writing(settings):
         settings.data_dir.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(settings.data_dir / "appliance.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    except OSError as error:
-        raise _unwritable(settings, error) from None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -32,30 +32,24 @@ def lock(settings: Settings) -> int:
     return descriptor
 
 
-def _unwritable(settings: Settings, error: OSError) -> StartError:
-    return StartError(
-        f"cannot write to DATA_DIR {settings.data_dir}: {error.strerror}. Mend it with a folder or volume with "
-        f"free space that user {os.geteuid()} may write to, e.g. -v web-log:/data"
-    )
-
-
-def prepare(settings: Settings) -> None:
-    """Make the folders; everything under run/ is made anew. Raises StartError."""
-    try:
+def prepare(settings: Settings, endpoint: Endpoint) -> None:
+    """Make the folders; everything under run/ is made anew, and says what it works with. Raises StartError."""
+    with _writing(settings):
         shutil.rmtree(settings.run_dir, ignore_errors=True)
         for folder in (settings.log_file.parent, settings.run_dir / "nginx", settings.data_dir / "emulator"):
             folder.mkdir(parents=True, exist_ok=True)
         # for script/appliance and script/aws, which are started in another environment than this
         (settings.run_dir / "environment").write_text(exports())
         render(settings)
-    except OSError as error:
-        raise _unwritable(settings, error) from None
+        write_status(settings.status_dir, ApplianceStatus(started_at=datetime.now(UTC), endpoint=endpoint))
 
 
-def announce(settings: Settings, emulator: bool) -> None:
-    """Leave for the dashboard when the appliance started, and what it works with. Raises StartError."""
-    kind: Endpoint = "aws" if settings.target == "aws" else "embedded" if emulator else "endpoint"
+@contextmanager
+def _writing(settings: Settings) -> Iterator[None]:
     try:
-        write_status(settings.status_dir, ApplianceStatus(started_at=datetime.now(UTC), endpoint=kind))
+        yield
     except OSError as error:
-        raise _unwritable(settings, error) from None
+        raise StartError(
+            f"cannot write to DATA_DIR {settings.data_dir}: {error.strerror}. Mend it with a folder or volume with "
+            f"free space that user {os.geteuid()} may write to, e.g. -v web-log:/data"
+        ) from None

@@ -1,4 +1,5 @@
-"""Runs supervisord as the container's first process does: hands signals on, collects orphans, and ends with it."""
+"""Runs supervisord as the container's first process does: with this process's environment and what the programs need
+besides; hands signals on, collects orphans, and ends with it."""
 
 from __future__ import annotations
 
@@ -6,19 +7,47 @@ import ctypes
 import fcntl
 import logging
 import os
+import shlex
 import signal
 import stat
 import subprocess
 import sys
+from pathlib import Path
 from types import FrameType
 
-from appliance.environment import HOME
 from common.log import event
 from common.settings import Settings
+from common.status import Endpoint
 
 log = logging.getLogger("appliance")
 
+HOME = Path(__file__).resolve().parent.parent
 PR_SET_PDEATHSIG = 1  # prctl.h
+
+
+def for_programs(settings: Settings, endpoint: Endpoint) -> dict[str, str]:
+    """What supervisord.conf and the programs read."""
+    paths = [str(HOME), os.environ.get("PYTHONPATH", "")]
+    return os.environ | {
+        "DATA_DIR": str(settings.data_dir),
+        "PYTHON": sys.executable,
+        "PYTHONPATH": os.pathsep.join(filter(None, paths)),
+        "PYTHONUNBUFFERED": "1",
+        "LOG_FORMAT": settings.log_format,
+        # the function in the embedded emulator calls it back; a proxy in between could not
+        "NO_PROXY": ",".join(filter(None, ("127.0.0.1,localhost", os.environ.get("NO_PROXY")))),
+        "EMULATOR_AUTOSTART": str(endpoint == "embedded").lower(),
+        "EMULATOR_HOST": settings.emulator_host,
+        "EMULATOR_PORT": str(settings.emulator_port),
+        "DASHBOARD_AUTOSTART": str(settings.dashboard_port > 0).lower(),
+        "EMULATOR_LOG_LEVEL": "INFO" if settings.log_level == "DEBUG" else "WARNING",
+    }
+
+
+def exports() -> str:
+    """The settings that were given, as a shell reads them."""
+    given = {name: value for name in Settings.model_fields if (value := os.environ.get(name.upper()))}
+    return "".join(f"export {name.upper()}={shlex.quote(value)}\n" for name, value in given.items())
 
 
 def _end_with_parent() -> None:
@@ -26,7 +55,7 @@ def _end_with_parent() -> None:
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
-def run(settings: Settings, variables: dict[str, str]) -> int:
+def run(settings: Settings, endpoint: Endpoint) -> int:
     """Run supervisord until it ends; returns the exit status for the whole. Signals to stop are handed on."""
     if stat.S_ISREG(os.fstat(1).st_mode):
         # supervisord opens /dev/stdout anew for each program: in a plain file all of them must append
@@ -38,7 +67,7 @@ def run(settings: Settings, variables: dict[str, str]) -> int:
         command += ["--user", "root"]  # said on purpose: it would warn that nobody said so
     supervisord = subprocess.Popen(
         command,
-        env=variables,
+        env=for_programs(settings, endpoint),
         start_new_session=True,  # Ctrl-C reaches this process alone, which then stops the programs in their order
         preexec_fn=_end_with_parent,
     )
@@ -59,11 +88,8 @@ def run(settings: Settings, variables: dict[str, str]) -> int:
     fatal = settings.run_dir / "fatal"
     if fatal.exists():
         name = fatal.read_text()
-        log.error(
-            "%s could not be kept running; its lines above say why. The appliance has ended.",
-            name,
-            extra=event("failed", part=name),
-        )
+        message = "%s could not be kept running; its lines above say why. The appliance has ended."
+        log.error(message, name, extra=event("failed", part=name))
         return 1
     if not stopping:
         ended = supervisord.returncode

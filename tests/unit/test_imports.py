@@ -38,7 +38,7 @@ ALLOWED_HERE_ONLY = {
 # file -> why it may read the environment
 READS_ENVIRONMENT = {
     "common/settings.py": "the one reader of the settings",
-    "appliance/environment.py": "hands its own environment on to supervisord and the programs",
+    "appliance/run.py": "hands its own environment on to supervisord and the programs",
     "common/aws.py": "credentials are the SDK's and no settings",
     "cli/awscli.py": "prepares the environment of the CLI",
     "lambda/index.py": "is configured by Lambda, without the appliance",

@@ -3,15 +3,16 @@ from __future__ import annotations
 import os
 import socket
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from appliance import __main__ as start
 from appliance.checks import StartError, check_dashboard, check_nginx
-from appliance.environment import for_programs
-from appliance.folder import announce, lock, prepare
+from appliance.folder import lock, prepare
+from appliance.run import for_programs
 from common.settings import Settings
-from common.status import ApplianceStatus
+from common.status import ApplianceStatus, Endpoint
 from tests.statuses import status_json
 
 
@@ -29,12 +30,12 @@ def test_the_emulator_is_needed_only_when_nothing_else_is_there(
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         monkeypatch.setenv("EMULATOR_PORT", str(listener.getsockname()[1]))
-        assert start.needs_emulator(Settings())
+        assert start.endpoint_for(Settings()) == "embedded"
         listener.listen()
-        assert not start.needs_emulator(Settings())
-    assert start.needs_emulator(Settings())
-    assert not start.needs_emulator(settings.model_copy(update={"localstack_host": "localstack"}))
-    assert not start.needs_emulator(settings.model_copy(update={"target": "aws"}))
+        assert start.endpoint_for(Settings()) == "endpoint"
+    assert start.endpoint_for(Settings()) == "embedded"
+    assert start.endpoint_for(settings.model_copy(update={"localstack_host": "localstack"})) == "endpoint"
+    assert start.endpoint_for(settings.model_copy(update={"target": "aws"})) == "aws"
 
 
 def test_two_appliances_do_not_share_a_folder(settings: Settings) -> None:
@@ -48,13 +49,12 @@ def test_two_appliances_do_not_share_a_folder(settings: Settings) -> None:
 
 
 def test_prepare_leaves_the_log_and_makes_the_rest_anew(settings: Settings) -> None:
-    prepare(settings)
+    prepare(settings, "endpoint")
     settings.log_file.write_text("a line\n")
-    settings.status_dir.mkdir()
     (settings.status_dir / "producer.json").write_text("{}")
-    prepare(settings)
+    prepare(settings, "endpoint")
     assert settings.log_file.read_text() == "a line\n"
-    assert not settings.status_dir.exists()
+    assert [path.name for path in settings.status_dir.iterdir()] == ["appliance.json"]
     assert "export S3_BUCKET=a-bucket\n" in (settings.run_dir / "environment").read_text()
 
 
@@ -105,15 +105,12 @@ def test_a_dashboard_port_that_is_taken_is_said(settings: Settings) -> None:
 def test_without_a_dashboard_no_port_is_needed(settings: Settings) -> None:
     none = settings.model_copy(update={"dashboard_port": 0})
     check_dashboard(none)
-    assert for_programs(none, emulator=False)["DASHBOARD_AUTOSTART"] == "false"
-    assert for_programs(settings, emulator=False)["DASHBOARD_AUTOSTART"] == "true"
+    assert for_programs(none, "endpoint")["DASHBOARD_AUTOSTART"] == "false"
+    assert for_programs(settings, "endpoint")["DASHBOARD_AUTOSTART"] == "true"
 
 
-def test_the_dashboard_is_told_what_the_appliance_works_with(settings: Settings) -> None:
-    prepare(settings)
-    announce(settings, emulator=True)
-    assert status_json(settings.status_dir, ApplianceStatus)["endpoint"] == "embedded"
-    announce(settings, emulator=False)
-    assert status_json(settings.status_dir, ApplianceStatus)["endpoint"] == "endpoint"
-    announce(settings.model_copy(update={"target": "aws"}), emulator=False)
-    assert status_json(settings.status_dir, ApplianceStatus)["endpoint"] == "aws"
+@pytest.mark.parametrize("endpoint", get_args(Endpoint))
+def test_the_dashboard_is_told_what_the_appliance_works_with(settings: Settings, endpoint: Endpoint) -> None:
+    prepare(settings, endpoint)
+    assert status_json(settings.status_dir, ApplianceStatus)["endpoint"] == endpoint
+    assert for_programs(settings, endpoint)["EMULATOR_AUTOSTART"] == str(endpoint == "embedded").lower()
