@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -212,25 +212,11 @@ class ArchivedFile:
 
 
 def encode(archived: Archived) -> bytes:
-    tree = {
-        "version": VERSION,
-        "bucket": archived.bucket,
-        "prefix": archived.prefix,
-        "created": archived.created and archived.created.isoformat(),
-        "generations": {
-            name: {
-                "name": known.name,
-                "start": known.start,
-                "offset": known.offset,
-                "archived": list(known.archived),
-                "marks": known.marks,
-                "sent": known.sent,
-                "gone": known.gone,
-            }
-            for name, known in archived.generations.items()
-        },
-    }
-    return json.dumps(tree).encode() + b"\n"
+    return json.dumps({"version": VERSION} | asdict(archived), default=_plain).encode() + b"\n"
+
+
+def _plain(value: Ranges | datetime) -> Any:
+    return list(value) if isinstance(value, Ranges) else value.isoformat()
 
 
 def _archived(tree: Any) -> Archived:

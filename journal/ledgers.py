@@ -75,7 +75,7 @@ class _Known(NamedTuple):
 
     version: tuple[str, datetime] | None
     pairs: Pairs
-    problem: str | None
+    problem: str | None = None
 
 
 def decode(text: str) -> Pairs:
@@ -141,7 +141,10 @@ class Ledgers:
                 known = self._known.get(one.key)
                 if known is None or known.version != one.version:
                     self._check(expired)
-                    self._look(s3, one)
+                    if found := self._look(s3, one):
+                        self._known[one.key] = found
+                    else:
+                        self._known.pop(one.key, None)
         except AWS_ERRORS as error:
             raise self._explained(error) from error
         pairs: Pairs = {}
@@ -172,36 +175,31 @@ class Ledgers:
             for year in years:
                 yield from hourly.objects(hourly.pages(s3, self._bucket, check, Prefix=year), base)
 
-    def _look(self, s3: S3Client, one: Object) -> None:
-        """Read an object's ledger into what is known."""
+    def _look(self, s3: S3Client, one: Object) -> _Known | None:
+        """What an object's ledger says; None when the object was deleted since it was listed."""
         for _ in range(ROUNDS):
             try:
                 head = s3.head_object(Bucket=self._bucket, Key=one.key)
             except ClientError as error:
-                if status_of(error) == 404:  # deleted since it was listed
-                    self._known.pop(one.key, None)
-                    return
+                if status_of(error) == 404:
+                    return None
                 raise
             text = head["Metadata"].get(METADATA_KEY)
             if text is None:  # somebody else's
-                self._known[one.key] = _Known(one.version, {}, None)
-                return
+                return _Known(one.version, {})
             try:
-                reference = _REFERENCE.fullmatch(text)
-                if reference:
+                if reference := _REFERENCE.fullmatch(text):
                     text = self._side(s3, one, reference[1])
-                    if text is None:
-                        continue
-                self._known[one.key] = _Known(one.version, decode(text), None)
+                if text is not None:
+                    return _Known(one.version, decode(text))
             except ValueError as error:
                 problem = (
                     f"the ledger of s3://{self._bucket}/{one.key} cannot be read ({error}), so nobody can tell what it "
                     "holds: restore an earlier version of it, or move it to another key"
                 )
-                self._known[one.key] = _Known(one.version, {}, problem)
-            return
+                return _Known(one.version, {}, problem)
         problem = f"s3://{self._bucket}/{one.key}: its side object below {self._prefix}ledger/ is gone: restore it"
-        self._known[one.key] = _Known(None, {}, problem)
+        return _Known(None, {}, problem)
 
     def _side(self, s3: S3Client, one: Object, digest: str) -> str | None:
         """The text of a side object; None when it is gone, as it is once the object names another. ValueError."""
