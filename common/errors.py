@@ -23,38 +23,20 @@ AWS_ERRORS = (ClientError, BotoCoreError, ResponseParserError)
 Kind = Literal["throttled", "unavailable", "unreachable", "credentials", "denied", "missing", "refused", "unforeseen"]
 PASSING: frozenset[Kind] = frozenset({"throttled", "unavailable", "unreachable"})
 
-# botocore's own (`ThrottledRetryableChecker`), KMS's behind a stream, and Firehose's ServiceUnavailableException
-THROTTLED = frozenset(
-    {
-        "BandwidthLimitExceeded",
-        "EC2ThrottledException",
-        "KMSThrottlingException",
-        "LimitExceededException",
-        "PriorRequestNotComplete",
-        "ProvisionedThroughputExceededException",
-        "RequestLimitExceeded",
-        "RequestThrottled",
-        "RequestThrottledException",
-        "ServiceUnavailableException",
-        "SlowDown",
-        "ThrottledException",
-        "Throttling",
-        "ThrottlingException",
-        "TooManyRequestsException",
-        "TransactionInProgressException",
-    }
-)
-# A little time mends these; every status from 500 on as well
-_UNAVAILABLE = {
-    "InternalError",
-    "InternalFailure",
-    "InternalFailureException",
-    "OperationAborted",
-    "RequestTimeout",
-    "RequestTimeoutException",
-    "ResourceInUseException",
-    "ServiceUnavailable",
+# botocore's own (`ThrottledRetryableChecker`) and Firehose's ServiceUnavailableException; and what `throttled` knows by
+# a part of the code
+_THROTTLED = {
+    "BandwidthLimitExceeded",
+    "LimitExceededException",
+    "PriorRequestNotComplete",
+    "ProvisionedThroughputExceededException",
+    "RequestLimitExceeded",
+    "ServiceUnavailableException",
+    "SlowDown",
+    "TransactionInProgressException",
 }
+# How the codes begin that a little time mends; every status from 500 on as well
+_UNAVAILABLE = ("Internal", "OperationAborted", "RequestTimeout", "ResourceInUse", "ServiceUnavailable")
 _BAD_CREDENTIALS = {
     "AuthFailure",
     "ExpiredToken",
@@ -152,7 +134,7 @@ def _answered(error: ClientError, what: str, target: str, setting: str, remedies
     elif code in _BAD_CREDENTIALS:
         kind = "credentials"
         remedy = f"The credentials are not accepted: renew them, check this machine's clock, or give others with {keys}"
-    elif code in THROTTLED or "Throttl" in code or "TooManyRequests" in code or status == 429:
+    elif throttled(code) or status == 429:
         kind, remedy = "throttled", _PASSES
     elif code in _DENIED or status == 403:
         permission = _PERMISSIONS.get(operation, operation)
@@ -164,7 +146,7 @@ def _answered(error: ClientError, what: str, target: str, setting: str, remedies
         kind, remedy = "refused", f"This endpoint does not offer it: check {_CHECK[target]}"
     elif missing(error):
         kind, remedy = "missing", _MAKE[target] + (f"; or {another}" if another else "")
-    elif code in _UNAVAILABLE or status >= 500:
+    elif code.startswith(_UNAVAILABLE) or status >= 500:
         kind, remedy = "unavailable", _PASSES
     else:
         named = f"-e {setting}=… and " if setting else ""
@@ -179,6 +161,10 @@ def code_of(error: ClientError) -> str:
 
 def status_of(error: ClientError) -> int:
     return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+
+
+def throttled(code: str) -> bool:
+    return code in _THROTTLED or "Throttl" in code or "TooManyRequests" in code
 
 
 def missing(error: ClientError) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol, TypeAlias
 
-from common.errors import THROTTLED
+from common.errors import throttled
 from producer.record import Record
 
 
@@ -64,7 +64,7 @@ class Traffic:
 
     @property
     def throttled(self) -> int:
-        return sum(records for reason, records in self.refused.items() if reason in THROTTLED)
+        return sum(records for reason, records in self.refused.items() if throttled(reason))
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,9 @@ from botocore.parsers import ResponseParserError
 from botocore.retries.standard import ThrottledRetryableChecker, TransientRetryableChecker
 from urllib3.exceptions import NewConnectionError, ProtocolError
 
-from common.errors import AWS_ERRORS, THROTTLED, Failure, Kind, explain
+from common.errors import AWS_ERRORS, Failure, Kind, explain, throttled
 
+THROTTLED = vars(ThrottledRetryableChecker)["_THROTTLED_ERROR_CODES"]
 KEYS = "-e AWS_ACCESS_KEY_ID=… -e AWS_SECRET_ACCESS_KEY=…"
 REFUSED = NewConnectionError(None, "Failed to establish a new connection: [Errno 111] Connection refused")  # type: ignore[arg-type]
 
@@ -26,6 +27,8 @@ def refusal(code: str, status: int = 400, message: str = "it said no.", operatio
     ("code", "status", "kind", "remedy"),
     [
         *((code, 400, "throttled", "It passes by itself") for code in sorted(THROTTLED)),
+        ("ServiceUnavailableException", 400, "throttled", "It passes by itself"),
+        ("KMSThrottlingException", 400, "throttled", "It passes by itself"),
         ("TooManyRequests", 400, "throttled", "It passes by itself"),
         ("Whatever", 429, "throttled", "It passes by itself"),
         ("Whatever", 500, "unavailable", "It passes by itself"),
@@ -170,7 +173,7 @@ def test_secrets_are_hidden() -> None:
 
 
 def test_botocore_knows_no_throttling_that_is_unknown_here() -> None:
-    assert set(vars(ThrottledRetryableChecker)["_THROTTLED_ERROR_CODES"]) <= THROTTLED
+    assert all(map(throttled, THROTTLED))
     transient = vars(TransientRetryableChecker)
     for code in transient["_TRANSIENT_ERROR_CODES"]:
         assert explain(refusal(code), "it", "aws").passing
