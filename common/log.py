@@ -16,9 +16,11 @@ import pkgutil
 import re
 import sys
 import time
-from collections.abc import Callable
+from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Literal, TextIO
+
+from common.clock import iso
 
 # Every event there is; docs/events.md says of each what it means and which facts it has
 Event = Literal[
@@ -93,22 +95,19 @@ class HumanFormatter(logging.Formatter):
 class JsonFormatter(logging.Formatter):
     """One object a line: time, level, program, event, message, facts, and traceback where there is one."""
 
-    converter = staticmethod(time.gmtime)
-
     def __init__(self, program: str) -> None:
         super().__init__()
         self._program = program
 
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, Any] = {
-            "time": f"{self.formatTime(record, '%Y-%m-%dT%H:%M:%S')}.{int(record.msecs):03d}Z",
+            "time": iso(datetime.fromtimestamp(record.created, UTC)),
             "level": record.levelname.lower(),
             "program": self._program,
             "event": getattr(record, "event", OUTPUT),
             "message": redact(record.getMessage()),
         }
-        facts = getattr(record, "facts", None)
-        if facts:
+        if facts := getattr(record, "facts", None):
             line["facts"] = _redacted(facts)
         if record.exc_info and record.exc_info[0]:
             line["traceback"] = redact(self.formatException(record.exc_info))
@@ -119,7 +118,7 @@ class SyslogFormatter(logging.Formatter):
     """`<6>shipped 12 lines`: the reader knows the time and, under systemd, the program; each line has a priority."""
 
     def __init__(self, tag: str) -> None:
-        super().__init__("%(message)s")
+        super().__init__()
         self._tag = tag and f"{tag}: "
 
     def format(self, record: logging.LogRecord) -> str:
@@ -142,13 +141,9 @@ def configure(
     process that runs without it says `tag`.
     """
     shown = program if tag else ""
-    formatters: dict[str, Callable[[], logging.Formatter]] = {
-        "human": lambda: HumanFormatter(shown),
-        "json": lambda: JsonFormatter(program),
-        "syslog": lambda: SyslogFormatter(shown),
-    }
+    formatters = {"human": HumanFormatter(shown), "json": JsonFormatter(program), "syslog": SyslogFormatter(shown)}
     handler = logging.StreamHandler(stream or sys.stdout)
-    handler.setFormatter(formatters[format]())
+    handler.setFormatter(formatters[format])
     logging.basicConfig(level=level, handlers=[handler], force=True)
     for chatty in ("apscheduler", "botocore", "boto3", "urllib3"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
@@ -157,8 +152,7 @@ def configure(
 
 def log_uncaught(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
     """What ends a process unforeseen is one event as well. Ctrl-C is no error."""
-    if issubclass(kind, KeyboardInterrupt):
-        return
-    logging.getLogger().critical(
-        "%s: %s", kind.__name__, error, exc_info=(kind, error, traceback), extra=event("failed", error=kind.__name__)
-    )
+    if not issubclass(kind, KeyboardInterrupt):
+        told = (kind, error, traceback)
+        extra = event("failed", error=kind.__name__)
+        logging.getLogger().critical("%s: %s", kind.__name__, error, exc_info=told, extra=extra)
