@@ -116,37 +116,37 @@ class Archived:
         seconds = [min(int(name[:8], 16), now) for name in self.generations]
         return datetime.fromtimestamp(min(seconds, default=now), UTC) - CLOCKS_APART
 
-    def is_new(self, bucket: str, prefix: str, created: datetime | None, oldest: datetime | None) -> bool:
-        """Whether this is a bucket that was created again, so that what was seen in its predecessor is no more.
+    def compared_with(self, bucket: str, prefix: str, created: datetime | None, oldest: datetime | None) -> bool:
+        """Remember the bucket; True when it was created again, so that what was seen in its predecessor is no more.
 
         `oldest`: when its least recently written object was written. A creation date alone does not tell: AWS changes
         it with the bucket's policy, and MiniStack after it was killed. But nothing is older than the bucket it is in.
         Another name or prefix is a decision of the user's, and no loss.
         """
-        if (bucket, prefix) != (self.bucket, self.prefix) or created is None or self.created in (None, created):
-            return False
-        return oldest is None or int(oldest.timestamp()) >= int(created.timestamp())
-
-    def compared_with(self, bucket: str, prefix: str, created: datetime | None, *, new: bool) -> None:
-        """Remember the bucket; if it is `new`, nothing that was seen before counts any more."""
-        if (bucket, prefix) != (self.bucket, self.prefix) or created is not None:
+        same, before = (bucket, prefix) == (self.bucket, self.prefix), self.created
+        if not same or created is not None:
             self.created = created
         self.bucket, self.prefix = bucket, prefix
-        if new:
-            for known in self.generations.values():
-                known.archived, known.sent = Ranges(), []
+        if not same or created is None or before in (None, created):
+            return False
+        if oldest and int(oldest.timestamp()) < int(created.timestamp()):
+            return False
+        for known in self.generations.values():
+            known.archived, known.sent = Ranges(), []
+        return True
 
     def unarchived(self) -> dict[str, Ranges]:
         """Everything that is acknowledged and was never seen archived, however lately."""
-        found = {name: known.acknowledged - known.archived for name, known in self.generations.items()}
-        return {name: ranges for name, ranges in found.items() if ranges}
+        return self._without_archived({name: known.acknowledged for name, known in self.generations.items()})
 
     def missing(self, now: float, after: float) -> dict[str, Ranges]:
         """What was acknowledged `after` seconds ago or earlier and was never seen archived."""
-        found = {
-            name: known.acknowledged_before(now - after) - known.archived for name, known in self.generations.items()
-        }
-        return {name: ranges for name, ranges in found.items() if ranges}
+        old = {name: known.acknowledged_before(now - after) for name, known in self.generations.items()}
+        return self._without_archived(old)
+
+    def _without_archived(self, found: Mapping[str, Ranges]) -> dict[str, Ranges]:
+        left = {name: ranges - self.generations[name].archived for name, ranges in found.items()}
+        return {name: ranges for name, ranges in left.items() if ranges}
 
     def due(self, missing: Mapping[str, Ranges], now: float) -> dict[str, Ranges]:
         """Of what is missing, what is to be sent now: not what was sent lately, and nothing whose log is gone."""

@@ -16,9 +16,8 @@ from common.clock import Clock
 from common.settings import Settings
 from journal.archived import Archived, ArchivedFile, Known
 from journal.checkpoint import CheckpointFile, Generation
-from journal.files import Found, Key, continues, files_of
+from journal.files import Found, Key, continues, files_of, line_start
 from journal.ledgers import Ledgers, LedgersError
-from journal.lines import line_start
 from journal.ranges import Ranges
 
 if TYPE_CHECKING:
@@ -72,9 +71,8 @@ class Audit:
 
     @property
     def verdict(self) -> str:
-        parts = ("written", "acknowledged", "archived", "missing", "pending")
-        first, *rest = (f"{self.total(part):,} {part}" for part in parts)
-        return ", ".join([first.replace(" ", " bytes ", 1), *rest])
+        others = (f"{self.total(part):,} {part}" for part in ("acknowledged", "archived", "missing", "pending"))
+        return ", ".join([f"{self.total('written'):,} bytes written", *others])
 
     def rotated(self) -> list[tuple[str, bool, str]]:
         """(name, whether it may be deleted, why) of every rotated log."""
@@ -231,6 +229,5 @@ def _ledgers(
     read = ledgers.read(s3, since, lambda: clock.monotonic() >= deadline)
     if read.problems:
         raise LedgersError("\n".join(read.problems), passing=False)
-    if archived.is_new(settings.s3_bucket, settings.s3_prefix, created, read.oldest):
-        archived.compared_with(settings.s3_bucket, settings.s3_prefix, created, new=True)
+    archived.compared_with(settings.s3_bucket, settings.s3_prefix, created, read.oldest)
     return read.ranges

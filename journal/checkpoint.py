@@ -108,10 +108,8 @@ class Generation:
             raise RuntimeError(f"generation {self.id}: [{record.start}, {record.end}) acknowledged at {self.offset}")
         if self.start is None:
             self.start = record.start
-        self.offset = record.end
-        self.tail = Fingerprint.of(record.window)
-        self.inside_line = record.inside_line
-        self.closed = record.closed
+        self.offset, self.tail = record.end, Fingerprint.of(record.window)
+        self.inside_line, self.closed = record.inside_line, record.closed
 
 
 @dataclass(slots=True)

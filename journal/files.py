@@ -1,4 +1,4 @@
-"""The files of a log: the log, its rotated siblings, and those of them that are compressed."""
+"""The files of a log (itself, its rotated siblings, and those of them that are compressed), and where lines begin."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from journal.checkpoint import Fingerprint, Generation
 
 # These hold what another file held as text before; reading them as lines would send their bytes as rejected ones
 COMPRESSED = (".gz", ".bz2", ".xz", ".zst", ".lz4", ".Z", ".zip")
+STEP = 64 * 1024  # bytes read at once, backwards: a line is far shorter, almost always
 
 Key = tuple[int, int]
 
@@ -85,3 +86,14 @@ def continues(descriptor: int, generation: Generation) -> bool:
         and os.fstat(descriptor).st_size >= position
         and (not tail.length or Fingerprint.of(os.pread(descriptor, tail.length, position - tail.length)) == tail)
     )
+
+
+def line_start(descriptor: int, position: int) -> int:
+    """Where the line begins that reaches up to `position`: behind the last newline before it, or 0. Raises OSError."""
+    while position > 0:
+        step = min(STEP, position)
+        newline = os.pread(descriptor, step, position - step).rfind(b"\n")
+        if newline >= 0:
+            return position - step + newline + 1
+        position -= step
+    return 0

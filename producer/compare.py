@@ -56,12 +56,10 @@ class Comparison:
 
     def _take_over(self, archived: Archived, read: Archive, created: datetime | None) -> None:
         bucket, prefix = self._settings.s3_bucket, self._settings.s3_prefix
-        new = archived.is_new(bucket, prefix, created, read.oldest)
-        if new:
+        if archived.compared_with(bucket, prefix, created, read.oldest):
             log.warning(
                 "bucket %s was created again: all lines still on disk that it lacks are sent again",
                 bucket,
                 extra=event("bucket_created_again", bucket=bucket),
             )
-        archived.compared_with(bucket, prefix, created, new=new)
         archived.absorb(read.ranges)

@@ -8,8 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
 from journal.checkpoint import Checkpoint, Fingerprint, Generation
-from journal.files import Found, continues, files_of
-from journal.lines import STEP, line_start
+from journal.files import STEP, Found, continues, files_of, line_start
 from journal.ranges import Ranges
 from producer.reader import BLOCK_BYTES
 from producer.record import FRAGMENT_BYTES, WINDOW_BYTES, Piece
