@@ -9,16 +9,12 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from common.aws import client
-from common.clock import Clock, SystemClock, iso
+from common.clock import iso
 from common.errors import AWS_ERRORS, explain
 from common.settings import Settings
 
 if TYPE_CHECKING:
     from mypy_boto3_logs.type_defs import FilteredLogEventTypeDef
-
-
-def main(settings: Settings, options: argparse.Namespace) -> int:
-    return show(settings, SystemClock(), options.minutes, as_json=options.json)
 
 
 def as_object(event: FilteredLogEventTypeDef) -> dict[str, Any]:
@@ -35,16 +31,16 @@ def as_object(event: FilteredLogEventTypeDef) -> dict[str, Any]:
     }
 
 
-def show(settings: Settings, clock: Clock, minutes: float, *, as_json: bool = False) -> int:
-    """Print the lines of the last `minutes`; the exit status."""
-    group = f"/aws/lambda/{settings.lambda_function}"
-    start = int((clock.now() - timedelta(minutes=minutes)).timestamp() * 1000)
+def main(settings: Settings, options: argparse.Namespace) -> int:
+    minutes, group = options.minutes, f"/aws/lambda/{settings.lambda_function}"
+    start = int((datetime.now(UTC) - timedelta(minutes=minutes)).timestamp() * 1000)
     logs = client(settings, "logs")
     printed = 0
     try:
         for page in logs.get_paginator("filter_log_events").paginate(logGroupName=group, startTime=start):
             for event in page["events"]:
-                print(json.dumps(as_object(event), ensure_ascii=False) if as_json else event["message"].rstrip("\n"))
+                shown = json.dumps(as_object(event), ensure_ascii=False) if options.json else event["message"]
+                print(shown.rstrip("\n"))
                 printed += 1
     except logs.exceptions.ResourceNotFoundException:
         print(f"{group}: no such log. The function has not run yet, or its role may not write one.", file=sys.stderr)

@@ -11,7 +11,7 @@ import pytest
 from moto import mock_aws
 
 from cli import logs
-from cli.parser import minutes_back, parser
+from cli.parser import parser
 from common import aws
 from common.clock import SystemClock
 from common.settings import Settings
@@ -38,15 +38,19 @@ def log(client: Any, *lines: str, minutes_ago: float = 0) -> None:
     client.put_log_events(logGroupName=GROUP, logStreamName="s", logEvents=events)
 
 
+def show(*options: str, settings: Settings = SETTINGS) -> int:
+    return logs.main(settings, parser().parse_args(["logs", "lambda", *options]))
+
+
 def test_its_lines_in_order(cloudwatch: Any, capsys: pytest.CaptureFixture[str]) -> None:
     log(cloudwatch, "START\n", "안녕", "END\n")
-    assert logs.show(SETTINGS, SystemClock(), 60) == 0
+    assert show() == 0
     assert capsys.readouterr().out.splitlines() == ["START", "안녕", "END"]
 
 
 def test_json_is_an_object_an_entry(cloudwatch: Any, capsys: pytest.CaptureFixture[str]) -> None:
     log(cloudwatch, "START\n", '{"event": "archived", "lines": 3}\n', "[1]")
-    assert logs.show(SETTINGS, SystemClock(), 60, as_json=True) == 0
+    assert show("--json") == 0
     entries = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [entry["message"] for entry in entries] == ["START", {"event": "archived", "lines": 3}, "[1]"]
     assert {entry["stream"] for entry in entries} == {"s"}
@@ -55,27 +59,21 @@ def test_json_is_an_object_an_entry(cloudwatch: Any, capsys: pytest.CaptureFixtu
     assert all(entry["time"].endswith("Z") for entry in entries)
 
 
-def test_the_command_hands_json_on(cloudwatch: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    log(cloudwatch, "END")
-    assert logs.main(SETTINGS, parser().parse_args(["logs", "lambda", "--json"])) == 0
-    assert json.loads(capsys.readouterr().out)["message"] == "END"
-
-
 def test_no_log_yet(cloudwatch: Any, capsys: pytest.CaptureFixture[str]) -> None:
     assert cloudwatch
-    assert logs.show(SETTINGS, SystemClock(), 60) == 1
+    assert show() == 1
     assert "has not run yet" in capsys.readouterr().err
 
 
 def test_nothing_lately(cloudwatch: Any, capsys: pytest.CaptureFixture[str]) -> None:
     log(cloudwatch, "old", minutes_ago=30)
-    assert logs.show(SETTINGS, SystemClock(), 10) == 1
+    assert show("--minutes", "10") == 1
     assert "--minutes" in capsys.readouterr().err
-    assert logs.show(SETTINGS, SystemClock(), 60) == 0
+    assert show() == 0
 
 
 def test_an_endpoint_that_is_away(capsys: pytest.CaptureFixture[str]) -> None:
-    assert logs.show(Settings(localstack_host="127.0.0.1:1"), SystemClock(), 60) == 1
+    assert show(settings=Settings(localstack_host="127.0.0.1:1")) == 1
     assert "http://127.0.0.1:1 does not answer" in capsys.readouterr().err
 
 
@@ -88,7 +86,7 @@ def test_minutes_that_no_log_is_old(minutes: str, capsys: pytest.CaptureFixture[
 
 def test_ten_years_can_be_asked_for(cloudwatch: Any) -> None:
     log(cloudwatch, "END")
-    assert logs.show(SETTINGS, SystemClock(), minutes_back("5256000")) == 0
+    assert show("--minutes", "5256000") == 0
 
 
 def test_what_else_is_asked_for_is_refused() -> None:
