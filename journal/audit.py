@@ -31,11 +31,13 @@ READ_SECONDS = 120.0
 class OnDisk(NamedTuple):
     """A log file. `complete`: behind its last newline. `age`: seconds since it was written to."""
 
-    name: str
-    live: bool
-    size: int
+    found: Found
     complete: int
     age: float
+
+    @property
+    def name(self) -> str:
+        return self.found.path.name
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +79,7 @@ class Audit:
     def rotated(self) -> list[tuple[str, bool, str]]:
         """(name, whether it may be deleted, why) of every rotated log."""
         files = [(row.file, row) for row in self.rows if row.file] + self.copies
-        answers = [(file.name, *deletable(file, row)) for file, row in files if not file.live]
+        answers = [(file.name, *deletable(file, row)) for file, row in files if not file.found.live]
         reason = "it is compressed, so nobody reads it; the ledgers do not tell whether its lines are archived"
         return sorted([*answers, *((name, False, reason) for name in self.unread)])
 
@@ -108,7 +110,7 @@ def compare(generation: str, known: Known, file: OnDisk | None, *, ledgers: Rang
 
 def deletable(file: OnDisk, row: Row) -> tuple[bool, str]:
     """Whether a rotated log, which holds what the row tells of, may be deleted, and why."""
-    size = file.size
+    size = file.found.size
     if not row.id:
         return False, "the producer has not seen it yet"
     if row.missing:
@@ -127,12 +129,7 @@ def deletable(file: OnDisk, row: Row) -> tuple[bool, str]:
 # Looking
 
 
-class _File(NamedTuple):
-    found: Found
-    facts: OnDisk
-
-
-def _look(log: Path, now: float) -> tuple[list[_File], list[str]]:
+def _look(log: Path, now: float) -> tuple[list[OnDisk], list[str]]:
     """The files of the log, and the names of those that are compressed. Raises OSError."""
     files, unread = [], []
     for found in files_of(log):
@@ -147,12 +144,11 @@ def _look(log: Path, now: float) -> tuple[list[_File], list[str]]:
             complete = line_start(descriptor, found.size)
         finally:
             os.close(descriptor)
-        facts = OnDisk(found.path.name, found.live, found.size, complete, max(0.0, now - found.modified))
-        files.append(_File(found, facts))
+        files.append(OnDisk(found, complete, max(0.0, now - found.modified)))
     return files, unread
 
 
-def _holds(file: _File, generation: Generation) -> bool:
+def _holds(file: OnDisk, generation: Generation) -> bool:
     """Whether the file still has the bytes that were acknowledged last: it may have been emptied and filled anew."""
     if not any(file.found.key == each.key for each in generation.files):
         return False
@@ -189,19 +185,19 @@ def audit(settings: Settings, clock: Clock, s3: S3Client, *, grace: float, ledge
         copied = {file.key for file in generation.files if file.copy}
         held = [file for file in files if _holds(file, generation)]
         copies = [file for file in files if file.found.key in copied]
-        best = max(held, key=lambda one: (one not in copies, one.facts.size), default=None)
+        best = max(held, key=lambda one: (one not in copies, one.found.size), default=None)
         claimed |= {one.found.key for one in [*held, *copies]}
         known = archived.generations[generation.id]
         old = known.acknowledged if now - saved >= grace else known.acknowledged_before(now - grace)
         row = compare(
             generation.id,
             known,
-            best.facts if best else None,
+            best,
             ledgers=held_there.get(generation.id, Ranges()),
             acknowledged_before=old if kept else Ranges(),
         )
         answer.rows.append(row)
-        answer.copies += [(one.facts, row) for one in copies if one is not best]
+        answer.copies += [(one, row) for one in copies if one is not best]
     if kept:
         # logs that were deleted before all of them was archived
         for name in sorted(archived.generations.keys() - {each.id for each in generations}):
@@ -212,8 +208,8 @@ def audit(settings: Settings, clock: Clock, s3: S3Client, *, grace: float, ledge
                 answer.rows.append(row)
     for file in files:
         if file.found.key not in claimed:
-            written, none = Ranges.of(0, file.facts.complete), Ranges()
-            answer.rows.append(Row("", file.facts.name, file.facts, written, none, none, none, none, written))
+            written, none = Ranges.of(0, file.complete), Ranges()
+            answer.rows.append(Row("", file.name, file, written, none, none, none, none, written))
     return answer
 
 

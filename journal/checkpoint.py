@@ -9,7 +9,7 @@ import hashlib
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -196,21 +196,13 @@ def encode(checkpoint: Checkpoint) -> bytes:
 
 def _generation(item: Any) -> Generation:
     """The inverse of `asdict`, trusting nothing. Raises ValueError, TypeError, KeyError."""
-    generation = Generation(
-        id=_typed(item, "id", str),
-        files=[
-            FileId(_count(file, "device"), _count(file, "inode"), _typed(file, "copy", bool))
-            for file in _typed(item, "files", list)
-        ],
-        head=_fingerprint(item["head"]),
-        offset=_count(item, "offset"),
-        tail=_fingerprint(item["tail"]),
-        inside_line=_typed(item, "inside_line", bool),
-        closed=_typed(item, "closed", bool),
-        size=_count(item, "size"),
-        name=_typed(item, "name", str),
-        # not there before repair was: a generation then began with its file
-        start=0 if "start" not in item else None if item["start"] is None else _count(item, "start"),
+    item = {"start": 0} | item  # not there before repair was: a generation then began with its file
+    generation: Generation = _strictly(
+        Generation,
+        item,
+        files=[_strictly(FileId, file) for file in item["files"]],
+        head=_strictly(Fingerprint, item["head"]),
+        tail=_strictly(Fingerprint, item["tail"]),
     )
     if not re.fullmatch("[0-9a-f]{24}", generation.id):
         raise ValueError(f"{generation.id!r} is no generation")
@@ -219,19 +211,12 @@ def _generation(item: Any) -> Generation:
     return generation
 
 
-def _fingerprint(item: Any) -> Fingerprint:
-    return Fingerprint(_count(item, "length"), _typed(item, "digest", str))
-
-
-def _count(item: Any, name: str) -> int:
-    value: int = _typed(item, name, int)
-    if value < 0:
-        raise ValueError(f"{name} is {value}")
-    return value
-
-
-def _typed(item: Any, name: str, kind: type) -> Any:
-    value = item[name]
-    if type(value) is not kind:
-        raise TypeError(f"{name} is {value!r}")
-    return value
+def _strictly(kind: Any, item: Any, **decoded: Any) -> Any:
+    """A dataclass of an item that has each of its fields in exactly its type, but for those that are `decoded`."""
+    for each in fields(kind):
+        if each.name not in decoded:
+            value = decoded[each.name] = item[each.name]
+            found = "None" if value is None else type(value).__name__
+            if found not in str(each.type).split(" | ") or (found == "int" and value < 0):
+                raise TypeError(f"{each.name} is {value!r}")
+    return kind(**decoded)

@@ -12,6 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from journal.archived import Archived, ArchivedFile, Known
 from journal.audit import OnDisk, compare
+from journal.files import Found
 from journal.ranges import Ranges
 from tests.fake_kinesis import checkpoint_of
 from tests.repair_setup import AFTER, World
@@ -57,7 +58,7 @@ def test_every_byte_is_in_exactly_one_column(
     start: int, offset: int, old: int, complete: int, ledgers: Pairs, seen: Pairs, on_disk: bool
 ) -> None:
     offset, complete, old = max(start, offset), max(start, complete), max(start, old)
-    file = OnDisk("access.log", True, complete, complete, 0.0)
+    file = OnDisk(Found(Path("access.log"), 0, 0, complete, 0.0, live=True), complete, 0.0)
     row = compare(
         GENERATION,
         Known("access.log", start, offset, archived=Ranges(seen)),
