@@ -5,7 +5,7 @@ S3, in a side object that the metadata names. The text form is the function's (`
 `tests/golden/lambda_ledger.json` is the contract between the two:
 
     1;<length>;<generation>=<gap>-<size>,<gap>-<size>;<generation>=…      numbers in hexadecimal
-    1;<length>;@<SHA-256 of the side object that holds the text above>
+    1;<length>;@<SHA-256 of the side object whose first line is the text above>
 
 An owner that begins with `~` is a record that could not be read; it says nothing about the log.
 """
@@ -212,7 +212,7 @@ class Ledgers:
             raise
         if hashlib.sha256(content).hexdigest() != digest:
             raise ValueError(f"the content of its side object {key} is not what the name says")
-        return content.decode("ascii")
+        return content.decode("ascii").partition("\n")[0]
 
     def _check(self, expired: Callable[[], bool]) -> None:
         if expired():

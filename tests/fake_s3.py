@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import io
 import re
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
@@ -51,6 +52,7 @@ class FakeS3:
         self.fault_from_now_on: tuple[int, Fault] | None = None
         self._min_part, self._max_copy, self._max_metadata = min_part, max_copy, max_metadata
         self._made = 0
+        self._one_at_a_time = threading.RLock()
 
     def head_object(self, **request: Any) -> dict[str, Any]:
         return self._call("head_object", request, lambda: self._describe(self._existing(request["Key"], "404")))
@@ -151,7 +153,8 @@ class FakeS3:
             fault()
         if request["Bucket"] != self.bucket:
             self._refuse(404, "404" if name == "head_object" else "NoSuchBucket", name)
-        answer = act()
+        with self._one_at_a_time:
+            answer = act()
         if fault == LOST:
             raise ReadTimeoutError(endpoint_url="http://fake")
         return answer

@@ -7,9 +7,9 @@ the winner wrote, and tries again. A lost response needs no care: the next try f
 Below 5 MiB the object is read and written anew. From there on a multipart upload copies the old bytes inside S3 and
 sends the new ones only.
 
-When the ledger outgrows the metadata it moves to a side object: immutable, named by the SHA-256 of its content,
-written before the object that names it, deleted after the write that names another. The text contains the object's
-length, which only grows, so a superseded side object is never needed again.
+When the ledger outgrows the metadata it moves to a side object: immutable, written before the object that names it,
+deleted after the write that names another. Its second line is a random number and its name the SHA-256 of its content,
+so no other writer can make the same one: a writer deletes its own after a lost race, and the one its write superseded.
 
 `stored.py` reads what is there before an append.
 """
@@ -71,7 +71,8 @@ class SideBySide(Protocol):
 
 
 class Archive:
-    """Appends to the objects of one bucket. `rng` and `sleep` are for the waits between two rounds of a race.
+    """Appends to the objects of one bucket. `rng`, of which no two writers may have equal ones, makes the names of side
+    objects; with `sleep` it makes the waits between two rounds of a race.
 
     `side_by_side` makes the calls that copy the parts of one object; `map` makes them one after the other.
     """
@@ -100,7 +101,9 @@ class Archive:
         When it returns, every item is in the object. When it raises (ClientError or BotoCoreError of S3,
         ContentionError, LedgerError, OSError), all of the new items are in it or none: call again with the same items.
         """
-        unused: dict[str, str | None] = {}  # side objects of lost rounds, and the ETag their round was based on
+        # side objects of lost rounds, and the ETag their round was based on: while the object has that one, a write
+        # whose answer was an error may still arrive
+        unused: dict[str, str | None] = {}
         cause: ClientError | None = None
         for conflicts, wait in enumerate(self._waits()):
             try:
@@ -129,31 +132,32 @@ class Archive:
         new = b"".join(texts)
         if state.size < self._limits.min_part:
             body = self._reader.old_bytes(target, state, new) + new
-            metadata, side = self._metadata(target, state, len(body), body.count(b"\n"), unused)
+            metadata = self._metadata(target, state, len(body), body.count(b"\n"), unused)
             self._put(target, state, body, metadata)
         else:
             if not state.intact and self._reader.read_from(target, state, state.size - 1) != b"\n":
                 new = b"\n" + new
             lines = None if state.lines is None else state.lines + count
-            metadata, side = self._metadata(target, state, state.size + len(new), lines, unused)
+            metadata = self._metadata(target, state, state.size + len(new), lines, unused)
             self._multipart(target, state, new, metadata)
-        if state.side and state.side != side:
+        if state.side:
             self._discard(state.side)
         return Appended(count, len(new))
 
     def _metadata(
         self, target: HourlyObject, state: State, length: int, lines: int | None, unused: dict[str, str | None]
-    ) -> tuple[dict[str, str], str | None]:
-        """The metadata of an object of this many bytes and lines, and the key of the side object made, if one was."""
+    ) -> dict[str, str]:
+        """The metadata of an object of this many bytes and lines; the side object it names is written."""
         counted = {} if lines is None else {LINES_KEY: str(lines)}
         text = state.ledger.encode(length)
         if len(text) + sum(map(len, chain(*counted.items()))) <= self._limits.max_metadata:
-            return {METADATA_KEY: text} | counted, None
-        digest = hashlib.sha256(text.encode()).hexdigest()
+            return {METADATA_KEY: text} | counted
+        content = b"%b\n%032x\n" % (text.encode(), self._rng.getrandbits(128))
+        digest = hashlib.sha256(content).hexdigest()
         side = target.ledger_key(digest)
-        self._s3.put_object(Bucket=self._bucket, Key=side, Body=text.encode(), ContentType="text/plain")
+        self._s3.put_object(Bucket=self._bucket, Key=side, Body=content, ContentType="text/plain")
         unused[side] = state.etag
-        return {METADATA_KEY: reference(length, digest)} | counted, side
+        return {METADATA_KEY: reference(length, digest)} | counted
 
     def _put(self, target: HourlyObject, state: State, body: bytes, metadata: dict[str, str]) -> None:
         if state.etag is None:

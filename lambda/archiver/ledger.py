@@ -4,7 +4,7 @@ A set of ranges, because lines arrive out of order, twice, and with holes that a
 cannot say that. As text (ASCII, fit for S3 user metadata), numbers in hexadecimal:
 
     1;<length>;<generation>=<gap>-<size>,<gap>-<size>;<generation>=…
-    1;<length>;@<SHA-256 of the side object that holds the text above>
+    1;<length>;@<SHA-256 of the side object whose first line is the text above>
 
 `length` is the byte length of the object the ledger belongs to; a range starts `gap` bytes after the end of the one
 before it (after 0, the first), and is `size` bytes long. Generations are sorted, so equal ledgers have equal texts.

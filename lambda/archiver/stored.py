@@ -96,7 +96,7 @@ class Reader:
             raise LedgerError(f"its side object {key} is gone") from None
         if hashlib.sha256(content).hexdigest() != digest:
             raise LedgerError(f"the content of its side object {key} is not what the name says")
-        return content.decode("ascii")
+        return content.decode("ascii").partition("\n")[0]
 
     def old_bytes(self, target: HourlyObject, state: State, new: bytes) -> bytes:
         """The bytes that `new` is to follow, ended by a newline; none when they are the remains of writing `new`."""

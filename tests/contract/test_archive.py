@@ -11,10 +11,11 @@ import secrets
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import boto3
 import pytest
@@ -49,6 +50,7 @@ def client(endpoint: str) -> Iterator[S3Client]:
             s3={"addressing_style": "path"},
             connect_timeout=3,
             read_timeout=30,
+            max_pool_connections=32,
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",
             proxies={},
@@ -58,6 +60,14 @@ def client(endpoint: str) -> Iterator[S3Client]:
         yield s3
     finally:
         s3.close()
+
+
+class TakingTime(FakeS3):
+    """So that calls of several threads interleave."""
+
+    def _call(self, name: str, request: dict[str, Any], act: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        time.sleep(random.uniform(0, 0.002))
+        return super()._call(name, request, act)
 
 
 class Backend:
@@ -87,7 +97,7 @@ SERVERS = [
 @pytest.fixture(params=["fake", *SERVERS])
 def backend(request: pytest.FixtureRequest) -> Iterator[Backend]:
     if request.param == "fake":
-        yield Backend(cast("S3Client", FakeS3()), "b")
+        yield Backend(cast("S3Client", TakingTime()), "b")
         return
     with client(request.getfixturevalue(request.param)) as s3:
         bucket = f"archive-{secrets.token_hex(6)}"
@@ -233,6 +243,39 @@ def test_concurrent_writers_to_one_key(endpoint: str, standing: int, request: py
         expected = Counter(line.text for line in old + items(*range(180)))
         assert Counter(backend.body().splitlines(keepends=True)) == expected
         assert s3.list_multipart_uploads(Bucket=bucket).get("Uploads", []) == []
+
+
+TOGETHER = 8
+
+
+def test_overlapping_batches_and_ledgers_in_side_objects(backend: Backend) -> None:
+    """The loser of a race leaves the side object that the winner's object names.
+
+    Three writers an object, of {1, 3}, {1} and {3}, upon a ledger that is too long for the metadata.
+    """
+    holes = items(*range(10, 1000, 2), width=16)
+    count = 400 if isinstance(backend.s3, FakeS3) else 100  # servers take their time
+    targets = [HourlyObject(f"{backend.target.prefix}{number}/", "2020/04/18/01") for number in range(count)]
+
+    def race(target: HourlyObject) -> None:
+        backend.archive().append(target, holes)
+        begin = threading.Barrier(3, timeout=60)
+
+        def write(numbers: tuple[int, ...]) -> None:
+            begin.wait()
+            backend.archive().append(target, items(*numbers, width=16))
+
+        with ThreadPoolExecutor(3) as pool:
+            list(pool.map(write, [(1, 3), (1,), (3,)]))
+        # raises when the ledger is gone
+        assert backend.archive().append(target, items(1, 3, 10, width=16)).lines == 0
+
+    with ThreadPoolExecutor(TOGETHER) as pool:
+        list(pool.map(race, targets))
+    expected = Counter(line.text for line in holes + items(1, 3, width=16))
+    for target in targets[::10]:
+        body = backend.s3.get_object(Bucket=backend.bucket, Key=target.key)["Body"].read()
+        assert Counter(body.splitlines(keepends=True)) == expected
 
 
 @pytest.mark.emulator

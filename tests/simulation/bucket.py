@@ -111,10 +111,10 @@ class Bucket(FakeS3):
             side = next((k for k in self.objects if SIDE in k and k.endswith(fields[2][1:])), None)
             if side is None:
                 raise Violation(f"the side object of {key} is gone")
-            text = self.objects[side].body.decode()
-            if hashlib.sha256(text.encode()).hexdigest() != fields[2][1:]:
+            content = self.objects[side].body
+            if hashlib.sha256(content).hexdigest() != fields[2][1:]:
                 raise Violation(f"the side object of {key} is not what its name says")
-            fields = text.split(";")
+            fields = content.decode().partition("\n")[0].split(";")
         if fields[0] != "1":
             raise Violation(f"the ledger of {key} has version {fields[0]}")
         found = []

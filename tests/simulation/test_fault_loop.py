@@ -163,7 +163,8 @@ LIMITS = Limits(min_part=300, max_copy=700, max_metadata=80)
 
 
 def invoke(s3: FakeS3, batch: dict[str, Any]) -> None:
-    archive = Archive(cast("S3Client", s3), s3.bucket, rng=random.Random(0), sleep=lambda _: None, limits=LIMITS)
+    rng = random.Random(len(s3.calls))  # each writer has random numbers of its own
+    archive = Archive(cast("S3Client", s3), s3.bucket, rng=rng, sleep=lambda _: None, limits=LIMITS)
     index.Run(archive, "", PlentyOfTime()).archive(batch)
 
 

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import hashlib
 import logging
 import random
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from itertools import count as count_from
 from itertools import pairwise
 from typing import TYPE_CHECKING, cast
 
@@ -34,12 +36,13 @@ if TYPE_CHECKING:
 TARGET = HourlyObject("logs/", "2020/04/18/01")
 GENERATION = "5e9a5f2a0123456789abcdef"
 TINY = Limits(min_part=60, max_copy=130, max_metadata=80)
+SEEDS = count_from()  # each writer has random numbers of its own
 
 
 def archive(
     s3: FakeS3, *, bucket: str = "b", sleep: Callable[[float], None] = lambda _: None, limits: Limits = TINY
 ) -> Archive:
-    return Archive(cast("S3Client", s3), bucket, rng=random.Random(0), sleep=sleep, limits=limits)
+    return Archive(cast("S3Client", s3), bucket, rng=random.Random(next(SEEDS)), sleep=sleep, limits=limits)
 
 
 def tiny() -> FakeS3:
@@ -306,15 +309,78 @@ def test_an_edited_object_is_not_taken_for_the_remains_of_a_write() -> None:
     assert body(s3) == b"same\nsame\n"
 
 
-def test_a_side_object_that_is_named_again_stays() -> None:
+def test_an_equal_ledger_has_a_side_object_of_its_own() -> None:
     """Seven bytes were removed by hand and a foreign line of seven bytes comes: the same ledger for the same length."""
     s3 = tiny()
     archive(s3).append(TARGET, items(*range(0, 30, 2)))
     stored = s3.objects[TARGET.key]
     s3.objects[TARGET.key] = Stored(stored.body[7:], '"edited"', stored.metadata)
     archive(s3).append(TARGET, [Item(None, 0, 0, b"line 0\n")])
-    assert s3.objects[TARGET.key].metadata["ledger"] == stored.metadata["ledger"]
+    assert s3.objects[TARGET.key].metadata["ledger"] != stored.metadata["ledger"]
+    assert len(s3.objects) == 2, "the one before is gone"
     assert archive(s3).append(TARGET, items(0)).lines == 0
+
+
+def test_a_loser_does_not_delete_the_ledger_that_the_winner_names() -> None:
+    """A brings {0, 2} and loses to B, which brings {0}; C, {2} on top of B, makes the very object that A wanted, just
+    before A deletes what it has no use for."""
+
+    class Between(FakeS3):
+        def delete_object(self, **request: object) -> dict[str, object]:
+            if waiting:
+                archive(self).append(TARGET, waiting.pop())
+                deleted = super().delete_object(**request)
+                archive(self).append(TARGET, items(0))  # raises when the ledger is gone
+                return deleted
+            return super().delete_object(**request)
+
+    s3, waiting = Between(min_part=60, max_copy=130, max_metadata=80 + len(METADATA_KEY)), list[list[Item]]()
+    archive(s3).append(TARGET, items(*range(100, 130, 2)))
+
+    def other() -> None:
+        archive(s3).append(TARGET, items(0))
+        waiting.append(items(2))
+
+    s3.faults = {len(s3.calls) + 3: other}  # 0 looks, 1 reads the side object, 2 writes another, 3 begins the upload
+    assert archive(s3).append(TARGET, items(0, 2)) == Appended(0, 0, conflicts=2)
+    assert archive(s3).append(TARGET, items(4)).lines == 1
+    assert len(s3.objects) == 2, "what the loser wrote is gone"
+
+
+def test_the_side_object_of_a_write_that_may_still_arrive_stays() -> None:
+    """Its first answer is a conflict, though S3 carries it out: just after the object was read again."""
+    late: list[Callable[[], object]] = []
+
+    class Late(FakeS3):
+        def put_object(self, **request: object) -> dict[str, object]:
+            if request["Key"] == TARGET.key and not late:
+                late.append(lambda: FakeS3.put_object(self, **request))
+                self._refuse(409, "ConditionalRequestConflict", "PutObject")
+            elif late:
+                late.pop()()
+                late.append(lambda: None)
+            return super().put_object(**request)
+
+    s3 = Late(max_metadata=80 + len(METADATA_KEY))
+    limits = TINY._replace(min_part=5 * 1024**2)
+    assert archive(s3, limits=limits).append(TARGET, items(*range(0, 30, 2))) == Appended(0, 0, conflicts=2)
+    assert archive(s3, limits=limits).append(TARGET, items(0, 1)).lines == 1
+    assert len(s3.objects) == 2
+
+
+def test_a_side_object_of_an_older_version_is_read() -> None:
+    """Its content was the ledger alone."""
+    s3 = tiny()
+    archive(s3).append(TARGET, items(*range(0, 30, 2)))
+    (side,) = [key for key in s3.objects if key != TARGET.key]
+    text = s3.objects.pop(side).body.partition(b"\n")[0]
+    digest = hashlib.sha256(text).hexdigest()
+    s3.objects[TARGET.ledger_key(digest)] = Stored(text, '"old"', {})
+    stored = s3.objects[TARGET.key]
+    length = stored.metadata[METADATA_KEY].split(";")[1]
+    s3.objects[TARGET.key] = Stored(stored.body, stored.etag, stored.metadata | {METADATA_KEY: f"1;{length};@{digest}"})
+    assert archive(s3).append(TARGET, items(0, 1)).lines == 1
+    assert len(s3.objects) == 2
 
 
 def counted(s3: FakeS3) -> str | None:
