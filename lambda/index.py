@@ -15,35 +15,49 @@ milliseconds it took; warnings are JSON lines too.
 from __future__ import annotations
 
 import functools
+import hashlib
 import json
 import logging
 import os
 import random
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from archiver.archive import Archive
-from archiver.event import records
-from archiver.filing import Item, file_runs
+from archiver.event import kinesis_record
+from archiver.filing import Item, file_blocks
 from archiver.firehose import Transform
 from archiver.layout import HourlyObject
+from archiver.progress import Done, Position, Progress
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 # Below this much remaining time no further object is begun: one append takes some tenths of a second, a slow one 2 s
-TIME_MARGIN_MS = 5_000
-# Lines are written once this many bytes wait, raw lines included, so that memory is bounded whatever the batch holds
-FLUSH_BYTES = 64 * 1024 * 1024
+TIME_MARGIN_MS = 8_000
+# Lines are written once they take this much memory, so that the function stays below 200 MiB whatever the batch holds
+FLUSH_BYTES = 32 * 1024 * 1024
+# An item beside its bytes: the tuple, its numbers, the headers of its bytes, its place in a list; and an object beside
+# its items. Both are rounded up.
+ITEM_BYTES = 400
+OBJECT_BYTES = 800
+# A batch with more than that, of base64 or of objects, is worth a look for what was done of it before
+LARGE_BYTES = 1024 * 1024
+FEW_OBJECTS = 20
 CONNECT_TIMEOUT = 3
 READ_TIMEOUT = 40  # S3 copies the largest part in some 25 s
 COPIES = 8  # at the same time; botocore keeps 10 connections
 EDGE_PORT = "4566"
 
-Batch = dict[HourlyObject, list[Item]]
+
+class Flush(NamedTuple):
+    """Lines that are written together, up to `end`; None: the batch ends there."""
+
+    items: dict[HourlyObject, list[Item]]
+    end: Position | None
 
 
 class Context(Protocol):
@@ -116,40 +130,110 @@ class Run:
         return self.counts
 
     def _file(self, event: Mapping[str, Any]) -> None:
-        batch: Batch = {}
-        waiting = 0
-        for record in records(event):
-            self.counts["records"] += 1
-            for target, item in file_runs(record, self._prefix):
-                self.counts["lines"] += item.lines
-                self.counts["rejected"] += target.rejected * item.lines
-                batch.setdefault(target, []).append(item)
-                waiting += len(item.text) + len(item.raw)
-                if waiting >= FLUSH_BYTES:
-                    self._commit(batch)
-                    batch, waiting = {}, 0
-        self._commit(batch)
+        entries = event.get("Records") or ()
+        self.counts["records"] = len(entries)
+        progress = Progress(self._archive, self._prefix, entries)
+        if sum(len(str((entry.get("kinesis") or {}).get("data"))) for entry in entries) > LARGE_BYTES:
+            progress.look()
+        try:
+            end: Position | None = Position()
+            while end is not None:
+                flush = self._gather(entries, progress)
+                if _worth_a_look(flush) and progress.look():
+                    flush.items.clear()
+                    flush = self._gather(entries, progress)
+                end = flush.end
+                self._commit(flush, progress)
+                if end is not None:
+                    progress.done = Done(end)
+        except Exception:
+            progress.save()
+            raise
+        progress.forget()
 
-    def _commit(self, batch: Batch) -> None:
-        """Append to one object after the other; the order makes a retry meet the same objects first.
+    def _gather(self, entries: Sequence[Mapping[str, Any]], progress: Progress) -> Flush:
+        """The lines that are not done, as many as fit the memory, and as can be parsed in half of the time.
+
+        A flush that was begun before is made up the same way, up to the same end, in more of the time if need be.
+        """
+        self._stop_when_late(progress)
+        done = progress.done
+        until = max(self._context.get_remaining_time_in_millis() // (4 if done.objects else 2), TIME_MARGIN_MS)
+        found: dict[HourlyObject, list[Item]] = {}
+        here, waiting = done.start, 0
+        for number in range(here.record, len(entries)):
+            record = kinesis_record(entries[number])
+            first = done.start.block if number == done.start.record else 0
+            for block, filed in file_blocks(record, self._prefix, first):
+                if found and self._context.get_remaining_time_in_millis() <= until:
+                    return Flush(found, here)
+                skipped = done.start.byte if (number, block) == done.start[:2] else None
+                for target, item in filed:
+                    byte = item.end - record.offset
+                    if skipped is not None and byte <= skipped:
+                        continue
+                    here = Position(number, block, byte)
+                    if target not in found:
+                        found[target] = []
+                        waiting += OBJECT_BYTES
+                    found[target].append(item)
+                    waiting += len(item.text) + len(item.raw) + ITEM_BYTES
+                    if waiting >= FLUSH_BYTES or here == done.end:
+                        return Flush(found, here)
+        return Flush(found, None)
+
+    def _commit(self, flush: Flush, progress: Progress) -> None:
+        """Append to one object after the other, always in the same order.
 
         Foreign lines are in no ledger, so their objects come last: a failure elsewhere then does not repeat them.
         """
-        for target in sorted(batch, key=lambda target: (_has_foreign(batch[target]), target)):
-            # only after a first write: so each invocation gets further than the one before
-            if self.counts["objects"] and self._context.get_remaining_time_in_millis() < TIME_MARGIN_MS:
-                raise OutOfTimeError(f"{self.counts['objects']} objects written, the rest when the batch comes again")
-            items = batch[target]
-            written = self._archive.append(target, items)
+        items = flush.items
+        order = sorted(items, key=lambda target: (_has_foreign(items[target]), target))
+        form, before = _form(items, order), progress.done
+        skipped = before.objects if before.form == form else 0
+        for number, target in enumerate(order):
+            mine = items.pop(target)  # so that its memory is free afterwards
+            lines = sum(item.lines for item in mine)
+            self.counts["lines"] += lines
+            self.counts["rejected"] += target.rejected * lines
+            if number < skipped:
+                self.counts["duplicates"] += lines
+                continue
+            self._stop_when_late(progress)
+            written = self._archive.append(target, mine)
             self.counts["written"] += written.lines
-            self.counts["duplicates"] += sum(item.lines for item in items) - written.lines
+            self.counts["duplicates"] += lines - written.lines
             self.counts["objects"] += written.lines > 0
             self.counts["conflicts"] += written.conflicts
             self.counts["bytes"] += written.bytes
+            progress.done = Done(before.start, flush.end, number + 1, form)
+
+    def _stop_when_late(self, progress: Progress) -> None:
+        """Raise OutOfTimeError, but only after work that stays done: each invocation gets further than the last."""
+        if (
+            self.counts["objects"] or progress.is_new
+        ) and self._context.get_remaining_time_in_millis() < TIME_MARGIN_MS:
+            raise OutOfTimeError(f"{self.counts['objects']} objects written, the rest when the batch comes again")
 
 
 def _has_foreign(items: Iterable[Item]) -> bool:
     return any(item.owner is None for item in items)
+
+
+def _worth_a_look(flush: Flush) -> bool:
+    """Whether it costs much to write it once more, or doubles lines."""
+    foreign = sum(map(_has_foreign, flush.items.values()))
+    return flush.end is not None or len(flush.items) > FEW_OBJECTS or foreign > 1
+
+
+def _form(items: Mapping[HourlyObject, Sequence[Item]], order: Iterable[HourlyObject]) -> str:
+    """Tells whether a flush has the same lines in the same order of objects."""
+    digest = hashlib.blake2b(digest_size=16)
+    for target in order:
+        mine = items[target]
+        lines, size = sum(item.lines for item in mine), sum(len(item.text) for item in mine)
+        digest.update(f"{target.key} {lines} {size}\n".encode())
+    return digest.hexdigest()
 
 
 class _JsonFormatter(logging.Formatter):

@@ -17,6 +17,7 @@ ARRIVED_HOUR = "2020/04/18/01"
 def record(data: bytes, key: str = f"{GENERATION}:0") -> dict[str, Any]:
     return {
         "eventSource": "aws:kinesis",
+        "eventID": "shardId-000000000000:49607",
         "kinesis": {
             "kinesisSchemaVersion": "1.0",
             "partitionKey": key,

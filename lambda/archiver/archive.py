@@ -109,7 +109,7 @@ class Archive:
             try:
                 state = self._reader.read(target)
                 for key in [key for key, etag in unused.items() if etag != state.etag and key != state.side]:
-                    self._discard(key)
+                    self.forget(key)
                     del unused[key]
                 return self._extend(target, state, items, unused)._replace(conflicts=conflicts)
             except ClientError as error:
@@ -118,6 +118,22 @@ class Archive:
                 cause = error
             self._sleep(wait)
         raise ContentionError(f"s3://{self._bucket}/{target.key} changed in {ATTEMPTS} rounds under us") from cause
+
+    def load(self, key: str) -> bytes | None:
+        """The content of a small object beside the archive; None when it cannot be had."""
+        with suppress(ClientError, BotoCoreError):
+            return self._s3.get_object(Bucket=self._bucket, Key=key)["Body"].read()
+        return None
+
+    def save(self, key: str, content: bytes) -> None:
+        """Write a small object beside the archive; best effort."""
+        with suppress(ClientError, BotoCoreError):
+            self._s3.put_object(Bucket=self._bucket, Key=key, Body=content, ContentType="application/json")
+
+    def forget(self, key: str) -> None:
+        """Delete a small object beside the archive; best effort, as one that stays does no harm."""
+        with suppress(ClientError, BotoCoreError):
+            self._s3.delete_object(Bucket=self._bucket, Key=key)
 
     def _waits(self) -> Iterator[float]:
         for round_ in range(ATTEMPTS):
@@ -129,20 +145,22 @@ class Archive:
         texts, count = _uncovered(state.ledger, items)
         if not count:
             return Appended(0, 0)
-        new = b"".join(texts)
+        written = sum(map(len, texts))
         if state.size < self._limits.min_part:
-            body = self._reader.old_bytes(target, state, new) + new
+            # joined once: the new lines may be most of what fits the memory
+            body = b"".join([self._reader.old_bytes(target, state, texts), *texts])
             metadata = self._metadata(target, state, len(body), body.count(b"\n"), unused)
             self._put(target, state, body, metadata)
         else:
             if not state.intact and self._reader.read_from(target, state, state.size - 1) != b"\n":
-                new = b"\n" + new
+                texts.insert(0, b"\n")
+            new = b"".join(texts)
             lines = None if state.lines is None else state.lines + count
             metadata = self._metadata(target, state, state.size + len(new), lines, unused)
             self._multipart(target, state, new, metadata)
         if state.side:
-            self._discard(state.side)
-        return Appended(count, len(new))
+            self.forget(state.side)
+        return Appended(count, written)
 
     def _metadata(
         self, target: HourlyObject, state: State, length: int, lines: int | None, unused: dict[str, str | None]
@@ -213,11 +231,6 @@ class Archive:
             with suppress(ClientError, BotoCoreError):
                 self._s3.abort_multipart_upload(Bucket=bucket, Key=key, UploadId=upload)
             raise
-
-    def _discard(self, side: str) -> None:
-        """Delete a side object that nothing names any more; best effort, as one that stays does no harm."""
-        with suppress(ClientError, BotoCoreError):
-            self._s3.delete_object(Bucket=self._bucket, Key=side)
 
 
 def _spans(size: int, limit: int) -> Iterator[tuple[int, int]]:

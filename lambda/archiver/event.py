@@ -56,21 +56,20 @@ class Line(NamedTuple):
     problem: str | None
 
 
-def records(event: Mapping[str, Any]) -> Iterator[Record]:
-    """The records of a Kinesis event, in its order. Nothing in a record makes this raise."""
-    for entry in event.get("Records") or ():
-        kinesis = entry.get("kinesis") or {}
-        data, problem = _data(kinesis.get("data"))
-        place = _PLACE.fullmatch(str(kinesis.get("partitionKey")))
-        generation, offset, length = place.groups() if place else (None, "0", None)
-        yield Record(
-            data=data,
-            generation=generation,
-            offset=int(offset),
-            length=int(length) if length else None,
-            arrived=_seconds(kinesis.get("approximateArrivalTimestamp")),
-            problem=problem,
-        )
+def kinesis_record(entry: Mapping[str, Any]) -> Record:
+    """A record of a Kinesis event. Nothing in it makes this raise."""
+    kinesis = entry.get("kinesis") or {}
+    data, problem = _data(kinesis.get("data"))
+    place = _PLACE.fullmatch(str(kinesis.get("partitionKey")))
+    generation, offset, length = place.groups() if place else (None, "0", None)
+    return Record(
+        data=data,
+        generation=generation,
+        offset=int(offset),
+        length=int(length) if length else None,
+        arrived=_seconds(kinesis.get("approximateArrivalTimestamp")),
+        problem=problem,
+    )
 
 
 def firehose_record(entry: Mapping[str, Any]) -> Record:

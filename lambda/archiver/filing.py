@@ -60,29 +60,41 @@ Filed = tuple[HourlyObject, Item]
 
 def file_runs(record: event.Record, prefix: str) -> Iterator[Filed]:
     """What `file_record` yields, in the same order, with many lines in one item wherever possible."""
+    for _, filed in file_blocks(record, prefix):
+        yield from filed
+
+
+def file_blocks(record: event.Record, prefix: str, at: int = 0) -> Iterator[tuple[int, Iterator[Filed]]]:
+    """What `file_runs` yields, a block at a time, each with the byte of the record's content that it begins at.
+
+    `at` is where to begin: 0, or where a block began before; the blocks from there on are the same again.
+    """
     if record.length is not None or (b"\n" not in record.data and not record.data.startswith(event.GZIP_MAGIC)):
-        yield from file_record(record, prefix)
+        yield 0, file_record(record, prefix)
         return
     try:
         data = event.content(record)
     except event.BadRecordError as error:
-        yield _unreadable(record, str(error), prefix)
+        yield 0, iter([_unreadable(record, str(error), prefix)])
         return
-    generation, fallback, at = record.generation, _fallback(record), 0
+    fallback = _fallback(record)
     while at < len(data):
         # at least one line; bytes behind the last newline count as one
         end = data.rfind(b"\n", at, at + BLOCK_BYTES) + 1 or data.find(b"\n", at) + 1
         block = data[at:end] if end else data[at:] + b"\n"
-        start = record.offset + at
-        for raw, entry in fast.runs(block):
-            stop = start + len(raw)
-            if entry is None:
-                yield from _file_lines(raw, start, generation, fallback, prefix)
-            else:
-                item = Item(generation, start, stop, entry.text, raw, event.count_lines(raw))
-                yield HourlyObject(prefix, entry.hour), item
-            start = stop
+        yield at, _file_block(block, record.offset + at, record.generation, fallback, prefix)
         at += len(block)
+
+
+def _file_block(block: bytes, start: int, generation: str | None, fallback: str, prefix: str) -> Iterator[Filed]:
+    for raw, entry in fast.runs(block):
+        stop = start + len(raw)
+        if entry is None:
+            yield from _file_lines(raw, start, generation, fallback, prefix)
+        else:
+            item = Item(generation, start, stop, entry.text, raw, event.count_lines(raw))
+            yield HourlyObject(prefix, entry.hour), item
+        start = stop
 
 
 def file_record(record: event.Record, prefix: str) -> Iterator[Filed]:

@@ -18,6 +18,7 @@ import hashlib
 import logging
 import re
 from collections import Counter
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from botocore.exceptions import ClientError
@@ -98,7 +99,7 @@ class Reader:
             raise LedgerError(f"the content of its side object {key} is not what the name says")
         return content.decode("ascii").partition("\n")[0]
 
-    def old_bytes(self, target: HourlyObject, state: State, new: bytes) -> bytes:
+    def old_bytes(self, target: HourlyObject, state: State, new: Sequence[bytes]) -> bytes:
         """The bytes that `new` is to follow, ended by a newline; none when they are the remains of writing `new`."""
         if not state.size:
             return b""
@@ -127,9 +128,12 @@ class Reader:
         return body
 
 
-def _are_remains(body: bytes, new: bytes) -> bool:
+def _are_remains(body: bytes, new: Sequence[bytes]) -> bool:
     """Whether the lines of `body` are all among those of `new`, as often as they occur."""
-    return not Counter(body.split(b"\n")) - Counter(new.split(b"\n"))
+    left = Counter(body.split(b"\n")[:-1])
+    for text in new:
+        left -= Counter(text.split(b"\n")[:-1])
+    return not left
 
 
 def status_of(error: ClientError) -> int:

@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 
 import archiver.fast
 from archiver import filing
-from archiver.event import records
+from archiver.event import kinesis_record
 from archiver.fast import runs
 from archiver.filing import Item, file_record, file_runs
 from archiver.layout import HourlyObject
 from archiver.parse import NotCombinedError, parse, visible
-from tests.lambda_events import GENERATION, bytes_of, combined, event, gzipped, record
+from tests.lambda_events import GENERATION, bytes_of, combined, gzipped, record
 
 # Bytes as they come: anything, and pieces of what a parser looks for
 SEEN = rb"""" \ \x \x22 \x5C 41 - [ ] ] HTTP/1.1 GET [18/Apr/2020:01:42:18 200 1""".split()
@@ -91,7 +91,7 @@ def test_nothing_of_a_request_is_lost(request: bytes) -> None:
 
 
 def file(data: bytes, key: str) -> list[tuple[HourlyObject, Item]]:
-    (one,) = records(event([record(data, key)]))
+    one = kinesis_record(record(data, key))
     return list(file_record(one, ""))
 
 
@@ -259,7 +259,7 @@ def test_ordinary_lines_go_the_fast_way() -> None:
 )
 def test_runs_are_filed_as_their_lines_are(lines: list[bytes], ended: bool, pack: Any, key: str, block: int) -> None:
     data = b"\n".join(lines) + (b"\n" if ended else b"")
-    (one,) = records(event([record(pack(data), key)]))
+    one = kinesis_record(record(pack(data), key))
     with mock.patch.multiple(filing, BLOCK_BYTES=block, MAX_REJECTED=40), mock.patch.object(archiver.fast, "FEWEST", 1):
         plain = list(file_record(one, "logs/"))
         fast = list(file_runs(one, "logs/"))

@@ -153,7 +153,7 @@ def side_object_deleted_too_early(patch: pytest.MonkeyPatch) -> None:
 
     def multipart(self: Archive, target: Any, state: Any, new: bytes, metadata: dict[str, str]) -> None:
         if state.side:
-            self._discard(state.side)
+            self.forget(state.side)
         put(self, target, state, new, metadata)
 
     patch.setattr(Archive, "_multipart", multipart)

@@ -491,12 +491,13 @@ class _Context:
 
 def _event_record(record: Sent) -> dict[str, Any]:
     return {
+        "eventID": f"shardId-000000000000:{record.number}",
         "kinesis": {
             "partitionKey": record.key,
             "sequenceNumber": str(record.number),
             "data": base64.b64encode(record.data).decode(),
             "approximateArrivalTimestamp": record.arrived,
-        }
+        },
     }
 
 

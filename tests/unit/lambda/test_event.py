@@ -8,7 +8,7 @@ import pytest
 
 from archiver import event as events
 from archiver import filing
-from archiver.event import FRAGMENT, MAX_INFLATED, MAX_LINES, firehose_record, records
+from archiver.event import FRAGMENT, MAX_INFLATED, MAX_LINES, firehose_record, kinesis_record
 from archiver.filing import Item, file_record
 from archiver.layout import HourlyObject
 from tests.lambda_events import (
@@ -17,7 +17,6 @@ from tests.lambda_events import (
     GENERATION_HOUR,
     bytes_of,
     combined,
-    event,
     gzipped,
     record,
 )
@@ -27,16 +26,12 @@ LINE_HOUR = "2020/04/18/01"
 
 
 def filed(entry: dict[str, Any], prefix: str = "") -> list[tuple[HourlyObject, Item]]:
-    (one,) = records(event([entry]))
+    one = kinesis_record(entry)
     return list(file_record(one, prefix))
 
 
 def raw(item: Item) -> bytes:
     return bytes_of(json.loads(item.text)["raw"])
-
-
-def test_no_records() -> None:
-    assert list(records({})) == []
 
 
 def test_one_line_a_record() -> None:

@@ -169,7 +169,12 @@ def test_each_handler_takes_the_events_of_the_other(monkeypatch: pytest.MonkeyPa
 
     counting = Counting()
     monkeypatch.setattr(index, "archive", lambda: counting)
-    assert index.firehose_handler(event([record(LINE)]), None)["written"] == 1  # type: ignore[arg-type]
+
+    class PlentyOfTime:
+        def get_remaining_time_in_millis(self) -> int:
+            return 60_000
+
+    assert index.firehose_handler(event([record(LINE)]), PlentyOfTime())["written"] == 1
     assert counting.appended == 1
     assert index.handler(firehose_event(LINE), None)["records"][0]["result"] == "Ok"  # type: ignore[arg-type]
 

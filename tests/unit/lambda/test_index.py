@@ -4,7 +4,10 @@ import json
 import random
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -12,9 +15,11 @@ import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 
 import index
-from archiver import filing
+from archiver import fast, filing, parse
 from archiver.archive import Archive
-from tests.fake_s3 import DOWN, FakeS3
+from archiver.ledger import LedgerError
+from archiver.stored import METADATA_KEY
+from tests.fake_s3 import DOWN, FakeS3, Stored
 from tests.lambda_events import ARRIVED_HOUR, GENERATION, combined, event, gzipped, record
 
 if TYPE_CHECKING:
@@ -45,6 +50,63 @@ def fresh() -> Iterator[None]:
     index.archive.cache_clear()
     yield
     index.archive.cache_clear()
+
+
+class Slow(FakeS3):
+    """Each call takes milliseconds; an invocation has 60 s from `begin` on."""
+
+    def __init__(self, read: float = 25, write: float = 40) -> None:
+        super().__init__()
+        self._read, self._write = read, write
+        self.left = 0.0
+
+    def begin(self, seconds: float = 60) -> Slow:
+        self.left = seconds * 1000
+        return self
+
+    def get_remaining_time_in_millis(self) -> int:
+        return int(self.left)
+
+    def _call(self, name: str, request: dict[str, Any], act: Any) -> dict[str, Any]:
+        self.left -= self._read if name in ("head_object", "get_object") else self._write
+        assert self.left > 0, "killed at its time-out"
+        return super()._call(name, request, act)
+
+    def lines(self) -> list[bytes]:
+        bodies = [each.body for key, each in self.objects.items() if key.endswith("/web-access.log")]
+        return [line for body in bodies for line in body.splitlines()]
+
+    def kept(self) -> list[str]:
+        """The progress that was left behind."""
+        return [key for key in self.objects if "ledger/progress/" in key]
+
+
+def slow(monkeypatch: pytest.MonkeyPatch, **times: float) -> Slow:
+    fake = Slow(**times)
+    archive = Archive(cast("S3Client", fake), "b", rng=random.Random(0), sleep=lambda _: None)
+    monkeypatch.setattr(index, "archive", lambda: archive)
+    return fake
+
+
+def invocations(s3: Slow, batch: dict[str, Any], seconds: float = 60) -> int:
+    """How many it takes until the batch is done."""
+    for number in range(1, 1000):
+        with suppress(index.OutOfTimeError):
+            index.handler(batch, s3.begin(seconds))
+            return number
+    raise AssertionError("it never ends")
+
+
+def quiet_year(hours: int = 8760, *, foreign: bool = False) -> dict[str, Any]:
+    """One line an hour, in packs of a thousand lines, or a record each by another program."""
+    begun = datetime(2020, 1, 1)
+    times = [f"{begun + timedelta(hours=hour):%d/%b/%Y:%H}:00:00 +0000".encode() for hour in range(hours)]
+    lines = [combined(time=time, agent=b"%04d" % number) + b"\n" for number, time in enumerate(times)]
+    if foreign:
+        return event(record(line, "other") for line in lines)
+    width = len(lines[0])
+    packs = [b"".join(lines[at : at + 1000]) for at in range(0, hours, 1000)]
+    return event(record(gzipped(pack), f"{GENERATION}:{at * 1000 * width}") for at, pack in enumerate(packs))
 
 
 def hours(*numbers: int) -> list[dict[str, Any]]:
@@ -128,12 +190,158 @@ def test_near_its_time_out_it_stops_between_two_objects(s3: FakeS3) -> None:
 
 
 def test_however_short_the_time_each_try_gets_further(s3: FakeS3) -> None:
-    for done in (1, 2):
+    def done() -> int:
+        return len([key for key in s3.objects if key.endswith("/web-access.log")])
+
+    for number in (1, 2):
         with pytest.raises(index.OutOfTimeError):
             index.handler(event(hours(1, 2, 3)), Context(0))
-        assert len(s3.objects) == done
+        assert done() == number
     index.handler(event(hours(1, 2, 3)), Context(0))
-    assert len(s3.objects) == 3
+    assert done() == len(s3.objects) == 3, "and its progress is forgotten"
+
+
+def test_a_quiet_year_of_8760_hours(monkeypatch: pytest.MonkeyPatch) -> None:
+    """S3 takes 25 ms to look and 40 ms to write. A retry does not even look at the objects that are done."""
+    s3, batch = slow(monkeypatch), quiet_year()
+    assert invocations(s3, batch) <= 15
+    assert len(s3.lines()) == len(set(s3.lines())) == 8760
+    heads = Counter(key for name, key in s3.calls if name == "head_object")
+    assert max(heads.values()) == 1
+    assert s3.kept() == []
+
+
+def test_many_hours_that_are_all_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The batch comes again though it was done: nothing is left to write, and all of it to look at."""
+    s3, batch = slow(monkeypatch), quiet_year(3000)
+    invocations(s3, batch)
+    s3.calls.clear()
+    assert invocations(s3, batch) == 2
+    assert {name for name, key in s3.calls if key.endswith("/web-access.log")} == {"head_object"}
+
+
+def test_foreign_lines_of_a_thousand_hours_are_not_doubled_by_time_outs(monkeypatch: pytest.MonkeyPatch) -> None:
+    s3, batch = slow(monkeypatch), quiet_year(1000, foreign=True)
+    assert invocations(s3, batch) == 2
+    assert len(s3.lines()) == len(set(s3.lines())) == 1000
+
+
+def test_foreign_lines_are_not_doubled_by_the_failure_of_one_object(monkeypatch: pytest.MonkeyPatch) -> None:
+    s3, batch = slow(monkeypatch), quiet_year(4, foreign=True)
+    broken = "2020/01/01/02/web-access.log"
+    s3.objects[broken] = Stored(b"", '"x"', {METADATA_KEY: "rubbish"})
+    for _ in range(5):
+        with pytest.raises(LedgerError):
+            index.handler(batch, s3.begin())
+    assert len(s3.lines()) == 2
+    del s3.objects[broken]
+    index.handler(batch, s3.begin())
+    assert len(s3.lines()) == len(set(s3.lines())) == 4
+
+
+@pytest.mark.parametrize("seconds", [9, 12, 20])
+@pytest.mark.parametrize("flush", [2_000, 20_000, 10**9])
+def test_with_little_time_each_invocation_gets_further(
+    monkeypatch: pytest.MonkeyPatch, seconds: int, flush: int
+) -> None:
+    """Also where a flush takes more than the time of one."""
+    monkeypatch.setattr(index, "FLUSH_BYTES", flush)
+    monkeypatch.setattr(filing, "BLOCK_BYTES", 3000)
+    s3, batch = slow(monkeypatch, read=100, write=200), quiet_year(300)
+    fastest = 300 * 0.3 / (seconds - index.TIME_MARGIN_MS / 1000)
+    assert invocations(s3, batch, seconds) <= 3 * fastest + 2
+    assert len(s3.lines()) == len(set(s3.lines())) == 300
+    assert s3.kept() == []
+
+
+def half_done(monkeypatch: pytest.MonkeyPatch) -> tuple[Slow, dict[str, Any], str]:
+    """S3, a batch that one invocation did not end, and where its progress is."""
+    s3, batch = slow(monkeypatch), quiet_year(1500)
+    with pytest.raises(index.OutOfTimeError):
+        index.handler(batch, s3.begin())
+    (kept,) = s3.kept()
+    assert kept == "ledger/progress/shardId-000000000000:49607"
+    return s3, batch, kept
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"null",
+        b"\xff",
+        b"[]",
+        b'{"version":2}',
+        b'{"version":1,"done":[[1,0,0],null,0,""],"records":"0"}',
+        b'{"version":1,"done":[[1,0],null,0,""],"records":"0"}',
+        b'{"version":1,"done":[[-1,0,0],null,0,""],"records":"0"}',
+        b'{"version":1,"done":[[99,0,0],[100,0,0],7,""],"records":"0"}',
+    ],
+)
+def test_an_odd_progress_is_ignored(monkeypatch: pytest.MonkeyPatch, content: bytes) -> None:
+    s3, batch, kept = half_done(monkeypatch)
+    s3.objects[kept] = Stored(content, '"x"', {})
+    index.handler(batch, s3.begin(600))
+    assert len(s3.lines()) == len(set(s3.lines())) == 1500
+
+
+def test_the_progress_of_other_records_is_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An emulator that was started anew counts its sequence numbers from the start."""
+    s3, batch, _ = half_done(monkeypatch)
+    other = quiet_year(1500)
+    for entry in other["Records"]:
+        entry["kinesis"]["partitionKey"] = entry["kinesis"]["partitionKey"].replace(GENERATION, "f" * 24)
+    counts = index.handler(other, s3.begin(600))
+    assert counts["written"] == 1500
+    invocations(s3, batch)
+    assert len(s3.lines()) == 3000
+
+
+def test_a_batch_that_is_split_goes_its_own_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    s3, batch, _ = half_done(monkeypatch)
+    records = batch["Records"]
+    records[1]["eventID"] = "shardId-000000000000:49608"
+    for half in (records[:1], records[1:]):
+        invocations(s3, event(half))
+    assert len(s3.lines()) == len(set(s3.lines())) == 1500
+
+
+def test_a_progress_from_another_way_of_filing_skips_no_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another version of the function may file lines elsewhere, or take other lines together."""
+    s3, batch, _ = half_done(monkeypatch)
+    monkeypatch.setattr(filing, "BLOCK_BYTES", 777)
+    monkeypatch.setattr(index, "FLUSH_BYTES", 12_345)
+    written = set(s3.lines())
+    changed = parse.parse
+
+    def otherwise(line: bytes) -> parse.Entry:
+        entry = changed(line)
+        return entry._replace(hour=f"2021{entry.hour[4:]}")
+
+    monkeypatch.setattr(filing, "parse", otherwise)
+    monkeypatch.setattr(fast, "FEWEST", 10**9)
+    invocations(s3, batch)
+    assert written <= set(s3.lines())
+    assert len(set(s3.lines())) == 1500
+
+
+def test_an_ordinary_batch_asks_for_no_progress(s3: FakeS3) -> None:
+    index.handler(event(hours(*range(20))), Context())
+    assert Counter(name for name, _ in s3.calls) == {"head_object": 20, "put_object": 20}
+
+
+def test_a_progress_that_cannot_be_kept_or_had_does_no_harm(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Refusing(Slow):
+        def _call(self, name: str, request: dict[str, Any], act: Any) -> dict[str, Any]:
+            if "ledger/progress/" in request["Key"]:
+                self._refuse(403, "AccessDenied", name)
+            return super()._call(name, request, act)
+
+    s3 = Refusing()
+    archive = Archive(cast("S3Client", s3), "b", rng=random.Random(0), sleep=lambda _: None)
+    monkeypatch.setattr(index, "archive", lambda: archive)
+    assert invocations(s3, quiet_year(1500)) == 3
+    assert len(s3.lines()) == len(set(s3.lines())) == 1500
 
 
 def test_memory_does_not_follow_the_batch(s3: FakeS3, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from archiver.event import records
+from archiver.event import kinesis_record
 from archiver.fast import runs
 from archiver.filing import file_record, file_runs
 from archiver.parse import NotCombinedError, parse, visible
-from tests.lambda_events import bytes_of, combined, event, record
+from tests.lambda_events import bytes_of, combined, record
 
 GOLDEN = json.loads((Path(__file__).parents[2] / "golden" / "lines.json").read_text())
 
@@ -20,7 +20,7 @@ GOLDEN = json.loads((Path(__file__).parents[2] / "golden" / "lines.json").read_t
 @pytest.mark.parametrize("case", GOLDEN["lines"], ids=lambda case: str(case["about"]))
 def test_golden_line(case: dict[str, Any]) -> None:
     line = base64.b64decode(case["line_base64"]) if "line_base64" in case else case["line"].encode()
-    (only,) = records(event([record(line, f"{GOLDEN['generation']}:0")]))
+    only = kinesis_record(record(line, f"{GOLDEN['generation']}:0"))
     ((target, item),) = file_record(only, "")
     assert list(file_runs(only, "")) == [(target, item)]
     assert target.key == case["object"]
