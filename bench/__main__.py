@@ -3,7 +3,7 @@
 Sections, in the order in which they are measured; --only takes some of them:
 
     producer   CPU, memory and bytes of a backlog, beside a loop of boto3's and the floor of gzip
-    function   lines per CPU second, an event of a million lines, the import
+    function   lines per CPU second, an event of a million lines, hostile logs, the import
     append     requests and bytes of an append against the object's size, and through an hour of 10 GB
     pipeline   a million lines from the producer's start to the last line in S3, on MiniStack and LocalStack
     start      the image by layer; container start, nginx, pipeline; the imports of each process
@@ -23,10 +23,10 @@ from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 
-from bench import append, function, imports, instructions, pipeline, producer, start
+from bench import append, function, hostile, imports, instructions, pipeline, producer, start
 from bench.memory import GOAL_PRODUCER
 from bench.results import Chart, Section, medians, now, write
-from entrypoint.function import MEMORY
+from entrypoint.function import MEMORY, TIMEOUT
 
 MIB = 2**20
 NONE = "–"
@@ -38,9 +38,9 @@ GOAL_PARSE = 350_000
 GOAL_EVENT = 10.0
 GOAL_EVENT_RSS = 256
 GOAL_IMPORT = 150.0
-# Lambda, "Configure Lambda function memory": 1,769 MB have one vCPU, less has less in proportion
-CPU_MB = 1769
-FUNCTION_CPU = MEMORY / CPU_MB
+GOALS_HOSTILE = {"an escape in every line": 250_000, "all rejected (format main)": 150_000}
+GOAL_HOSTILE_RSS = 200
+FUNCTION_CPU = MEMORY / function.CPU_MB
 
 # name -> CPU s / M lines, lines/s, MiB, MB on the wire / M lines: of others, as this project was given them, into a
 # local sink of PutRecords. GZIP_THERE: the floor, read + gzip -1, on that machine, CPU s / M lines.
@@ -136,10 +136,35 @@ def of_function(runs: int) -> list[Section]:
     notes = [
         f"Python {rates[0].python}. The event has {events[0].event_bytes / 1e6:.1f} MB, base64 included. boto3 is "
         "loaded for its memory; S3 is a stand-in that keeps sizes only.",
-        f"Lambda gives {MEMORY} MB {FUNCTION_CPU:.3f} of a CPU, and {CPU_MB:,} MB a whole one: {GOAL_EVENT:g} s need "
-        f"{cpu / GOAL_EVENT * CPU_MB:,.0f} MB.",
+        f"Lambda gives {MEMORY} MB {FUNCTION_CPU:.3f} of a CPU, and {function.CPU_MB:,} MB a whole one: "
+        f"{GOAL_EVENT:g} s need {cpu / GOAL_EVENT * function.CPU_MB:,.0f} MB.",
     ]
-    return [Section("Function", ("", "measured", "x line by line", "goal"), rows, medians(runs), notes)]
+    usual = Section("Function", ("", "measured", "x line by line", "goal"), rows, medians(runs), notes)
+    return [usual, of_hostile(python)]
+
+
+def of_hostile(python: str) -> Section:
+    rows = []
+    for name in hostile.LOGS:
+        cost = hostile.measure(name, python)
+        goal = GOALS_HOSTILE.get(name)
+        rows.append(
+            (
+                name,
+                f"{cost.lines:,}",
+                f"{cost.lines / cost.cpu_seconds:,.0f}",
+                f"{goal:,}" if goal else NONE,
+                f"{cost.peak_mib:.0f}",
+                f"{cost.invocations}",
+            )
+        )
+    columns = ("one event", "lines", "lines / CPU s", "goal", "MiB at most", "invocations")
+    notes = [
+        f"Goal: below {GOAL_HOSTILE_RSS} MiB. The handler as a whole, up to S3's client. An invocation has {TIMEOUT} "
+        f"s, computed: its CPU at the share of {MEMORY} MB, {hostile.READ_SECONDS * 1000:g} ms for each read of S3, "
+        f"{hostile.WRITE_SECONDS * 1000:g} ms for each write."
+    ]
+    return Section("Function: hostile logs", columns, rows, "one run", notes)
 
 
 def of_append(_runs: int) -> list[Section]:

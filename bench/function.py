@@ -37,6 +37,8 @@ GENERATION = "5e9a0000" + "0" * 16
 PACK_BYTES = 512 * 1024  # as the producer packs
 GZIP_LEVEL = 1
 LINES_A_SECOND = 500
+# Lambda, "Configure Lambda function memory": 1,769 MB have one vCPU, less has less in proportion
+CPU_MB = 1769
 START = 1587171600  # 2020-04-18T01:00:00Z
 AGENT = (
     "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_4) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/80.0.3987.163 "
@@ -123,7 +125,7 @@ def rates(python: str = sys.executable, unusual: int = 0) -> Rates:
         capture_output=True,
         check=True,
         text=True,
-        env=_environment(),
+        env=environment(),
         timeout=600,
     )
     return Rates(**json.loads(done.stdout))
@@ -168,7 +170,7 @@ def million(python: str = sys.executable, count: int = 1_000_000) -> Event:
         input=event,
         capture_output=True,
         check=True,
-        env=_environment(),
+        env=environment(),
         timeout=600,
     )
     found = json.loads(done.stdout)
@@ -202,12 +204,12 @@ def cold_import(python: str = sys.executable) -> float:
     """
     code = "import time, boto3; begun = time.perf_counter(); import index; print((time.perf_counter() - begun) * 1000)"
     done = subprocess.run(
-        [python, "-c", code], capture_output=True, check=True, text=True, env=_environment(), timeout=60
+        [python, "-c", code], capture_output=True, check=True, text=True, env=environment(), timeout=60
     )
     return float(done.stdout)
 
 
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
     # with credentials nobody looks for any, and none are used
     aws = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1"}
     return {**os.environ, **aws, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "lambda")])}

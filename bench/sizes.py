@@ -1,4 +1,4 @@
-"""S3 that keeps of each object only its length, its ETag and its metadata: for objects no memory could hold.
+"""S3 that keeps of each hourly object only its length, its ETag and its metadata: for objects no memory could hold.
 
 It knows the limits of multipart uploads and refuses what S3 would. Bytes that are read come out as spaces and newlines.
 """
@@ -36,6 +36,7 @@ class SizesS3:
     def __init__(self) -> None:
         self.objects: dict[str, Stored] = {}
         self.requests = self.sent = self.received = self.copied = 0
+        self.small: dict[str, bytes] = {}  # what goes beside hourly objects, whole
         self._uploads: dict[str, Upload] = {}
         self._number = 0
 
@@ -48,6 +49,10 @@ class SizesS3:
 
     def get_object(self, **request: Any) -> dict[str, Any]:
         self.requests += 1
+        if "Range" not in request:
+            if request["Key"] not in self.small:
+                raise _refused(404, "NoSuchKey", "GetObject")
+            return {"Body": io.BytesIO(self.small[request["Key"]])}
         start, end = _span(request["Range"])
         self.received += end - start
         return {"Body": io.BytesIO(b" " * (end - start - 1) + b"\n")}
@@ -56,11 +61,14 @@ class SizesS3:
         self.requests += 1
         self.sent += len(request["Body"])
         self._store(request, len(request["Body"]), request.get("Metadata", {}))
+        if "Metadata" not in request:
+            self.small[request["Key"]] = request["Body"]
         return {}
 
     def delete_object(self, **request: Any) -> dict[str, Any]:
         self.requests += 1
         self.objects.pop(request["Key"], None)
+        self.small.pop(request["Key"], None)
         return {}
 
     def create_multipart_upload(self, **request: Any) -> dict[str, Any]:
