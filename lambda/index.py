@@ -26,11 +26,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from archiver.archive import Archive
+from archiver.archive import Appended, Archive, Elsewhere
 from archiver.event import kinesis_record
 from archiver.filing import Item, file_blocks
 from archiver.firehose import Transform
 from archiver.layout import HourlyObject
+from archiver.ledger import Ledger
 from archiver.progress import Done, Position, Progress
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ OBJECT_BYTES = 800
 # A batch with more than that, of base64 or of objects, is worth a look for what was done of it before
 LARGE_BYTES = 1024 * 1024
 FEW_OBJECTS = 20
+FEW_OTHERS = 3  # objects of rejected lines whose ledgers are read when one of entries grows long
 CONNECT_TIMEOUT = 3
 READ_TIMEOUT = 40  # S3 copies the largest part in some 25 s
 COPIES = 8  # at the same time; botocore keeps 10 connections
@@ -120,6 +122,7 @@ class Run:
         self._archive = archive
         self._prefix = prefix
         self._context = context
+        self._committed = Ledger()
         # objects: conditional writes; conflicts: those that lost a race
         names = ("records", "lines", "rejected", "written", "duplicates", "objects", "conflicts", "bytes")
         self.counts = dict.fromkeys(names, 0)
@@ -185,10 +188,12 @@ class Run:
     def _commit(self, flush: Flush, progress: Progress) -> None:
         """Append to one object after the other, always in the same order.
 
-        Foreign lines are in no ledger, so their objects come last: a failure elsewhere then does not repeat them.
+        Foreign lines are in no ledger, so their objects come last: a failure elsewhere then does not repeat them. Of
+        the others, rejected lines come last: the entries around them are archived then, which keeps the ledger short.
         """
         items = flush.items
-        order = sorted(items, key=lambda target: (_has_foreign(items[target]), target))
+        order = sorted(items, key=lambda target: (_has_foreign(items[target]), target.rejected, target))
+        elsewhere = Elsewhere(self._committed, [target for target in order if target.rejected][:FEW_OTHERS])
         form, before = _form(items, order), progress.done
         skipped = before.objects if before.form == form else 0
         for number, target in enumerate(order):
@@ -196,16 +201,20 @@ class Run:
             lines = sum(item.lines for item in mine)
             self.counts["lines"] += lines
             self.counts["rejected"] += target.rejected * lines
-            if number < skipped:
-                self.counts["duplicates"] += lines
-                continue
-            self._stop_when_late(progress)
-            written = self._archive.append(target, mine)
+            written = Appended(0, 0)
+            if number >= skipped:
+                self._stop_when_late(progress)
+                written = self._archive.append(target, mine, elsewhere)
+            for item in mine:
+                if item.owner is not None:
+                    self._committed.add(item.owner, item.start, item.end)
             self.counts["written"] += written.lines
             self.counts["duplicates"] += lines - written.lines
             self.counts["objects"] += written.lines > 0
             self.counts["conflicts"] += written.conflicts
             self.counts["bytes"] += written.bytes
+            if number < skipped:
+                continue
             progress.done = Done(before.start, flush.end, number + 1, form)
 
     def _stop_when_late(self, progress: Progress) -> None:

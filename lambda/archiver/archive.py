@@ -7,9 +7,11 @@ the winner wrote, and tries again. A lost response needs no care: the next try f
 Below 5 MiB the object is read and written anew. From there on a multipart upload copies the old bytes inside S3 and
 sends the new ones only.
 
-When the ledger outgrows the metadata it moves to a side object: immutable, written before the object that names it,
-deleted after the write that names another. Its second line is a random number and its name the SHA-256 of its content,
-so no other writer can make the same one: a writer deletes its own after a lost race, and the one its write superseded.
+A ledger that outgrows the metadata first has those holes closed whose bytes are archived in other objects: rejected
+lines between entries, say. What is still too long moves to a side object: immutable, written before the object that
+names it, deleted after the write that names another. Its second line is a random number and its name the SHA-256 of its
+content, so no other writer can make the same one: a writer deletes its own after a lost race, and the one its write
+superseded.
 
 `stored.py` reads what is there before an append.
 """
@@ -18,7 +20,7 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple, Protocol
@@ -27,7 +29,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from archiver.filing import Item
 from archiver.layout import HourlyObject
-from archiver.ledger import Ledger, reference
+from archiver.ledger import Ledger, LedgerError, reference
 from archiver.stored import LINES_KEY, METADATA_KEY, Reader, State, status_of
 
 if TYPE_CHECKING:
@@ -60,6 +62,13 @@ class Appended(NamedTuple):
     lines: int
     bytes: int
     conflicts: int = 0
+
+
+class Elsewhere(NamedTuple):
+    """What is known to be archived in other objects, and the objects whose ledgers may know more."""
+
+    committed: Ledger
+    others: Collection[HourlyObject]
 
 
 class SideBySide(Protocol):
@@ -95,8 +104,8 @@ class Archive:
         self._limits = limits or Limits()
         self._side_by_side = side_by_side
 
-    def append(self, target: HourlyObject, items: Sequence[Item]) -> Appended:
-        """Add the items that are not there yet, in their order.
+    def append(self, target: HourlyObject, items: Sequence[Item], elsewhere: Elsewhere | None = None) -> Appended:
+        """Add the items that are not there yet, in their order. `elsewhere` may close holes of a long ledger.
 
         When it returns, every item is in the object. When it raises (ClientError or BotoCoreError of S3,
         ContentionError, LedgerError, OSError), all of the new items are in it or none: call again with the same items.
@@ -111,7 +120,7 @@ class Archive:
                 for key in [key for key, etag in unused.items() if etag != state.etag and key != state.side]:
                     self.forget(key)
                     del unused[key]
-                return self._extend(target, state, items, unused)._replace(conflicts=conflicts)
+                return self._extend(target, state, items, elsewhere, unused)._replace(conflicts=conflicts)
             except ClientError as error:
                 if not _lost(error):
                     raise
@@ -140,12 +149,19 @@ class Archive:
             yield self._rng.uniform(0, min(BACKOFF_CAP, BACKOFF_BASE * 2**round_))
 
     def _extend(
-        self, target: HourlyObject, state: State, items: Sequence[Item], unused: dict[str, str | None]
+        self,
+        target: HourlyObject,
+        state: State,
+        items: Sequence[Item],
+        elsewhere: Elsewhere | None,
+        unused: dict[str, str | None],
     ) -> Appended:
         texts, count = _uncovered(state.ledger, items)
         if not count:
             return Appended(0, 0)
         written = sum(map(len, texts))
+        if self._is_long(state.ledger):
+            self._fill(target, state.ledger, elsewhere or Elsewhere(Ledger(), ()))
         if state.size < self._limits.min_part:
             # joined once: the new lines may be most of what fits the memory
             body = b"".join([self._reader.old_bytes(target, state, texts), *texts])
@@ -161,6 +177,26 @@ class Archive:
         if state.side:
             self.forget(state.side)
         return Appended(count, written)
+
+    def _is_long(self, ledger: Ledger) -> bool:
+        """Whether it outgrows the metadata, whatever the lengths of the object and of its count of lines."""
+        return len(ledger.encode(2**63)) + len(LINES_KEY) + 15 > self._limits.max_metadata
+
+    def _fill(self, target: HourlyObject, ledger: Ledger, elsewhere: Elsewhere) -> None:
+        """Close the holes whose bytes are archived elsewhere, so that the ledger does not grow with each append.
+
+        What a line is filed as depends on its bytes alone, so no line of such a hole belongs to this object. And it is
+        archived already: either an append returned, or a ledger was read.
+        """
+        ledger.fill(elsewhere.committed)
+        if not self._is_long(ledger):
+            return
+        known = Ledger()
+        known.update(elsewhere.committed)
+        for other in sorted({target.counterpart, *elsewhere.others} - {target}):
+            with suppress(LedgerError, ClientError):  # then it says nothing
+                known.update(self._reader.read(other).ledger)
+        ledger.fill(known)
 
     def _metadata(
         self, target: HourlyObject, state: State, length: int, lines: int | None, unused: dict[str, str | None]

@@ -18,6 +18,11 @@ class HourlyObject(NamedTuple):
     def key(self) -> str:
         return f"{self.prefix}{'rejected/' if self.rejected else ''}{self.hour}/{NAME}"
 
+    @property
+    def counterpart(self) -> HourlyObject:
+        """The object of the hour's rejected lines for that of its entries, and the other way round."""
+        return self._replace(rejected=not self.rejected)
+
     def ledger_key(self, digest: str) -> str:
         """The side object that holds this object's ledger once the user metadata cannot; named by its content."""
         return f"{self.prefix}ledger/{self.hour}/{'rejected' if self.rejected else 'entries'}-{digest}"

@@ -56,6 +56,18 @@ class Ledger:
         # an even index is outside every range; an odd one is inside, where the range's own bound is there already
         bounds[first:after] = ([start] if first % 2 == 0 else []) + ([end] if after % 2 == 0 else [])
 
+    def update(self, other: Ledger) -> None:
+        """Put all of another set into this one."""
+        for each in other.ranges():
+            self.add(*each)
+
+    def fill(self, known: Ledger) -> None:
+        """Close the holes between two ranges of an owner that `known` covers."""
+        for owner, bounds in self._bounds.items():
+            holes = zip(bounds[1:-1:2], bounds[2::2], strict=True)
+            left = [bound for hole in holes if not known.covers(owner, *hole) for bound in hole]
+            self._bounds[owner] = [bounds[0], *left, bounds[-1]]
+
     def ranges(self) -> Iterator[tuple[str, int, int]]:
         """Every (owner, start, end), sorted; ranges that touch are one."""
         for owner in sorted(self._bounds):

@@ -33,6 +33,20 @@ class LedgerIsASet(RuleBasedStateMachine):
     def misses(self, owner: str, span: tuple[int, int]) -> None:
         assert self.ledger.misses(owner, *span) == all((owner, at) not in self.model for at in range(*span))
 
+    @rule(known=st.lists(st.tuples(OWNERS, RANGES), max_size=8))
+    def fill(self, known: list[tuple[str, tuple[int, int]]]) -> None:
+        """Whole holes between two ranges, and nothing else."""
+        before = list(self.ledger.ranges())
+        other, there = Ledger(), set[tuple[str, int]]()
+        for owner, span in known:
+            other.add(owner, *span)
+            there |= {(owner, at) for at in range(*span)}
+        for (owner, _, end), (same, start, _) in pairwise(before):
+            hole = {(owner, at) for at in range(end, start)}
+            if owner == same and hole <= there:
+                self.model |= hole
+        self.ledger.fill(other)
+
     @rule(length=st.integers(0, 2**40))
     def write_and_read(self, length: int) -> None:
         text = self.ledger.encode(length)

@@ -161,7 +161,7 @@ def test_the_side_object_stands_before_the_object_that_names_it() -> None:
     s3 = tiny()
     archive(s3).append(TARGET, items(*range(0, 30, 2)))
     assert [key for name, key in s3.calls if name == "put_object"][-1] == TARGET.key
-    assert names(s3) == ["head_object", "put_object", "put_object"]
+    assert names(s3) == ["head_object", "head_object", "put_object", "put_object"], "two looks: it, its counterpart"
 
 
 def test_a_lost_side_object_is_loud() -> None:

@@ -163,7 +163,7 @@ def test_each_handler_takes_the_events_of_the_other(monkeypatch: pytest.MonkeyPa
     class Counting:
         appended = 0
 
-        def append(self, _target: HourlyObject, items: Sequence[Item]) -> Any:
+        def append(self, _target: HourlyObject, items: Sequence[Item], *_: object) -> Any:
             self.appended += len(items)
             return type("Appended", (), {"lines": len(items), "bytes": 0, "conflicts": 0})
 

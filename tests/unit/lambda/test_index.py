@@ -351,15 +351,41 @@ def test_memory_does_not_follow_the_batch(s3: FakeS3, monkeypatch: pytest.Monkey
     sizes = []
     append = Archive.append
 
-    def noting(self: Archive, target: Any, items: Any) -> Any:
+    def noting(self: Archive, target: Any, items: Any, *more: Any) -> Any:
         sizes.append(sum(len(item.text) for item in items))
-        return append(self, target, items)
+        return append(self, target, items, *more)
 
     monkeypatch.setattr(Archive, "append", noting)
     assert index.handler(event([record(gzipped(lines), f"{GENERATION}:0")]), Context())["written"] == 50
     assert len(sizes) >= 5
     assert max(sizes) < 2000
     assert next(iter(s3.objects.values())).body.count(b"\n") == 50
+
+
+def test_an_append_costs_the_same_however_many_lines_were_rejected(s3: FakeS3) -> None:
+    """Every other line of an hour is rejected; those without a time go to the object of another hour."""
+    offset, costs, longest = 0, Counter[int](), 0
+    for number in range(60):
+        lines = []
+        for each in range(500):
+            line = combined(agent=b"%d" % (number * 1000 + each)) + b"\n"
+            lines += [line, b"junk %d\n" % each if number % 2 else line.replace(b"\n", b" more\n")]
+        pack = b"".join(lines)
+        before = len(s3.calls)
+        index.handler(event([record(gzipped(pack), f"{GENERATION}:{offset}")]), Context())
+        offset += len(pack)
+        costs[len(s3.calls) - before] += 1
+        sides = [stored for key, stored in s3.objects.items() if key.startswith("ledger/")]
+        assert len(sides) <= 3, "none is left behind"
+        longest = max(longest, *(len(side.body) for side in sides))
+    assert longest < 10_000, "no more than the holes of two batches"
+    assert max(costs) < 25
+    lines = [
+        line for key, each in s3.objects.items() if key.endswith("web-access.log") for line in each.body.split(b"\n")
+    ]
+    assert len([line for line in lines if line]) == 60 * 1000
+    index.handler(event([record(gzipped(pack), f"{GENERATION}:{offset - len(pack)}")]), Context())
+    assert len([key for key in s3.objects if key.endswith("web-access.log")]) == 3
 
 
 def test_foreign_lines_are_written_last(s3: FakeS3) -> None:
