@@ -84,6 +84,14 @@ Exit codes: 0 nothing is missing, 1 something is, 2 cannot tell. With DELIVERY=f
 ledgers, so only what is acknowledged can be known.
 """
 
+REPAIR_LEDGER = """\
+The function appends nothing to an object whose ledger cannot be read, as that could double lines. This makes the ledger
+again: it covers the lines of the logs on disk that are in the object, as often as they are there, and what was seen
+archived of logs that are gone (log/archived.json). No line of the object changes.
+
+Exit codes: 0 it has a ledger again, 1 it has a readable one, or it cannot be done, 2 wrong settings.
+"""
+
 LOGS = """\
 --json prints `time` (UTC), `stream` (an instance of the function) and `message` (a text, or the object that the
 function has logged; docs/events.md).
@@ -170,6 +178,11 @@ def parser() -> argparse.ArgumentParser:
         metavar="SECONDS",
         help="count as missing what was acknowledged this long ago; at most, and by default, REPAIR_AFTER",
     )
+
+    ledger = command(
+        "repair-ledger", "give an hourly object whose ledger is gone a new one", REPAIR_LEDGER, "one object"
+    )
+    ledger.add_argument("key", metavar="KEY", help="the object's key, as the function's error says it")
 
     logs = command("logs", "print the function's own log, oldest line first", LOGS, "one object an entry")
     logs.add_argument("of", choices=["lambda"], help="the other programs' lines are in the container's own log")

@@ -7,7 +7,7 @@ ledgers in the bucket say at this moment. `appliance audit` prints it, the dashb
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -129,7 +129,7 @@ def deletable(file: OnDisk, row: Row) -> tuple[bool, str]:
 # Looking
 
 
-def _look(log: Path, now: float) -> tuple[list[OnDisk], list[str]]:
+def look_at_files(log: Path, now: float) -> tuple[list[OnDisk], list[str]]:
     """The files of the log, and the names of those that are compressed. Raises OSError."""
     files, unread = [], []
     for found in files_of(log):
@@ -162,6 +162,14 @@ def _holds(file: OnDisk, generation: Generation) -> bool:
         os.close(descriptor)
 
 
+def held_by(generation: Generation, files: Sequence[OnDisk]) -> tuple[list[OnDisk], list[OnDisk]]:
+    """The files that have the bytes of a generation, the one with the most first; and those that are mere copies."""
+    copied = {file.key for file in generation.files if file.copy}
+    copies = [file for file in files if file.found.key in copied]
+    held = [file for file in files if _holds(file, generation)]
+    return sorted(held, key=lambda one: (one in copies, -one.found.size)), copies
+
+
 def audit(settings: Settings, clock: Clock, s3: S3Client, *, grace: float, ledgers: Ledgers | None = None) -> Audit:
     """Look at log, checkpoint and ledgers, in this order. Raises ArchivedError, CheckpointError, LedgersError, OSError.
 
@@ -173,7 +181,7 @@ def audit(settings: Settings, clock: Clock, s3: S3Client, *, grace: float, ledge
     checkpoint = CheckpointFile(settings.checkpoint_file).load()
     saved = settings.checkpoint_file.stat().st_mtime if checkpoint else now
     generations = checkpoint.generations if checkpoint else []
-    files, unread = _look(settings.log_file, now)
+    files, unread = look_at_files(settings.log_file, now)
     # what the producer would note now; nothing of it is saved
     archived.note(generations, now, settings.repair_after, saved=saved, finely=True)
     kept = settings.delivery.has_ledger
@@ -182,10 +190,8 @@ def audit(settings: Settings, clock: Clock, s3: S3Client, *, grace: float, ledge
     answer = Audit(unread=unread)
     claimed: set[Key] = set()
     for generation in generations:
-        copied = {file.key for file in generation.files if file.copy}
-        held = [file for file in files if _holds(file, generation)]
-        copies = [file for file in files if file.found.key in copied]
-        best = max(held, key=lambda one: (one not in copies, one.found.size), default=None)
+        held, copies = held_by(generation, files)
+        best = held[0] if held else None
         claimed |= {one.found.key for one in [*held, *copies]}
         known = archived.generations[generation.id]
         old = known.acknowledged if now - saved >= grace else known.acknowledged_before(now - grace)

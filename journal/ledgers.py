@@ -195,10 +195,13 @@ class Ledgers:
             except ValueError as error:
                 problem = (
                     f"the ledger of s3://{self._bucket}/{one.key} cannot be read ({error}), so nobody can tell what it "
-                    "holds: restore an earlier version of it, or move it to another key"
+                    f"holds: appliance repair-ledger {one.key} makes it again"
                 )
                 return _Known(one.version, {}, problem)
-        problem = f"s3://{self._bucket}/{one.key}: its side object below {self._prefix}ledger/ is gone: restore it"
+        problem = (
+            f"s3://{self._bucket}/{one.key}: its side object below {self._prefix}ledger/ is gone: "
+            f"appliance repair-ledger {one.key} makes its ledger again"
+        )
         return _Known(None, {}, problem)
 
     def _side(self, s3: S3Client, one: Object, digest: str) -> str | None:

@@ -128,6 +128,24 @@ class Archive:
             self._sleep(wait)
         raise ContentionError(f"s3://{self._bucket}/{target.key} changed in {ATTEMPTS} rounds under us") from cause
 
+    def rewrite(self, target: HourlyObject, state: State, ledger: Ledger, lines: int) -> None:
+        """Give the object another ledger and count of lines; its bytes stay, and a last newline is added if it lacks.
+
+        Raises ClientError, with 412 or 409 when it is no longer what was read.
+        """
+        if self._is_long(ledger):
+            self._fill(target, ledger, Elsewhere(Ledger(), ()))
+        whole = state.size <= self._limits.min_part
+        last = self._reader.read_from(target, state, 0 if whole else state.size - 1) if state.size else b""
+        if last and not last.endswith(b"\n"):
+            last += b"\n"
+        start = 0 if whole else state.size - 1
+        metadata = self._metadata(target, state._replace(ledger=ledger), start + len(last), lines, {})
+        if whole:
+            self._put(target, state, last, metadata)
+        else:
+            self._multipart(target, state._replace(size=start), last, metadata)
+
     def load(self, key: str) -> bytes | None:
         """The content of a small object beside the archive; None when it cannot be had."""
         with suppress(ClientError, BotoCoreError):

@@ -76,7 +76,7 @@ class Reader:
         except LedgerError as error:
             raise LedgerError(
                 f"s3://{self._bucket}/{target.key}: {error}. Nothing can be added to it without the risk of doubling "
-                "lines. Restore an earlier version of it, or move it to another key: a new object is then begun."
+                f"lines. Make its ledger again: appliance repair-ledger {target.key}"
             ) from None
         if length != size:
             _log.warning(

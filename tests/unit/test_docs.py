@@ -149,7 +149,7 @@ def test_every_setting_that_is_named_exists(document: str) -> None:
 def test_every_command_that_is_named_exists(document: str) -> None:
     code = "\n".join([*(content for _, content in blocks(text(document))), *spans(text(document))])
     named = set(re.findall(r"(?:script/|<id> |exec appliance )appliance ([a-z-]+)", code))
-    assert named - set(re.findall(r"^    ([a-z-]+) ", parser().format_help(), re.MULTILINE)) == set()
+    assert named - set(re.findall(r"^    ([a-z-]+)\b", parser().format_help(), re.MULTILINE)) == set()
 
 
 def repository_files() -> set[str]:

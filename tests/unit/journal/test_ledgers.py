@@ -143,7 +143,7 @@ def test_a_ledger_that_cannot_be_read_is_named_and_the_others_are_read(bucket: F
     assert answer.ranges == {ONE: Ranges([(0, 5)])}
     (problem,) = answer.problems
     assert f"s3://b/{key}" in problem
-    assert "restore an earlier version" in problem
+    assert f"appliance repair-ledger {key}" in problem
     bucket.now += timedelta(seconds=5)
     bucket.file("2026/11/23/09", (TWO, 0, 5))
     assert ledgers.read(bucket.client, LONG_AGO).problems == []
@@ -158,7 +158,7 @@ def test_a_side_object_whose_content_is_not_its_name_is_a_problem(bucket: FakeBu
     assert "not what the name says" in Ledgers("b", "").read(bucket.client, LONG_AGO).problems[0]
     del bucket.objects[side]
     ledgers = Ledgers("b", "")
-    assert "is gone: restore it" in ledgers.read(bucket.client, LONG_AGO).problems[0]
+    assert "is gone: appliance repair-ledger" in ledgers.read(bucket.client, LONG_AGO).problems[0]
     bucket.put_object(Bucket="b", Key=side, Body=good)
     assert ledgers.read(bucket.client, LONG_AGO).ranges == {ONE: Ranges([(0, 5)])}, "it is looked for again"
 

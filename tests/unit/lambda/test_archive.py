@@ -26,7 +26,7 @@ from archiver.archive import (
 from archiver.filing import Item
 from archiver.layout import HourlyObject
 from archiver.ledger import Ledger, LedgerError
-from archiver.stored import METADATA_KEY
+from archiver.stored import METADATA_KEY, State
 from bench.sizes import SizesS3
 from tests.fake_s3 import FakeS3, Stored
 
@@ -182,7 +182,10 @@ def test_a_lost_side_object_is_loud() -> None:
 def test_a_ledger_that_cannot_be_read_is_loud(text: str) -> None:
     s3 = tiny()
     s3.objects[TARGET.key] = Stored(b"line 0\n", '"x"', {METADATA_KEY: text})
-    with pytest.raises(LedgerError, match=r"s3://b/logs/2020/04/18/01/web-access\.log: .*Restore"):
+    with pytest.raises(
+        LedgerError,
+        match=r"s3://b/logs/2020/04/18/01/web-access\.log: .*appliance repair-ledger logs/2020/04/18/01/web-access",
+    ):
         archive(s3).append(TARGET, items(1))
     assert body(s3) == b"line 0\n"
 
@@ -381,6 +384,27 @@ def test_a_side_object_of_an_older_version_is_read() -> None:
     s3.objects[TARGET.key] = Stored(stored.body, stored.etag, stored.metadata | {METADATA_KEY: f"1;{length};@{digest}"})
     assert archive(s3).append(TARGET, items(0, 1)).lines == 1
     assert len(s3.objects) == 2
+
+
+@pytest.mark.parametrize("count", [1, 8, 9, 40])
+@pytest.mark.parametrize("cut", [0, 1])
+def test_another_ledger_for_the_same_bytes(count: int, cut: int) -> None:
+    """Of an object that is written anew, and of one whose bytes are copied inside S3; a newline may be missing."""
+    s3 = tiny()
+    archive(s3).append(TARGET, items(*range(0, 2 * count, 2)))
+    before = body(s3)
+    stored = Stored(before[: len(before) - cut], '"x"', {METADATA_KEY: "rubbish"})
+    s3.objects = {TARGET.key: stored}
+    ledger = Ledger()
+    for each in items(*range(count)):
+        ledger.add(GENERATION, each.start, each.end)
+    state = State('"x"', len(stored.body), Ledger(), None, ledgered=False, intact=False, lines=None)
+    archive(s3).rewrite(TARGET, state, ledger, count)
+    assert body(s3) == before
+    assert counted(s3) == str(count)
+    assert archive(s3).append(TARGET, items(*range(count + 1))).lines == 1
+    with pytest.raises(ClientError):
+        archive(s3).rewrite(TARGET, state, ledger, count)
 
 
 def counted(s3: FakeS3) -> str | None:

@@ -1,0 +1,196 @@
+"""`appliance repair-ledger KEY`: gives an hourly object a ledger again, so that the function can append to it.
+
+The object's lines are matched with those of the logs on disk, filed by the function's own code. Of logs that are gone,
+what was once seen archived is taken over whole.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import random
+import re
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from botocore.exceptions import ClientError
+
+from cli.screen import OK, CommandError
+from common.aws import client
+from common.clock import Clock, SystemClock
+from common.errors import AWS_ERRORS, explain, status_of
+from common.settings import Settings
+from journal.archived import Archived, ArchivedError, ArchivedFile
+from journal.audit import held_by, look_at_files
+from journal.checkpoint import CheckpointError, CheckpointFile
+from journal.hourly import HOUR, NAME, REJECTED
+
+# The function's own code: a line has to be filed here as it was filed there
+sys.path.append(str(Path(__file__).resolve().parents[1] / "lambda"))
+from archiver.archive import Archive
+from archiver.event import Record
+from archiver.filing import file_runs
+from archiver.layout import HourlyObject
+from archiver.ledger import Ledger, LedgerError
+from archiver.stored import Reader, State
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+READ_SECONDS = 60.0
+CHUNK = 512 * 1024
+_KEY = re.compile(rf"(.*?)({re.escape(REJECTED)})?({HOUR})/{re.escape(NAME)}", re.DOTALL)
+
+
+class Found(NamedTuple):
+    """What the new ledger was made of. `lines`: those of the object. `matched`: of them, those of logs on disk.
+
+    `ranges`: those entered; `taken`: of them, how many were taken over from logs that are gone.
+    """
+
+    lines: int
+    matched: int
+    ranges: int
+    taken: int
+
+
+def target_of(key: str, prefix: str) -> HourlyObject:
+    """Raises CommandError for what is no key of an hourly object below the prefix."""
+    found = _KEY.fullmatch(key)
+    if not found or found[1] != prefix:
+        example = HourlyObject(prefix, "2020/04/18/01").key
+        raise CommandError(f"{key} is no hourly object of this archive: give a key such as {example}")
+    return HourlyObject(prefix, found[3], found[2] is not None)
+
+
+def repair(settings: Settings, clock: Clock, s3: S3Client, key: str) -> Found:
+    """Raises CommandError, CheckpointError, ArchivedError, OSError, and the errors of S3."""
+    target = target_of(key, settings.s3_prefix)
+    bucket, name = settings.s3_bucket, f"s3://{settings.s3_bucket}/{key}"
+    try:
+        if Reader(s3, bucket).read(target).ledgered:
+            raise CommandError(f"{name} has a ledger that can be read: nothing is to be repaired")
+    except LedgerError:
+        pass  # it is what is to be mended
+    try:
+        head = s3.head_object(Bucket=bucket, Key=key)
+    except ClientError as error:
+        if status_of(error) != 404:
+            raise
+        raise CommandError(f"{name} does not exist: the function begins it with the next line of that hour") from None
+    left = Counter(_lines(s3, bucket, key, head["ETag"]))
+    lines, ledger = left.total(), Ledger()
+    checkpoint = CheckpointFile(settings.checkpoint_file).load()
+    files, _ = look_at_files(settings.log_file, clock.now().timestamp())
+    there = set()
+    for generation in checkpoint.generations if checkpoint else ():
+        held, _ = held_by(generation, files)
+        if held and generation.start is not None:
+            there.add(generation.id)
+            end = held[0].found.size if generation.closed else held[0].complete
+            _enter(ledger, left, target, generation.id, held[0].found.path, generation.start, end)
+    taken = _take_over(ledger, ArchivedFile(settings.archived_file).load(), there)
+    state = State(head["ETag"], head["ContentLength"], Ledger(), None, ledgered=False, intact=False, lines=None)
+    archive = Archive(s3, bucket, rng=random.SystemRandom(), sleep=time.sleep)
+    try:
+        archive.rewrite(target, state, ledger, lines)
+    except ClientError as error:
+        if status_of(error) not in (409, 412):
+            raise
+        raise CommandError(f"{name} was written meanwhile: repair it again if it is still needed") from None
+    return Found(lines, lines - left.total(), sum(1 for _ in ledger.ranges()), taken)
+
+
+def _lines(s3: S3Client, bucket: str, key: str, etag: str) -> Iterator[bytes]:
+    """A digest of each line of the object, which may be far larger than the memory."""
+    body = s3.get_object(Bucket=bucket, Key=key, IfMatch=etag)["Body"]
+    rest = b""
+    while chunk := body.read(CHUNK):
+        *lines, rest = (rest + chunk).split(b"\n")
+        yield from map(_digest, lines)
+    if rest:
+        yield _digest(rest)
+
+
+def _digest(line: bytes) -> bytes:
+    return hashlib.blake2b(line, digest_size=12).digest()
+
+
+def _enter(
+    ledger: Ledger, left: Counter[bytes], target: HourlyObject, generation: str, path: Path, start: int, end: int
+) -> None:
+    """Cover each line of a log whose text is in the object, as often as it is there."""
+    for at, lines in _chunks(path, start, end):
+        for where, run in file_runs(Record(lines, generation, at, None, 0.0, None), target.prefix):
+            if where != target or run.owner != generation:
+                continue
+            for item in run.singly():
+                text = _digest(item.text[:-1])
+                if left[text]:
+                    left[text] -= 1
+                    ledger.add(generation, item.start, item.end)
+
+
+def _chunks(path: Path, start: int, end: int) -> Iterator[tuple[int, bytes]]:
+    """Whole lines of the file's bytes [start, end), each with the offset of its first byte."""
+    with path.open("rb") as log:
+        log.seek(start)
+        while start < end:
+            lines = log.read(min(CHUNK, end - start))
+            if not lines:
+                return
+            lines += b"" if lines.endswith(b"\n") else log.readline()
+            yield start, lines
+            start += len(lines)
+
+
+def _take_over(ledger: Ledger, archived: Archived, there: set[str]) -> int:
+    """Enter what was seen archived of the logs that are gone; the number of ranges."""
+    ranges = [
+        (name, start, end)
+        for name, known in archived.generations.items()
+        if name not in there
+        for start, end in known.archived
+    ]
+    for each in ranges:
+        ledger.add(*each)
+    return len(ranges)
+
+
+def report(found: Found) -> list[str]:
+    return [
+        f"{found.lines:,} lines are in the object",
+        f"{found.matched:,} of them are in logs on disk, and covered now",
+        f"{found.lines - found.matched:,} are of logs that are gone, or of other programs",
+        f"{found.taken:,} ranges were taken over from logs that are gone",
+        f"{found.ranges:,} ranges are in its new ledger",
+    ]
+
+
+def main(settings: Settings, options: argparse.Namespace) -> int:
+    if not settings.delivery.has_ledger:
+        raise CommandError("with DELIVERY=firehose no object has a ledger")
+    s3 = client(
+        settings,
+        "s3",
+        read_timeout=READ_SECONDS,
+        request_checksum_calculation="when_required",
+        response_checksum_validation="when_required",
+    )
+    try:
+        found = repair(settings, SystemClock(), s3, options.key)
+    except (CheckpointError, ArchivedError) as error:
+        raise CommandError(str(error)) from error
+    except AWS_ERRORS as error:
+        raise CommandError(str(explain(error, f"s3://{settings.s3_bucket}/{options.key}", settings.target))) from error
+    except OSError as error:
+        raise CommandError(f"{error}: let this user read DATA_DIR") from error
+    finally:
+        s3.close()
+    print(json.dumps(found._asdict()) if options.json else "\n".join(report(found)))
+    return OK
