@@ -12,6 +12,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
+import index
 from archiver.archive import Archive
 from archiver.filing import Item
 from archiver.layout import HourlyObject
@@ -29,7 +30,7 @@ LARGE = [5 * MIB, 200 * MIB, GIB, 2 * GIB, 5 * GIB, 10 * GIB]
 APPEND = MIB
 HOUR = 10 * 10**9
 # What one invocation writes at most before it begins another append: half of FLUSH_BYTES is entries
-HOUR_APPEND = 32 * MIB
+HOUR_APPEND = index.FLUSH_BYTES // 2
 LINE = b'{"host":"127.0.0.1"}'
 TARGET = HourlyObject("", "2026/11/23/10")
 

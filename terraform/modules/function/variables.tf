@@ -68,7 +68,7 @@ variable "timeout" {
 
   validation {
     condition     = var.timeout >= 10 && var.timeout <= 900
-    error_message = "Give 10 to 900 seconds: the function stops 5 seconds before its time-out, and Lambda allows 900."
+    error_message = "Give 10 to 900 seconds: the function stops 8 seconds before its time-out, and Lambda allows 900."
   }
 }
 

@@ -226,6 +226,29 @@ def test_foreign_lines_of_a_thousand_hours_are_not_doubled_by_time_outs(monkeypa
     assert len(s3.lines()) == len(set(s3.lines())) == 1000
 
 
+def test_a_kill_doubles_foreign_lines_at_most_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It leaves no time to keep the progress: out of memory, or past its time-out."""
+
+    class Killed(BaseException):
+        pass
+
+    def kill() -> None:
+        raise Killed
+
+    s3, batch = slow(monkeypatch), quiet_year(100, foreign=True)
+    s3.faults = {101: kill}
+    with pytest.raises(Killed):
+        index.handler(batch, s3.begin())
+    s3.faults = {len(s3.calls) + 150: DOWN}
+    with pytest.raises(EndpointConnectionError):
+        index.handler(batch, s3.begin())
+    index.handler(batch, s3.begin())
+    assert len(s3.lines()) == 100 + 50
+    assert len(set(s3.lines())) == 100
+    assert max(Counter(s3.lines()).values()) == 2
+    assert s3.kept() == []
+
+
 def test_foreign_lines_are_not_doubled_by_the_failure_of_one_object(monkeypatch: pytest.MonkeyPatch) -> None:
     s3, batch = slow(monkeypatch), quiet_year(4, foreign=True)
     broken = "2020/01/01/02/web-access.log"
