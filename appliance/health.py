@@ -10,15 +10,15 @@ import argparse
 import http.client
 import json
 import socket
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
-from common.clock import Clock, SystemClock, iso
+from common.clock import SystemClock, iso
 from common.delivery import Delivery
 from common.settings import Settings
-from common.status import EntrypointStatus, ProducerStatus, StatusError, read_status
+from common.status import EntrypointStatus, ProducerStatus, Statuses, read_all
 
 TIMEOUT = 2.0
 
@@ -78,22 +78,18 @@ def check_entrypoint(status: EntrypointStatus | None, now: datetime) -> Check:
     return Check("entrypoint", "ok", f"provisioned at {status.endpoint}")
 
 
-def check(settings: Settings, clock: Clock) -> list[Check]:
+def check(settings: Settings, statuses: Statuses, now: datetime) -> list[Check]:
     """One Check a part, in the order of a line's way."""
-    now, checks = clock.now(), [check_nginx(settings)]
-    try:
-        checks.append(check_producer(read_status(settings.status_dir, ProducerStatus), now, settings.delivery))
-    except StatusError as error:
-        checks.append(Check("producer", "failing", str(error)))
-    try:
-        checks.append(check_entrypoint(read_status(settings.status_dir, EntrypointStatus), now))
-    except StatusError as error:
-        checks.append(Check("entrypoint", "degraded", str(error)))
-    return checks
+    found = [
+        check_nginx(settings),
+        check_producer(statuses.producer, now, settings.delivery),
+        check_entrypoint(statuses.entrypoint, now),
+    ]
+    return [replace(one, reason=statuses.unusable.get(one.part, one.reason)) for one in found]
 
 
 def main(settings: Settings, options: argparse.Namespace) -> int:
-    checks = check(settings, SystemClock())
+    checks = check(settings, read_all(settings.status_dir), SystemClock().now())
     if options.json:
         print(json.dumps([asdict(one) for one in checks]))
     else:

@@ -15,7 +15,7 @@ from common.clock import Clock, SystemClock
 from common.delivery import Delivery
 from common.errors import AWS_ERRORS, explain
 from common.settings import Settings
-from common.status import ProducerStatus, RepairStatus, last_status
+from common.status import ProducerStatus, RepairStatus, StatusError, read_status
 from journal.archived import ArchivedError
 from journal.audit import Audit, audit
 from journal.checkpoint import CheckpointError
@@ -85,15 +85,15 @@ def as_json(audit: Audit, delivery: Delivery) -> dict[str, Any]:
 
 
 def ask_for_repair(settings: Settings, clock: Clock, grace: float) -> str:
-    """Have the producer send again what is missing; what it answered. Raises CommandError, OSError."""
-    producer = last_status(settings.status_dir, ProducerStatus)
+    """Have the producer send again what is missing; what it answered. Raises CommandError, StatusError, OSError."""
+    producer = read_status(settings.status_dir, ProducerStatus)
     if producer is None or producer.state == "stopped":
         raise CommandError("no producer runs that could send anything: start the appliance, then repair again")
     name = secrets.token_hex(8)
     write_atomic(settings.repair_request, json.dumps({"id": name, "after": grace}).encode(), durable=False)
     end = clock.monotonic() + ANSWER_SECONDS
     while clock.monotonic() < end:
-        answer = last_status(settings.status_dir, RepairStatus)
+        answer = read_status(settings.status_dir, RepairStatus)
         if answer and answer.request == name:
             if answer.error:
                 raise CommandError(answer.error)
@@ -120,7 +120,7 @@ def main(settings: Settings, options: argparse.Namespace) -> int:
                 while answer.total("missing") and clock.monotonic() < end:
                     clock.sleep(LOOK_AGAIN)
                     answer = audit(settings, clock, s3, grace=grace)
-    except (CommandError, CheckpointError, ArchivedError, LedgersError) as error:
+    except (CommandError, CheckpointError, ArchivedError, LedgersError, StatusError) as error:
         reason = str(error)
     except AWS_ERRORS as error:
         reason = str(explain(error, "the bucket", settings.target))

@@ -14,23 +14,24 @@ from appliance.health import Check, check
 from cli.screen import OK, PROBLEM, CommandError, columns, console, printable, table
 from common.clock import Clock, SystemClock, iso
 from common.settings import Settings
-from common.status import EntrypointStatus, ProducerStatus, RepairStatus, last_status
+from common.status import EntrypointStatus, ProducerStatus, RepairStatus, State, read_all
 
 PROBLEMS = ("degraded", "failing")
 # What `--json` says of the comparison with the bucket
-COMPARED = ("checked_at", "archived", "pending", "missing", "error")
+COMPARED = ("checked_at", "archived", "pending", "missing")
 UNITS = ((86400, "d"), (3600, "h"), (60, "min"))
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What the processes have said; None: nothing (yet)."""
+    """What the processes have said. `producer`: without what is of the past."""
 
     now: datetime
     checks: list[Check]
     producer: ProducerStatus
     entrypoint: EntrypointStatus | None
     repair: RepairStatus | None
+    repair_error: str | None
 
 
 def gather(settings: Settings, clock: Clock) -> Report:
@@ -40,13 +41,17 @@ def gather(settings: Settings, clock: Clock) -> Report:
             f"nothing runs on DATA_DIR {settings.data_dir}: start the appliance (script/up), or name another folder "
             "with DATA_DIR"
         )
-    return Report(
-        clock.now(),
-        check(settings, clock),
-        last_status(settings.status_dir, ProducerStatus) or ProducerStatus(),
-        last_status(settings.status_dir, EntrypointStatus),
-        last_status(settings.status_dir, RepairStatus),
-    )
+    now, said = clock.now(), read_all(settings.status_dir)
+    producer = said.producer or ProducerStatus()
+    if producer.stale(now):
+        state: State = "stopped" if producer.state == "stopped" else "starting"
+        producer = ProducerStatus(state=state, last_tick=producer.last_tick, counters=producer.counters)
+    repair_error = said.repair.error if said.repair else said.unusable.get("repair")
+    if not repair_error and said.repair and said.repair.stale(now):
+        compared = f"last compared with the bucket {_ago(said.repair.checked_at, now)}"
+        repair_error = f"{compared}; the producer's lines in the log say why"
+    checks = check(settings, said, now)
+    return Report(now, checks, producer, said.entrypoint, said.repair, repair_error)
 
 
 def as_json(settings: Settings, report: Report) -> dict[str, Any]:
@@ -66,7 +71,7 @@ def as_json(settings: Settings, report: Report) -> dict[str, Any]:
             "next": producer.next_poll,
         },
         "behind": {"bytes": producer.lag_bytes, "lines": producer.lag_lines, "since": producer.lag_since},
-        "archive": {name: getattr(repair, name, None) for name in COMPARED},
+        "archive": {name: getattr(repair, name, None) for name in COMPARED} | {"error": report.repair_error},
         "counters": producer.counters and asdict(producer.counters),
     }
     shown: dict[str, Any] = json.loads(json.dumps(found, default=iso))
@@ -81,7 +86,7 @@ def rows(settings: Settings, report: Report) -> list[tuple[str, str, str]]:
     found.append(("poll", _state(producer) or "unknown", _poll(settings, producer, now)))
     found.append(("log", *_behind(producer, now)))
     if settings.delivery.has_ledger:
-        found.append(("archive", *_archive(report.repair, now)))
+        found.append(("archive", *_archive(report)))
     else:
         title = settings.delivery.title
         found.append(("archive", "unknown", f"{title} keeps no ledger: acknowledged is all that can be known"))
@@ -117,15 +122,14 @@ def _behind(producer: ProducerStatus, now: datetime) -> tuple[str, str]:
     return "behind", f"{lines}{producer.lag_bytes:,} bytes not acknowledged{since}"
 
 
-def _archive(repair: RepairStatus | None, now: datetime) -> tuple[str, str]:
+def _archive(report: Report) -> tuple[str, str]:
+    repair = report.repair
+    if report.repair_error:
+        return "degraded", printable(report.repair_error)
     if repair is None:
         return "unknown", "not compared with the bucket yet; `appliance audit` does it now"
-    if repair.error:
-        return "degraded", printable(repair.error)
-    if repair.stale(now):
-        return "degraded", f"last compared with the bucket {_ago(repair.checked_at, now)}; the producer's log says why"
     amounts = f"{repair.archived:,} bytes archived, {repair.pending:,} pending, {repair.missing:,} missing"
-    return "degraded" if repair.missing else "ok", f"{amounts}, {_ago(repair.checked_at, now)}"
+    return "degraded" if repair.missing else "ok", f"{amounts}, {_ago(repair.checked_at, report.now)}"
 
 
 def _ago(moment: datetime | None, now: datetime) -> str:

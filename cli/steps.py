@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from common.aws import client
 from common.clock import Clock
 from common.settings import Settings
-from common.status import Acknowledged, ProducerStatus, last_status
+from common.status import Acknowledged, ProducerStatus, StatusError, read_status
 from journal.hourly import hour_of
 
 if TYPE_CHECKING:
@@ -110,7 +110,10 @@ def requests(journey: Journey) -> str:
 
 def acknowledgements(journey: Journey) -> list[Acknowledged]:
     """What the producer had acknowledged since the requests were sent, a tick each. Raises StepError."""
-    status = last_status(journey.settings.status_dir, ProducerStatus)
+    try:
+        status = read_status(journey.settings.status_dir, ProducerStatus)
+    except StatusError as error:
+        raise StepError(str(error)) from None
     if status and status.error:
         raise StepError(f"the producer reports: {status.error}")
     return [one for one in status.acknowledged if one.at >= journey.sent_at] if status else []

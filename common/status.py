@@ -19,18 +19,21 @@ from common.atomic import write_atomic
 # Of the producer: what its last tick came to, or what it does
 State = Literal["starting", "shipping", "idle", "behind", "failed", "stopped"]
 Endpoint = Literal["aws", "embedded", "endpoint"]
+# Goes up when an older reader would take a file for something else
+VERSION: Literal[1] = 1
 
 
 class StatusError(Exception):
-    """A status file is not one that this version can read; the message is for the user."""
+    """A status cannot be used; the message says why, and the remedy."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Status:
-    """`due`: when the next one is there at the latest; a status that is older is stale. None: it does not age."""
+    """`due`: when the next one is there at the latest. Once it has passed, the status is stale: its writer hangs or is
+    gone, and the rest is of the past. None: it does not age."""
 
     process: ClassVar[str]
-    version: Literal[1] = 1
+    version: Literal[1] = VERSION
     due: AwareDatetime | None = None
 
     def stale(self, now: datetime) -> bool:
@@ -122,8 +125,6 @@ class ProducerStatus(Status):
 
     process: ClassVar[str] = "producer"
     state: State = "starting"
-    delivery: str = "kinesis"
-    interval: float | None = None
     last_tick: AwareDatetime | None = None
     next_poll: AwareDatetime | None = None
     error: str | None = None
@@ -150,6 +151,17 @@ class RepairStatus(Status):
     request: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Statuses:
+    """All of them; None: nothing was said yet, or `unusable` says why it cannot be read, by process."""
+
+    appliance: ApplianceStatus | None = None
+    producer: ProducerStatus | None = None
+    entrypoint: EntrypointStatus | None = None
+    repair: RepairStatus | None = None
+    unusable: dict[str, str] = field(default_factory=dict)
+
+
 S = TypeVar("S", bound=Status)
 _adapter: Callable[[Any], TypeAdapter[Any]] = functools.cache(TypeAdapter)
 
@@ -168,15 +180,28 @@ def read_status(directory: Path, kind: type[S]) -> S | None:
         found: S = _adapter(kind).validate_json(path.read_bytes())
     except FileNotFoundError:
         return None
-    except (OSError, ValidationError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is damaged, or another version's"
-        raise StatusError(f"{path} cannot be read: {reason}; start the appliance again") from None
+    except OSError as error:
+        raise StatusError(f"{path} cannot be read: {error.strerror}: let this user read DATA_DIR") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        if first["loc"] == ("version",):
+            raise StatusError(
+                f"{path} has version {first['input']}, and this release reads {VERSION}: its writer is of another "
+                "release; restart the appliance, so that all of it is of one"
+            ) from None
+        where = ".".join(map(str, first["loc"])) or "the file"
+        raise StatusError(
+            f"{path} is damaged ({where}: {first['msg']}): it is replaced soon; if it stays, restart the appliance"
+        ) from None
     return found
 
 
-def last_status(directory: Path, kind: type[S]) -> S | None:
-    """As `read_status`; None also where it cannot be read, which health says."""
-    try:
-        return read_status(directory, kind)
-    except StatusError:
-        return None
+def read_all(directory: Path) -> Statuses:
+    found: dict[str, Any] = {}
+    unusable: dict[str, str] = {}
+    for kind in (ApplianceStatus, ProducerStatus, EntrypointStatus, RepairStatus):
+        try:
+            found[kind.process] = read_status(directory, kind)
+        except StatusError as error:
+            unusable[kind.process] = str(error)
+    return Statuses(**found, unusable=unusable)

@@ -16,7 +16,7 @@ from common import aws
 from common.atomic import write_atomic
 from common.clock import Clock
 from common.settings import Settings
-from common.status import ApplianceStatus, EntrypointStatus, ProducerStatus, last_status
+from common.status import read_all
 from dashboard.bucket import Bucket
 from dashboard.disk import LogDirectory
 from dashboard.endpoint import TIMEOUTS, where
@@ -42,7 +42,7 @@ class Collector:
         self.settings = settings
         self.clock = clock
         self._audience = Audience(clock)
-        appliance = last_status(settings.status_dir, ApplianceStatus)
+        appliance = read_all(settings.status_dir).appliance
         started = appliance.started_at if appliance else clock.now()
         self._directory = LogDirectory(settings.log_file)
         self.bucket = Bucket(settings, clock, lambda: aws.client(settings, "s3", **TIMEOUTS))
@@ -103,7 +103,7 @@ class Collector:
 
     def checks(self) -> list[health.Check]:
         """What `health` says."""
-        return health.check(self.settings, self.clock)
+        return health.check(self.settings, read_all(self.settings.status_dir), self.clock.now())
 
     def ship_now(self) -> str:
         """Have the producer ship soon; the id it answers with in its status. Raises OSError."""
@@ -127,17 +127,9 @@ class Collector:
             problem = str(error)
         except OSError as error:
             problem = f"the log cannot be read: {error}: let this user read DATA_DIR"
-        requested = settings.ship_request.exists()
-        local = Local(
-            self.checks(),
-            last_status(settings.status_dir, ApplianceStatus),
-            last_status(settings.status_dir, ProducerStatus),
-            last_status(settings.status_dir, EntrypointStatus),
-            disk,
-            problem,
-            self._answers(),
-            requested,
-        )
+        said, requested = read_all(settings.status_dir), settings.ship_request.exists()
+        checks = health.check(settings, said, self.clock.now())
+        local = Local(checks, said, disk, problem, self._answers(), requested)
         self._sample(local)
         return local
 
@@ -151,7 +143,7 @@ class Collector:
         """Each edge has the rate of what its end has taken."""
         now = self.clock.monotonic()
         values: dict[str, tuple[float, Any, Any]] = {}
-        counters = local.producer.counters if local.producer else None
+        counters = local.said.producer and local.said.producer.counters
         if counters:
             values["producer"] = (now, counters.lines, counters.bytes)
             values["stream"] = (now, counters.lines, counters.sent_bytes)

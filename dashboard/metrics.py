@@ -117,7 +117,7 @@ class Metrics(Source):
 
     def _producer(self) -> Iterator[Metric]:
         local = self._views.local.value
-        producer = local.producer if local else None
+        producer = local.said.producer if local else None
         counters = producer.counters if producer else None
         if counters:
             for name, (field, meaning) in PRODUCER.items():
@@ -144,7 +144,8 @@ class Metrics(Source):
 
     def _provisioning(self) -> Iterator[Metric]:
         local = self._views.local.value
-        if not local or not local.entrypoint:
+        entrypoint = local.said.entrypoint if local else None
+        if entrypoint is None or entrypoint.stale(self._now):
             return
         family = GaugeMetricFamily(
             f"{PREFIX}provisioning_state",
@@ -152,7 +153,7 @@ class Metrics(Source):
             labels=["state"],
         )
         for each in PROVISIONING:
-            family.add_metric([each], local.entrypoint.state == each)
+            family.add_metric([each], entrypoint.state == each)
         yield family
 
     def _function(self) -> Iterator[Metric]:

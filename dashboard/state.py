@@ -18,7 +18,7 @@ the shard has acknowledged since the producer started.
 from __future__ import annotations
 
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -28,7 +28,7 @@ from appliance.health import Check
 from common.clock import iso
 from common.errors import REACH
 from common.settings import Settings
-from common.status import ApplianceStatus, EntrypointStatus, ProducerStatus
+from common.status import ProducerStatus, Statuses
 from dashboard.disk import Disk
 from dashboard.function import Batches
 from dashboard.inventory import Inventory
@@ -47,12 +47,10 @@ MAKING = ("waiting", "provisioning")
 
 @dataclass(frozen=True, slots=True)
 class Local:
-    """What can be seen without the endpoint; what a process has not said is None."""
+    """What can be seen without the endpoint."""
 
     checks: list[Check]
-    appliance: ApplianceStatus | None
-    producer: ProducerStatus | None
-    entrypoint: EntrypointStatus | None
+    said: Statuses
     disk: Disk | None
     disk_error: str | None
     answers: bool  # something accepts connections at the endpoint
@@ -77,7 +75,9 @@ ORDER = ("nginx", "log", "producer", "stream", "function", "bucket")
 
 def state(settings: Settings, views: Views, rates: Rates, now: datetime, url: str) -> dict[str, Any]:
     local = views.local.value
-    producer = (local.producer if local else None) or ProducerStatus()
+    producer = (local.said.producer if local else None) or ProducerStatus()
+    if producer.stale(now) and producer.state != "stopped":
+        producer = replace(producer, state="starting", next_poll=None)
     found = endpoint(settings, views, url)
     return {
         "now": iso(now),
@@ -97,7 +97,7 @@ def state(settings: Settings, views: Views, rates: Rates, now: datetime, url: st
 
 def endpoint(settings: Settings, views: Views, url: str) -> dict[str, Any]:
     local = views.local.value
-    appliance = local.appliance if local else None
+    appliance = local.said.appliance if local else None
     errors = [seen.error for seen in (views.bucket, views.stream) if seen.error and seen.unanswered]
     if settings.target == "aws":
         kind, reachable = "aws", len(errors) < 2
@@ -119,7 +119,7 @@ def poll(settings: Settings, producer: ProducerStatus, requested: bool, now: dat
     coming = producer.next_poll
     stopped = producer.state == "stopped"
     return {
-        "interval": producer.interval or settings.poll_interval,
+        "interval": settings.poll_interval,
         "next": None if stopped or coming is None else iso(max(coming, now)),
         "last": iso(producer.last_tick),
         "shipping": producer.state == "shipping" or (requested and not stopped),
@@ -160,7 +160,8 @@ def nodes(settings: Settings, views: Views, producer: ProducerStatus, url: str, 
         _function(settings, views.function),
         _bucket(settings, views.bucket),
     ]
-    making = local and local.entrypoint and local.entrypoint.state in MAKING
+    entrypoint = local.said.entrypoint if local else None
+    making = entrypoint and entrypoint.state in MAKING and not entrypoint.stale(now)
     for each, seen in ((found[3], views.stream), (found[5], views.bucket)):
         if seen.error and seen.value is None and making:
             creating = [{"key": "status", "value": "CREATING", "unit": "text"}]

@@ -13,7 +13,7 @@ from typing import Any
 from common.clock import Clock
 from common.log import Event, event
 from common.settings import Settings
-from common.status import Acknowledged, Place, ProducerStatus, State, last_status, write_status
+from common.status import Acknowledged, Place, ProducerStatus, State, read_all, write_status
 from journal.checkpoint import CheckpointError, CheckpointFile
 from producer.batch import CUTS
 from producer.counters import Counters
@@ -62,15 +62,8 @@ class Producer:
         self._next_poll = next_poll
         self._counters = Counters(clock.now())
         self._running = threading.Lock()
-        self._status = replace(
-            last_status(settings.status_dir, ProducerStatus) or ProducerStatus(),
-            delivery=settings.delivery.name,
-            interval=settings.poll_interval,
-            error=None,
-            lag_bytes=0,
-            lag_lines=0,
-            lag_since=None,
-        )
+        last = read_all(settings.status_dir).producer or ProducerStatus()
+        self._status = replace(last, error=None, lag_bytes=0, lag_lines=0, lag_since=None)
         self._status_written = -STATUS_SECONDS
         self._logged = ("", 0.0)
         self._error: str | None = None

@@ -16,7 +16,7 @@ from cli.__main__ import main
 from common.clock import SystemClock
 from common.delivery import KINESIS
 from common.settings import Settings
-from common.status import EntrypointStatus, ProducerStatus, StatusError, read_status
+from common.status import EntrypointStatus, ProducerStatus, StatusError, read_all, read_status
 from tests.statuses import say
 
 NOW = datetime(2026, 11, 23, 10, 0, 30, tzinfo=UTC)
@@ -104,15 +104,25 @@ def test_exit_status(settings: Settings, capsys: pytest.CaptureFixture[str]) -> 
     assert [one["state"] for one in json.loads(capsys.readouterr().out)] == ["ok", "ok", "ok"]
 
 
-@pytest.mark.parametrize("text", ['{"last_', "{}", '{"version":2,"state":"ready"}', '{"state":"ready","due":"soon"}'])
-def test_a_status_that_cannot_be_read_is_seen(settings: Settings, text: str) -> None:
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ('{"last_', r"is damaged \(the file: Invalid JSON.*: it is replaced soon; if it stays, restart the appliance"),
+        ("{}", r"is damaged \(state: Field required\)"),
+        ('{"state":"ready","due":"soon"}', r"is damaged \(due: "),
+        ('{"version":2,"state":[]}', "has version 2, and this release reads 1: .*restart the appliance"),
+        (None, "cannot be read: Is a directory: let this user read DATA_DIR"),
+    ],
+)
+def test_a_status_that_cannot_be_used_says_why(settings: Settings, text: str | None, why: str) -> None:
     assert read_status(settings.status_dir, EntrypointStatus) is None
     settings.status_dir.mkdir()
-    (settings.status_dir / "entrypoint.json").write_text(text)
-    with pytest.raises(StatusError, match=r"entrypoint\.json cannot be read: .*start the appliance again"):
+    file = settings.status_dir / "entrypoint.json"
+    file.write_text(text) if text else file.mkdir()
+    with pytest.raises(StatusError, match=rf"entrypoint\.json {why}"):
         read_status(settings.status_dir, EntrypointStatus)
-    found = {one.part: one for one in health.check(settings, SystemClock())}["entrypoint"]
-    assert (found.state, "cannot be read" in found.reason) == ("degraded", True)
+    found = {one.part: one for one in health.check(settings, read_all(settings.status_dir), NOW)}["entrypoint"]
+    assert (found.state, str(file) in found.reason) == ("degraded", True)
 
 
 def test_a_status_of_last_year_is_no_status_of_today() -> None:

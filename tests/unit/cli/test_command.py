@@ -325,6 +325,21 @@ def test_status_says_what_repair_complains_about(settings: Settings) -> None:
         assert ("archive", "degraded") in [row[:2] for row in status.rows(settings, status.gather(settings, Clock()))]
 
 
+def test_status_shows_nothing_of_the_past_as_present(settings: Settings) -> None:
+    say(settings.status_dir, ProducerStatus, PRODUCER | {"state": "shipping", "due": "2026-11-23T16:04:00Z"})
+    (settings.status_dir / "repair.json").write_text("{")
+    report = status.gather(settings, Clock())
+    found = {part: (state, text) for part, state, text in status.rows(settings, report)}
+    assert found["producer"] == ("failing", "a poll is overdue since 2026-11-23T16:04:00.000Z")
+    assert found["poll"] == ("unknown", "every 60 s, the last 0 s ago")
+    assert (found["log"][0], found["archive"][0]) == ("unknown", "degraded")
+    facts = status.as_json(settings, report)
+    assert facts["behind"] == {"bytes": None, "lines": None, "since": None}
+    assert "repair.json is damaged" in facts["archive"]["error"]
+    say(settings.status_dir, ProducerStatus, PRODUCER | {"state": "stopped", "due": "2026-11-23T16:04:00Z"})
+    assert status.as_json(settings, status.gather(settings, Clock()))["poll"]["state"] == "stopped"
+
+
 def test_status_of_firehose_promises_nothing(settings: Settings) -> None:
     given = settings.model_copy(update={"delivery": FIREHOSE})
     assert ("archive", "unknown") in [row[:2] for row in status.rows(given, status.gather(given, Clock()))]
@@ -413,6 +428,9 @@ def test_ship_now_without_an_answer(settings: Settings) -> None:
     assert not settings.ship_request.exists()
     producer(settings, state="stopped")
     with pytest.raises(CommandError, match="no producer runs"):
+        ship.ship_now(settings, Clock(), 5)
+    (settings.status_dir / "producer.json").write_text('{"version": 2}')
+    with pytest.raises(CommandError, match=r"producer\.json has version 2"):
         ship.ship_now(settings, Clock(), 5)
 
 

@@ -123,6 +123,9 @@ def test_an_error_of_the_producer_ends_the_wait(journey: steps.Journey) -> None:
     say(journey.settings.status_dir, ProducerStatus, {"error": "403 from PutRecords"})
     with pytest.raises(steps.StepError, match="403 from PutRecords"):
         steps.acknowledged(journey)
+    (journey.settings.status_dir / "producer.json").write_text('{"version": 2}')
+    with pytest.raises(steps.StepError, match="has version 2"):
+        steps.acknowledged(journey)
     assert journey.clock.monotonic() == 0
 
 

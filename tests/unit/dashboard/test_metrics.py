@@ -97,6 +97,8 @@ def test_what_nobody_has_said_is_left_out() -> None:
     nothing: Views = Views(Seen(), Seen(), Seen(), Seen(), Seen())
     assert set(families(nothing)) == {"weblog_build_info", "weblog_up"}
     assert "weblog_producer_lines_total" not in text(views(local=local(producer=None)))
+    silent = EntrypointStatus(state="ready", due=NOW - timedelta(seconds=1))
+    assert "weblog_provisioning_state" not in text(views(local=local(entrypoint=silent)))
     broken: Seen[Any] = Seen(views().proof.value, NOW, "S3 is down", NOW, 1.0)
     found = samples(views(proof=broken))
     assert found["weblog_up", (("part", "audit"),)] == 0

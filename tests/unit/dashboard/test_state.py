@@ -9,7 +9,7 @@ import pytest
 from appliance.health import Check
 from common.clock import iso
 from common.settings import Settings
-from common.status import ApplianceStatus, Endpoint, EntrypointStatus, ProducerStatus
+from common.status import ApplianceStatus, Endpoint, EntrypointStatus, ProducerStatus, Statuses
 from dashboard.disk import Disk
 from dashboard.function import Batches
 from dashboard.inventory import Inventory
@@ -47,8 +47,9 @@ def appliance(endpoint: Endpoint) -> ApplianceStatus:
 def local(**changes: Any) -> Local:
     checks = [Check("nginx", "ok", "answers"), Check("producer", "ok", "last poll"), Check("entrypoint", "ok", "ready")]
     disk = Disk(100, 1, 7, 100, 7, 0, 0, None)
-    found = Local(checks, appliance("embedded"), made(ProducerStatus, PRODUCER), None, disk, None, True, False)
-    return replace(found, **changes)
+    said = Statuses(appliance("embedded"), made(ProducerStatus, PRODUCER))
+    of_said = {name: changes.pop(name) for name in ("appliance", "producer", "entrypoint") if name in changes}
+    return replace(Local(checks, replace(said, **of_said), disk, None, True, False), **changes)
 
 
 def views(**changes: Any) -> Views:
@@ -167,13 +168,14 @@ def test_an_endpoint_that_is_down_is_what_its_nodes_say() -> None:
 
 def test_what_is_being_made_has_not_failed() -> None:
     absent: Seen[Any] = Seen(None, None, "the bucket is not there (yet)", NOW, 1.0)
-    making = local(entrypoint=EntrypointStatus(state="provisioning"))
+    provisioning = EntrypointStatus(state="provisioning", due=NOW)
+    making = local(entrypoint=provisioning)
     found = shown(views(local=making, bucket=absent, stream=absent))
     for name in ("stream", "bucket"):
         assert (states(found)[name], node(found, name)["error"]) == ("busy", None)
         assert node(found, name)["facts"] == [{"key": "status", "value": "CREATING", "unit": "text"}]
-    ready = local(entrypoint=EntrypointStatus(state="ready"))
-    assert states(shown(views(local=ready, bucket=absent)))["bucket"] == "failing"
+    for other in (EntrypointStatus(state="ready"), replace(provisioning, due=NOW - timedelta(seconds=1))):
+        assert states(shown(views(local=local(entrypoint=other), bucket=absent)))["bucket"] == "failing"
 
 
 def test_a_part_that_is_refused_is_shown_alone() -> None:
@@ -226,6 +228,10 @@ def test_the_producer() -> None:
     assert producer(next_poll="2026-11-23T10:00:00Z")["poll"]["next"] == iso(NOW)  # it is due
     assert producer(state="stopped")["poll"]["next"] is None
     assert producer(error="PutRecords was refused")["poll"]["error"] == "PutRecords was refused"
+    past = producer(state="shipping", due="2026-11-23T10:00:00Z")
+    assert (past["poll"]["shipping"], past["poll"]["next"]) == (False, None)
+    assert past["poll"]["last"] == "2026-11-23T10:00:00.000Z"
+    assert "state" not in [fact["key"] for fact in node(past, "producer")["facts"]]
     checks = [Check("producer", "degraded", "the stream is not there")]
     found = shown(views(local=local(checks=checks)))
     assert (states(found)["producer"], states(found)["nginx"]) == ("degraded", "unknown")
