@@ -18,7 +18,7 @@ the shard has acknowledged since the producer started.
 from __future__ import annotations
 
 import tomllib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -49,12 +49,12 @@ MAKING = ("waiting", "provisioning")
 class Local:
     """What can be seen without the endpoint."""
 
-    checks: list[Check]
-    said: Statuses
-    disk: Disk | None
-    disk_error: str | None
-    answers: bool  # something accepts connections at the endpoint
-    requested: bool  # somebody has pressed "ship now", and it is not answered yet
+    checks: list[Check] = field(default_factory=list)
+    said: Statuses = field(default_factory=Statuses)
+    disk: Disk | None = None
+    disk_error: str | None = None
+    answers: bool = True  # something accepts connections at the endpoint
+    requested: bool = False  # somebody has pressed "ship now", and it is not answered yet
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +67,13 @@ class Views:
     bucket: Seen[Inventory]
     proof: Seen[Proof]
 
+    @property
+    def here(self) -> Local:
+        return self.local.value or Local()
+
+    def check(self, part: str) -> Check | None:
+        return next((one for one in self.here.checks if one.part == part), None)
+
 
 Rates = dict[str, tuple[float | None, float | None]]  # by the edge's end: lines and bytes per second
 
@@ -74,44 +81,38 @@ ORDER = ("nginx", "log", "producer", "stream", "function", "bucket")
 
 
 def state(settings: Settings, views: Views, rates: Rates, now: datetime, url: str) -> dict[str, Any]:
-    local = views.local.value
-    producer = (local.said.producer if local else None) or ProducerStatus()
+    producer = views.here.said.producer or ProducerStatus()
     if producer.stale(now) and producer.state != "stopped":
         producer = replace(producer, state="starting", next_poll=None)
-    found = endpoint(settings, views, url)
     return {
         "now": iso(now),
         "version": VERSION,
         "delivery": settings.delivery.name,
-        "endpoint": found,
-        "poll": poll(settings, producer, local.requested if local else False, now),
+        "endpoint": endpoint(settings, views, url),
+        "poll": poll(settings, producer, views.here.requested, now),
         "behind": behind(views),
         "nodes": nodes(settings, views, producer, url, now),
         "edges": [
             {"from": before, "to": after, "lines_per_second": rates[after][0], "bytes_per_second": rates[after][1]}
             for before, after in pairwise(ORDER)
         ],
-        "audit": proof(settings, views.proof),
+        "audit": proof(views.proof) if settings.delivery.has_ledger else None,
     }
 
 
 def endpoint(settings: Settings, views: Views, url: str) -> dict[str, Any]:
-    local = views.local.value
-    appliance = local.said.appliance if local else None
+    local, appliance = views.local.value, views.here.said.appliance
     errors = [seen.error for seen in (views.bucket, views.stream) if seen.error and seen.unanswered]
     if settings.target == "aws":
-        kind, reachable = "aws", len(errors) < 2
+        kind, answers = "aws", True
     else:
         kind = "endpoint" if settings.localstack_host else appliance.endpoint if appliance else "embedded"
-        # a port that is open may belong to somebody who does not answer
-        reachable = bool(local and local.answers) and len(errors) < 2
-    error = None
+        answers = bool(local and local.answers)
+    # a port that is open may belong to somebody who does not answer
+    reachable, error = answers and len(errors) < 2, None
     if not reachable and local is not None:
-        error = (
-            errors[0]
-            if errors and local.answers
-            else f"{url} does not answer. {RESTARTED if kind == 'embedded' else REACH[settings.target]}"
-        )
+        remedy = RESTARTED if kind == "embedded" else REACH[settings.target]
+        error = errors[0] if errors and local.answers else f"{url} does not answer. {remedy}"
     return {"kind": kind, "url": url, "reachable": reachable, "error": error}
 
 
@@ -129,7 +130,7 @@ def poll(settings: Settings, producer: ProducerStatus, requested: bool, now: dat
 
 
 def behind(views: Views) -> dict[str, Any]:
-    disk = views.local.value.disk if views.local.value else None
+    disk = views.here.disk
     seen = views.proof.value if views.proof.error is None else None
     return {
         "bytes": disk.new_bytes if disk else 0,
@@ -141,9 +142,7 @@ def behind(views: Views) -> dict[str, Any]:
     }
 
 
-def proof(settings: Settings, seen: Seen[Proof]) -> dict[str, Any] | None:
-    if not settings.delivery.has_ledger:
-        return None
+def proof(seen: Seen[Proof]) -> dict[str, Any] | None:
     if seen.error is None:
         return seen.value.as_json() if seen.value else None
     last = seen.value.as_json() if seen.value else {"unit": "lines", "at": iso(seen.error_since)}
@@ -151,72 +150,71 @@ def proof(settings: Settings, seen: Seen[Proof]) -> dict[str, Any] | None:
 
 
 def nodes(settings: Settings, views: Views, producer: ProducerStatus, url: str, now: datetime) -> list[dict[str, Any]]:
-    local = views.local.value
-    found = [
-        _nginx(settings, local),
-        _log(settings, views.local, now),
-        _producer(local, producer),
-        _stream(settings, views.stream, producer.counters.shards if producer.counters else {}),
-        _function(settings, views.function),
-        _bucket(settings, views.bucket),
-    ]
-    entrypoint = local.said.entrypoint if local else None
-    making = entrypoint and entrypoint.state in MAKING and not entrypoint.stale(now)
-    for each, seen in ((found[3], views.stream), (found[5], views.bucket)):
-        if seen.error and seen.value is None and making:
-            creating = [{"key": "status", "value": "CREATING", "unit": "text"}]
-            each |= {"state": "busy", "facts": creating, "error": None, "error_at": None}
-    if local and not local.answers:
+    stream = _stream(settings, views.stream, producer.counters.shards if producer.counters else {})
+    function, bucket = _function(settings, views.function), _bucket(settings, views.bucket)
+    entrypoint = views.here.said.entrypoint
+    if entrypoint and entrypoint.state in MAKING and not entrypoint.stale(now):
+        creating = [{"key": "status", "value": "CREATING", "unit": "text"}]
+        for each, seen in ((stream, views.stream), (bucket, views.bucket)):
+            if seen.error and seen.value is None:
+                each |= {"state": "busy", "facts": creating, "error": None, "error_at": None}
+    if not views.here.answers:
         # some are not looked at as often as the endpoint itself
         known = [seen.error_since for seen in (views.bucket, views.stream, views.function) if seen.error_since]
         since = iso(min(known, default=views.local.at))
-        for each in found[3:]:
+        for each in (stream, function, bucket):
             each |= {"state": "failing", "error": f"{url} does not answer", "error_at": since}
-    return found
+    return [_nginx(settings, views), _log(settings, views, now), _producer(views, producer), stream, function, bucket]
+
+
+Facts = list[tuple[str, Any, str]]  # key, value, unit; those without a value are left out
 
 
 def _node(
     id_: str,
     name: str,
     condition: str,
-    facts: list[tuple[str, Any, str]],
+    facts: Facts,
     error: str | None = None,
-    error_at: str | None = None,
+    error_at: datetime | None = None,
     **more: Any,
 ) -> dict[str, Any]:
     return {
         "id": id_,
         "name": name,
         "state": condition,
-        "facts": [{"key": key, "value": value, "unit": unit} for key, value, unit in facts if value is not None],
+        "facts": [
+            {"key": key, "value": iso(value) if unit == "time" else value, "unit": unit}
+            for key, value, unit in facts
+            if value is not None
+        ],
         "error": error,
-        "error_at": error_at,
+        "error_at": iso(error_at),
         **more,
     }
 
 
-def _nginx(settings: Settings, local: Local | None) -> dict[str, Any]:
-    check = next((one for one in local.checks if one.part == "nginx"), None) if local else None
-    disk = local.disk if local else None
-    facts = [("port", str(settings.http_port), "text"), ("requests", disk.grown_lines if disk else None, "count")]
-    if settings.upstream:
-        facts.append(("upstream", settings.upstream, "text"))
-    if check is None:
-        return _node("nginx", "nginx", "unknown", facts)
-    problem = None if check.state == "ok" else f"nginx {check.reason}; its lines in the container's log say why"
+def _nginx(settings: Settings, views: Views) -> dict[str, Any]:
+    check, disk = views.check("nginx"), views.here.disk
+    facts: Facts = [
+        ("port", str(settings.http_port), "text"),
+        ("requests", disk.grown_lines if disk else None, "count"),
+        ("upstream", settings.upstream or None, "text"),
+    ]
+    if check is None or check.state == "ok":
+        return _node("nginx", "nginx", check.state if check else "unknown", facts)
+    problem = f"nginx {check.reason}; its lines in the container's log say why"
     return _node("nginx", "nginx", check.state, facts, problem)
 
 
-def _log(settings: Settings, seen: Seen[Local], now: datetime) -> dict[str, Any]:
-    name = settings.log_file.name
-    local = seen.value
-    if local is None or local.disk is None:
-        problem = local.disk_error if local else seen.error
+def _log(settings: Settings, views: Views, now: datetime) -> dict[str, Any]:
+    name, disk = settings.log_file.name, views.here.disk
+    if disk is None:
+        problem = views.here.disk_error if views.local.value else views.local.error
         return _node("log", name, "failing" if problem else "unknown", [], problem)
-    disk = local.disk
     wait = timedelta(seconds=settings.poll_interval) + LATE
     late = disk.new_since is not None and now - disk.new_since > wait
-    facts = [
+    facts: Facts = [
         ("bytes", disk.bytes, "bytes"),
         ("lines", disk.lines, "lines"),
         ("files", disk.files, "count"),
@@ -226,13 +224,12 @@ def _log(settings: Settings, seen: Seen[Local], now: datetime) -> dict[str, Any]
     return _node("log", name, "degraded" if late else "busy" if disk.new_bytes else "ok", facts)
 
 
-def _producer(local: Local | None, producer: ProducerStatus) -> dict[str, Any]:
-    check = next((one for one in local.checks if one.part == "producer"), None) if local else None
-    counters = producer.counters
-    facts: list[tuple[str, Any, str]] = [
+def _producer(views: Views, producer: ProducerStatus) -> dict[str, Any]:
+    check, counters = views.check("producer"), producer.counters
+    facts: Facts = [
         ("state", None if producer.state == "starting" else producer.state, "text"),
-        ("last_poll", iso(producer.last_tick), "time"),
-        ("last_shipped", iso(producer.shipped_at), "time"),
+        ("last_poll", producer.last_tick, "time"),
+        ("last_shipped", producer.shipped_at, "time"),
     ]
     if counters:
         facts += [
@@ -243,60 +240,59 @@ def _producer(local: Local | None, producer: ProducerStatus) -> dict[str, Any]:
         ]
     if check is None:
         return _node("producer", "producer", "unknown", facts)
-    error = None if check.state == "ok" else check.reason
-    condition = "busy" if check.state == "ok" and producer.state == "shipping" else check.state
-    since = iso(producer.lag_since) if error else None
-    return _node("producer", "producer", condition, facts, error, since)
+    if check.state == "ok":
+        return _node("producer", "producer", "busy" if producer.state == "shipping" else "ok", facts)
+    return _node("producer", "producer", check.state, facts, check.reason, producer.lag_since)
 
 
 def _stream(settings: Settings, seen: Seen[Stream], taken: dict[str, int]) -> dict[str, Any]:
     stream = seen.value
     open_ = [{"id": each, "records": taken.get(each)} for each in stream.shards] if stream else []
-    facts: list[tuple[str, Any, str]] = []
+    facts: Facts = []
     if stream:
-        facts = [("status", stream.status, "text"), ("shards", len(open_) or None, "count")]
-        if stream.retention_hours is not None:
-            facts.append(("retention", stream.retention_hours * 3600, "seconds"))
+        kept = None if stream.retention_hours is None else stream.retention_hours * 3600
+        facts = [
+            ("status", stream.status, "text"),
+            ("shards", len(open_) or None, "count"),
+            ("retention", kept, "seconds"),
+        ]
     condition = "unknown" if stream is None else "ok" if stream.status == "ACTIVE" else "busy"
     if seen.error:
         condition = "failing"
-    return _node("stream", settings.stream, condition, facts, seen.error, iso(seen.error_since), shards=open_)
+    return _node("stream", settings.stream, condition, facts, seen.error, seen.error_since, shards=open_)
 
 
 def _function(settings: Settings, seen: Seen[Batches]) -> dict[str, Any]:
-    name = settings.lambda_function
-    batches = seen.value
-    if batches is None:
-        return _node("function", name, "unknown", [], seen.error, iso(seen.error_since))
-    counts = batches.counts
-    facts = [
-        ("batches", counts.get("batches", 0), "count"),
-        ("records", counts.get("records"), "records"),
-        ("lines", counts.get("lines"), "lines"),
-        ("duplicates", counts.get("duplicates"), "lines"),
-        ("rejected", counts.get("rejected"), "lines"),
-        ("failed", counts.get("failed"), "count"),
-        ("last_batch", iso(batches.last), "time"),
-    ]
-    if seen.error:
+    name, batches = settings.lambda_function, seen.value
+    facts: Facts = []
+    if batches:
+        counts = batches.counts
+        facts = [
+            ("batches", counts.get("batches", 0), "count"),
+            ("records", counts.get("records"), "records"),
+            *((each, counts.get(each), "lines") for each in ("lines", "duplicates", "rejected")),
+            ("failed", counts.get("failed"), "count"),
+            ("last_batch", batches.last, "time"),
+        ]
+    if batches is None or seen.error:
         # its log cannot be read; whether it runs is not known
-        return _node("function", name, "unknown", facts, seen.error, iso(seen.error_since))
+        return _node("function", name, "unknown", facts, seen.error, seen.error_since)
     condition = "failing" if batches.failing else "ok"
-    return _node("function", name, condition, facts, batches.error, iso(batches.failed_at) if batches.error else None)
+    return _node("function", name, condition, facts, batches.error, batches.failed_at if batches.error else None)
 
 
 def _bucket(settings: Settings, seen: Seen[Inventory]) -> dict[str, Any]:
     inventory = seen.value
-    facts: list[tuple[str, Any, str]] = []
+    facts: Facts = []
     if inventory:
-        newest = max((one.modified for one in inventory.objects), default=None)
+        count = len(inventory.objects)
         facts = [
-            ("objects", len(inventory.objects) if inventory.whole else None, "count"),
-            ("newest_objects", None if inventory.whole else len(inventory.objects), "count"),
+            ("objects", count if inventory.whole else None, "count"),
+            ("newest_objects", None if inventory.whole else count, "count"),
             ("bytes", inventory.bytes if inventory.whole else None, "bytes"),
             ("lines", inventory.archived_lines, "lines"),
             ("rejected", inventory.rejected_lines or None, "lines"),
-            ("newest", iso(newest), "time"),
+            ("newest", max((one.modified for one in inventory.objects), default=None), "time"),
         ]
     condition = "failing" if seen.error else "ok" if inventory else "unknown"
-    return _node("bucket", settings.s3_bucket, condition, facts, seen.error, iso(seen.error_since))
+    return _node("bucket", settings.s3_bucket, condition, facts, seen.error, seen.error_since)
