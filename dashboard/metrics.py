@@ -9,16 +9,13 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from prometheus_client import CollectorRegistry
-from prometheus_client.core import (
-    CounterMetricFamily,
-    GaugeMetricFamily,
-    HistogramMetricFamily,
-    InfoMetricFamily,
-    Metric,
-)
+from prometheus_client.core import CounterMetricFamily as Counter
+from prometheus_client.core import GaugeMetricFamily as Gauge
+from prometheus_client.core import HistogramMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector as Source
 
+from common.status import ProducerStatus
 from dashboard.periodic import Seen
 from dashboard.state import VERSION, Views
 
@@ -78,148 +75,111 @@ class Metrics(Source):
     def collect(self) -> Iterator[Metric]:
         build = {"version": VERSION, "delivery": self._settings.delivery.name}
         yield InfoMetricFamily(f"{PREFIX}build", "Version and way of delivery.", build)
-        yield from self._up()
+        views = self._views
+        looks: list[Seen[Any]] = [views.local, views.stream, views.function, views.bucket, views.proof]
+        up = {part: seen.error is None for part, seen in zip(PARTS, looks, strict=True) if seen.looked is not None}
+        yield labelled(Gauge, "up", "Whether the last look at a part succeeded.", "part", up)
+        if views.here.checks:
+            healthy = {check.part: check.state == "ok" for check in views.here.checks}
+            yield labelled(Gauge, "healthy", "Whether a process is as it should be.", "part", healthy)
         yield from self._log()
         yield from self._producer()
-        yield from self._provisioning()
+        entrypoint = views.here.said.entrypoint
+        if entrypoint and not entrypoint.stale(self._now):
+            meaning = "1 for the state that provisioning is in, 0 for the others."
+            states = {each: each == entrypoint.state for each in PROVISIONING}
+            yield labelled(Gauge, "provisioning_state", meaning, "state", states)
         yield from self._function()
         yield from self._bucket()
         yield from self._audit()
 
-    def _up(self) -> Iterator[Metric]:
-        family = GaugeMetricFamily(f"{PREFIX}up", "Whether the last look at a part succeeded.", labels=["part"])
-        views = self._views
-        parts: list[Seen[Any]] = [views.local, views.stream, views.function, views.bucket, views.proof]
-        for part, seen in zip(PARTS, parts, strict=True):
-            if seen.looked is not None:
-                family.add_metric([part], seen.error is None)
-        yield family
-        local = views.local.value
-        if local:
-            family = GaugeMetricFamily(f"{PREFIX}healthy", "Whether a process is as it should be.", labels=["part"])
-            for check in local.checks:
-                family.add_metric([check.part], check.state == "ok")
-            yield family
+    def _age(self, since: datetime | None) -> float:
+        return 0.0 if since is None else max(0.0, (self._now - since).total_seconds())
 
     def _log(self) -> Iterator[Metric]:
-        disk = self._views.local.value.disk if self._views.local.value else None
-        if disk is None:
-            return
-        yield gauge("log_size_bytes", "Bytes of all logs on disk.", disk.bytes)
-        yield gauge("log_files", "Logs on disk, the rotated ones included.", disk.files)
-        if disk.lines is not None:
-            yield gauge("log_lines", "Complete lines of all logs on disk.", disk.lines)
-        yield gauge("checkpoint_lag_bytes", "Bytes of complete lines that are not acknowledged.", disk.new_bytes)
-        if disk.new_lines is not None:
-            yield gauge("checkpoint_lag_lines", "Complete lines that are not acknowledged.", disk.new_lines)
-        age = 0.0 if disk.new_since is None else max(0.0, (self._now - disk.new_since).total_seconds())
-        yield gauge("checkpoint_lag_seconds", "Age of the oldest line that is not acknowledged; 0: none.", age)
+        if disk := self._views.here.disk:
+            yield from gauges(
+                ("log_size_bytes", "Bytes of all logs on disk.", disk.bytes),
+                ("log_files", "Logs on disk, the rotated ones included.", disk.files),
+                ("log_lines", "Complete lines of all logs on disk.", disk.lines),
+                ("checkpoint_lag_bytes", "Bytes of complete lines that are not acknowledged.", disk.new_bytes),
+                ("checkpoint_lag_lines", "Complete lines that are not acknowledged.", disk.new_lines),
+                (
+                    "checkpoint_lag_seconds",
+                    "Age of the oldest line that is not acknowledged; 0: none.",
+                    self._age(disk.new_since),
+                ),
+            )
 
     def _producer(self) -> Iterator[Metric]:
-        local = self._views.local.value
-        producer = local.said.producer if local else None
-        counters = producer.counters if producer else None
-        if counters:
+        producer = self._views.here.said.producer or ProducerStatus()
+        if counters := producer.counters:
             for name, (field, meaning) in PRODUCER.items():
                 yield counter(name, meaning, getattr(counters, field))
-            yield labelled(
-                "producer_retried_records", "Records that were sent again, by reason.", "reason", counters.retries
-            )
+            meaning = "Records that were sent again, by reason."
+            yield labelled(Counter, "producer_retried_records", meaning, "reason", counters.retries)
             if counters.shards:
-                yield labelled("producer_shard_records", "Acknowledged records, by shard.", "shard", counters.shards)
-            if counters.tick_seconds:
-                found = counters.tick_seconds
-                duration = HistogramMetricFamily(
-                    f"{PREFIX}producer_tick_duration_seconds", "How long a poll of the log took, all sending included."
-                )
-                buckets = [
-                    *((bound, float(count)) for bound, count in found.buckets.items()),
-                    ("+Inf", float(found.count)),
-                ]
-                duration.add_metric([], buckets, sum_value=found.sum)
-                yield duration
-        if producer and producer.last_tick:
-            last = producer.last_tick.timestamp()
-            yield gauge("producer_last_tick_timestamp_seconds", "When the last poll ended (Unix time).", last)
-
-    def _provisioning(self) -> Iterator[Metric]:
-        local = self._views.local.value
-        entrypoint = local.said.entrypoint if local else None
-        if entrypoint is None or entrypoint.stale(self._now):
-            return
-        family = GaugeMetricFamily(
-            f"{PREFIX}provisioning_state",
-            "1 for the state that provisioning is in, 0 for the others.",
-            labels=["state"],
-        )
-        for each in PROVISIONING:
-            family.add_metric([each], entrypoint.state == each)
-        yield family
+                meaning = "Acknowledged records, by shard."
+                yield labelled(Counter, "producer_shard_records", meaning, "shard", counters.shards)
+            if ticks := counters.tick_seconds:
+                meaning = "How long a poll of the log took, all sending included."
+                buckets = [(bound, float(count)) for bound, count in (ticks.buckets | {"+Inf": ticks.count}).items()]
+                yield HistogramMetricFamily(f"{PREFIX}producer_tick_duration_seconds", meaning, buckets, ticks.sum)
+        meaning = "When the last poll ended (Unix time)."
+        yield from gauges(("producer_last_tick_timestamp_seconds", meaning, unix(producer.last_tick)))
 
     def _function(self) -> Iterator[Metric]:
-        batches = self._views.function.value
-        if batches is None:
-            return
-        for name, (field, meaning) in FUNCTION.items():
-            yield counter(name, meaning, batches.counts.get(field, 0))
-        yield counter("function_batch_seconds", "Time that batches took.", batches.seconds)
-        if batches.last:
-            stamp = batches.last.timestamp()
-            yield gauge("function_last_batch_timestamp_seconds", "When the last batch was archived (Unix time).", stamp)
+        if batches := self._views.function.value:
+            for name, (field, meaning) in FUNCTION.items():
+                yield counter(name, meaning, batches.counts.get(field, 0))
+            yield counter("function_batch_seconds", "Time that batches took.", batches.seconds)
+            meaning = "When the last batch was archived (Unix time)."
+            yield from gauges(("function_last_batch_timestamp_seconds", meaning, unix(batches.last)))
 
     def _bucket(self) -> Iterator[Metric]:
-        inventory = self._views.bucket.value
-        if inventory is None or not inventory.whole:
-            return
-        yield gauge("bucket_objects", "Hourly objects, those of rejected lines included.", len(inventory.objects))
-        yield gauge("bucket_size_bytes", "Bytes of the hourly objects.", inventory.bytes)
-        if inventory.archived_lines is not None:
-            yield gauge("bucket_lines", "Lines in the hourly objects.", inventory.archived_lines)
-        if inventory.rejected_lines is not None:
-            yield gauge("bucket_rejected_lines", "Lines in the objects of rejected lines.", inventory.rejected_lines)
+        found = self._views.bucket.value
+        if found and found.whole:
+            yield from gauges(
+                ("bucket_objects", "Hourly objects, those of rejected lines included.", len(found.objects)),
+                ("bucket_size_bytes", "Bytes of the hourly objects.", found.bytes),
+                ("bucket_lines", "Lines in the hourly objects.", found.archived_lines),
+                ("bucket_rejected_lines", "Lines in the objects of rejected lines.", found.rejected_lines),
+            )
 
     def _audit(self) -> Iterator[Metric]:
-        seen = self._views.proof
-        if seen.value is None or seen.error:
-            return
-        family = GaugeMetricFamily(
-            f"{PREFIX}audit_{seen.value.unit}",
-            f"What became of the {seen.value.unit} of the logs on disk.",
-            labels=["what"],
-        )
-        for what, count in seen.value.totals.items():
-            family.add_metric([what], count)
-        yield family
-        yield gauge(
-            "unarchived_bytes",
-            "Acknowledged bytes that are not archived yet.",
-            seen.value.unarchived_bytes,
-        )
-        if seen.value.unarchived_lines is not None:
-            yield gauge(
-                "unarchived_lines",
-                "Acknowledged lines that are not archived yet.",
-                seen.value.unarchived_lines,
+        proof = self._views.proof.value
+        if proof and not self._views.proof.error:
+            meaning = f"What became of the {proof.unit} of the logs on disk."
+            yield labelled(Gauge, f"audit_{proof.unit}", meaning, "what", proof.totals)
+            meaning = "Age of the oldest acknowledged line that is not archived; 0: none."
+            yield from gauges(
+                ("unarchived_bytes", "Acknowledged bytes that are not archived yet.", proof.unarchived_bytes),
+                ("unarchived_lines", "Acknowledged lines that are not archived yet.", proof.unarchived_lines),
+                ("unarchived_seconds", meaning, self._age(proof.since)),
             )
-        since = seen.value.since
-        age = 0.0 if since is None else max(0.0, (self._now - since).total_seconds())
-        yield gauge("unarchived_seconds", "Age of the oldest acknowledged line that is not archived; 0: none.", age)
 
 
-def gauge(name: str, meaning: str, value: float) -> Metric:
-    return GaugeMetricFamily(f"{PREFIX}{name}", meaning, value)
+def unix(time: datetime | None) -> float | None:
+    return None if time is None else time.timestamp()
+
+
+def gauges(*rows: tuple[str, str, float | None]) -> Iterator[Metric]:
+    """Name, meaning and value of each; those without a value are left out."""
+    for name, meaning, value in rows:
+        if value is not None:
+            yield Gauge(f"{PREFIX}{name}", meaning, value)
 
 
 def counter(name: str, meaning: str, value: float) -> Metric:
     """Its samples are called `name`_total."""
-    family = CounterMetricFamily(f"{PREFIX}{name}", meaning)
-    family.add_metric([], value)
-    return family
+    return Counter(f"{PREFIX}{name}", meaning, value)
 
 
-def labelled(name: str, meaning: str, label: str, counts: Mapping[str, float]) -> Metric:
-    """A counter for each value of `label`."""
-    family = CounterMetricFamily(f"{PREFIX}{name}", meaning, labels=[label])
-    for value, count in counts.items():
+def labelled(
+    kind: type[Counter] | type[Gauge], name: str, meaning: str, label: str, values: Mapping[str, float]
+) -> Metric:
+    """One sample for each value of `label`."""
+    family = kind(f"{PREFIX}{name}", meaning, labels=[label])
+    for value, count in values.items():
         family.add_metric([value], count)
     return family
