@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import secrets
 import threading
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from appliance import health
@@ -19,15 +20,16 @@ from common.settings import Settings
 from common.status import read_all
 from dashboard.bucket import Bucket
 from dashboard.disk import LogDirectory
-from dashboard.endpoint import TIMEOUTS, where
-from dashboard.function import Batches, FunctionLog
-from dashboard.inventory import Inventory
+from dashboard.endpoint import connecting, where
+from dashboard.function import FunctionLog
 from dashboard.periodic import Audience, Periodic
-from dashboard.proof import Auditor, Proof
+from dashboard.proof import Auditor
 from dashboard.rates import Rate
-from dashboard.state import Local, Views, state
-from dashboard.stream import Stream, StreamLook
+from dashboard.state import ORDER, Local, Views, state
+from dashboard.stream import look_at_stream
 from journal.checkpoint import CheckpointError, CheckpointFile
+
+T = TypeVar("T")
 
 # Seconds between two looks: at this machine, and at the endpoint
 LOCAL_BUSY, LOCAL_IDLE = 1.0, 10.0
@@ -41,30 +43,29 @@ class Collector:
     def __init__(self, settings: Settings, clock: Clock) -> None:
         self.settings = settings
         self.clock = clock
-        self._audience = Audience(clock)
         appliance = read_all(settings.status_dir).appliance
         started = appliance.started_at if appliance else clock.now()
-        self._directory = LogDirectory(settings.log_file)
-        self.bucket = Bucket(settings, clock, lambda: aws.client(settings, "s3", **TIMEOUTS))
-        log = FunctionLog(settings, clock, lambda: aws.client(settings, "logs", **TIMEOUTS), started)
-        auditor = Auditor(settings, clock, self._directory, lambda: aws.client(settings, "s3", **TIMEOUTS))
+        audience = self._audience = Audience(clock)
+        directory = self._directory = LogDirectory(settings.log_file)
+        s3, logs = connecting(settings, "s3"), connecting(settings, "logs")
+        stream = connecting(settings, settings.delivery.service)
         self._least_age = AWS_BUSY if settings.target == "aws" else 0.0
         busy, idle = (AWS_BUSY, AWS_IDLE) if settings.target == "aws" else (REMOTE_BUSY, REMOTE_IDLE)
-        stream = StreamLook(settings).look
-        self._local = Periodic("log", self.look, clock, self._audience, busy=LOCAL_BUSY, idle=LOCAL_IDLE)
-        self._stream: Periodic[Stream] = Periodic("stream", stream, clock, self._audience, busy=busy, idle=idle)
-        self._function: Periodic[Batches] = Periodic("function", log.look, clock, self._audience, busy=busy, idle=idle)
-        self._inventory: Periodic[Inventory] = Periodic(
-            "bucket", self.bucket.look, clock, self._audience, busy=busy, idle=idle
-        )
-        self._proof: Periodic[Proof] = Periodic("audit", auditor.look, clock, self._audience, busy=busy, idle=idle)
+
+        def remote(name: str, look: Callable[[], T]) -> Periodic[T]:
+            return Periodic(name, look, clock, audience, busy=busy, idle=idle)
+
+        self.bucket = Bucket(settings, clock, s3)
+        self._local = Periodic("log", self.look, clock, audience, busy=LOCAL_BUSY, idle=LOCAL_IDLE)
+        self._stream = remote("stream", lambda: look_at_stream(settings, stream))
+        self._function = remote("function", FunctionLog(settings, clock, logs, started).look)
+        self._inventory = remote("bucket", self.bucket.look)
+        self._proof = remote("audit", Auditor(settings, clock, directory, s3).look)
         self._parts: list[Periodic[Any]] = [self._local, self._stream, self._function, self._inventory]
         if settings.delivery.has_ledger:
             self._parts.append(self._proof)
         window = min(max(LEAST_WINDOW, settings.poll_interval), LONGEST_WINDOW)
-        self._rates = {
-            node: (Rate(window), Rate(window)) for node in ("log", "producer", "stream", "function", "bucket")
-        }
+        self._rates = {node: (Rate(window), Rate(window)) for node in ORDER[1:]}
         self._sampling = threading.Lock()
 
     def start(self) -> None:

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import functools
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from common.aws import endpoint_url
+from common.aws import Service, client, endpoint_url
 from common.errors import AWS_ERRORS, explain
 from common.settings import Settings
 from dashboard.periodic import LookError
 
 # A look is repeated soon, so no call may keep it for long
 TIMEOUTS: dict[str, Any] = {"connect_timeout": 1.0, "read_timeout": 3.0, "retries": {"total_max_attempts": 1}}
+
+
+def connecting(settings: Settings, service: Service) -> Callable[[], Any]:
+    """What makes a client when it is first called, and gives the same one after that."""
+    return functools.cache(lambda: client(settings, service, **TIMEOUTS))
 
 
 class NoAnswerError(LookError):

@@ -52,7 +52,6 @@ class FunctionLog:
         self._settings = settings
         self._clock = clock
         self._connect = connect
-        self._client: CloudWatchLogsClient | None = None
         self._since = since
         self._read_to = since
         self._seen: dict[str, int] = {}  # events that may be read again, with their times
@@ -85,8 +84,7 @@ class FunctionLog:
 
     def _events(self, group: str) -> Iterator[Any]:
         """Each event that was not seen before."""
-        if self._client is None:
-            self._client = self._connect()
+        client = self._connect()
         for _ in range(ROUNDS):
             start = max(self._since, self._read_to - OVERLAP)
             request: dict[str, Any] = {"logGroupName": group, "startTime": _milliseconds(start)}
@@ -94,7 +92,7 @@ class FunctionLog:
             repeated: Counter[str] = Counter()
             more = True
             while more:
-                page = self._client.filter_log_events(**request)
+                page = client.filter_log_events(**request)
                 for event in page["events"]:
                     # an emulator gives no id; equal lines of the same millisecond are then told apart by their number
                     name = (

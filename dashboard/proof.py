@@ -56,15 +56,12 @@ class Auditor:
         self._clock = clock
         self._directory = directory
         self._connect = connect
-        self._client: S3Client | None = None
         self._ledgers = Ledgers(settings.s3_bucket, settings.s3_prefix, settings.target)
 
     def look(self) -> Proof:
         """Raises LookError."""
-        if self._client is None:
-            self._client = self._connect()
         try:
-            found, totals = self._audit(self._client)
+            found, totals = self._audit(self._connect())
         except (CheckpointError, ArchivedError, LedgersError, OSError) as error:
             raise LookError(f"the audit cannot tell: {error}") from error
         open_ = [(row.name, ranges) for row in found.rows if (ranges := row.acknowledged - row.archived)]

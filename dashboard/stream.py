@@ -6,10 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from common import aws
 from common.delivery import FIREHOSE, KINESIS, Delivery
 from common.settings import Settings
-from dashboard.endpoint import TIMEOUTS, explaining
+from dashboard.endpoint import explaining
 
 if TYPE_CHECKING:
     from mypy_boto3_firehose import FirehoseClient
@@ -27,18 +26,12 @@ class Stream:
     retention_hours: int | None
 
 
-class StreamLook:
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._client: Any = None
-
-    def look(self) -> Stream:
-        """Raises LookError."""
-        delivery, name = self._settings.delivery, self._settings.stream
-        if self._client is None:
-            self._client = aws.client(self._settings, delivery.service, **TIMEOUTS)
-        with explaining(f"the {delivery.kind} {name}", self._settings):
-            return LOOKS[delivery](self._client, name)
+def look_at_stream(settings: Settings, connect: Callable[[], Any]) -> Stream:
+    """Raises LookError."""
+    delivery, name = settings.delivery, settings.stream
+    client = connect()
+    with explaining(f"the {delivery.kind} {name}", settings):
+        return LOOKS[delivery](client, name)
 
 
 def _data_stream(kinesis: KinesisClient, name: str) -> Stream:
