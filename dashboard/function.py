@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -24,18 +25,16 @@ ROUNDS = 5
 ERROR_LENGTH = 500
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Batches:
-    """The sums of all batches since `since`. `counts`: the numbers of the function's lines, by their names, with
-    `batches` and `failed`. `seconds`: what the batches took. `last`, `failed_at`: when one succeeded or failed."""
+    """The sums of all batches. `counts`: the numbers of the function's lines, by their names, with `batches` and
+    `failed`. `seconds`: what the batches took. `last`, `failed_at`: when one succeeded or failed."""
 
-    since: datetime
-    counts: dict[str, int] = field(default_factory=dict)
+    counts: dict[str, int]
     seconds: float = 0.0
     last: datetime | None = None
     failed_at: datetime | None = None
     error: str | None = None
-    silent: bool = True  # there is no log yet
 
     @property
     def failing(self) -> bool:
@@ -55,32 +54,19 @@ class FunctionLog:
         self._since = since
         self._read_to = since
         self._seen: dict[str, int] = {}  # events that may be read again, with their times
-        self._counts: Counter[str] = Counter()
-        self._seconds = 0.0
-        self._last: datetime | None = None
-        self._failed: datetime | None = None
-        self._error: str | None = None
+        self._found = Batches(Counter())
 
     def look(self) -> Batches:
         """Raises LookError."""
-        group = f"/aws/lambda/{self._settings.lambda_function}"
-        silent = False
-        try:
-            with explaining(f"the log of the function {self._settings.lambda_function}", self._settings):
-                for event in self._events(group):
-                    for line in event["message"].splitlines():
-                        self._take(line, _moment(event["timestamp"]))
-        except GoneError:
-            silent = True  # it is made by the first run of the function
-        return Batches(
-            since=self._since,
-            counts=dict(self._counts),
-            seconds=self._seconds,
-            last=self._last,
-            failed_at=self._failed,
-            error=self._error,
-            silent=silent,
-        )
+        # there is no log until the function has run
+        with (
+            suppress(GoneError),
+            explaining(f"the log of the function {self._settings.lambda_function}", self._settings),
+        ):
+            for event in self._events(f"/aws/lambda/{self._settings.lambda_function}"):
+                for line in event["message"].splitlines():
+                    self._take(line, _moment(event["timestamp"]))
+        return replace(self._found, counts=dict(self._found.counts))
 
     def _events(self, group: str) -> Iterator[Any]:
         """Each event that was not seen before."""
@@ -119,17 +105,16 @@ class FunctionLog:
             return
         if not isinstance(facts, dict) or not isinstance(facts.get("records"), int):
             return
-        error = facts.get("error")
-        for name, value in facts.items():
-            if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
-                self._counts[name] += value
-        self._seconds += facts["ms"] / 1000 if isinstance(facts.get("ms"), int | float) else 0.0
+        found, error, took = self._found, facts.get("error"), facts.get("ms")
+        counts = {name: value for name, value in facts.items() if type(value) is int and value >= 0}
+        counts["failed" if error else "batches"] = 1
+        for name, value in counts.items():
+            found.counts[name] += value
+        found.seconds += took / 1000 if isinstance(took, int | float) else 0.0
         if error:
-            self._counts["failed"] += 1
-            self._failed, self._error = at, str(error)[:ERROR_LENGTH]
+            found.failed_at, found.error = at, str(error)[:ERROR_LENGTH]
         else:
-            self._counts["batches"] += 1
-            self._last = at
+            found.last = at
 
 
 def _moment(milliseconds: int) -> datetime:

@@ -82,7 +82,7 @@ def test_the_counts_of_batches_are_summed() -> None:
     }
     assert found.seconds == pytest.approx(0.04)
     assert found.last == START + timedelta(seconds=2)
-    assert (found.failing, found.error, found.silent) == (False, None, False)
+    assert (found.failing, found.error) == (False, None)
 
 
 def test_a_batch_that_failed_is_shown_until_one_succeeds() -> None:
@@ -103,7 +103,7 @@ def test_a_function_that_has_not_run_has_no_log() -> None:
     logs = FakeLogs()
     logs.error = ClientError({"Error": {"Code": "ResourceNotFoundException"}}, "FilterLogEvents")
     log = reader(logs)
-    assert log.look().silent
+    assert log.look().counts == {}
     logs.error = None
     logs.write(1, batch(3))
     assert log.look().counts["lines"] == 3

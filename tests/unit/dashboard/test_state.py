@@ -59,7 +59,7 @@ def views(**changes: Any) -> Views:
     given: dict[str, Any] = {
         "local": local(),
         "stream": Stream("web-log-stream", "ACTIVE", ["shardId-0"], 24),
-        "function": Batches(NOW, {"batches": 1, "lines": 7}, 0.1, NOW),
+        "function": Batches({"batches": 1, "lines": 7}, 0.1, NOW),
         "bucket": Inventory([one], {one.key: 7}),
         "proof": Proof(NOW, "lines", totals, 0, 0, None),
     } | changes
@@ -193,7 +193,7 @@ def test_a_part_that_is_refused_is_shown_alone() -> None:
 
 def test_a_function_that_fails() -> None:
     later = NOW + timedelta(seconds=1)
-    batches = Batches(NOW, {"batches": 1, "failed": 1}, 0.1, NOW, later, "ClientError: no")
+    batches = Batches({"batches": 1, "failed": 1}, 0.1, NOW, later, "ClientError: no")
     found = shown(views(function=batches))
     assert (states(found)["function"], node(found, "function")["error"]) == ("failing", "ClientError: no")
     assert states(shown(views(function=replace(batches, last=later))))["function"] == "ok"
