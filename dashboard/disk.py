@@ -173,23 +173,18 @@ class LogDirectory:
 
     def _new(self, generations: list[Generation]) -> tuple[int, int, datetime | None]:
         """Bytes and lines that are complete and not acknowledged, and the time of the first."""
-        total, lines = 0, 0
-        times: list[datetime | None] = []
-        claimed: set[Key] = set()
+        unclaimed = dict(self._files)
+        rests: list[tuple[LogFile, int]] = []
         for generation in generations:
             keys = {file.key for file in generation.files} & self._files.keys()
-            claimed |= keys
-            held = [key for key in keys if self._files[key].size >= generation.position]
-            if held:
+            unclaimed = {key: file for key, file in unclaimed.items() if key not in keys}
+            if held := [self._files[key] for key in keys if self._files[key].size >= generation.position]:
                 # of copies, the one that goes on
-                file = max((self._files[key] for key in held), key=lambda each: each.size)
-                added = self._behind(file, generation.position)
-                total, lines, times = total + added[0], lines + added[1], [*times, added[2]]
-        for key, file in self._files.items():
-            if key not in claimed:
-                added = self._behind(file, 0)
-                total, lines, times = total + added[0], lines + added[1], [*times, added[2]]
-        return total, lines, min((time for time in times if time), default=None)
+                rests.append((max(held, key=lambda each: each.size), generation.position))
+        rests += [(file, 0) for file in unclaimed.values()]
+        found = [self._behind(*rest) for rest in rests]
+        first = min((time for _, _, time in found if time), default=None)
+        return sum(size for size, _, _ in found), sum(lines for _, lines, _ in found), first
 
     def _behind(self, file: LogFile, position: int) -> tuple[int, int, datetime | None]:
         if file.complete <= position:
