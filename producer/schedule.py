@@ -139,27 +139,14 @@ def make_scheduler(
     repair waits for S3, ticks go on.
     """
     others = {name: job for name, job in (("answer", answer), ("repair", look)) if job}
-    threads = {name: ThreadPoolExecutor(1) for name in ("default", *others)}
-    scheduler = BlockingScheduler(timezone=UTC, executors=threads)
-    for name, job in others.items():
-        scheduler.add_job(
-            job,
-            IntervalTrigger(seconds=LOOK_SECONDS, timezone=UTC),
-            id=name,
-            executor=name,
-            misfire_grace_time=None,
-            coalesce=True,
-            max_instances=1,
-        )
-    scheduler.add_job(
-        tick,
-        poll_trigger(interval),
-        id="tick",
-        next_run_time=datetime.now(UTC),
-        misfire_grace_time=None,
-        coalesce=True,
-        max_instances=1,
+    scheduler = BlockingScheduler(
+        timezone=UTC,
+        executors={name: ThreadPoolExecutor(1) for name in ("default", *others)},
+        job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1},
     )
+    for name, job in others.items():
+        scheduler.add_job(job, IntervalTrigger(seconds=LOOK_SECONDS, timezone=UTC), id=name, executor=name)
+    scheduler.add_job(tick, poll_trigger(interval), id="tick", next_run_time=datetime.now(UTC))
 
     def on_error(event: JobExecutionEvent) -> None:
         failed(event.exception)
