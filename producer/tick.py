@@ -16,7 +16,7 @@ from common.settings import Settings
 from common.status import Acknowledged, Place, ProducerStatus, State, read_all, write_status
 from journal.checkpoint import CheckpointError, CheckpointFile
 from producer.batch import CUTS
-from producer.counters import Counters
+from producer.counters import Counting
 from producer.put import Acknowledgement, Sink
 from producer.repair import Repaired
 from producer.rotate import Rotator
@@ -60,7 +60,7 @@ class Producer:
         self._cut = CUTS[settings.delivery]
         self._interval = timedelta(seconds=settings.poll_interval)
         self._next_poll = next_poll
-        self._counters = Counters(clock.now())
+        self._counting = Counting(clock.now())
         self._running = threading.Lock()
         last = read_all(settings.status_dir).producer or ProducerStatus()
         self._status = replace(last, error=None, lag_bytes=0, lag_lines=0, lag_since=None)
@@ -98,9 +98,8 @@ class Producer:
             self._complain(error, name)
             if rotate and self._rotator:
                 self._concern("disk", self._rotator.run(self._checkpoint_file))
-                self._counters.rotations = self._rotator.rotations
-                self._counters.deleted_logs = self._rotator.deleted
-            self._counters.tick(self._clock.monotonic() - begun)
+            rotated = (self._rotator.rotations, self._rotator.deleted) if self._rotator else (0, 0)
+            self._counting.tick(self._clock.monotonic() - begun, *rotated)
             self._say(state, last_tick=self._clock.now())
 
     def answer(self, sink: Sink, stop: Callable[[], bool]) -> None:
@@ -129,7 +128,7 @@ class Producer:
 
     def repaired(self, repaired: Repaired) -> None:
         """Count what repair has sent, and set or clear its problem."""
-        self._counters.repair(repaired.sent, repaired.lines, repaired.traffic)
+        self._counting.repair(repaired.sent, repaired.lines, repaired.traffic)
         self._publish_unless_busy(self._concern("repair", repaired.error) or bool(repaired.sent))
 
     def _publish_unless_busy(self, changed: bool) -> None:
@@ -186,7 +185,7 @@ class Producer:
             self._say("shipping")
 
     def _count(self, report: Shipped) -> None:
-        self._counters.ship(report)
+        self._counting.ship(report)
         since = (self._status.lag_since or self._clock.now()) if report.lag else None
         self._status = replace(self._status, lag_bytes=report.lag, lag_lines=report.lag_lines, lag_since=since)
 
@@ -212,7 +211,7 @@ class Producer:
         self._status = replace(
             self._status,
             error="; ".join(filter(None, [self._error, *self._concerns.values()])) or None,
-            counters=self._counters.facts(),
+            counters=self._counting.counters,
             next_poll=self._next_poll(self._clock.now()),
         )
         try:
