@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol, TypeAlias
@@ -36,31 +37,22 @@ class Traffic:
 
     calls: int = 0
     bytes: int = 0
-    refused: dict[str, int] = field(default_factory=dict)
-    shards: dict[str, int] = field(default_factory=dict)
-
-    def refuse(self, reason: str, records: int = 1) -> None:
-        self.refused[reason] = self.refused.get(reason, 0) + records
-
-    def take(self, shard: str, records: int = 1) -> None:
-        self.shards[shard] = self.shards.get(shard, 0) + records
+    refused: Counter[str] = field(default_factory=Counter)
+    shards: Counter[str] = field(default_factory=Counter)
 
     def add(self, other: Traffic) -> None:
         self.calls += other.calls
         self.bytes += other.bytes
-        for reason, records in other.refused.items():
-            self.refuse(reason, records)
-        for shard, records in other.shards.items():
-            self.take(shard, records)
+        self.refused.update(other.refused)
+        self.shards.update(other.shards)
 
     def since(self, before: Traffic) -> Traffic:
         """What was added to `before` to make this."""
-        refused = {reason: records - before.refused.get(reason, 0) for reason, records in self.refused.items()}
-        shards = {shard: records - before.shards.get(shard, 0) for shard, records in self.shards.items()}
-        return Traffic(self.calls - before.calls, self.bytes - before.bytes, refused, shards)
+        calls, sent = self.calls - before.calls, self.bytes - before.bytes
+        return Traffic(calls, sent, self.refused - before.refused, self.shards - before.shards)
 
     def copy(self) -> Traffic:
-        return Traffic(self.calls, self.bytes, dict(self.refused), dict(self.shards))
+        return Traffic(self.calls, self.bytes, self.refused.copy(), self.shards.copy())
 
     @property
     def throttled(self) -> int:

@@ -98,14 +98,14 @@ class _BatchSink(ABC):
             traffic.bytes += sum(len(batch[index].data) for index in pending)
             failure = self._attempt(batch, pending, acknowledged)
             for reason, records in failure.reasons.items():
-                traffic.refuse(reason, records)
+                traffic.refused[reason] += records
             left = []
             for index in pending:
                 ack = acknowledged[index]
                 if ack is None:
                     left.append(index)
                 elif isinstance(ack, Ack):
-                    traffic.take(ack.shard)
+                    traffic.shards[ack.shard] += 1
             if not left:
                 return Put(acknowledged, traffic=traffic)
             if len(left) < len(pending):

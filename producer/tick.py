@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -116,22 +116,14 @@ class Producer:
             self._publish()
         self._ship_request.unlink(missing_ok=True)
 
-    @contextmanager
-    def turn(self) -> Iterator[None]:
+    def turn(self) -> AbstractContextManager[object]:
         """Keep ticks waiting: repair sends between two of them."""
-        with self._running:
-            yield
-
-    def concern(self, source: str, problem: str | None) -> None:
-        """Set or clear a problem beside the ticks; the status shows it at once, or after this tick."""
-        self._publish_unless_busy(self._concern(source, problem))
+        return self._running
 
     def repaired(self, repaired: Repaired) -> None:
-        """Count what repair has sent, and set or clear its problem."""
+        """Count what repair has sent, and set or clear its problem; the status says so at once, or after this tick."""
         self._counting.repair(repaired.sent, repaired.lines, repaired.traffic)
-        self._publish_unless_busy(self._concern("repair", repaired.error) or bool(repaired.sent))
-
-    def _publish_unless_busy(self, changed: bool) -> None:
+        changed = self._concern("repair", repaired.error) or repaired.sent
         if changed and self._running.acquire(blocking=False):
             try:
                 self._publish()
@@ -191,9 +183,9 @@ class Producer:
 
     def _concern(self, source: str, problem: str | None) -> bool:
         before = self._concerns.get(source)
-        self._concerns = {name: text for name, text in self._concerns.items() if name != source}
-        if problem:
-            self._concerns[source] = problem
+        # a new dictionary: repair's thread may be here while a tick reads the old one
+        others = {name: text for name, text in self._concerns.items() if name != source}
+        self._concerns = others | ({source: problem} if problem else {})
         if problem and not before:
             log.error("%s", problem, extra=event("concern", part=source, problem=problem))
         elif before and not problem:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import random
 import threading
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -236,8 +237,8 @@ def test_what_is_wrong_beside_the_ticks_is_said_with_them(setup: Setup, caplog: 
     setup.log.write_bytes(b"a\n")
     due = setup.tick()["due"]
     setup.clock.advance(5)
-    setup.producer.concern("repair", "403 from the bucket")
-    setup.producer.concern("repair", "403 from the bucket")
+    setup.producer.repaired(Repaired(error="403 from the bucket"))
+    setup.producer.repaired(Repaired(error="403 from the bucket"))
     status = setup.status()
     assert (status["error"], status["state"]) == ("403 from the bucket", "idle")
     assert status["due"] == due, "only a tick shows that ticks go on"
@@ -245,7 +246,7 @@ def test_what_is_wrong_beside_the_ticks_is_said_with_them(setup: Setup, caplog: 
     setup.log.write_bytes(b"a\nb\n")
     assert "kinesis:PutRecords" in setup.tick()["error"]
     assert setup.status()["error"].endswith("; 403 from the bucket")
-    setup.producer.concern("repair", None)
+    setup.producer.repaired(Repaired(error=None))
     assert setup.tick()["error"] is None
     errors = [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR]
     assert errors.count("403 from the bucket") == 1
@@ -255,7 +256,7 @@ def test_a_repair_waits_for_the_tick_and_the_tick_for_the_repair(setup: Setup) -
     setup.log.write_bytes(b"a\n")
     with setup.producer.turn():
         assert not setup.producer.idle_within(0)
-        setup.producer.concern("repair", "said with the next tick")
+        setup.producer.repaired(Repaired(error="said with the next tick"))
     assert setup.tick()["error"] == "said with the next tick"
 
 
@@ -326,7 +327,7 @@ def test_the_counters_of_the_process(setup: Setup) -> None:
     counters = setup.tick()["counters"]
     assert (counters["lines"], counters["bytes"], counters["ticks"], counters["calls"]) == (4, 8, 3, 3)
     assert counters["shards"] == {shard: 4}
-    setup.producer.repaired(Repaired(sent=5, lines=2, traffic=Traffic(1, 7, {"no answer": 1})))
+    setup.producer.repaired(Repaired(sent=5, lines=2, traffic=Traffic(1, 7, Counter({"no answer": 1}))))
     counters = setup.status()["counters"]
     assert (counters["repaired_bytes"], counters["repaired_lines"], counters["calls"]) == (5, 2, 4)
     assert counters["retries"]["no answer"] == 1
