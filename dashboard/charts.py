@@ -77,11 +77,6 @@ def chart(parts: Iterable[Minutes], now: datetime, minutes: int) -> dict[str, An
             total[name].classes += part[name].classes
             total[name].paths += part[name].paths
             total[name].agents += part[name].agents
-    paths: Counter[str] = Counter()
-    agents: Counter[str] = Counter()
-    for minute in total.values():
-        paths += minute.paths
-        agents += minute.agents
     return {
         "from": times[0].isoformat(),
         "to": (last + timedelta(minutes=1)).isoformat(),
@@ -89,12 +84,15 @@ def chart(parts: Iterable[Minutes], now: datetime, minutes: int) -> dict[str, An
             {"t": time.isoformat(), **{name: minute.classes[name] for name in CLASSES}}
             for time, minute in zip(times, total.values(), strict=True)
         ],
-        "paths": _top(paths),
-        "agents": _top(agents),
+        "paths": _top(minute.paths for minute in total.values()),
+        "agents": _top(minute.agents for minute in total.values()),
         "lines": sum(minute.classes.total() for minute in total.values()),
     }
 
 
-def _top(counter: Counter[str]) -> list[dict[str, Any]]:
-    best = heapq.nsmallest(TOP, counter.items(), key=lambda pair: (-pair[1], pair[0]))
+def _top(parts: Iterable[Counter[str]]) -> list[dict[str, Any]]:
+    sums: Counter[str] = Counter()
+    for part in parts:
+        sums.update(part)
+    best = heapq.nsmallest(TOP, sums.items(), key=lambda pair: (-pair[1], pair[0]))
     return [{"name": name, "count": count} for name, count in best]

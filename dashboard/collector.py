@@ -78,11 +78,7 @@ class Collector:
 
     def watch(self) -> None:
         """Somebody is watching."""
-        began = not self._audience.watching
         self._audience.ask()
-        if began:
-            for part in self._parts:
-                part.wake()
 
     def fresh(self, age: float, timeout: float) -> None:
         """Wait until every part was looked at within the last `age` seconds (on AWS: 10), or `timeout` is over."""

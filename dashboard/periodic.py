@@ -30,18 +30,23 @@ class LookError(Exception):
 
 
 class Audience:
-    """Whether somebody is watching."""
+    """Whether somebody is watching. `changed` is notified when that begins, or when something is to be looked at."""
 
     def __init__(self, clock: Clock) -> None:
+        self.changed = threading.Condition()
         self._clock = clock
-        self._asked: float | None = None
+        self._asked = float("-inf")
 
     def ask(self) -> None:
-        self._asked = self._clock.monotonic()
+        with self.changed:
+            began = not self.watching
+            self._asked = self._clock.monotonic()
+            if began:
+                self.changed.notify_all()
 
     @property
     def watching(self) -> bool:
-        return self._asked is not None and self._clock.monotonic() - self._asked <= WATCHED_SECONDS
+        return self._clock.monotonic() - self._asked <= WATCHED_SECONDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +76,7 @@ class Periodic(Generic[T]):
         self._audience = audience
         self._busy = busy
         self._idle = idle
-        self._changed = threading.Condition()
+        self._changed = audience.changed
         self._wanted = float("-inf")  # somebody needs a look that began at or after this
         self._ended = False
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
@@ -83,11 +88,6 @@ class Periodic(Generic[T]):
         """Let the thread end after the look at hand; does not wait."""
         with self._changed:
             self._ended = True
-            self._changed.notify_all()
-
-    def wake(self) -> None:
-        """Somebody has begun to watch: look now, if the last look is old."""
-        with self._changed:
             self._changed.notify_all()
 
     def fresh(self, age: float, timeout: float) -> bool:

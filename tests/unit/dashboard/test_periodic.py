@@ -37,7 +37,6 @@ def test_it_looks_often_only_while_somebody_watches() -> None:
     part.start()
     eventually(lambda: look.calls == 1)
     audience.ask()
-    part.wake()
     eventually(lambda: look.calls > 5, within=5)
     part.end()
 
