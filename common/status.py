@@ -72,6 +72,9 @@ class Place:
     sequence_number: str | None = None
     record_id: str | None = None
 
+    def __str__(self) -> str:
+        return " ".join(filter(None, (self.shard, self.sequence_number, self.record_id)))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Acknowledged:

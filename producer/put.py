@@ -5,26 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol, TypeAlias
+from typing import Protocol
 
 from common.errors import throttled
+from common.status import Place
 from producer.record import Record
-
-
-class Ack(NamedTuple):
-    """Where the data stream has put a record."""
-
-    shard: str
-    sequence_number: str
-
-
-class Receipt(NamedTuple):
-    """What the delivery stream calls a record; nothing can be looked up by it."""
-
-    record_id: str
-
-
-Acknowledgement: TypeAlias = Ack | Receipt
 
 
 @dataclass(slots=True)
@@ -61,9 +46,9 @@ class Traffic:
 
 @dataclass(frozen=True, slots=True)
 class Put:
-    """What became of a batch: one acknowledgement, or None, for each record, why it is None, and what it took."""
+    """What became of a batch: where each record is, or None if it was not acknowledged; why not, and what it took."""
 
-    acknowledged: Sequence[Acknowledgement | None]
+    acknowledged: Sequence[Place | None]
     error: str | None = None
     traffic: Traffic = field(default_factory=Traffic)
 

@@ -7,9 +7,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from common.log import event
+from common.status import Place
 from journal.checkpoint import Checkpoint, CheckpointFile
 from producer.batch import Cut, batches
-from producer.put import Acknowledgement, Put, Sink, Traffic
+from producer.put import Put, Sink, Traffic
 from producer.record import Record
 from producer.source import Source
 
@@ -28,8 +29,8 @@ class Shipped:
     lines: int = 0
     records: int = 0
     bytes: int = 0
-    first: Acknowledgement | None = None
-    last: Acknowledgement | None = None
+    first: Place | None = None
+    last: Place | None = None
     ranges: list[tuple[str, int, int]] = field(default_factory=list)
     lag: int = 0
     lag_lines: int | None = 0

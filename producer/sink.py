@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import random
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -19,7 +20,8 @@ from common.delivery import FIREHOSE, KINESIS, Delivery
 from common.errors import AWS_ERRORS, explain
 from common.log import event
 from common.settings import Settings
-from producer.put import Ack, Acknowledgement, ClosableSink, Put, Receipt, Traffic
+from common.status import Place
+from producer.put import ClosableSink, Put, Traffic
 from producer.record import Record
 
 if TYPE_CHECKING:
@@ -88,7 +90,7 @@ class _BatchSink(ABC):
         self._client: Any = None
 
     def put(self, batch: Sequence[Record]) -> Put:
-        acknowledged: list[Acknowledgement | None] = [None] * len(batch)
+        acknowledged: list[Place | None] = [None] * len(batch)
         traffic = Traffic()
         pending = list(range(len(batch)))
         waits = backoff(self._rng, BACKOFF_BASE, BACKOFF_CAP)
@@ -97,14 +99,13 @@ class _BatchSink(ABC):
             traffic.calls += 1
             traffic.bytes += sum(len(batch[index].data) for index in pending)
             failure = self._attempt(batch, pending, acknowledged)
-            for reason, records in failure.reasons.items():
-                traffic.refused[reason] += records
+            traffic.refused.update(failure.reasons)
             left = []
             for index in pending:
                 ack = acknowledged[index]
                 if ack is None:
                     left.append(index)
-                elif isinstance(ack, Ack):
+                elif ack.shard:
                     traffic.shards[ack.shard] += 1
             if not left:
                 return Put(acknowledged, traffic=traffic)
@@ -131,12 +132,10 @@ class _BatchSink(ABC):
         """The call; what botocore makes of the answer, or raises."""
 
     @abstractmethod
-    def _read(self, entry: dict[str, Any]) -> Acknowledgement | None:
+    def _read(self, entry: dict[str, Any]) -> Place | None:
         """What an entry of the answer, one without an error code, says of its record."""
 
-    def _attempt(
-        self, batch: Sequence[Record], pending: Sequence[int], acknowledged: list[Acknowledgement | None]
-    ) -> _Failure:
+    def _attempt(self, batch: Sequence[Record], pending: Sequence[int], acknowledged: list[Place | None]) -> _Failure:
         """One call with the records `pending` names; notes the answers. What it returns holds if any is missing."""
         what, count = f"{self.delivery.kind} {self._stream}", len(pending)
         try:
@@ -154,13 +153,12 @@ class _BatchSink(ABC):
             message = f"{what}: the answer lacks the list of its records"
             return _Failure(message, True, {"unreadable": count})
         # The answer's sum of failures is not looked at: LocalStack's injected faults say 1 when every entry failed
-        failures: dict[str, int] = {}
+        failures: Counter[str] = Counter()
         for index, entry in zip(pending, entries, strict=False):
             code = entry.get("ErrorCode") if isinstance(entry, dict) else "unreadable"
             acknowledged[index] = None if code else self._read(entry)
             if acknowledged[index] is None:
-                reason = str(code or "not acknowledged")
-                failures[reason] = failures.get(reason, 0) + 1
+                failures[str(code or "not acknowledged")] += 1
         if len(entries) < count:
             failures["no answer"] = count - len(entries)
         reasons = ", ".join(f"{code} ({records})" for code, records in failures.items())
@@ -179,9 +177,10 @@ class KinesisSink(_BatchSink):
             StreamName=self._stream, Records=[{"Data": record.data, "PartitionKey": record.key} for record in records]
         )
 
-    def _read(self, entry: dict[str, Any]) -> Ack | None:
+    def _read(self, entry: dict[str, Any]) -> Place | None:
         shard, number = entry.get("ShardId"), entry.get("SequenceNumber")
-        return Ack(shard, number) if shard and number and isinstance(shard, str) and isinstance(number, str) else None
+        known = shard and number and isinstance(shard, str) and isinstance(number, str)
+        return Place(shard=shard, sequence_number=number) if known else None
 
 
 class FirehoseSink(_BatchSink):
@@ -199,9 +198,9 @@ class FirehoseSink(_BatchSink):
             DeliveryStreamName=self._stream, Records=[{"Data": record.data} for record in records]
         )
 
-    def _read(self, entry: dict[str, Any]) -> Receipt | None:
+    def _read(self, entry: dict[str, Any]) -> Place | None:
         name = entry.get("RecordId")
-        return Receipt(name) if name and isinstance(name, str) else None
+        return Place(record_id=name) if name and isinstance(name, str) else None
 
 
 SINKS: dict[Delivery, type[_BatchSink]] = {each.delivery: each for each in (KinesisSink, FirehoseSink)}

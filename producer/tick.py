@@ -17,7 +17,7 @@ from common.status import Acknowledged, Place, ProducerStatus, State, read_all, 
 from journal.checkpoint import CheckpointError, CheckpointFile
 from producer.batch import CUTS
 from producer.counters import Counting
-from producer.put import Acknowledgement, Sink
+from producer.put import Sink
 from producer.repair import Repaired
 from producer.rotate import Rotator
 from producer.ship import Shipped, ship_once
@@ -160,8 +160,8 @@ class Producer:
             lines=report.lines,
             records=report.records,
             bytes=report.bytes,
-            first=_place(report.first),
-            last=_place(report.last),
+            first=report.first or Place(),
+            last=report.last or Place(),
             ranges=report.ranges,
         )
         self._status = replace(
@@ -226,10 +226,6 @@ def log_shipped(report: Shipped) -> None:
     log.info(
         "shipped %d lines in %d records, %d bytes; first %s, last %s; lag %d bytes",
         *(report.lines, report.records, report.bytes),
-        *(" ".join(report.first or ()), " ".join(report.last or ()), report.lag),
+        *(report.first, report.last, report.lag),
         extra=event("shipped", lines=report.lines, records=report.records, bytes=report.bytes, lag=report.lag),
     )
-
-
-def _place(acknowledgement: Acknowledgement | None) -> Place:
-    return Place(**acknowledgement._asdict()) if acknowledgement else Place()

@@ -13,8 +13,9 @@ from typing import Any
 
 from botocore.exceptions import ClientError, EndpointConnectionError, ReadTimeoutError
 
+from common import status
 from journal.checkpoint import CheckpointFile
-from producer.put import Ack, Put, Traffic
+from producer.put import Put, Traffic
 from producer.record import MAX_RECORD_BYTES, Record
 from producer.sink import FirehoseSink, KinesisSink
 from producer.source import Source
@@ -168,7 +169,8 @@ class NullSink:
         self.records += len(batch)
         self.bytes += sum(record.size for record in batch)
         traffic = Traffic(1, sum(len(record.data) for record in batch))
-        return Put([Ack("shardId-000000000000", str(self.records))] * len(batch), traffic=traffic)
+        place = status.Place(shard="shardId-000000000000", sequence_number=str(self.records))
+        return Put([place] * len(batch), traffic=traffic)
 
 
 def sink_of(stream: FakeKinesis, clock: FakeClock, **options: Any) -> KinesisSink:

@@ -16,7 +16,6 @@ from moto import mock_aws
 from common.clock import SystemClock
 from producer import hourly
 from producer.batch import MAX_BATCH_BYTES, MAX_BATCH_RECORDS, MAX_FIREHOSE_BYTES, MAX_FIREHOSE_RECORDS
-from producer.put import Ack, Receipt
 from producer.record import MAX_RECORD_BYTES, Piece, Record, singles
 from producer.sink import FirehoseSink, KinesisSink
 from tests.fake_kinesis import FakeFirehose, FakeKinesis
@@ -155,13 +154,12 @@ def test_every_record_is_acknowledged_and_there(backend: Backend) -> None:
     put = backend.sink.put(batch)
     assert put.error is None
     for ack in put.acknowledged:
+        assert ack
         if backend.firehose:
-            assert isinstance(ack, Receipt)
             assert ack.record_id
         else:
-            assert isinstance(ack, Ack)
-            assert ack.shard.startswith("shardId-")
-            assert ack.sequence_number.isdigit()
+            assert (ack.shard or "").startswith("shardId-")
+            assert (ack.sequence_number or "").isdigit()
     assert lines(backend.read()) == lines(b"".join(record.data for record in batch))
     assert (put.traffic.calls, put.traffic.bytes, put.traffic.refused) == (1, len(backend.read()), {})
 

@@ -21,10 +21,11 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
+from common.status import Place
 from producer import batch as batching
 from producer import reader as reading
 from producer import record as recording
-from producer.put import Ack, Put
+from producer.put import Put
 from producer.record import Record
 from producer.ship import ship_once
 from tests.fake_kinesis import FakeClock, Stored, checkpoint_of, delivered, source_of
@@ -38,12 +39,12 @@ class Stream:
         self.refusals: random.Random | None = None
 
     def put(self, batch: Sequence[Record]) -> Put:
-        answer: list[Ack | None] = []
+        answer: list[Place | None] = []
         for record in batch:
             fate = self.refusals.randrange(3) if self.refusals else 0
             if fate != 1:  # 1: refused; 2: stored, but the answer was lost
                 self.records.append(Stored(record.key, record.data))
-            answer.append(Ack("shardId-0", str(len(self.records))) if fate == 0 else None)
+            answer.append(Place(shard="shardId-0", sequence_number=str(len(self.records))) if fate == 0 else None)
         return Put(answer, None if all(answer) else "refused")
 
 
