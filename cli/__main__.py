@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from cli.parser import parser
-from cli.screen import OK, UNUSABLE, CommandError, say
+from cli.screen import OK, PROBLEM, UNUSABLE, CommandError, say
 
 INTERRUPTED = 130  # as a shell says of what SIGINT ended
 
@@ -33,12 +33,16 @@ def run(options: argparse.Namespace) -> int:
         case _:
             from appliance.health import main as command
     from common.settings import SettingsError, load_settings
+    from common.status import StatusError
 
     try:
         return command(load_settings(), options)
     except SettingsError as error:
         print(error, file=sys.stderr)
         return UNUSABLE
+    except StatusError as error:
+        say(str(error))
+        return PROBLEM
     except CommandError as error:
         say(str(error))
         return error.status

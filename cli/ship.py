@@ -11,15 +11,15 @@ from cli.screen import OK, PROBLEM, CommandError, say
 from common.atomic import write_atomic
 from common.clock import Clock, SystemClock
 from common.settings import Settings
-from common.status import Counters, ProducerStatus, StatusError, read_status
+from common.status import Counters, ProducerStatus, read_status
 
 LOOK_AGAIN = 0.2
 COUNTED = ("lines", "records", "bytes")
 
 
 def ship_now(settings: Settings, clock: Clock, timeout: float) -> dict[str, Any]:
-    """Ask, wait for the answer, and compare the producer's counts. Raises CommandError."""
-    before = _producer(settings)
+    """Ask, wait for the answer, and compare the producer's counts. Raises CommandError, StatusError."""
+    before = read_status(settings.status_dir, ProducerStatus)
     if before is None or before.state == "stopped":
         raise CommandError(
             f"no producer runs on DATA_DIR {settings.data_dir}: start the appliance, then ship; `appliance status` "
@@ -32,7 +32,7 @@ def ship_now(settings: Settings, clock: Clock, timeout: float) -> dict[str, Any]
     try:
         while True:
             # read in this order: the producer answers first and removes the request after that
-            after = _producer(settings) or before
+            after = read_status(settings.status_dir, ProducerStatus) or before
             if after.ship_request in wanted:
                 break
             if clock.monotonic() - begun >= timeout:
@@ -57,13 +57,6 @@ def ship_now(settings: Settings, clock: Clock, timeout: float) -> dict[str, Any]
         "error": after.error,
         "seconds": round(clock.monotonic() - begun, 2),
     }
-
-
-def _producer(settings: Settings) -> ProducerStatus | None:
-    try:
-        return read_status(settings.status_dir, ProducerStatus)
-    except StatusError as error:
-        raise CommandError(str(error)) from None
 
 
 def _pending(settings: Settings) -> str | None:
