@@ -6,6 +6,7 @@ docs/metrics.md says what each one means; a test holds both together. What nobod
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from prometheus_client import CollectorRegistry
@@ -64,18 +65,18 @@ def exposition(collector: Collector, accept: str) -> tuple[bytes, str]:
     return encode(registry), kind
 
 
+@dataclass(eq=False)  # the registry keeps it by its identity
 class Metrics(Source):
     """One scrape."""
 
-    def __init__(self, views: Views, settings: Settings, now: datetime) -> None:
-        self._views = views
-        self._settings = settings
-        self._now = now
+    views: Views
+    settings: Settings
+    now: datetime
 
     def collect(self) -> Iterator[Metric]:
-        build = {"version": VERSION, "delivery": self._settings.delivery.name}
+        build = {"version": VERSION, "delivery": self.settings.delivery.name}
         yield InfoMetricFamily(f"{PREFIX}build", "Version and way of delivery.", build)
-        views = self._views
+        views = self.views
         looks: list[Seen[Any]] = [views.local, views.stream, views.function, views.bucket, views.proof]
         up = {part: seen.error is None for part, seen in zip(PARTS, looks, strict=True) if seen.looked is not None}
         yield labelled(Gauge, "up", "Whether the last look at a part succeeded.", "part", up)
@@ -85,7 +86,7 @@ class Metrics(Source):
         yield from self._log()
         yield from self._producer()
         entrypoint = views.here.said.entrypoint
-        if entrypoint and not entrypoint.stale(self._now):
+        if entrypoint and not entrypoint.stale(self.now):
             meaning = "1 for the state that provisioning is in, 0 for the others."
             states = {each: each == entrypoint.state for each in PROVISIONING}
             yield labelled(Gauge, "provisioning_state", meaning, "state", states)
@@ -94,10 +95,10 @@ class Metrics(Source):
         yield from self._audit()
 
     def _age(self, since: datetime | None) -> float:
-        return 0.0 if since is None else max(0.0, (self._now - since).total_seconds())
+        return 0.0 if since is None else max(0.0, (self.now - since).total_seconds())
 
     def _log(self) -> Iterator[Metric]:
-        if disk := self._views.here.disk:
+        if disk := self.views.here.disk:
             yield from gauges(
                 ("log_size_bytes", "Bytes of all logs on disk.", disk.bytes),
                 ("log_files", "Logs on disk, the rotated ones included.", disk.files),
@@ -112,7 +113,7 @@ class Metrics(Source):
             )
 
     def _producer(self) -> Iterator[Metric]:
-        producer = self._views.here.said.producer or ProducerStatus()
+        producer = self.views.here.said.producer or ProducerStatus()
         if counters := producer.counters:
             for name, (field, meaning) in PRODUCER.items():
                 yield counter(name, meaning, getattr(counters, field))
@@ -129,7 +130,7 @@ class Metrics(Source):
         yield from gauges(("producer_last_tick_timestamp_seconds", meaning, unix(producer.last_tick)))
 
     def _function(self) -> Iterator[Metric]:
-        if batches := self._views.function.value:
+        if batches := self.views.function.value:
             for name, (field, meaning) in FUNCTION.items():
                 yield counter(name, meaning, batches.counts.get(field, 0))
             yield counter("function_batch_seconds", "Time that batches took.", batches.seconds)
@@ -137,7 +138,7 @@ class Metrics(Source):
             yield from gauges(("function_last_batch_timestamp_seconds", meaning, unix(batches.last)))
 
     def _bucket(self) -> Iterator[Metric]:
-        found = self._views.bucket.value
+        found = self.views.bucket.value
         if found and found.whole:
             yield from gauges(
                 ("bucket_objects", "Hourly objects, those of rejected lines included.", len(found.objects)),
@@ -147,8 +148,8 @@ class Metrics(Source):
             )
 
     def _audit(self) -> Iterator[Metric]:
-        proof = self._views.proof.value
-        if proof and not self._views.proof.error:
+        proof = self.views.proof.value
+        if proof and not self.views.proof.error:
             meaning = f"What became of the {proof.unit} of the logs on disk."
             yield labelled(Gauge, f"audit_{proof.unit}", meaning, "what", proof.totals)
             meaning = "Age of the oldest acknowledged line that is not archived; 0: none."
