@@ -27,7 +27,7 @@ UNUSABLE = 2
 
 # After a stop, connections have this long for what they are at; `docker stop` gives the whole container 10 s
 GRACE_SECONDS = 0.5
-# Somebody else's port may become free
+# A port that is taken may become free
 LISTEN_AGAIN_SECONDS = 2.0
 # as hypercorn's own
 BACKLOG = 100
@@ -41,7 +41,7 @@ def listen(settings: Settings) -> socket.socket:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         listener.bind((host, settings.dashboard_port))
-        # two may bind with SO_REUSEADDR while nobody listens
+        # two may bind with SO_REUSEADDR while none listens
         listener.listen(BACKLOG)
     except OSError:
         listener.close()

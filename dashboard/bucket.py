@@ -41,7 +41,7 @@ READS = 4
 MAX_LINE = 1024 * 1024
 
 _TOP = re.compile(r"\d{4}/|rejected/")
-# What is shown: other keys may be somebody else's. Firehose files what it rejects itself by the reason first.
+# What is shown: other keys may belong to others. Firehose files what it rejects itself by the reason first.
 _FOLDER = re.compile(r"(rejected/([^/]+/)?)?(\d{4}/(\d\d/(\d\d/(\d\d/(.+/)?)?)?)?)?", re.ASCII)
 _SHOWN = re.compile(rf"(rejected/([^/]+/)?)?{HOUR}/.+", re.ASCII)
 # Folders whose objects are all in the inventory
@@ -261,7 +261,7 @@ class Bucket:
             return 0
         start = 0
         counted = _Charted(one.etag, 0, 0, {})
-        # lines are only ever appended; what has become shorter was made by somebody else
+        # lines are only ever appended; what has become shorter was made by another program
         if before and one.size >= before.end and before.end:
             start, counted = before.end, _Charted(one.etag, before.start, before.end, before.minutes)
         if one.size - start > budget:

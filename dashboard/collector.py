@@ -1,6 +1,6 @@
 """The one that looks: at the log, the processes' status files, the stream, the function's log and the bucket.
 
-While somebody is watching, each at most once a second (on AWS, where a look is billed, once in 10 s); otherwise so
+While a page is open, each at most once a second (on AWS, where a look is billed, once in 10 s); otherwise so
 rarely that it costs next to nothing. The parts do not wait for each other, so that one that is down hides no other.
 """
 
@@ -77,7 +77,7 @@ class Collector:
             part.end()
 
     def watch(self) -> None:
-        """Somebody is watching."""
+        """A page is open."""
         self._audience.ask()
 
     def fresh(self, age: float, timeout: float) -> None:
@@ -106,7 +106,7 @@ class Collector:
         """Have the producer ship soon; the id it answers with in its status. Raises OSError."""
         name = secrets.token_hex(8)
         try:
-            # whoever has asked already must get an answer, too
+            # an earlier request must get its answer, too
             name = self.settings.ship_request.read_text(errors="replace").strip() or name
         except FileNotFoundError:
             write_atomic(self.settings.ship_request, name.encode(), durable=False)

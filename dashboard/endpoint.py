@@ -22,7 +22,7 @@ def connecting(settings: Settings, service: Service) -> Callable[[], Any]:
 
 
 class NoAnswerError(LookError):
-    """Nobody answers at the endpoint."""
+    """The endpoint does not answer."""
 
     unanswered = True
 

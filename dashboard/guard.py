@@ -1,12 +1,11 @@
-"""Who may ask what. The dashboard has no login: it trusts whoever can open a connection, and nobody's web page.
+"""Which requests are answered. The dashboard has no login: it trusts every connection, and no other site's page.
 
-A page of somebody else's, open in the browser of a user of ours, could make that browser ask us. Three things stand
-against it. It cannot read an answer (no CORS header is ever sent). It cannot become same-origin by pointing a name of
-its own at our address (DNS rebinding), because only these hosts are answered: an address, a name without a dot
-(localhost, a container's name), and names below the domains that nobody can register. And it cannot press "ship now",
-because that needs a header which only our own page may send, and an Origin that is ours. What it embeds from /api (as
-an image, say) would cost looks at the bucket, and is refused where the browser tells who asks: on localhost, and with
-TLS.
+A page of another site, open in a user's browser, could make that browser ask. Three things stand against it. It cannot
+read an answer (no CORS header is ever sent). It cannot become same-origin by pointing a name of its own at our address
+(DNS rebinding), because only these hosts are answered: an address, a name without a dot (localhost, a container's
+name), and names below the domains that cannot be registered. And it cannot press "ship now", because that needs a
+header which only our own page may send, and an Origin that is ours. What it embeds from /api (as an image, say) would
+cost looks at the bucket, and is refused where the browser names the asking site: on localhost, and with TLS.
 
 /metrics, /healthz and /readyz tell no line of the log, and are asked by monitoring under any name.
 """
@@ -91,7 +90,7 @@ def refused(scope: Scope) -> JSONResponse | None:
 
 
 def known_host(host: str) -> bool:
-    """Whether a Host header names this machine in a way that no page of somebody else's can."""
+    """Whether a Host header names this machine in a way that no other site's page can."""
     try:
         name = urlsplit(f"//{host}").hostname or ""
     except ValueError:

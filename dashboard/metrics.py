@@ -1,6 +1,6 @@
 """/metrics: the counters of the processes, and what the looks have found, in Prometheus' words.
 
-docs/metrics.md says what each one means; a test holds both together. What nobody has said yet is left out, and not 0.
+docs/metrics.md says what each one means; a test holds both together. What is not known yet is left out, and not 0.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ PARTS = ("log", "stream", "function", "bucket", "audit")
 
 
 def exposition(collector: Collector, accept: str) -> tuple[bytes, str]:
-    """The text and its media type: Prometheus' format, or OpenMetrics for who accepts that."""
+    """The text and its media type: Prometheus' format, or OpenMetrics where that is accepted."""
     registry = CollectorRegistry()
     registry.register(Metrics(collector.views, collector.settings, collector.clock.now()))
     encode, kind = choose_encoder(accept)

@@ -1,6 +1,6 @@
 """Looking again and again, each look in a thread of its own: one that hangs keeps no other waiting.
 
-Often while somebody is watching, rarely otherwise, and never more than half of the time.
+Often while a page is open, rarely otherwise, and never more than half of the time.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ log = logging.getLogger("dashboard")
 
 T = TypeVar("T")
 
-# How long after the last question somebody counts as watching: longer than a browser needs to connect again
+# How long after its last question a page counts as open: longer than a browser needs to connect again
 WATCHED_SECONDS = 10.0
 
 
 class LookError(Exception):
-    """A look has failed in a way that was foreseen; the message names the remedy. `unanswered`: nobody was there."""
+    """A look has failed in a way that was foreseen; the message names the remedy. `unanswered`: there was no answer."""
 
     unanswered = False
 
 
 class Audience:
-    """Whether somebody is watching. `changed` is notified when that begins, or when something is to be looked at."""
+    """Whether a page is open. `changed` is notified when that begins, or when something is to be looked at."""
 
     def __init__(self, clock: Clock) -> None:
         self.changed = threading.Condition()
@@ -53,7 +53,7 @@ class Audience:
 class Seen(Generic[T]):
     """What the looks have found. `value` is the last that succeeded, at `at`; `error` is that of the last look, and
     `error_since` when it first was there. `looked`: monotonic time at which the last look began. `unanswered`: the
-    error is that nobody answered."""
+    error is that there was no answer."""
 
     value: T | None = None
     at: datetime | None = None
@@ -64,7 +64,7 @@ class Seen(Generic[T]):
 
 
 class Periodic(Generic[T]):
-    """Calls `look` every `busy` seconds while somebody is watching, else every `idle` seconds."""
+    """Calls `look` every `busy` seconds while a page is open, else every `idle` seconds."""
 
     def __init__(
         self, name: str, look: Callable[[], T], clock: Clock, audience: Audience, *, busy: float, idle: float
@@ -77,7 +77,7 @@ class Periodic(Generic[T]):
         self._busy = busy
         self._idle = idle
         self._changed = audience.changed
-        self._wanted = float("-inf")  # somebody needs a look that began at or after this
+        self._wanted = float("-inf")  # a look is needed that began at or after this
         self._ended = False
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 

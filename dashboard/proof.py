@@ -93,7 +93,7 @@ class Auditor:
             if row.file is None:
                 if row.missing or row.pending:
                     return None
-                continue  # all of it is archived, and nobody can count it any more
+                continue  # all of it is archived, and it can no longer be counted
             for column in COLUMNS:
                 lines = self._directory.lines_in(row.file.name, getattr(row, column))
                 if lines is None:

@@ -54,7 +54,7 @@ class Local:
     disk: Disk | None = None
     disk_error: str | None = None
     answers: bool = True  # something accepts connections at the endpoint
-    requested: bool = False  # somebody has pressed "ship now", and it is not answered yet
+    requested: bool = False  # "ship now" was pressed, and is not answered yet
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +108,7 @@ def endpoint(settings: Settings, views: Views, url: str) -> dict[str, Any]:
     else:
         kind = "endpoint" if settings.localstack_host else appliance.endpoint if appliance else "embedded"
         answers = bool(local and local.answers)
-    # a port that is open may belong to somebody who does not answer
+    # a port that is open may belong to a program that does not answer
     reachable, error = answers and len(errors) < 2, None
     if not reachable and local is not None:
         remedy = RESTARTED if kind == "embedded" else REACH[settings.target]

@@ -6,11 +6,11 @@ import * as show from "./format.js";
 import { plural, t } from "./i18n.js";
 
 const RESULT_SHOWN = 8_000; // ms
-const ANSWER_WITHIN = 60_000; // ms after which a "ship now" nobody answered is given up
+const ANSWER_WITHIN = 60_000; // ms after which a "ship now" without an answer is given up
 
 let state = null;
 let ahead = 0; // ms the server's clock is ahead of this one
-let stale = false; // the connection is lost: nobody knows when the next poll is
+let stale = false; // the connection is lost: it is not known when the next poll is
 let said = null;
 let asked = null; // {id, at, before, result: "sent" | "done" | "left" | "failed" | "late", error}
 
@@ -94,7 +94,7 @@ function poll() {
   byId("ship-now").setAttribute("aria-disabled", String(asked?.result === "sent"));
 }
 
-/** What became of a "ship now". Somebody else's that came after it and took its place is answered in its stead. */
+/** What became of a "ship now". A later one that took its place is answered in its stead. */
 function answered() {
   if (asked?.result === "sent" && asked.id !== null) {
     const { answered: latest, error, shipping } = state.poll;

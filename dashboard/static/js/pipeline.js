@@ -91,7 +91,7 @@ function updateNode(item, node, delivery) {
 }
 
 function updateEdge(item, edge, end) {
-  // a rate covers a while, but nothing arrives where nobody answers
+  // a rate covers a while, but nothing arrives where there is no answer
   const flowing = end.state !== "failing" && ((edge.lines_per_second ?? 0) > 0 || (edge.bytes_per_second ?? 0) > 0);
   attribute(item, "data-flowing", flowing);
   const known = edge.lines_per_second !== null || edge.bytes_per_second !== null;
