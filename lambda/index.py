@@ -41,8 +41,7 @@ if TYPE_CHECKING:
 TIME_MARGIN_MS = 8_000
 # Lines are written once they take this much memory, so that the function stays below 200 MiB whatever the batch holds
 FLUSH_BYTES = 32 * 1024 * 1024
-# An item beside its bytes: the tuple, its numbers, the headers of its bytes, its place in a list; and an object beside
-# its items. Both are rounded up.
+# An item beside its bytes (tuple, numbers, headers, its place in a list), and an object beside its items; rounded up
 ITEM_BYTES = 400
 OBJECT_BYTES = 800
 # A batch with more than that, of base64 or of objects, is worth a look for what was done of it before

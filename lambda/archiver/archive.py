@@ -13,7 +13,7 @@ names it, deleted after the write that names another. Its second line is a rando
 content, so no other writer can make the same one: a writer deletes its own after a lost race, and the one its write
 superseded.
 
-`stored.py` reads what is there before an append.
+`stored.py` reads what is there before an append, `writer.py` makes the conditional write.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import random
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from itertools import chain
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -31,12 +31,11 @@ from archiver.filing import Item
 from archiver.layout import HourlyObject
 from archiver.ledger import Ledger, LedgerError, reference
 from archiver.stored import LINES_KEY, METADATA_KEY, Reader, State, status_of
+from archiver.writer import SideBySide, Writer
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
-    from mypy_boto3_s3.type_defs import CompletedPartTypeDef as _Part
 
-CONTENT_TYPE = "application/x-ndjson"
 ATTEMPTS = 20  # one writer wins each round; Lambda allows 10 parallel batches a shard
 BACKOFF_BASE = 0.05
 BACKOFF_CAP = 2.0
@@ -71,14 +70,6 @@ class Elsewhere(NamedTuple):
     others: Collection[HourlyObject]
 
 
-class SideBySide(Protocol):
-    """`map`, perhaps with several calls at the same time."""
-
-    def __call__(
-        self, call: Callable[[tuple[int, int, int]], _Part], each: Iterable[tuple[int, int, int]], /
-    ) -> Iterable[_Part]: ...
-
-
 class Archive:
     """Appends to the objects of one bucket. `rng`, of which no two writers may have equal ones, makes the names of side
     objects; with `sleep` it makes the waits between two rounds of a race.
@@ -102,7 +93,7 @@ class Archive:
         self._rng = rng
         self._sleep = sleep
         self._limits = limits or Limits()
-        self._side_by_side = side_by_side
+        self._writer = Writer(s3, bucket, self._limits.max_copy, side_by_side)
 
     def append(self, target: HourlyObject, items: Sequence[Item], elsewhere: Elsewhere | None = None) -> Appended:
         """Add the items that are not there yet, in their order. `elsewhere` may close holes of a long ledger.
@@ -142,9 +133,9 @@ class Archive:
         start = 0 if whole else state.size - 1
         metadata = self._metadata(target, state._replace(ledger=ledger), start + len(last), lines, {})
         if whole:
-            self._put(target, state, last, metadata)
+            self._writer.put(target, state, last, metadata)
         else:
-            self._multipart(target, state._replace(size=start), last, metadata)
+            self._writer.multipart(target, state._replace(size=start), last, metadata)
 
     def load(self, key: str) -> bytes | None:
         """The content of a small object beside the archive; None when it cannot be had."""
@@ -184,14 +175,14 @@ class Archive:
             # joined once: the new lines may be most of what fits the memory
             body = b"".join([self._reader.old_bytes(target, state, texts), *texts])
             metadata = self._metadata(target, state, len(body), body.count(b"\n"), unused)
-            self._put(target, state, body, metadata)
+            self._writer.put(target, state, body, metadata)
         else:
             if not state.intact and self._reader.read_from(target, state, state.size - 1) != b"\n":
                 texts.insert(0, b"\n")
             new = b"".join(texts)
             lines = None if state.lines is None else state.lines + count
             metadata = self._metadata(target, state, state.size + len(new), lines, unused)
-            self._multipart(target, state, new, metadata)
+            self._writer.multipart(target, state, new, metadata)
         if state.side:
             self.forget(state.side)
         return Appended(count, written)
@@ -230,68 +221,6 @@ class Archive:
         self._s3.put_object(Bucket=self._bucket, Key=side, Body=content, ContentType="text/plain")
         unused[side] = state.etag
         return {METADATA_KEY: reference(length, digest)} | counted
-
-    def _put(self, target: HourlyObject, state: State, body: bytes, metadata: dict[str, str]) -> None:
-        if state.etag is None:
-            self._s3.put_object(
-                Bucket=self._bucket,
-                Key=target.key,
-                Body=body,
-                Metadata=metadata,
-                ContentType=CONTENT_TYPE,
-                IfNoneMatch="*",
-            )
-        else:
-            self._s3.put_object(
-                Bucket=self._bucket,
-                Key=target.key,
-                Body=body,
-                Metadata=metadata,
-                ContentType=CONTENT_TYPE,
-                IfMatch=state.etag,
-            )
-
-    def _multipart(self, target: HourlyObject, state: State, new: bytes, metadata: dict[str, str]) -> None:
-        """Copy the old bytes inside S3, then `new` as the last part."""
-        bucket, key, etag = self._bucket, target.key, state.etag or ""
-        upload = self._s3.create_multipart_upload(Bucket=bucket, Key=key, Metadata=metadata, ContentType=CONTENT_TYPE)[
-            "UploadId"
-        ]
-
-        def copy(part: tuple[int, int, int]) -> _Part:
-            number, start, end = part
-            copied = self._s3.upload_part_copy(
-                Bucket=bucket,
-                Key=key,
-                UploadId=upload,
-                PartNumber=number,
-                CopySource={"Bucket": bucket, "Key": key},
-                CopySourceIfMatch=etag,
-                CopySourceRange=f"bytes={start}-{end - 1}",
-            )
-            return {"PartNumber": number, "ETag": copied["CopyPartResult"]["ETag"]}
-
-        try:
-            spans = enumerate(_spans(state.size, self._limits.max_copy), 1)
-            parts = list(self._side_by_side(copy, [(number, start, end) for number, (start, end) in spans]))
-            number = len(parts) + 1
-            sent = self._s3.upload_part(Bucket=bucket, Key=key, UploadId=upload, PartNumber=number, Body=new)
-            parts.append({"PartNumber": number, "ETag": sent["ETag"]})
-            self._s3.complete_multipart_upload(
-                Bucket=bucket, Key=key, UploadId=upload, MultipartUpload={"Parts": parts}, IfMatch=etag
-            )
-        except Exception:
-            # best effort: an upload that stays costs storage until a lifecycle rule ends it
-            with suppress(ClientError, BotoCoreError):
-                self._s3.abort_multipart_upload(Bucket=bucket, Key=key, UploadId=upload)
-            raise
-
-
-def _spans(size: int, limit: int) -> Iterator[tuple[int, int]]:
-    """[0, size) in the fewest spans of at most `limit`, all about equally long: none is too short for a part."""
-    count = -(-size // limit)
-    for index in range(count):
-        yield size * index // count, size * (index + 1) // count
 
 
 def _uncovered(ledger: Ledger, items: Iterable[Item]) -> tuple[list[bytes], int]:

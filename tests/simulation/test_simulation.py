@@ -16,6 +16,7 @@ import pytest
 
 from archiver.archive import Archive
 from archiver.ledger import Ledger
+from archiver.writer import Writer
 from journal.checkpoint import Checkpoint, CheckpointFile
 from producer import source
 from producer.record import Record
@@ -149,14 +150,14 @@ def generation_saved_too_late(patch: pytest.MonkeyPatch) -> None:
 
 def side_object_deleted_too_early(patch: pytest.MonkeyPatch) -> None:
     """The old ledger goes before the object that names the new one is written."""
-    put = Archive._multipart
+    put = Writer.multipart
 
-    def multipart(self: Archive, target: Any, state: Any, new: bytes, metadata: dict[str, str]) -> None:
+    def multipart(self: Writer, target: Any, state: Any, new: bytes, metadata: dict[str, str]) -> None:
         if state.side:
-            self.forget(state.side)
+            self._s3.delete_object(Bucket=self._bucket, Key=state.side)
         put(self, target, state, new, metadata)
 
-    patch.setattr(Archive, "_multipart", multipart)
+    patch.setattr(Writer, "multipart", multipart)
 
 
 def content_is_not_compared(patch: pytest.MonkeyPatch) -> None:
@@ -173,9 +174,9 @@ def handler_swallows_errors(patch: pytest.MonkeyPatch) -> None:
     """A batch that failed counts as done."""
     append = Archive.append
 
-    def swallowing(self: Archive, target: Any, items: Any) -> Any:
+    def swallowing(self: Archive, *arguments: Any) -> Any:
         try:
-            return append(self, target, items)
+            return append(self, *arguments)
         except Exception:
             return type("Nothing", (), {"lines": 0, "bytes": 0, "conflicts": 0})
 

@@ -16,17 +16,16 @@ from botocore.exceptions import ClientError
 from archiver.archive import (
     ATTEMPTS,
     BACKOFF_CAP,
-    CONTENT_TYPE,
     Appended,
     Archive,
     ContentionError,
     Limits,
-    _spans,
 )
 from archiver.filing import Item
 from archiver.layout import HourlyObject
 from archiver.ledger import Ledger, LedgerError
 from archiver.stored import METADATA_KEY, State
+from archiver.writer import CONTENT_TYPE, _spans
 from bench.sizes import SizesS3
 from tests.fake_s3 import FakeS3, Stored
 

@@ -1,0 +1,98 @@
+"""The conditional write of an hourly object: a PUT, or a multipart upload that copies the old bytes inside S3."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from typing import TYPE_CHECKING, Protocol
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from archiver.layout import HourlyObject
+from archiver.stored import State
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+    from mypy_boto3_s3.type_defs import CompletedPartTypeDef as _Part
+
+CONTENT_TYPE = "application/x-ndjson"
+
+
+class SideBySide(Protocol):
+    """`map`, perhaps with several calls at the same time."""
+
+    def __call__(
+        self, call: Callable[[tuple[int, int, int]], _Part], each: Iterable[tuple[int, int, int]], /
+    ) -> Iterable[_Part]: ...
+
+
+class Writer:
+    """Writes the objects of one bucket. Raises the errors of S3: 412 or 409 when the object is not as it was read."""
+
+    def __init__(self, s3: S3Client, bucket: str, max_copy: int, side_by_side: SideBySide) -> None:
+        self._s3 = s3
+        self._bucket = bucket
+        self._max_copy = max_copy
+        self._side_by_side = side_by_side
+
+    def put(self, target: HourlyObject, state: State, body: bytes, metadata: dict[str, str]) -> None:
+        if state.etag is None:
+            self._s3.put_object(
+                Bucket=self._bucket,
+                Key=target.key,
+                Body=body,
+                Metadata=metadata,
+                ContentType=CONTENT_TYPE,
+                IfNoneMatch="*",
+            )
+        else:
+            self._s3.put_object(
+                Bucket=self._bucket,
+                Key=target.key,
+                Body=body,
+                Metadata=metadata,
+                ContentType=CONTENT_TYPE,
+                IfMatch=state.etag,
+            )
+
+    def multipart(self, target: HourlyObject, state: State, new: bytes, metadata: dict[str, str]) -> None:
+        """Copy the old bytes inside S3, then `new` as the last part."""
+        bucket, key, etag = self._bucket, target.key, state.etag or ""
+        upload = self._s3.create_multipart_upload(Bucket=bucket, Key=key, Metadata=metadata, ContentType=CONTENT_TYPE)[
+            "UploadId"
+        ]
+
+        def copy(part: tuple[int, int, int]) -> _Part:
+            number, start, end = part
+            copied = self._s3.upload_part_copy(
+                Bucket=bucket,
+                Key=key,
+                UploadId=upload,
+                PartNumber=number,
+                CopySource={"Bucket": bucket, "Key": key},
+                CopySourceIfMatch=etag,
+                CopySourceRange=f"bytes={start}-{end - 1}",
+            )
+            return {"PartNumber": number, "ETag": copied["CopyPartResult"]["ETag"]}
+
+        try:
+            spans = enumerate(_spans(state.size, self._max_copy), 1)
+            parts = list(self._side_by_side(copy, [(number, start, end) for number, (start, end) in spans]))
+            number = len(parts) + 1
+            sent = self._s3.upload_part(Bucket=bucket, Key=key, UploadId=upload, PartNumber=number, Body=new)
+            parts.append({"PartNumber": number, "ETag": sent["ETag"]})
+            self._s3.complete_multipart_upload(
+                Bucket=bucket, Key=key, UploadId=upload, MultipartUpload={"Parts": parts}, IfMatch=etag
+            )
+        except Exception:
+            # best effort: an upload that stays costs storage until a lifecycle rule ends it
+            with suppress(ClientError, BotoCoreError):
+                self._s3.abort_multipart_upload(Bucket=bucket, Key=key, UploadId=upload)
+            raise
+
+
+def _spans(size: int, limit: int) -> Iterator[tuple[int, int]]:
+    """[0, size) in the fewest spans of at most `limit`, all about equally long: none is too short for a part."""
+    count = -(-size // limit)
+    for index in range(count):
+        yield size * index // count, size * (index + 1) // count
