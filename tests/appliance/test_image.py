@@ -49,7 +49,7 @@ def test_holds_no_build_tools_and_no_tests(container_engine: str) -> None:
     assert not tools
     assert shell(container_engine, "ls /app").split() == [
         *("LICENSE", "appliance", "cli", "common", "dashboard", "entrypoint"),
-        *("journal", "lambda", "nginx", "producer", "supervisord.conf"),
+        *("journal", "lambda", "nginx", "producer", "pyproject.toml", "supervisord.conf"),
     ]
 
 

@@ -232,16 +232,18 @@ def whole_lines(records: Sequence[Stored], unterminated: Sequence[bytes] = ()) -
     """What an exactly-once reader has, fragments put together again.
 
     Fragments with no newline at their end are a line only if the model says so: else the rest of it was emptied away.
+    Those with a hole between them are none: what was there was refused, and emptied away before it was sent again.
     """
     fragments = {(generation, int(offset)) for generation, offset, *rest in split_keys(records) if rest}
     arrived = delivered(records)
     lines = [line for place, line in arrived.items() if place not in fragments]
-    long, ends = b"", ("", 0)
+    long, ends, torn = b"", ("", 0), False
     for place in sorted(fragments):
+        torn = place[0] == ends[0] and (torn or place != ends)
         long = long + arrived[place] if place == ends else arrived[place]
         ends = (place[0], place[1] + len(arrived[place]))
         if long.endswith(b"\n") or (long in unterminated and ends not in fragments):
-            lines.append(long.removesuffix(b"\n"))
+            lines += [] if torn else [long.removesuffix(b"\n")]
             ends = ("", 0)
     return lines
 
@@ -252,3 +254,13 @@ def split_keys(records: Sequence[Stored]) -> list[list[str]]:
 
 TestLog = LogMachine.TestCase
 TestLog.settings = settings(max_examples=150, stateful_step_count=30)
+
+
+def test_a_line_of_which_a_fragment_was_refused_before_the_log_was_emptied_is_no_line() -> None:
+    machine = LogMachine()
+    machine.write_lines(compressible=False, count=1, length=500)
+    machine.poll(seed=18)
+    machine.poll(seed=4)
+    assert [record.key.partition(":")[2] for record in machine.stream.records][-2:] == ["384:96", "480:27"]
+    machine.truncate(refill=False)
+    machine.teardown()
