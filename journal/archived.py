@@ -220,11 +220,10 @@ def _plain(value: Ranges | datetime) -> Any:
 
 
 def _archived(tree: Any) -> Archived:
-    created = tree["created"]
     return Archived(
         bucket=str(tree["bucket"]),
         prefix=str(tree["prefix"]),
-        created=None if created is None else datetime.fromisoformat(created),
+        created=tree["created"] and datetime.fromisoformat(tree["created"]),
         generations={
             name: Known(
                 name=str(known["name"]),

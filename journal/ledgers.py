@@ -133,14 +133,23 @@ class Ledgers:
         `expired` is asked before each call; when it says so the reading ends with an error, and the next one goes on
         with what is known by then.
         """
+
+        def check() -> None:
+            if expired():
+                raise LedgersError(
+                    f"the ledgers of s3://{self._bucket}/{self._prefix} could not all be read in time; the next look "
+                    "goes on from there. If this stays so, give the log a bucket or an S3_PREFIX of its own",
+                    passing=True,
+                )
+
         try:
-            listed = list(self._list(s3, expired))
+            listed = list(self._list(s3, check))
             recent = [one for one in listed if one.modified >= since]
             self._known = {one.key: self._known[one.key] for one in recent if one.key in self._known}
             for one in recent:
                 known = self._known.get(one.key)
                 if known is None or known.version != one.version:
-                    self._check(expired)
+                    check()
                     if found := self._look(s3, one):
                         self._known[one.key] = found
                     else:
@@ -158,12 +167,8 @@ class Ledgers:
             problems=[known.problem for known in self._known.values() if known.problem],
         )
 
-    def _list(self, s3: S3Client, expired: Callable[[], bool]) -> Iterator[Object]:
+    def _list(self, s3: S3Client, check: Callable[[], None]) -> Iterator[Object]:
         """The hourly objects. Whatever else is in the bucket, side objects too, is not even listed, but for the top."""
-
-        def check() -> None:
-            self._check(expired)
-
         for base in (self._prefix, self._prefix + REJECTED):
             years = []
             for page in hourly.pages(s3, self._bucket, check, Prefix=base, Delimiter="/"):
@@ -216,14 +221,6 @@ class Ledgers:
         if hashlib.sha256(content).hexdigest() != digest:
             raise ValueError(f"the content of its side object {key} is not what the name says")
         return content.decode("ascii").partition("\n")[0]
-
-    def _check(self, expired: Callable[[], bool]) -> None:
-        if expired():
-            raise LedgersError(
-                f"the ledgers of s3://{self._bucket}/{self._prefix} could not all be read in time; the next look goes "
-                "on from there. If this stays so, give the log a bucket or an S3_PREFIX of its own",
-                passing=True,
-            )
 
     def _explained(self, error: Exception) -> LedgersError:
         found = explain(error, f"s3://{self._bucket}/{self._prefix}", self._target, setting="S3_BUCKET")
