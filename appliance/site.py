@@ -26,13 +26,12 @@ def in_hosts(name: str, hosts: str) -> bool:
 
 def listen(settings: Settings, ipv6: bool) -> str:
     """The `listen` directives: HTTP_HOST, or all addresses."""
-    if settings.http_host:
-        host = f"[{settings.http_host}]" if ":" in settings.http_host else settings.http_host
-        return f"listen {host}:{settings.http_port} default_server;"
-    directives = [f"listen {settings.http_port} default_server;"]
-    if ipv6:
-        directives.append(f"listen [::]:{settings.http_port} default_server;")
-    return " ".join(directives)
+    host, port = settings.http_host, settings.http_port
+    if host:
+        addresses = [f"[{host}]:{port}" if ":" in host else f"{host}:{port}"]
+    else:
+        addresses = [f"{port}", f"[::]:{port}"] if ipv6 else [f"{port}"]
+    return " ".join(f"listen {address} default_server;" for address in addresses)
 
 
 def upstream(url: str, resolv_conf: str, hosts: str) -> dict[str, str]:

@@ -1,8 +1,7 @@
 """supervisord, looking at its programs ten times a second instead of once, and logging as LOG_FORMAT says.
 
-It starts its programs after the first look, notices an ended program at the next one, and takes two looks for each
-priority when it stops. At a second a look that was half of the time until nginx answered, and several of the ten
-seconds of `docker stop`.
+It starts and restarts programs at a look, and stops each priority in two: at a second a look that was half of the time
+until nginx answered, and several of the ten seconds of `docker stop`.
 
 `python -m appliance.supervise FORMAT [OPTION …]`: the options are supervisord's.
 """

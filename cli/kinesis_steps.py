@@ -77,16 +77,12 @@ def records(journey: Journey) -> str:
     return journey.until(seen, "The producer says it shipped, but the stream does not hold these requests.")
 
 
-def keys(journey: Journey) -> list[str]:
-    """The hourly objects that the requests can be in."""
-    return [hourly.object_key(journey.settings.s3_prefix, hour) for hour in hours(journey)]
-
-
 def archived(journey: Journey) -> str:
     s3 = client(journey.settings, "s3")
 
     def seen() -> str | None:
-        journey.found = {key: lines for key in keys(journey) if (lines := found_lines(s3, journey, key))}
+        keys = [hourly.object_key(journey.settings.s3_prefix, hour) for hour in hours(journey)]
+        journey.found = {key: lines for key in keys if (lines := found_lines(s3, journey, key))}
         return journey.objects if sum(map(len, journey.found.values())) >= len(journey.sent) else None
 
     return journey.until(seen, f"Look at the function's log: {journey.function_log}")

@@ -68,9 +68,9 @@ def test_waiting_ends_at_the_deadline(journey: steps.Journey) -> None:
 
 
 def test_looks_into_every_hour_since_the_requests(journey: steps.Journey) -> None:
-    assert kinesis_steps.keys(journey) == ["logs/2026/11/23/10/web-access.log"]
+    assert steps.hours(journey) == ["2026/11/23/10"]
     journey.clock.sleep(5)
-    assert kinesis_steps.keys(journey) == ["logs/2026/11/23/10/web-access.log", "logs/2026/11/23/11/web-access.log"]
+    assert steps.hours(journey) == ["2026/11/23/10", "2026/11/23/11"]
 
 
 class _Answer(http.server.BaseHTTPRequestHandler):
