@@ -47,7 +47,7 @@ def ship_now(settings: Settings, clock: Clock, timeout: float) -> dict[str, Any]
                 write_atomic(settings.ship_request, asked.encode(), durable=False)
             clock.sleep(LOOK_AGAIN)
             pending = _pending(settings)
-            # somebody else asked after us: the answer to that one is an answer to us
+            # another request replaced ours: the answer to that one answers ours too
             wanted |= {pending or asked}
     except OSError as error:
         raise CommandError(f"{settings.ship_request} cannot be written: {error}: run as the appliance's user") from None

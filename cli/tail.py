@@ -140,7 +140,7 @@ def writer(as_json: bool) -> Callable[[Iterable[bytes]], None]:
 
 
 def wait(seconds: float) -> bool:
-    """Wait, or less if nobody reads standard output any more: then True, as `tail -f` ends too."""
+    """Wait, or less when standard output is closed at its other end: then True, as `tail -f` ends too."""
     poller = select.poll()
     poller.register(sys.stdout.fileno(), 0)  # errors and hang-ups are reported unasked
     return bool(poller.poll(seconds * 1000))

@@ -1,4 +1,4 @@
-"""Time as an argument: whoever waits or stamps takes a Clock, and a test hands it one of its own."""
+"""Time as an argument: code that waits or stamps takes a Clock, and a test hands it one of its own."""
 
 from __future__ import annotations
 

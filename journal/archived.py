@@ -79,7 +79,7 @@ class Archived:
     ) -> None:
         """Take over what the checkpoint says, which was saved at `saved`: it was acknowledged by then.
 
-        `after`: seconds after which it counts as missing. `finely`: spare no mark, somebody waits for an answer.
+        `after`: seconds after which it counts as missing. `finely`: spare no mark.
         """
         seen = set()
         for one in checkpoint:

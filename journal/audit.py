@@ -1,7 +1,7 @@
 """Proves from the outside what became of every byte of the log: written, acknowledged, archived, missing, pending.
 
-It believes nobody: the bytes are those on disk, the acknowledgements those of the checkpoint, and archived is what the
-ledgers in the bucket say at this moment. `appliance audit` prints it, the dashboard shows it.
+It believes no status: the bytes are those on disk, the acknowledgements those of the checkpoint, and archived is what
+the ledgers in the bucket say at this moment. `appliance audit` prints it, the dashboard shows it.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class Row:
 
 @dataclass(slots=True)
 class Audit:
-    """`copies`: files that hold nothing but what another one holds. `unread`: compressed files, which nobody reads."""
+    """`copies`: files that hold nothing but what another one holds. `unread`: compressed files, which are not read."""
 
     rows: list[Row] = field(default_factory=list)
     copies: list[tuple[OnDisk, Row]] = field(default_factory=list)
@@ -173,8 +173,8 @@ def held_by(generation: Generation, files: Sequence[OnDisk]) -> tuple[list[OnDis
 def audit(settings: Settings, clock: Clock, s3: S3Client, *, grace: float, ledgers: Ledgers | None = None) -> Audit:
     """Look at log, checkpoint and ledgers, in this order. Raises ArchivedError, CheckpointError, LedgersError, OSError.
 
-    Who audits again and again hands in `ledgers`, which remembers what it has read. Without ledgers nothing
-    is archived and nothing missing, as far as can be known.
+    `ledgers` remembers what it has read, from one audit to the next. With a delivery that keeps none nothing is
+    archived and nothing missing, as far as can be known.
     """
     now = clock.now().timestamp()
     archived = ArchivedFile(settings.archived_file).load()

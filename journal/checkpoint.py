@@ -1,6 +1,6 @@
 """What is acknowledged, durably: versioned JSON beside the log, so that log and checkpoint live and die together.
 
-Everything below a generation's offset is acknowledged; nothing above it is claimed. Whoever is in doubt sends again.
+Everything below a generation's offset is acknowledged; nothing above it is claimed. What is in doubt is sent again.
 """
 
 from __future__ import annotations
@@ -154,7 +154,7 @@ class CheckpointFile:
                 ) from None
             return None
         if data != self._stored:
-            self._stored = None  # there, but perhaps not durable: whoever wrote it may have died before the folder was
+            self._stored = None  # there, but perhaps not durable: its writer may have died before the folder was
         return self._decode(data)
 
     def save(self, checkpoint: Checkpoint) -> None:
@@ -162,7 +162,7 @@ class CheckpointFile:
         data = encode(checkpoint)
         if data == self._stored:
             return
-        self._stored = None  # after a failure nobody knows which version stands
+        self._stored = None  # after a failure either version may stand
         write_atomic(self.path, data)
         self._stored = data
 

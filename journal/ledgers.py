@@ -58,14 +58,11 @@ class LedgersError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Archive:
-    """What was found in a bucket. `ranges`: by generation. `objects`: hourly objects that were looked into.
-
-    `oldest`: when the hourly object that was not written to for longest was written. `problems`: objects whose ledger
-    cannot be read, so that `ranges` may lack what they hold; each with its remedy.
-    """
+    """What was found in a bucket. `ranges`: by generation. `oldest`: when the hourly object that was not written to for
+    longest was written. `problems`: objects whose ledger cannot be read, so that `ranges` may lack what they hold; each
+    with its remedy."""
 
     ranges: dict[str, Ranges]
-    objects: int
     oldest: datetime | None
     problems: list[str]
 
@@ -162,7 +159,6 @@ class Ledgers:
                 pairs.setdefault(generation, []).extend(some)
         return Archive(
             ranges={generation: Ranges(some) for generation, some in pairs.items()},
-            objects=len(self._known),
             oldest=min((one.modified for one in listed), default=None),
             problems=[known.problem for known in self._known.values() if known.problem],
         )
@@ -190,7 +186,7 @@ class Ledgers:
                     return None
                 raise
             text = head["Metadata"].get(METADATA_KEY)
-            if text is None:  # somebody else's
+            if text is None:  # not one of the function's
                 return _Known(one.version, {})
             try:
                 if reference := _REFERENCE.fullmatch(text):
