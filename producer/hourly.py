@@ -20,15 +20,14 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, timezone
 from functools import lru_cache
 
-from producer.record import GZIP_MAGIC, Kind, Piece, Record, count_lines, fragments, gzipped, key_of, pack_end, window
+from producer.record import GZIP_MAGIC, Kind, Piece, Record, count_lines, fragments, gzipped, pack_end, record_of
 
 # Firehose, PutRecord: "The maximum size of a record sent to Firehose, before base64-encoding, is 1,000 KiB"
 MAX_RECORD_BYTES = 1000 * 1024
 # Firehose pricing: "records are rounded up to the nearest 5KB" (5,120 bytes), so below that gzip saves nothing
 BILLED_BYTES = 5 * 1024
-# The longest line that is sent whole: gzip adds at most 0.04 % to what it cannot compress
+# The longest line that is sent whole, and the length of a fragment: gzip adds at most 0.04 % to what it cannot compress
 WHOLE_BYTES = MAX_RECORD_BYTES - 1024
-FRAGMENT_BYTES = WHOLE_BYTES
 # The transform may answer an invocation with 6,000,000 bytes (lambda/archiver/firehose.py), which are 4.5 MB of JSON in
 # base64. Firehose gathers its records by their size on the wire, 0.2 MB at least (BufferSizeInMBs, which the
 # entrypoint and Terraform set to that), and may end with one record too many. So each byte on the wire may become 16
@@ -54,7 +53,7 @@ _PRINTABLE = bytes(range(0x20, 0x7F))
 def hourly(piece: Piece) -> Iterator[Record]:
     """As few records as the limits and the hours allow; nothing is done line by line."""
     if piece.kind is Kind.FRAGMENT:
-        yield from fragments(piece, 0, len(piece.data), piece.goes_on, FRAGMENT_BYTES)
+        yield from fragments(piece, 0, len(piece.data), piece.goes_on, WHOLE_BYTES)
         return
     data = piece.data + b"\n" if piece.kind is Kind.LAST_LINE else piece.data
     begin = 0
@@ -62,21 +61,12 @@ def hourly(piece: Piece) -> Iterator[Record]:
         end = pack_end(data, begin)
         if end - begin > WHOLE_BYTES:
             # a fragment covers its own bytes and no more, so there is no virtual newline here
-            yield from fragments(piece, begin, min(end, len(piece.data)), False, FRAGMENT_BYTES)
+            yield from fragments(piece, begin, min(end, len(piece.data)), False, WHOLE_BYTES)
         else:
             end = hour_end(data, begin, end)
             block, lines, answer = _fitting(data[begin:end])
             end = begin + len(block)
-            yield Record(
-                piece.generation,
-                piece.start + begin,
-                piece.start + end,
-                key_of(piece, begin),
-                _packed(block, answer),
-                lines,
-                window(piece, end),
-                closed=end > len(piece.data),
-            )
+            yield record_of(piece, begin, end, _packed(block, answer), lines)
         begin = end
 
 

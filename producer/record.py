@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 from isal import isal_zlib
@@ -97,22 +97,14 @@ def packs(piece: Piece) -> Iterator[Record]:
     if piece.kind is not Kind.LINES:
         yield from _special(piece)
         return
-    data, begin = piece.data, 0
-    while begin < len(data):
-        end = pack_end(data, begin)
+    begin = 0
+    while begin < len(piece.data):
+        end = pack_end(piece.data, begin)
         if end - begin > PACK_BYTES:
             yield from _line(piece, begin, end)
         else:
-            block = data[begin:end]
-            yield Record(
-                piece.generation,
-                piece.start + begin,
-                piece.start + end,
-                key_of(piece, begin),
-                gzipped(block),
-                count_lines(block),
-                window(piece, end),
-            )
+            block = piece.data[begin:end]
+            yield record_of(piece, begin, end, gzipped(block), count_lines(block))
         begin = end
 
 
@@ -144,19 +136,14 @@ def _special(piece: Piece) -> Iterator[Record]:
 
 def _line(piece: Piece, begin: int, end: int) -> Iterator[Record]:
     """The line at [begin, end) of the piece, its newline included, which may be the virtual one."""
-    key = key_of(piece, begin)
     line = piece.data[begin : end - 1]
-    closed = end > len(piece.data)
-    start, stop, before = piece.start + begin, piece.start + end, window(piece, end)
-    if len(line) + len(key) <= MAX_RECORD_BYTES and not line.startswith(GZIP_MAGIC):
-        yield Record(piece.generation, start, stop, key, line, 1, before, closed=closed)
-        return
-    packed = gzipped(line + b"\n")
-    if len(packed) + len(key) <= MAX_RECORD_BYTES:
-        yield Record(piece.generation, start, stop, key, packed, 1, before, closed=closed)
-        return
-    # A fragment covers its own bytes and no more, so there is no virtual newline here
-    yield from fragments(piece, begin, min(end, len(piece.data)), False, FRAGMENT_BYTES)
+    record = record_of(piece, begin, end, line, 1)
+    if record.size > MAX_RECORD_BYTES or line.startswith(GZIP_MAGIC):
+        record = replace(record, data=gzipped(line + b"\n"))
+    if record.size <= MAX_RECORD_BYTES:
+        yield record
+    else:  # a fragment covers its own bytes and no more, so there is no virtual newline here
+        yield from fragments(piece, begin, min(end, len(piece.data)), False, FRAGMENT_BYTES)
 
 
 def fragments(piece: Piece, begin: int, end: int, goes_on: bool, size: int) -> Iterator[Record]:
@@ -164,27 +151,18 @@ def fragments(piece: Piece, begin: int, end: int, goes_on: bool, size: int) -> I
     while begin < end:
         cut = min(begin + size, end)
         more = goes_on or cut < end
-        yield Record(
-            piece.generation,
-            piece.start + begin,
-            piece.start + cut,
-            f"{key_of(piece, begin)}:{cut - begin}",
-            piece.data[begin:cut],
-            0 if more else 1,
-            window(piece, cut),
-            inside_line=more,
-        )
+        record = record_of(piece, begin, cut, piece.data[begin:cut], 0 if more else 1)
+        yield replace(record, key=f"{record.key}:{cut - begin}", inside_line=more)
         begin = cut
 
 
-def key_of(piece: Piece, begin: int) -> str:
-    """The name of what begins there."""
-    return f"{piece.generation}:{piece.start + begin}"
-
-
-def window(piece: Piece, end: int) -> bytes:
-    """What stands before `end` of the piece, at most WINDOW_BYTES; a virtual newline is not there."""
-    end = min(end, len(piece.data))
-    if end >= WINDOW_BYTES:
-        return piece.data[end - WINDOW_BYTES : end]
-    return (piece.before + piece.data[:end])[-WINDOW_BYTES:]
+def record_of(piece: Piece, begin: int, end: int, data: bytes, lines: int) -> Record:
+    """The record that covers [begin, end) of the piece; a virtual newline is one byte past its end."""
+    there = min(end, len(piece.data))
+    if there >= WINDOW_BYTES:
+        window = piece.data[there - WINDOW_BYTES : there]
+    else:
+        window = (piece.before + piece.data[:there])[-WINDOW_BYTES:]
+    start = piece.start + begin
+    key = f"{piece.generation}:{start}"
+    return Record(piece.generation, start, piece.start + end, key, data, lines, window, closed=end > there)

@@ -117,7 +117,6 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """The limits scaled down, so that small examples reach each of them."""
     monkeypatch.setattr(packing, "MAX_RECORD_BYTES", 900)
     monkeypatch.setattr(packing, "WHOLE_BYTES", 560)
-    monkeypatch.setattr(packing, "FRAGMENT_BYTES", 560)
     monkeypatch.setattr(recording, "PACK_BYTES", 500)
     monkeypatch.setattr(packing, "BILLED_BYTES", 120)
     monkeypatch.setattr(packing, "ANSWER_BYTES", 900)
