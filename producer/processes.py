@@ -6,6 +6,8 @@ import os
 from pathlib import Path
 
 PROC = Path("/proc")
+# When the open files of other users' processes cannot be seen, a file counts as released after so long without a write
+UNSEEN_AFTER = 600.0
 
 
 def held_open(device: int, inode: int) -> bool | None:
@@ -33,6 +35,11 @@ def held_open(device: int, inode: int) -> bool | None:
             if (status.st_dev, status.st_ino) == (device, inode):
                 return True
     return None if unknown else False
+
+
+def released(held: bool | None, age: float) -> bool:
+    """Whether no process writes to a file any more: `held_open`'s answer, and the seconds since the last write."""
+    return held is False or (held is None and age >= UNSEEN_AFTER)
 
 
 def nginx_pid(pid_file: Path) -> int | None:

@@ -10,10 +10,12 @@ import errno
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from common.clock import Clock
 from journal.checkpoint import Fingerprint, Generation
-from journal.files import Found, Key
+from journal.files import STEP, Found, Key
+from producer.processes import released
 from producer.record import FRAGMENT_BYTES, PACK_BYTES, WINDOW_BYTES, Kind, Piece, count_lines
 
 # Read at once: two packs, less room for the lines at the cuts. It stays in the processor's caches.
@@ -23,19 +25,15 @@ BLOCK_BYTES = 4 * 1024 * 1024
 # A rotated file that no process holds open is complete after so long without a write, even without a last newline.
 # nginx's workers reopen within moments of SIGUSR1; a line is one write, so half a line means a full disk or a crash.
 FINAL_AFTER = 10.0
-# The same when the open files of other users' processes cannot be seen
-FINAL_AFTER_UNSEEN = 600.0
 
 
+@dataclass(frozen=True, slots=True)
 class Reader:
     """`held` tells whether a process has a file open, `find` finds a file by device and inode."""
 
-    def __init__(
-        self, clock: Clock, *, held: Callable[[int, int], bool | None], find: Callable[[Key], Found | None]
-    ) -> None:
-        self._clock = clock
-        self._held = held
-        self._find = find
+    clock: Clock
+    held: Callable[[int, int], bool | None]
+    find: Callable[[Key], Found | None]
 
     @contextmanager
     def open(self, seen: Found) -> Iterator[int]:
@@ -43,7 +41,7 @@ class Reader:
         try:
             descriptor = seen.open()
         except FileNotFoundError:
-            moved = self._find(seen.key)
+            moved = self.find(seen.key)
             if moved is None:
                 raise
             descriptor = moved.open()
@@ -54,13 +52,11 @@ class Reader:
 
     def final(self, seen: Found, descriptor: int) -> bool:
         """Whether the file is as it was seen, and no process will write to it any more."""
-        age = self._clock.now().timestamp() - seen.modified
+        age = self.clock.now().timestamp() - seen.modified
         if seen.live or age < FINAL_AFTER:
             return False
-        held = self._held(seen.device, seen.inode)
-        released = held is False or (held is None and age >= FINAL_AFTER_UNSEEN)
         # in this order: only a file that no process holds open has its last size
-        return released and os.fstat(descriptor).st_size == seen.size
+        return released(self.held(seen.device, seen.inode), age) and os.fstat(descriptor).st_size == seen.size
 
     def count_lines(self, seen: Found, position: int) -> int:
         """The lines from `position` to the size the poll has seen. Raises OSError."""
@@ -145,12 +141,11 @@ def _follows(descriptor: int, position: int, length: int, before: bytes) -> byte
 def line_end(descriptor: int, position: int, limit: int) -> int | None:
     """The offset behind the newline of the line at `position`; None if there is none before `limit`."""
     while position < limit:
-        block = os.pread(descriptor, min(BLOCK_BYTES, limit - position), position)
+        block = os.pread(descriptor, min(STEP, limit - position), position)
         if not block:
-            return None
-        found = block.find(b"\n")
-        if found >= 0:
-            return position + found + 1
+            break
+        if (newline := block.find(b"\n")) >= 0:
+            return position + newline + 1
         position += len(block)
     return None
 

@@ -11,23 +11,23 @@ import os
 import re
 import signal
 from collections.abc import Callable
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 
 from common.clock import Clock
 from common.log import event
-from journal.archived import Archived, ArchivedError, ArchivedFile
+from journal.archived import ArchivedError, ArchivedFile
 from journal.checkpoint import CheckpointError, CheckpointFile, FileId, Generation
 from journal.files import files_of
-from producer.processes import held_open, nginx_pid
+from producer.processes import held_open, nginx_pid, released
 
 log = logging.getLogger(__name__)
 
-# When open files cannot be seen, a file counts as released after so long without a write
-RELEASED_AFTER = 600.0
 # The share of the budget from which on a warning is logged
 LOUD_FROM = 0.8
 
 
+@dataclass(slots=True)
 class Rotator:
     """`log_file`: what nginx writes; `pid_file`: nginx's; `limit`: bytes at which the log is renamed.
 
@@ -35,30 +35,18 @@ class Rotator:
     `budget`: bytes all logs together may take. `rotations` and `deleted` count what was done.
     """
 
-    def __init__(
-        self,
-        log_file: Path,
-        pid_file: Path,
-        limit: int,
-        clock: Clock,
-        *,
-        archived_file: ArchivedFile | None = None,
-        budget: int | None = None,
-        held: Callable[[int, int], bool | None] = held_open,
-        find_nginx: Callable[[Path], int | None] = nginx_pid,
-        kill: Callable[[int, int], None] = os.kill,
-    ) -> None:
-        self._log = log_file
-        self._pid_file = pid_file
-        self._limit = limit
-        self._clock = clock
-        self._archived_file = archived_file
-        self._budget = budget
-        self._held = held
-        self._find_nginx = find_nginx
-        self._kill = kill
-        self.rotations = 0
-        self.deleted = 0
+    log_file: Path
+    pid_file: Path
+    limit: int
+    clock: Clock
+    _: KW_ONLY
+    archived_file: ArchivedFile | None = None
+    budget: int | None = None
+    held: Callable[[int, int], bool | None] = held_open
+    find_nginx: Callable[[Path], int | None] = nginx_pid
+    kill: Callable[[int, int], None] = os.kill
+    rotations: int = 0
+    deleted: int = 0
 
     def run(self, checkpoint_file: CheckpointFile) -> str | None:
         """Rotate if it is time, delete what may go. What fails is tried again at the next call.
@@ -70,43 +58,46 @@ class Rotator:
             self._delete(checkpoint_file, fresh)
         except (OSError, CheckpointError, ArchivedError) as error:
             log.error(
-                "rotation of %s failed: %s", self._log, error, extra=event("failed", part="rotation", error=str(error))
+                "rotation of %s failed: %s",
+                self.log_file,
+                error,
+                extra=event("failed", part="rotation", error=str(error)),
             )
         return self._full()
 
     def _full(self) -> str | None:
-        if self._budget is None:
+        if self.budget is None:
             return None
         try:
-            size = sum(seen.size for seen in files_of(self._log))
+            size = sum(seen.size for seen in files_of(self.log_file))
         except OSError:
             return None
-        if size < LOUD_FROM * self._budget:
+        if size < LOUD_FROM * self.budget:
             return None
         return (
-            f"the logs in {self._log.parent} take {size} bytes, {100 * size // self._budget} % of LOG_DISK_BYTES="
-            f"{self._budget}; what is not archived is not deleted, so they grow until the disk is full. `audit` says "
+            f"the logs in {self.log_file.parent} take {size} bytes, {100 * size // self.budget} % of LOG_DISK_BYTES="
+            f"{self.budget}; what is not archived is not deleted, so they grow until the disk is full. `audit` says "
             "what keeps each of them: mend that, or give them more room with -e LOG_DISK_BYTES=…"
         )
 
     def _rotate(self) -> Path | None:
         """The name the log has now, if it was renamed."""
         try:
-            size = self._log.stat().st_size
+            size = self.log_file.stat().st_size
         except FileNotFoundError:
             self._reopen()  # renamed before, but nginx has not made a new one yet
             return None
-        if size < self._limit or self._find_nginx(self._pid_file) is None:
+        if size < self.limit or self.find_nginx(self.pid_file) is None:
             return None  # without nginx the log does not grow, and no new one would be made
-        stamp = self._clock.now().strftime("%Y%m%dT%H%M%SZ")
+        stamp = self.clock.now().strftime("%Y%m%dT%H%M%SZ")
         number = 0
-        while (target := self._log.with_name(f"{self._log.name}.{stamp}-{number}")).exists():
+        while (target := self.log_file.with_name(f"{self.log_file.name}.{stamp}-{number}")).exists():
             number += 1
-        self._log.rename(target)
+        self.log_file.rename(target)
         self.rotations += 1
         log.info(
             "rotated %s at %d bytes to %s",
-            *(self._log.name, size, target.name),
+            *(self.log_file.name, size, target.name),
             extra=event("rotated", file=target.name, bytes=size),
         )
         self._reopen()
@@ -114,42 +105,42 @@ class Rotator:
 
     def _reopen(self) -> None:
         """Have nginx make a new log. Only nginx is ever signalled: a stale pid file may name any process."""
-        pid = self._find_nginx(self._pid_file)
+        pid = self.find_nginx(self.pid_file)
         if pid is not None:
-            self._kill(pid, signal.SIGUSR1)
+            self.kill(pid, signal.SIGUSR1)
 
     def _delete(self, checkpoint_file: CheckpointFile, fresh: Path | None) -> None:
         """Delete what was renamed here, is archived to its last byte, and can get no further byte.
 
         `fresh` waits for the next call: nginx's workers may be about to reopen.
         """
-        own = re.compile(re.escape(self._log.name) + r"\.\d{8}T\d{6}Z-\d+")
-        rotated = [seen.path for seen in files_of(self._log) if own.fullmatch(seen.path.name) and seen.path != fresh]
-        if not rotated or not self._log.exists():
+        own = re.compile(re.escape(self.log_file.name) + r"\.\d{8}T\d{6}Z-\d+")
+        rotated = [
+            seen.path for seen in files_of(self.log_file) if own.fullmatch(seen.path.name) and seen.path != fresh
+        ]
+        if not rotated or not self.log_file.exists():
             return
         # the checkpoint on disk counts, not the one in memory
         checkpoint = checkpoint_file.load()
-        archived = self._archived_file.load() if self._archived_file else None
+        archived = self.archived_file.load() if self.archived_file else None
         for path in rotated:
             generation = (
                 next((each for each in checkpoint.generations if _holds(each, path)), None) if checkpoint else None
             )
-            if generation and _archived(generation, archived) and self._released(path) and _holds(generation, path):
-                # asked twice: only a file that no process holds open has its last size
-                size = path.stat().st_size
+            if generation is None or (archived and not archived.covers(generation.id, *generation.acknowledged)):
+                continue
+            status = path.stat()
+            age = self.clock.now().timestamp() - status.st_mtime
+            # asked twice: only a file that no process holds open has its last size
+            if released(self.held(status.st_dev, status.st_ino), age) and _holds(generation, path):
                 path.unlink()
                 self.deleted += 1
                 reason = "archived" if archived else "acknowledged"
                 log.info(
                     "deleted %s: all of its %d bytes are %s",
-                    *(path.name, size, reason),
-                    extra=event("deleted", file=path.name, bytes=size, reason=reason),
+                    *(path.name, status.st_size, reason),
+                    extra=event("deleted", file=path.name, bytes=status.st_size, reason=reason),
                 )
-
-    def _released(self, path: Path) -> bool:
-        status = path.stat()
-        held = self._held(status.st_dev, status.st_ino)
-        return held is False or (held is None and self._clock.now().timestamp() - status.st_mtime >= RELEASED_AFTER)
 
 
 def _holds(generation: Generation, path: Path) -> bool:
@@ -157,7 +148,3 @@ def _holds(generation: Generation, path: Path) -> bool:
     status = path.stat()
     here = FileId(status.st_dev, status.st_ino)
     return here in generation.files and generation.position == status.st_size
-
-
-def _archived(generation: Generation, archived: Archived | None) -> bool:
-    return archived is None or archived.covers(generation.id, *generation.acknowledged)

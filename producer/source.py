@@ -56,7 +56,7 @@ class Source:
         self.log = log
         self._clock = clock
         self._rng = rng
-        self._reader = Reader(clock, held=held, find=lambda key: self._list().get(key))
+        self._reader = Reader(clock, held, lambda key: self._list().get(key))
 
     def poll(self, checkpoint: Checkpoint) -> Poll:
         """Bring `checkpoint` up to what is on disk; to be saved before anything of it is sent.

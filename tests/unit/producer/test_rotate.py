@@ -11,8 +11,8 @@ import pytest
 from journal.archived import Archived, ArchivedFile, Known
 from journal.ranges import Ranges
 from producer import processes
-from producer.processes import held_open, nginx_pid
-from producer.rotate import RELEASED_AFTER, Rotator
+from producer.processes import UNSEEN_AFTER, held_open, nginx_pid
+from producer.rotate import Rotator
 from producer.ship import ship_once
 from tests.fake_kinesis import FakeClock, FakeKinesis, checkpoint_of, delivered, sink_of, source_of
 
@@ -206,7 +206,7 @@ def test_what_a_process_holds_open_stays(server: Server) -> None:
     server.held = None
     server.tick()
     assert len(server.rotated) == 1, "it may be held by a process that cannot be seen"
-    server.clock.advance(RELEASED_AFTER + 60)
+    server.clock.advance(UNSEEN_AFTER + 60)
     server.tick()
     assert server.rotated == []
 

@@ -9,6 +9,7 @@ import pytest
 
 from journal.checkpoint import Checkpoint
 from producer import reader as reading
+from producer.processes import UNSEEN_AFTER
 from producer.ship import Shipped, ship_once
 from producer.source import SourceError
 from tests.fake_kinesis import (
@@ -248,7 +249,7 @@ def test_an_unterminated_last_line_of_a_rotated_log(machine: Machine) -> None:
 
 def test_an_unterminated_last_line_when_processes_cannot_be_seen(machine: Machine) -> None:
     machine.write(b"half", "access.log-20200418")
-    machine.age(reading.FINAL_AFTER_UNSEEN + 1)
+    machine.age(UNSEEN_AFTER + 1)
     machine.held = None
     machine.poll()
     assert machine.arrived == [b"half"]
