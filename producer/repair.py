@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -22,12 +22,11 @@ from common.settings import Settings
 from common.status import RepairStatus, write_status
 from journal.archived import Archived, ArchivedError, ArchivedFile
 from journal.checkpoint import CheckpointError, CheckpointFile
-from journal.ledgers import LedgersError
+from journal.ledgers import Ledgers, LedgersError
 from journal.ranges import Ranges
 from producer.batch import batches
-from producer.compare import Comparison
 from producer.put import ClosableSink, Traffic
-from producer.reread import Reread
+from producer.reread import pieces_again
 from producer.source import Source
 
 if TYPE_CHECKING:
@@ -35,13 +34,15 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+# Ledgers that are not read by then are read in the next run
+READ_SECONDS = 30.0
 # A tick waits while repair sends; the next run sends the rest
 SEND_SECONDS = 10.0
 # The same problem is logged only so often
 REPEAT_SECONDS = 600.0
 # How much later than two intervals a comparison may come before the last one counts as stale
 LATE = timedelta(seconds=120)
-# Ranges that are named in one log line
+# Ranges that are named in one log line, and problems in one message
 NAMED = 5
 
 
@@ -49,14 +50,12 @@ NAMED = 5
 class Repaired:
     """One run, in bytes of the log. `pending`: acknowledged lately, or not seen archived yet, and not missing.
 
-    `unsent`: missing, and its log is gone. `lines`, `records` and `traffic` count what was sent. `error`: what failed,
-    for the user.
+    `lines`, `records` and `traffic` count what was sent. `error`: what failed, for the user.
     """
 
     archived: int = 0
     pending: int = 0
     missing: int = 0
-    unsent: int = 0
     sent: int = 0
     records: int = 0
     lines: int = 0
@@ -79,12 +78,14 @@ class Repair:
         stop: Callable[[], bool] = lambda: False,
     ) -> None:
         self._settings = settings
-        self._reread = Reread(source, self._say)
+        self._source = source
+        self._archive = f"s3://{settings.s3_bucket}/{settings.s3_prefix}"
         self._clock = clock
+        self._connect = connect
         self._sink = sink
         self._turn = turn
         self._stop = stop
-        self._comparison = Comparison(settings, clock, connect, stop)
+        self._ledgers = Ledgers(settings.s3_bucket, settings.s3_prefix, settings.target)
         self._checkpoint_file = CheckpointFile(settings.checkpoint_file)
         self._archived_file = ArchivedFile(settings.archived_file)
         self._next = clock.monotonic() + settings.repair_interval
@@ -126,7 +127,7 @@ class Repair:
             )
             self._archived_file.save(archived)  # the times must not be lost with this process
             try:
-                self._comparison.run(archived)
+                self._compare(archived)
             except LedgersError as error:
                 repaired.error = f"repair: {error}" if again else self._bearable(error)
             else:
@@ -149,13 +150,36 @@ class Repair:
             return None
         return f"repair: {error}"
 
+    def _compare(self, archived: Archived) -> None:
+        """Bring `archived` up to what the bucket's ledgers say. Raises LedgersError."""
+        bucket, prefix = self._settings.s3_bucket, self._settings.s3_prefix
+        expired = self._stops_after(READ_SECONDS)
+        with closing(self._connect()) as s3:
+            created = self._ledgers.created(s3)
+            known = (archived.bucket, archived.prefix) == (bucket, prefix) and created in (None, archived.created)
+            if known and not archived.unarchived():
+                return
+            read = self._ledgers.read(s3, archived.horizon(self._clock.now().timestamp()), expired)
+        if archived.compared_with(bucket, prefix, created, read.oldest):
+            log.warning(
+                "bucket %s was created again: all lines still on disk that it lacks are sent again",
+                bucket,
+                extra=event("bucket_created_again", bucket=bucket),
+            )
+        archived.absorb(read.ranges)
+        if read.problems:
+            raise LedgersError("; ".join(read.problems[:NAMED]), passing=False)
+
+    def _stops_after(self, seconds: float) -> Callable[[], bool]:
+        """Whether so much time has passed, or the producer is to stop."""
+        deadline = self._clock.monotonic() + seconds
+        return lambda: self._stop() or self._clock.monotonic() >= deadline
+
     # What is sent again
 
     def _mend(self, archived: Archived, after: float, again: bool, repaired: Repaired) -> None:
         now = self._clock.now().timestamp()
-        missing = archived.missing(now, after)
-        if again and after == 0:
-            missing = archived.unarchived()
+        missing = archived.unarchived() if again and after == 0 else archived.missing(now, after)
         due = archived.due(missing, now if not again else float("inf"))
         repaired.archived = sum(known.archived.total for known in archived.generations.values())
         repaired.missing = _total(missing)
@@ -165,11 +189,10 @@ class Repair:
         for name, ranges in missing.items():
             known = archived.generations[name]
             if known.gone is not None:
-                repaired.unsent += ranges.total
                 self._say(
                     logging.ERROR,
                     f"{ranges.total} bytes of {known.name} (generation {name}) were acknowledged by the stream, are in "
-                    f"no ledger of s3://{self._settings.s3_bucket}/{self._settings.s3_prefix}, and the file is gone: "
+                    f"no ledger of {self._archive}, and the file is gone: "
                     f"put it back from a backup beside access.log. Bytes {ranges}",
                 )
         stubborn = sum(
@@ -181,32 +204,25 @@ class Repair:
         )
         if stubborn and not repaired.error:
             repaired.error = (
-                f"{stubborn} bytes were sent again more than once and are still not in "
-                f"s3://{self._settings.s3_bucket}/{self._settings.s3_prefix}: does the function "
-                f"{self._settings.lambda_function} run? Its log says what keeps it; `audit` names the bytes"
+                f"{stubborn} bytes were sent again more than once and are still not in {self._archive}: does the "
+                f"function {self._settings.lambda_function} run? Its log says what keeps it; `audit` names the bytes"
             )
 
     def _send(self, archived: Archived, due: Mapping[str, Ranges], repaired: Repaired) -> None:
         """Send what is due and note what was acknowledged. Ticks wait meanwhile, for SEND_SECONDS and a call."""
         with self._turn():
-            deadline = self._clock.monotonic() + SEND_SECONDS
-
-            def stop() -> bool:
-                return self._stop() or self._clock.monotonic() >= deadline
-
+            stop = self._stops_after(SEND_SECONDS)
             checkpoint = self._checkpoint_file.load()
             if checkpoint is None or stop():
                 return
             log.warning(
-                "repair: %d bytes were acknowledged by the stream but are in no ledger of s3://%s/%s, sending them "
-                "again: %s",
-                *(_total(due), self._settings.s3_bucket, self._settings.s3_prefix, _named(archived, due)),
+                "repair: %d bytes were acknowledged by the stream but are in no ledger of %s, sending them again: %s",
+                *(_total(due), self._archive, _named(archived, due)),
                 extra=event("missing", bytes=_total(due)),
             )
             sent: dict[str, list[tuple[int, int]]] = {}
-            sink = self._sink(stop)
-            try:
-                for batch in batches(self._reread.pieces(checkpoint, due)):
+            with closing(self._sink(stop)) as sink:
+                for batch in batches(pieces_again(self._source, checkpoint, due, self._say)):
                     put = sink.put(batch)
                     for record, ack in zip(batch, put.acknowledged, strict=True):
                         if ack is not None:
@@ -214,12 +230,11 @@ class Repair:
                             repaired.records += 1
                             repaired.lines += record.lines
                     repaired.traffic.add(put.traffic)
-                    if put.error and not stop():
-                        repaired.error = f"repair: {put.error}"
-                    if put.error or stop():
+                    if stop():
                         break
-            finally:
-                sink.close()
+                    if put.error:
+                        repaired.error = f"repair: {put.error}"
+                        break
         now = self._clock.now().timestamp()
         for name, pairs in sent.items():
             archived.tried(name, Ranges(pairs), now, self._settings.repair_after)
