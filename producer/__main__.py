@@ -5,13 +5,12 @@ from __future__ import annotations
 import argparse
 import fcntl
 import logging
-import os
 import random
 import signal
 import sys
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from common.clock import SystemClock
@@ -68,34 +67,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except LockedError as error:
         log.error("%s", error, extra=event("failed", part="lock", error=str(error)))
         return LOCKED
-    except OSError as error:
-        log.error("cannot start: %s", error, extra=event("failed", part="start", error=str(error)))
-        return NOT_ALL_SHIPPED
-
-
-def once(settings: Settings) -> int:
-    """Ship what is there. SIGTERM and SIGINT end it after the batch at hand."""
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
-    clock, rng = SystemClock(), random.SystemRandom()
-    sink = make_sink(settings, clock, rng, stop=stop.is_set, pause=stop.wait)
-    try:
-        report = ship_once(
-            Source(settings.log_file, clock, rng),
-            CheckpointFile(settings.checkpoint_file),
-            sink,
-            cut=CUTS[settings.delivery],
-            stop=stop.is_set,
-        )
     except CheckpointError as error:
         log.error("%s", error, extra=event("failed", part="checkpoint", error=str(error)))
         return UNUSABLE
     except SourceError as error:
         log.error("%s", error, extra=event("failed", part="log", error=str(error)))
         return NOT_ALL_SHIPPED
-    finally:
-        sink.close()
+    except OSError as error:
+        log.error("cannot start: %s", error, extra=event("failed", part="start", error=str(error)))
+        return NOT_ALL_SHIPPED
+
+
+def once(settings: Settings) -> int:
+    """Ship what is there. SIGTERM and SIGINT end it after the batch at hand. Raises CheckpointError, SourceError."""
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    clock, rng = SystemClock(), random.SystemRandom()
+    source, checkpoint_file = Source(settings.log_file, clock, rng), CheckpointFile(settings.checkpoint_file)
+    with closing(make_sink(settings, clock, rng, stop=stop.is_set, pause=stop.wait)) as sink:
+        report = ship_once(source, checkpoint_file, sink, cut=CUTS[settings.delivery], stop=stop.is_set)
     if report.records:
         log_shipped(report)
     stopped = "stopped with lines left; the next run sends them" if report.stopped else None
@@ -113,15 +104,12 @@ def locked(checkpoint: Path) -> Iterator[None]:
     """Hold the lock beside the checkpoint; the kernel drops it with the process. Raises LockedError, OSError."""
     checkpoint.parent.mkdir(parents=True, exist_ok=True)
     path = checkpoint.with_name(f"{checkpoint.name}.lock")
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    try:
+    with path.open("a") as file:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise LockedError(f"another producer holds {path}: stop it, or let it do the work") from None
         yield
-    finally:
-        os.close(descriptor)
 
 
 if __name__ == "__main__":

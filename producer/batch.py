@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 from typing import TypeAlias
@@ -32,14 +33,15 @@ def batches(pieces: Iterable[Piece]) -> Iterator[list[Record]]:
     What fits in one call goes one line a record, readable by anybody who looks into the stream. More is packed.
     """
     rest = iter(pieces)
-    held: list[Piece] = []
+    held: deque[Piece] = deque()
     lines = size = 0
     for piece in rest:
         held.append(piece)
         lines += max(1, count_lines(piece.data))
         size += len(piece.data)
         if lines > MAX_BATCH_RECORDS or size + lines * KEY_BYTES > MAX_BATCH_BYTES:
-            packed = (record for piece in chain(_emptying(held), rest) for record in packs(piece))
+            emptied = (held.popleft() for _ in range(len(held)))  # each piece is let go of once it is used
+            packed = (record for piece in chain(emptied, rest) for record in packs(piece))
             yield from _fill(packed, MAX_BATCH_RECORDS, min(PACKED_BATCH_BYTES, MAX_BATCH_BYTES))
             return
     yield from _fill((record for piece in held for record in singles(piece)), MAX_BATCH_RECORDS, MAX_BATCH_BYTES)
@@ -53,13 +55,6 @@ def hourly_batches(pieces: Iterable[Piece]) -> Iterator[list[Record]]:
 
 # How the log is cut into calls
 CUTS: dict[Delivery, Cut] = {KINESIS: batches, FIREHOSE: hourly_batches}
-
-
-def _emptying(held: list[Piece]) -> Iterator[Piece]:
-    """Let go of each piece once it is used."""
-    held.reverse()
-    while held:
-        yield held.pop()
 
 
 def _fill(records: Iterable[Record], most: int, limit: int) -> Iterator[list[Record]]:

@@ -27,7 +27,6 @@ from producer.record import Piece
 
 # Waiting lines are counted up to this many bytes, which takes some 10 ms; beyond, their number is unknown
 COUNTED_BYTES = 16 * 1024 * 1024
-
 # How often the directory is looked at until two looks agree on what is gone and what is new
 LOOKS = 4
 
@@ -121,13 +120,10 @@ class Source:
         left = [(generation.position, seen) for generation, seen in poll.unread if generation.unread]
         if sum(seen.size - position for position, seen in left) > COUNTED_BYTES:
             return None
-        lines = 0
-        for position, seen in left:
-            try:
-                lines += self._reader.count_lines(seen, position)
-            except OSError:
-                return None
-        return lines
+        try:
+            return sum(self._reader.count_lines(seen, position) for position, seen in left)
+        except OSError:
+            return None
 
     # Which file is what
 
@@ -158,14 +154,12 @@ class Source:
                 seen = found.get(file.key)
                 if seen is None:
                     continue
-                readable = False
-                with self._reporting(poll, seen):
-                    with self._reader.open(seen) as descriptor:
-                        if not continues(descriptor, generation) and not (file.copy and begins(descriptor, generation)):
-                            continue
-                    readable = True
-                kept.append(file)
-                if readable:
+                same: bool | None = None  # as long as it could not be read
+                with self._reporting(poll, seen), self._reader.open(seen) as descriptor:
+                    same = continues(descriptor, generation) or (file.copy and begins(descriptor, generation))
+                if same is not False:
+                    kept.append(file)
+                if same:
                     (copies if file.copy else originals).append(seen)
             generation.files = kept
             if originals or copies:
