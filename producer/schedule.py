@@ -6,13 +6,13 @@ import logging
 import os
 import random
 import signal
+import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from types import FrameType
-from typing import Any, NoReturn
+from typing import Any
 
-from apscheduler.events import EVENT_JOB_ERROR, JobExecutionEvent
+from apscheduler.events import EVENT_JOB_ERROR
 from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.blocking import BlockingScheduler
 from apscheduler.triggers.cron import CronTrigger
@@ -70,12 +70,11 @@ def serve(settings: Settings) -> int:
         if repaired:
             producer.repaired(repaired)
 
+    others = {"answer": lambda: producer.answer(sink, stop.is_set)}
+    if settings.delivery.has_ledger:
+        others["repair"] = look
     scheduler = make_scheduler(
-        settings.poll_interval,
-        lambda: producer.tick(sink, stop.is_set),
-        producer.failed,
-        answer=lambda: producer.answer(sink, stop.is_set),
-        look=look if settings.delivery.has_ledger else None,
+        settings.poll_interval, lambda: producer.tick(sink, stop.is_set), producer.failed, others
     )
     log.info(
         "started: %s is polled every %g s",
@@ -86,7 +85,7 @@ def serve(settings: Settings) -> int:
     )
     try:
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, _end)
+            signal.signal(number, lambda *_: sys.exit())
         scheduler.start()
     except SystemExit:
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -129,16 +128,12 @@ def make_scheduler(
     interval: float,
     tick: Callable[[], None],
     failed: Callable[[BaseException], None],
-    *,
-    answer: Callable[[], None] | None = None,
-    look: Callable[[], None] | None = None,
+    others: Mapping[str, Callable[[], None]],
 ) -> BlockingScheduler:
     """Runs `tick` at once and then at every poll, never two at a time, and never skips one because it is late.
 
-    `answer` (requests to ship now) and `look` (repair) are asked every LOOK_SECONDS, each in a thread of its own: while
-    repair waits for S3, ticks go on.
+    The `others`, by name, run every LOOK_SECONDS, each in a thread of its own: while repair waits for S3, ticks go on.
     """
-    others = {name: job for name, job in (("answer", answer), ("repair", look)) if job}
     scheduler = BlockingScheduler(
         timezone=UTC,
         executors={name: ThreadPoolExecutor(1) for name in ("default", *others)},
@@ -148,10 +143,7 @@ def make_scheduler(
         scheduler.add_job(job, IntervalTrigger(seconds=LOOK_SECONDS, timezone=UTC), id=name, executor=name)
     scheduler.add_job(tick, poll_trigger(interval), id="tick", next_run_time=datetime.now(UTC))
 
-    def on_error(event: JobExecutionEvent) -> None:
-        failed(event.exception)
-
-    scheduler.add_listener(on_error, EVENT_JOB_ERROR)
+    scheduler.add_listener(lambda event: failed(event.exception), EVENT_JOB_ERROR)
     # It warns whenever a poll is due while a long backlog still drains, which is as it should be
     logging.getLogger("apscheduler.scheduler").setLevel(logging.ERROR)
     return scheduler
@@ -184,7 +176,3 @@ def rotator_for(settings: Settings, clock: Clock) -> Rotator | None:
         archived_file=ArchivedFile(settings.archived_file) if settings.delivery.has_ledger else None,
         budget=settings.log_disk_bytes,
     )
-
-
-def _end(_signal: int, _frame: FrameType | None) -> NoReturn:
-    raise SystemExit(0)

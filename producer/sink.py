@@ -11,7 +11,7 @@ import random
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from common.aws import client
@@ -54,6 +54,7 @@ class _Failure:
     reasons: dict[str, int]
 
 
+@dataclass(slots=True)
 class _BatchSink(ABC):
     """Sends to one stream with calls that take many records and answer for each of them.
 
@@ -63,38 +64,27 @@ class _BatchSink(ABC):
 
     delivery: ClassVar[Delivery]
     # the answer's list, an entry for each record
-    entries: str
+    entries: ClassVar[str]
     # error code -> what mends it here
     remedies: ClassVar[dict[str, str]]
 
-    def __init__(
-        self,
-        connect: Callable[[], Any],
-        stream: str,
-        clock: Clock,
-        rng: random.Random,
-        *,
-        target: str = "localstack",
-        stop: Callable[[], bool] = lambda: False,
-        pause: Callable[[float], object] | None = None,
-        retry_seconds: float = RETRY_SECONDS,
-    ) -> None:
-        self._connect = connect
-        self._stream = stream
-        self._clock = clock
-        self._rng = rng
-        self._target = target
-        self._stop = stop
-        self._pause = pause or clock.sleep
-        self._retry_seconds = retry_seconds
-        self._client: Any = None
+    connect: Callable[[], Any]
+    stream: str
+    clock: Clock
+    rng: random.Random
+    _: KW_ONLY
+    target: str = "localstack"
+    stop: Callable[[], bool] = lambda: False
+    pause: Callable[[float], object] | None = None
+    retry_seconds: float = RETRY_SECONDS
+    _client: Any = field(default=None, init=False)
 
     def put(self, batch: Sequence[Record]) -> Put:
         acknowledged: list[Place | None] = [None] * len(batch)
         traffic = Traffic()
         pending = list(range(len(batch)))
-        waits = backoff(self._rng, BACKOFF_BASE, BACKOFF_CAP)
-        deadline = self._clock.monotonic() + self._retry_seconds
+        waits = backoff(self.rng, BACKOFF_BASE, BACKOFF_CAP)
+        deadline = self.clock.monotonic() + self.retry_seconds
         while True:
             traffic.calls += 1
             traffic.bytes += sum(len(batch[index].data) for index in pending)
@@ -110,17 +100,17 @@ class _BatchSink(ABC):
             if not left:
                 return Put(acknowledged, traffic=traffic)
             if len(left) < len(pending):
-                waits = backoff(self._rng, BACKOFF_BASE, BACKOFF_CAP)
-                deadline = self._clock.monotonic() + self._retry_seconds
+                waits = backoff(self.rng, BACKOFF_BASE, BACKOFF_CAP)
+                deadline = self.clock.monotonic() + self.retry_seconds
             pending = left
-            if not failure.passing or self._stop():
+            if not failure.passing or self.stop():
                 return Put(acknowledged, failure.message, traffic)
             wait = next(waits)
-            if self._clock.monotonic() + wait >= deadline:
+            if self.clock.monotonic() + wait >= deadline:
                 return Put(acknowledged, failure.message, traffic)
             reasons = ", ".join(failure.reasons)
             log.debug("%s", failure.message, extra=event("retrying", records=len(left), reason=reasons, wait=wait))
-            self._pause(wait)
+            (self.pause or self.clock.sleep)(wait)
 
     def close(self) -> None:
         if self._client is not None:
@@ -137,14 +127,14 @@ class _BatchSink(ABC):
 
     def _attempt(self, batch: Sequence[Record], pending: Sequence[int], acknowledged: list[Place | None]) -> _Failure:
         """One call with the records `pending` names; notes the answers. What it returns holds if any is missing."""
-        what, count = f"{self.delivery.kind} {self._stream}", len(pending)
+        what, count = f"{self.delivery.kind} {self.stream}", len(pending)
         try:
             if self._client is None:
-                self._client = self._connect()
+                self._client = self.connect()
             response: Any = self._send(self._client, [batch[index] for index in pending])
         except (*AWS_ERRORS, OSError, ValueError) as error:
             setting = self.delivery.stream_setting
-            found = explain(error, what, self._target, setting=setting, remedies=self.remedies)
+            found = explain(error, what, self.target, setting=setting, remedies=self.remedies)
             if found.kind == "unreachable":
                 self.close()
             return _Failure(str(found), found.passing, {found.code or UNSENT.get(found.kind, "not sent"): count})
@@ -174,7 +164,7 @@ class KinesisSink(_BatchSink):
 
     def _send(self, client: KinesisClient, records: Sequence[Record]) -> Any:
         return client.put_records(
-            StreamName=self._stream, Records=[{"Data": record.data, "PartitionKey": record.key} for record in records]
+            StreamName=self.stream, Records=[{"Data": record.data, "PartitionKey": record.key} for record in records]
         )
 
     def _read(self, entry: dict[str, Any]) -> Place | None:
@@ -195,7 +185,7 @@ class FirehoseSink(_BatchSink):
 
     def _send(self, client: FirehoseClient, records: Sequence[Record]) -> Any:
         return client.put_record_batch(
-            DeliveryStreamName=self._stream, Records=[{"Data": record.data} for record in records]
+            DeliveryStreamName=self.stream, Records=[{"Data": record.data} for record in records]
         )
 
     def _read(self, entry: dict[str, Any]) -> Place | None:
@@ -217,9 +207,11 @@ def make_sink(
 ) -> ClosableSink:
     """The sink that DELIVERY names. botocore's own retries are off: the loop here knows which entries have failed."""
     once: dict[str, Any] = {"retries": {"total_max_attempts": 1}, **options}
-    sink = SINKS[settings.delivery]
-
-    def connect() -> Any:
-        return client(settings, settings.delivery.service, **once)
-
-    return sink(connect, settings.stream, clock, rng, target=settings.target, stop=stop, pause=pause)
+    sink, service = SINKS[settings.delivery], settings.delivery.service
+    return sink(
+        lambda: client(settings, service, **once),
+        *(settings.stream, clock, rng),
+        target=settings.target,
+        stop=stop,
+        pause=pause,
+    )

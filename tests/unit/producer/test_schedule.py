@@ -81,7 +81,7 @@ def test_the_scheduler_starts_at_once_never_skips_and_reports_what_escapes() -> 
         jobs.extend(scheduler.get_jobs())
         scheduler.shutdown(wait=False)
 
-    scheduler = make_scheduler(3600, tick, failed, answer=answers.set, look=looks.set)
+    scheduler = make_scheduler(3600, tick, failed, {"answer": answers.set, "repair": looks.set})
     ending = threading.Thread(target=end)
     ending.start()
     scheduler.start()
