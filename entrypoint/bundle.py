@@ -6,6 +6,7 @@ import base64
 import hashlib
 import io
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 
 # The earliest time a zip can carry; and rw-r--r-- of a regular file, since Lambda reads as another user.
@@ -33,13 +34,18 @@ def bundle(folder: Path) -> bytes:
     }
     if "index.py" not in files:
         raise BundleError(f"{folder} has no index.py: it is not the function's folder")
+    return zipped(dict(sorted(files.items())))
+
+
+def zipped(files: Mapping[str, bytes]) -> bytes:
+    """A zip of these files in this order, with fixed times and modes."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
-        for name in sorted(files):
+        for name, content in files.items():
             entry = zipfile.ZipInfo(name, TIMESTAMP)
             entry.create_system = UNIX
             entry.external_attr = MODE << 16
-            archive.writestr(entry, files[name])
+            archive.writestr(entry, content)
     return buffer.getvalue()
 
 

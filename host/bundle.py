@@ -19,7 +19,7 @@ import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from entrypoint.bundle import MODE, TIMESTAMP, UNIX, bundle
+from entrypoint.bundle import bundle, zipped
 
 ROOT = Path(__file__).resolve().parent.parent
 ZIP = "stream-transformation.zip"
@@ -96,15 +96,10 @@ def archive(files: Mapping[str, bytes]) -> bytes:
 
 def stored(wheel: bytes) -> bytes:
     """The same wheel without compression, with fixed times and modes. Its RECORD holds hashes of contents only."""
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(io.BytesIO(wheel)) as source, zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as target:
+    with zipfile.ZipFile(io.BytesIO(wheel)) as source:
         # the metadata last, as the specification of wheels recommends
-        for name in sorted(source.namelist(), key=lambda name: (".dist-info/" in name, name)):
-            entry = zipfile.ZipInfo(name, TIMESTAMP)
-            entry.create_system = UNIX
-            entry.external_attr = MODE << 16
-            target.writestr(entry, source.read(name))
-    return buffer.getvalue()
+        names = sorted(source.namelist(), key=lambda name: (".dist-info/" in name, name))
+        return zipped({name: source.read(name) for name in names})
 
 
 def _wheel(root: Path) -> tuple[str, bytes]:
