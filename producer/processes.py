@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 PROC = Path("/proc")
@@ -14,26 +15,20 @@ def held_open(device: int, inode: int) -> bool | None:
     """Whether another process has this file open; None when the open files of some cannot be seen."""
     unknown = False
     try:
-        processes = list(PROC.iterdir())
+        others = [each for each in PROC.iterdir() if each.name.isdigit() and int(each.name) != os.getpid()]
     except OSError:
         return None
-    for process in processes:
-        if not process.name.isdigit() or int(process.name) == os.getpid():
-            continue
+    for process in others:
         try:
-            descriptors = list((process / "fd").iterdir())
+            for descriptor in (process / "fd").iterdir():
+                with suppress(OSError):
+                    status = descriptor.stat()
+                    if (status.st_dev, status.st_ino) == (device, inode):
+                        return True
         except PermissionError:
             unknown = True
-            continue
         except OSError:  # it has ended meanwhile
             continue
-        for descriptor in descriptors:
-            try:
-                status = descriptor.stat()
-            except OSError:
-                continue
-            if (status.st_dev, status.st_ino) == (device, inode):
-                return True
     return None if unknown else False
 
 

@@ -41,8 +41,7 @@ class Reader:
         try:
             descriptor = seen.open()
         except FileNotFoundError:
-            moved = self.find(seen.key)
-            if moved is None:
+            if (moved := self.find(seen.key)) is None:
                 raise
             descriptor = moved.open()
         try:
@@ -99,8 +98,7 @@ class Reader:
                 piece = Piece(generation.id, position, data, before, Kind.LAST_LINE)
             else:
                 long_end = long_end or line_end(descriptor, position, limit)
-                if long_end is None and self.final(seen, descriptor):
-                    long_end = limit
+                long_end = long_end or (limit if self.final(seen, descriptor) else None)
                 if long_end is None:
                     return
                 data = data[: min(FRAGMENT_BYTES, long_end - position)]

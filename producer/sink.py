@@ -103,10 +103,8 @@ class _BatchSink(ABC):
                 waits = backoff(self.rng, BACKOFF_BASE, BACKOFF_CAP)
                 deadline = self.clock.monotonic() + self.retry_seconds
             pending = left
-            if not failure.passing or self.stop():
-                return Put(acknowledged, failure.message, traffic)
             wait = next(waits)
-            if self.clock.monotonic() + wait >= deadline:
+            if not failure.passing or self.stop() or self.clock.monotonic() + wait >= deadline:
                 return Put(acknowledged, failure.message, traffic)
             reasons = ", ".join(failure.reasons)
             log.debug("%s", failure.message, extra=event("retrying", records=len(left), reason=reasons, wait=wait))

@@ -148,8 +148,7 @@ class Source:
         reading: dict[str, Found] = {}
         for generation in list(checkpoint.generations):
             kept: list[FileId] = []
-            originals: list[Found] = []
-            copies: list[Found] = []
+            readable: list[tuple[bool, int, Found]] = []
             for file in generation.files:
                 seen = found.get(file.key)
                 if seen is None:
@@ -160,10 +159,10 @@ class Source:
                 if same is not False:
                     kept.append(file)
                 if same:
-                    (copies if file.copy else originals).append(seen)
+                    readable.append((not file.copy, seen.size, seen))
             generation.files = kept
-            if originals or copies:
-                best = max(originals or copies, key=lambda seen: seen.size)
+            if readable:  # the longest original, or the longest copy
+                *_, best = max(readable, key=lambda one: one[:2])
                 reading[generation.id] = best
                 if generation.closed and best.size > generation.position:
                     self._reopen(generation, best, checkpoint, reading)

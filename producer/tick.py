@@ -132,10 +132,10 @@ class Producer:
 
     def idle_within(self, seconds: float) -> bool:
         """Wait for the tick that runs, if one does."""
-        if not self._running.acquire(timeout=max(0.0, seconds)):
-            return False
-        self._running.release()
-        return True
+        idle = self._running.acquire(timeout=max(0.0, seconds))
+        if idle:
+            self._running.release()
+        return idle
 
     def stopped(self) -> None:
         lag = self._status.lag_bytes or 0
