@@ -6,6 +6,7 @@ only archived logs are deleted. The others may grow beyond their budget, which i
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
 import re
@@ -29,13 +30,13 @@ LOUD_FROM = 0.8
 
 @dataclass(slots=True)
 class Rotator:
-    """`log_file`: what nginx writes; `pid_file`: nginx's; `limit`: bytes at which the log is renamed.
+    """`log`: what nginx writes; `pid_file`: nginx's; `limit`: bytes at which the log is renamed.
 
     `archived_file`: what was seen archived; without it (a delivery that keeps no ledgers) acknowledged has to do.
     `budget`: bytes all logs together may take. `rotations` and `deleted` count what was done.
     """
 
-    log_file: Path
+    log: Path
     pid_file: Path
     limit: int
     clock: Clock
@@ -57,25 +58,21 @@ class Rotator:
             fresh = self._rotate()
             self._delete(checkpoint_file, fresh)
         except (OSError, CheckpointError, ArchivedError) as error:
-            log.error(
-                "rotation of %s failed: %s",
-                self.log_file,
-                error,
-                extra=event("failed", part="rotation", error=str(error)),
-            )
+            message = f"rotation of {self.log} failed: {error}"
+            log.error("%s", message, extra=event("failed", part="rotation", error=str(error)))
         return self._full()
 
     def _full(self) -> str | None:
         if self.budget is None:
             return None
         try:
-            size = sum(seen.size for seen in files_of(self.log_file))
+            size = sum(seen.size for seen in files_of(self.log))
         except OSError:
             return None
         if size < LOUD_FROM * self.budget:
             return None
         return (
-            f"the logs in {self.log_file.parent} take {size} bytes, {100 * size // self.budget} % of LOG_DISK_BYTES="
+            f"the logs in {self.log.parent} take {size} bytes, {100 * size // self.budget} % of LOG_DISK_BYTES="
             f"{self.budget}; what is not archived is not deleted, so they grow until the disk is full. `audit` says "
             "what keeps each of them: mend that, or give them more room with -e LOG_DISK_BYTES=…"
         )
@@ -83,21 +80,20 @@ class Rotator:
     def _rotate(self) -> Path | None:
         """The name the log has now, if it was renamed."""
         try:
-            size = self.log_file.stat().st_size
+            size = self.log.stat().st_size
         except FileNotFoundError:
             self._reopen()  # renamed before, but nginx has not made a new one yet
             return None
         if size < self.limit or self.find_nginx(self.pid_file) is None:
             return None  # without nginx the log does not grow, and no new one would be made
         stamp = self.clock.now().strftime("%Y%m%dT%H%M%SZ")
-        number = 0
-        while (target := self.log_file.with_name(f"{self.log_file.name}.{stamp}-{number}")).exists():
-            number += 1
-        self.log_file.rename(target)
+        names = (self.log.with_name(f"{self.log.name}.{stamp}-{number}") for number in itertools.count())
+        target = next(path for path in names if not path.exists())
+        self.log.rename(target)
         self.rotations += 1
         log.info(
             "rotated %s at %d bytes to %s",
-            *(self.log_file.name, size, target.name),
+            *(self.log.name, size, target.name),
             extra=event("rotated", file=target.name, bytes=size),
         )
         self._reopen()
@@ -114,11 +110,9 @@ class Rotator:
 
         `fresh` waits for the next call: nginx's workers may be about to reopen.
         """
-        own = re.compile(re.escape(self.log_file.name) + r"\.\d{8}T\d{6}Z-\d+")
-        rotated = [
-            seen.path for seen in files_of(self.log_file) if own.fullmatch(seen.path.name) and seen.path != fresh
-        ]
-        if not rotated or not self.log_file.exists():
+        own = re.compile(re.escape(self.log.name) + r"\.\d{8}T\d{6}Z-\d+")
+        rotated = [seen.path for seen in files_of(self.log) if own.fullmatch(seen.path.name) and seen.path != fresh]
+        if not rotated or not self.log.exists():
             return
         # the checkpoint on disk counts, not the one in memory
         checkpoint = checkpoint_file.load()

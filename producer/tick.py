@@ -55,10 +55,7 @@ class Producer:
         self._checkpoint_file = checkpoint_file
         self._rotator = rotator
         self._clock = clock
-        self._status_dir = settings.status_dir
-        self._ship_request = settings.ship_request
-        self._cut = CUTS[settings.delivery]
-        self._interval = timedelta(seconds=settings.poll_interval)
+        self._settings = settings
         self._next_poll = next_poll
         self._counting = Counting(clock.now())
         self._running = threading.Lock()
@@ -79,9 +76,10 @@ class Producer:
             state: State = "failed"
             error: str | None = None
             name: Event = "failed"
+            cut = CUTS[self._settings.delivery]
             try:
                 report = ship_once(
-                    self._source, self._checkpoint_file, sink, cut=self._cut, stop=stop, progress=self._progress
+                    self._source, self._checkpoint_file, sink, cut=cut, stop=stop, progress=self._progress
                 )
             except (CheckpointError, SourceError) as problem:
                 error = str(problem)
@@ -105,7 +103,7 @@ class Producer:
     def answer(self, sink: Sink, stop: Callable[[], bool]) -> None:
         """Tick now if a request asks for it, then put its id into the status, and remove the request."""
         try:
-            request = self._ship_request.read_text(errors="replace").strip()
+            request = self._settings.ship_request.read_text(errors="replace").strip()
         except OSError:  # mostly: there is none
             return
         self.tick(sink, stop)
@@ -114,7 +112,7 @@ class Producer:
                 return  # perhaps nothing was shipped: the next start answers
             self._status = replace(self._status, ship_request=request)
             self._publish()
-        self._ship_request.unlink(missing_ok=True)
+        self._settings.ship_request.unlink(missing_ok=True)
 
     def turn(self) -> AbstractContextManager[object]:
         """Keep ticks waiting: repair sends between two of them."""
@@ -194,7 +192,7 @@ class Producer:
 
     def _say(self, state: State, **facts: Any) -> None:
         """The status of a tick; only this moves the time by which the next one is due."""
-        due = self._clock.now() + self._interval + OVERDUE_AFTER
+        due = self._clock.now() + timedelta(seconds=self._settings.poll_interval) + OVERDUE_AFTER
         self._status = replace(self._status, state=state, due=due, **facts)
         self._status_written = self._clock.monotonic()
         self._publish()
@@ -207,7 +205,7 @@ class Producer:
             next_poll=self._next_poll(self._clock.now()),
         )
         try:
-            write_status(self._status_dir, self._status)
+            write_status(self._settings.status_dir, self._status)
         except OSError as error:
             self._complain(f"the status cannot be written: {error}", "failed")
 
