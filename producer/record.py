@@ -140,10 +140,11 @@ def _line(piece: Piece, begin: int, end: int) -> Iterator[Record]:
     record = record_of(piece, begin, end, line, 1)
     if record.size > MAX_RECORD_BYTES or line.startswith(GZIP_MAGIC):
         record = replace(record, data=gzipped(line + b"\n"))
-    if record.size <= MAX_RECORD_BYTES:
-        yield record
-    else:  # a fragment covers its own bytes and no more, so there is no virtual newline here
-        yield from fragments(piece, begin, min(end, len(piece.data)), False, FRAGMENT_BYTES)
+        if record.size > MAX_RECORD_BYTES:
+            # A fragment covers its own bytes and no more, so there is no virtual newline here
+            yield from fragments(piece, begin, min(end, len(piece.data)), False, FRAGMENT_BYTES)
+            return
+    yield record
 
 
 def fragments(piece: Piece, begin: int, end: int, goes_on: bool, size: int) -> Iterator[Record]:
