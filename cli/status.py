@@ -15,6 +15,7 @@ from cli.screen import OK, PROBLEM, CommandError, columns, console, printable, t
 from common.clock import Clock, SystemClock, iso
 from common.settings import Settings
 from common.status import EntrypointStatus, ProducerStatus, RepairStatus, State, read_all
+from journal.formats import complaint
 
 PROBLEMS = ("degraded", "failing")
 # What `--json` says of the comparison with the bucket
@@ -32,6 +33,7 @@ class Report:
     entrypoint: EntrypointStatus | None
     repair: RepairStatus | None
     repair_error: str | None
+    format_error: str | None
 
 
 def gather(settings: Settings, clock: Clock) -> Report:
@@ -51,7 +53,11 @@ def gather(settings: Settings, clock: Clock) -> Report:
         compared = f"last compared with the bucket {_ago(said.repair.checked_at, now)}"
         repair_error = f"{compared}; the producer's lines in the log say why"
     checks = check(settings, said, now)
-    return Report(now, checks, producer, said.entrypoint, said.repair, repair_error)
+    try:
+        format_error = complaint(settings.log_file)
+    except OSError as error:
+        format_error = f"the log cannot be read: {error}: run as the appliance's user"
+    return Report(now, checks, producer, said.entrypoint, said.repair, repair_error, format_error)
 
 
 def as_json(settings: Settings, report: Report) -> dict[str, Any]:
@@ -71,6 +77,7 @@ def as_json(settings: Settings, report: Report) -> dict[str, Any]:
             "next": producer.next_poll,
         },
         "behind": {"bytes": producer.lag_bytes, "lines": producer.lag_lines, "since": producer.lag_since},
+        "format": {"error": report.format_error},
         "archive": {name: getattr(repair, name, None) for name in COMPARED} | {"error": report.repair_error},
         "counters": producer.counters and asdict(producer.counters),
     }
@@ -85,6 +92,8 @@ def rows(settings: Settings, report: Report) -> list[tuple[str, str, str]]:
     found += [(one.part, one.state, printable(one.reason)) for one in report.checks]
     found.append(("poll", _state(producer) or "unknown", _poll(settings, producer, now)))
     found.append(("log", *_behind(producer, now)))
+    if report.format_error:
+        found.append(("format", "degraded", printable(report.format_error)))
     if settings.delivery.has_ledger:
         found.append(("archive", *_archive(report)))
     else:

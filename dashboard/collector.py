@@ -28,6 +28,7 @@ from dashboard.rates import Rate
 from dashboard.state import ORDER, Local, Views, state
 from dashboard.stream import look_at_stream
 from journal.checkpoint import CheckpointError, CheckpointFile
+from journal.formats import complaint
 
 T = TypeVar("T")
 
@@ -116,17 +117,18 @@ class Collector:
     def look(self) -> Local:
         """What can be seen on this machine."""
         settings = self.settings
-        disk, problem = None, None
+        disk, problem, format_error = None, None, None
         try:
             checkpoint = CheckpointFile(settings.checkpoint_file).load()
             disk = self._directory.look(checkpoint.generations if checkpoint else [])
+            format_error = complaint(settings.log_file)
         except CheckpointError as error:
             problem = str(error)
         except OSError as error:
             problem = f"the log cannot be read: {error}: let this user read DATA_DIR"
         said, requested = read_all(settings.status_dir), settings.ship_request.exists()
         checks = health.check(settings, said, self.clock.now())
-        local = Local(checks, said, disk, problem, self._answers(), requested)
+        local = Local(checks, said, disk, problem, format_error, self._answers(), requested)
         self._sample(local)
         return local
 

@@ -53,6 +53,7 @@ class Local:
     said: Statuses = field(default_factory=Statuses)
     disk: Disk | None = None
     disk_error: str | None = None
+    format_error: str | None = None
     answers: bool = True  # something accepts connections at the endpoint
     requested: bool = False  # "ship now" was pressed, and is not answered yet
 
@@ -221,7 +222,8 @@ def _log(settings: Settings, views: Views, now: datetime) -> dict[str, Any]:
         ("waiting_bytes", disk.new_bytes, "bytes"),
         ("waiting_lines", disk.new_lines, "lines"),
     ]
-    return _node("log", name, "degraded" if late else "busy" if disk.new_bytes else "ok", facts)
+    state = "degraded" if late or views.here.format_error else "busy" if disk.new_bytes else "ok"
+    return _node("log", name, state, facts, views.here.format_error)
 
 
 def _producer(views: Views, producer: ProducerStatus) -> dict[str, Any]:

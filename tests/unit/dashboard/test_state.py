@@ -49,7 +49,7 @@ def local(**changes: Any) -> Local:
     disk = Disk(100, 1, 7, 100, 7, 0, 0, None)
     said = Statuses(appliance("embedded"), made(ProducerStatus, PRODUCER))
     of_said = {name: changes.pop(name) for name in ("appliance", "producer", "entrypoint") if name in changes}
-    return replace(Local(checks, replace(said, **of_said), disk, None, True, False), **changes)
+    return replace(Local(checks, replace(said, **of_said), disk), **changes)
 
 
 def views(**changes: Any) -> Views:
@@ -213,6 +213,8 @@ def test_lines_that_wait() -> None:
     assert states(found)["log"] == "busy"
     late = replace(disk, new_since=NOW - timedelta(seconds=121))
     assert states(shown(views(local=local(disk=late))))["log"] == "degraded"
+    other = shown(views(local=local(format_error="20 of the newest 20 lines …")))
+    assert (states(other)["log"], node(other, "log")["error"]) == ("degraded", "20 of the newest 20 lines …")
     broken = local(disk=None, disk_error="the checkpoint is damaged")
     found = shown(views(local=broken))
     assert (states(found)["log"], node(found, "log")["error"]) == ("failing", "the checkpoint is damaged")
