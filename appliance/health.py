@@ -1,7 +1,7 @@
 """Is the appliance healthy, and is it ready? `appliance health` for HEALTHCHECK, `--ready` for scripts.
 
 Unhealthy (exit 1): nginx does not answer, or a poll is overdue. A pipeline behind them that is down is *degraded*
-(exit 0): lines are kept in the log and nothing is lost by waiting, while a restart would help nobody.
+(exit 0): lines are kept in the log and nothing is lost by waiting, while a restart would not help.
 """
 
 from __future__ import annotations

@@ -64,7 +64,7 @@ def run(settings: Settings, endpoint: Endpoint) -> int:
     command = [sys.executable, "-m", "appliance.supervise", settings.log_format]
     command += ["--configuration", str(HOME / "supervisord.conf")]
     if os.geteuid() == 0:
-        command += ["--user", "root"]  # said on purpose: it would warn that nobody said so
+        command += ["--user", "root"]  # said on purpose: it would warn otherwise
     supervisord = subprocess.Popen(
         command,
         env=for_programs(settings, endpoint),

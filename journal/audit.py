@@ -80,7 +80,7 @@ class Audit:
         """(name, whether it may be deleted, why) of every rotated log."""
         files = [(row.file, row) for row in self.rows if row.file] + self.copies
         answers = [(file.name, *deletable(file, row)) for file, row in files if not file.found.live]
-        reason = "it is compressed, so nobody reads it; the ledgers do not tell whether its lines are archived"
+        reason = "it is compressed, and not read; the ledgers do not tell whether its lines are archived"
         return sorted([*answers, *((name, False, reason) for name in self.unread)])
 
 
@@ -118,7 +118,7 @@ def deletable(file: OnDisk, row: Row) -> tuple[bool, str]:
     if row.pending:
         return False, f"{row.pending.total:,} of its bytes are not archived yet"
     if max(row.acknowledged.end, row.written.end) < size:
-        return False, "its last line has no end: it is archived once nobody writes to the file any more"
+        return False, "its last line has no end: it is archived once no program writes to the file any more"
     if file.age < QUIET_SECONDS:
         return False, f"it was written to {file.age:.0f} s ago"
     if row.removed:

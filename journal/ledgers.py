@@ -195,7 +195,7 @@ class Ledgers:
                     return _Known(one.version, decode(text))
             except ValueError as error:
                 problem = (
-                    f"the ledger of s3://{self._bucket}/{one.key} cannot be read ({error}), so nobody can tell what it "
+                    f"the ledger of s3://{self._bucket}/{one.key} cannot be read ({error}), so it is not known what it "
                     f"holds: appliance repair-ledger {one.key} makes it again"
                 )
                 return _Known(one.version, {}, problem)

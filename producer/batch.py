@@ -30,7 +30,7 @@ KEY_BYTES = 48
 def batches(pieces: Iterable[Piece]) -> Iterator[list[Record]]:
     """The records of each call, in the order of the log; at most one call's worth of pieces is held in memory.
 
-    What fits in one call goes one line a record, readable by anybody who looks into the stream. More is packed.
+    What fits in one call goes one line a record, readable in the stream. More is packed.
     """
     rest = iter(pieces)
     held: deque[Piece] = deque()

@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 STOP_SECONDS = 3.0
 # Time-outs of the last call, so that it ends within those
 STOP_TIMEOUTS: dict[str, Any] = {"connect_timeout": 1.0, "read_timeout": 2.0}
-# How often it is looked whether somebody asks for a poll or a repair, or whether it is repair's time
+# How often it is looked whether a poll or a repair is asked for, or whether it is repair's time
 LOOK_SECONDS = 1.0
 
 
@@ -118,7 +118,7 @@ def serve(settings: Settings) -> int:
     sink.close()
     producer.stopped()
     if not looking.acquire(blocking=False):
-        # Repair waits for an answer about the bucket; nobody needs it any more
+        # Repair waits for an answer about the bucket; it is needed no more
         logging.shutdown()
         os._exit(0)
     return 0
@@ -165,7 +165,7 @@ def next_poll(interval: float) -> Callable[[datetime], datetime]:
 
 
 def rotator_for(settings: Settings, clock: Clock) -> Rotator | None:
-    """What keeps the appliance's own log bounded; None for a log that belongs to somebody else."""
+    """What keeps the appliance's own log bounded; None for a log that belongs to another program."""
     if not settings.owns_log:
         return None
     return Rotator(
