@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, cast
 
-from common.errors import code_of
 from entrypoint.errors import explained
-from entrypoint.resources import Outcome, accepting, existing
+from entrypoint.resources import Outcome, accepting, busy, existing
 from entrypoint.run import Run
 
 if TYPE_CHECKING:
@@ -27,6 +26,5 @@ def ensure_bucket(s3: S3Client, name: str, run: Run, *, region: str) -> Outcome:
         if region != REGION_WITHOUT_CONSTRAINT:
             request["CreateBucketConfiguration"] = {"LocationConstraint": cast(Any, region)}
         with accepting("BucketAlreadyOwnedByYou"):
-            # OperationAborted: a bucket of this name, deleted a moment ago, is in the way
-            run.retry(lambda: s3.create_bucket(**request), lambda error: code_of(error) == "OperationAborted")
+            run.retry(lambda: s3.create_bucket(**request), busy)
     return Outcome("bucket", name, "created")

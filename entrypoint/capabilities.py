@@ -141,11 +141,6 @@ def _small_objects(s3: S3Client, bucket: str, prefix: str) -> Iterator[tuple[str
             yield item["Key"], s3.get_object(Bucket=bucket, Key=item["Key"])["Body"].read()
 
 
-def meaning_of(found: Filed, endpoint: str, stream: str, function: str) -> str:
-    """The sentence for the user about where lines go instead of to their own hour."""
-    return MEANINGS[found].format(endpoint=endpoint, stream=stream, function=function)
-
-
 def overwrites(clients: Clients, settings: Settings, endpoint: str, _now: datetime, _run: Run) -> str:
     """Whether the bucket's endpoint keeps two writers apart: the sentence about what it ignores, or nothing."""
     ignored = ignored_conditions(clients.s3, settings.s3_bucket, settings.s3_prefix)
@@ -154,4 +149,5 @@ def overwrites(clients: Clients, settings: Settings, endpoint: str, _now: dateti
 
 def misfiles(clients: Clients, settings: Settings, endpoint: str, now: datetime, run: Run) -> str:
     """Whether the delivery stream files lines as it is told: the sentence about what it does, or nothing."""
-    return meaning_of(filed(clients, settings, now, run), endpoint, settings.firehose_stream, settings.lambda_function)
+    stream, function = settings.firehose_stream, settings.lambda_function
+    return MEANINGS[filed(clients, settings, now, run)].format(endpoint=endpoint, stream=stream, function=function)

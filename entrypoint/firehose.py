@@ -8,12 +8,9 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Literal, cast
 
-from botocore.exceptions import ClientError
-
-from common.errors import code_of
 from entrypoint import delivery
 from entrypoint.errors import ProvisionError, explained
-from entrypoint.resources import ROLE_PROPAGATION, Outcome, State, accepting, existing, made, role_unknown
+from entrypoint.resources import ROLE_PROPAGATION, Outcome, State, accepting, busy, existing, made, role_unknown
 from entrypoint.run import Run
 
 if TYPE_CHECKING:
@@ -60,14 +57,11 @@ def ensure_delivery_stream(
         found: dict[str, Any] = answer and answer["DeliveryStreamDescription"]
         return None if not found or found["DeliveryStreamStatus"] == "DELETING" else found
 
-    def create() -> bool | None:
-        return made(
-            lambda: firehose.create_delivery_stream(
-                DeliveryStreamName=name,
-                DeliveryStreamType=DIRECT_PUT,
-                ExtendedS3DestinationConfiguration=cast(Any, destination),
-            ),
-            look,
+    def create() -> None:
+        firehose.create_delivery_stream(
+            DeliveryStreamName=name,
+            DeliveryStreamType=DIRECT_PUT,
+            ExtendedS3DestinationConfiguration=cast(Any, destination),
         )
 
     def active() -> dict[str, Any] | None:
@@ -93,7 +87,7 @@ def ensure_delivery_stream(
     if found is None:
         if run.apply:
             run.within(ROLE_PROPAGATION).retry(
-                lambda: run.until(f"delivery stream {name} of old to be gone", create), role_unknown
+                lambda: run.until(f"delivery stream {name} of old to be gone", lambda: made(create, look)), role_unknown
             )
             run.until(f"delivery stream {name} to be ACTIVE", active)
         return Outcome("delivery stream", name, "created")
@@ -102,7 +96,7 @@ def ensure_delivery_stream(
     described = _described(found)
     differs = delivery.differences(described, destination)
     if differs and run.apply:
-        run.retry(update, _overtaken)
+        run.retry(update, busy)
     state: State = "updated" if differs else "unchanged"
     details = tuple(f"{key} {json.dumps(described.get(key))} -> {json.dumps(destination[key])}" for key in differs)
     return Outcome("delivery stream", name, state, details, found["DeliveryStreamARN"])
@@ -123,8 +117,3 @@ def _described(stream: dict[str, Any]) -> delivery.Destination:
             "-e FIREHOSE_STREAM=…"
         )
     return cast("dict[str, Any]", destinations[0][DESCRIPTION_KEY])
-
-
-def _overtaken(error: ClientError) -> bool:
-    """Somebody else changed it in between, or an earlier change is still under way."""
-    return code_of(error) in ("ConcurrentModificationException", "ResourceInUseException")

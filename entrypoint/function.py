@@ -12,7 +12,7 @@ from botocore.exceptions import ClientError
 from common.errors import code_of
 from entrypoint.bundle import code_sha256
 from entrypoint.errors import ProvisionError, explained
-from entrypoint.resources import DESCRIPTION, ROLE_PROPAGATION, Outcome, State, existing, role_unknown
+from entrypoint.resources import DESCRIPTION, ROLE_PROPAGATION, Outcome, State, busy, existing, role_unknown
 from entrypoint.run import Run
 
 if TYPE_CHECKING:
@@ -38,13 +38,8 @@ def ensure_function(
 
     An empty `role_arn` (only looking, and there is no role yet) is not compared.
     """
-    wanted: dict[str, Any] = {
-        "Runtime": RUNTIME,
-        "Handler": handler,
-        "Timeout": TIMEOUT,
-        "MemorySize": MEMORY,
-        "Environment": {"Variables": environment},
-    }
+    wanted: dict[str, Any] = {"Runtime": RUNTIME, "Handler": handler, "Timeout": TIMEOUT, "MemorySize": MEMORY}
+    wanted["Environment"] = {"Variables": environment}
     if role_arn:
         wanted["Role"] = role_arn
 
@@ -67,7 +62,7 @@ def ensure_function(
         return current
 
     def configure(**change: Any) -> None:
-        run.retry(lambda: lambda_.update_function_configuration(FunctionName=name, **change), _busy)
+        run.retry(lambda: lambda_.update_function_configuration(FunctionName=name, **change), busy)
 
     def same_code(current: dict[str, Any]) -> bool:
         return code_sha256(code) == current["CodeSha256"] or current.get("Description") == _note(code, current)
@@ -88,7 +83,7 @@ def ensure_function(
         if not run.apply:
             return Outcome("function", name, state, tuple(details), found["FunctionArn"])
         if not same_code(found):
-            run.retry(lambda: lambda_.update_function_code(FunctionName=name, ZipFile=code), _busy)
+            run.retry(lambda: lambda_.update_function_code(FunctionName=name, ZipFile=code), busy)
             settled()
         if change:
             configure(**change)
@@ -157,8 +152,8 @@ def ensure_mapping(
         details = ("made anew, as its stream was",) if stale else ()
         if run.apply:
             for old in stale:
-                run.retry(functools.partial(lambda_.delete_event_source_mapping, UUID=old), _busy)
-            uuid = run.within(ROLE_PROPAGATION).retry(create, lambda error: _busy(error) or role_unknown(error))
+                run.retry(functools.partial(lambda_.delete_event_source_mapping, UUID=old), busy)
+            uuid = run.within(ROLE_PROPAGATION).retry(create, lambda error: busy(error) or role_unknown(error))
             run.until(f"mapping {name} to be Enabled", lambda: enabled(uuid))
         return Outcome("mapping", name, "created", details)
 
@@ -171,7 +166,7 @@ def ensure_mapping(
         differs.append("enabled again")
     if run.apply:
         if differs:
-            run.retry(lambda: lambda_.update_event_source_mapping(UUID=uuid, **wanted), _busy)
+            run.retry(lambda: lambda_.update_event_source_mapping(UUID=uuid, **wanted), busy)
         run.until(f"mapping {name} to be Enabled", lambda: enabled(uuid))
     remove = "aws lambda delete-event-source-mapping --uuid"
     notes = [f"another one reads the stream a second time, remove it: {remove} {twin['UUID']}" for twin in twins]
@@ -193,8 +188,3 @@ def _older(mapping: EventSourceMappingConfigurationTypeDef, stream: Outcome) -> 
         return stream.state == "created"
     # emulators cut a mapping's time to whole seconds
     return mapping["LastModified"] + timedelta(seconds=1) < stream.since
-
-
-def _busy(error: ClientError) -> bool:
-    """An earlier change of the same thing is still under way."""
-    return code_of(error) in ("ResourceConflictException", "ResourceInUseException")

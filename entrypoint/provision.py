@@ -85,13 +85,9 @@ def _kinesis(clients: Clients, settings: Settings, code: bytes, run: Run) -> Ite
     name, shards = settings.kinesis_data_stream, settings.shard_count
     yield (stream := ensure_stream(clients.kinesis, name, run, shards=shards))
     yield _function(clients, settings, code, run, HANDLER, role)
+    function, batch_size, position = settings.lambda_function, settings.batch_size, settings.starting_position
     yield ensure_mapping(
-        clients.lambda_,
-        settings.lambda_function,
-        run,
-        stream=stream,
-        batch_size=settings.batch_size,
-        starting_position=settings.starting_position,
+        clients.lambda_, function, run, stream=stream, batch_size=batch_size, starting_position=position
     )
 
 
@@ -118,26 +114,19 @@ def _firehose(clients: Clients, settings: Settings, code: bytes, run: Run) -> It
     delivery_role = ensure_delivery_role(clients.iam, settings.firehose_role, run, permissions=delivery_permissions)
     yield delivery_role
     yield ensure_delivery_log(clients.logs, log_group, run)
+    name, role_arn = settings.firehose_stream, delivery_role.arn
     destination = delivery.destination(
-        stream=settings.firehose_stream,
-        bucket=bucket,
-        prefix=prefix,
-        role_arn=delivery_role.arn,
-        function_arn=function.arn,
+        stream=name, bucket=bucket, prefix=prefix, role_arn=role_arn, function_arn=function.arn
     )
-    yield ensure_delivery_stream(clients.firehose, settings.firehose_stream, run, destination=destination)
+    yield ensure_delivery_stream(clients.firehose, name, run, destination=destination)
 
 
 def _function(clients: Clients, settings: Settings, code: bytes, run: Run, handler: str, role: Outcome) -> Outcome:
-    environment = function_environment(settings)
+    # where its endpoint is it finds by itself: emulators put AWS_ENDPOINT_URL there
+    environment = {"S3_BUCKET": settings.s3_bucket} | ({"S3_PREFIX": settings.s3_prefix} if settings.s3_prefix else {})
+    name, arn = settings.lambda_function, role.arn
     return ensure_function(
-        clients.lambda_,
-        settings.lambda_function,
-        run,
-        handler=handler,
-        role_arn=role.arn,
-        code=code,
-        environment=environment,
+        clients.lambda_, name, run, handler=handler, role_arn=arn, code=code, environment=environment
     )
 
 
@@ -159,11 +148,3 @@ PIPELINES = {
     KINESIS: Pipeline(_kinesis, stream_and_mapping, "conditional_writes", overwrites),
     FIREHOSE: Pipeline(_firehose, delivery_stream, "event_time_prefixes", misfiles),
 }
-
-
-def function_environment(settings: Settings) -> dict[str, str]:
-    """What the function is told; where its endpoint is it finds by itself (emulators put AWS_ENDPOINT_URL there)."""
-    variables = {"S3_BUCKET": settings.s3_bucket}
-    if settings.s3_prefix:
-        variables["S3_PREFIX"] = settings.s3_prefix
-    return variables

@@ -72,6 +72,16 @@ def role_unknown(error: ClientError) -> bool:
     )
 
 
+def busy(error: ClientError) -> bool:
+    """An earlier change of the same thing is still under way, or another one came in between."""
+    return code_of(error) in (
+        "ConcurrentModificationException",  # Firehose
+        "OperationAborted",  # S3, where a bucket of this name was deleted a moment ago
+        "ResourceConflictException",  # Lambda
+        "ResourceInUseException",
+    )
+
+
 def made(create: Callable[[], object], look: Callable[[], object | None]) -> bool | None:
     """Whether the stream is there after `create`; None while an old one of its name is still being deleted."""
     try:

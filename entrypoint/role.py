@@ -14,7 +14,10 @@ from entrypoint.run import Run
 if TYPE_CHECKING:
     from mypy_boto3_iam import IAMClient
 
-DELIVERY_ROLE_DESCRIPTION = "Lets Firehose transform access log lines and write them to S3"
+DESCRIPTIONS = {
+    policies.LAMBDA: DESCRIPTION,
+    policies.FIREHOSE: "Lets Firehose transform access log lines and write them to S3",
+}
 # What a role may do, by its own ARN, which names account and partition
 Permissions = Callable[[str], policies.Policy]
 
@@ -25,36 +28,25 @@ def ensure_role(iam: IAMClient, name: str, run: Run, *, policy_name: str, permis
 
     What another delivery has given it under another name it keeps.
     """
-    managed = policies.basic_execution_policy
-    return _ensure(iam, name, run, "role", policies.LAMBDA, DESCRIPTION, policy_name, permissions, managed)
+    return _ensure(iam, name, run, "role", policies.LAMBDA, policy_name, permissions)
 
 
 @explained("delivery role")
 def ensure_delivery_role(iam: IAMClient, name: str, run: Run, *, permissions: Permissions) -> Outcome:
     """A role that Firehose may take and that may do what `permissions` says."""
-    taker, policy_name = policies.FIREHOSE, policies.DELIVERY_POLICY_NAME
-    return _ensure(iam, name, run, "delivery role", taker, DELIVERY_ROLE_DESCRIPTION, policy_name, permissions, None)
+    return _ensure(iam, name, run, "delivery role", policies.FIREHOSE, policies.DELIVERY_POLICY_NAME, permissions)
 
 
 def _ensure(
-    iam: IAMClient,
-    name: str,
-    run: Run,
-    kind: str,
-    taker: str,
-    description: str,
-    policy_name: str,
-    permissions: Permissions,
-    managed: Callable[[str], str] | None,
+    iam: IAMClient, name: str, run: Run, kind: str, taker: str, policy_name: str, permissions: Permissions
 ) -> Outcome:
-    """`managed`: the ARN of AWS's own policy that is to be attached, for a role's ARN."""
     trust = policies.assume_role_policy(taker)
     role = existing(lambda: iam.get_role(RoleName=name)["Role"])
     created = role is None
     if role is None:
         if not run.apply:
             return Outcome(kind, name, "created")
-        document = json.dumps(trust)
+        document, description = json.dumps(trust), DESCRIPTIONS[taker]
         role = iam.create_role(RoleName=name, AssumeRolePolicyDocument=document, Description=description)["Role"]
     arn = role["Arn"]
     inline = existing(lambda: iam.get_role_policy(RoleName=name, PolicyName=policy_name)["PolicyDocument"])
@@ -68,12 +60,13 @@ def _ensure(
         differs.append("what it may do")
         if run.apply:
             iam.put_role_policy(RoleName=name, PolicyName=policy_name, PolicyDocument=json.dumps(wanted))
-    if managed is not None:
+    if taker == policies.LAMBDA:
+        managed = policies.basic_execution_policy(arn)
         pages = iam.get_paginator("list_attached_role_policies").paginate(RoleName=name)
-        if managed(arn) not in (policy["PolicyArn"] for page in pages for policy in page["AttachedPolicies"]):
-            differs.append(managed(arn).rpartition("/")[2])
+        if managed not in (policy["PolicyArn"] for page in pages for policy in page["AttachedPolicies"]):
+            differs.append(managed.rpartition("/")[2])
             if run.apply:
-                iam.attach_role_policy(RoleName=name, PolicyArn=managed(arn))
+                iam.attach_role_policy(RoleName=name, PolicyArn=managed)
     if created:
         return Outcome(kind, name, "created", arn=arn)
     return Outcome(kind, name, "updated" if differs else "unchanged", tuple(differs), arn)

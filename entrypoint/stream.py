@@ -31,8 +31,8 @@ def ensure_stream(kinesis: KinesisClient, name: str, run: Run, *, shards: int) -
         answer: Any = existing(lambda: kinesis.describe_stream_summary(StreamName=name)["StreamDescriptionSummary"])
         return None if not answer or answer["StreamStatus"] == "DELETING" else answer
 
-    def create() -> bool | None:
-        return made(lambda: kinesis.create_stream(StreamName=name, ShardCount=shards), look)
+    def create() -> None:
+        kinesis.create_stream(StreamName=name, ShardCount=shards)
 
     def active() -> dict[str, Any] | None:
         current = look()
@@ -43,7 +43,7 @@ def ensure_stream(kinesis: KinesisClient, name: str, run: Run, *, shards: int) -
     if found is None and not run.apply:
         return Outcome("stream", name, state)
     if found is None:
-        run.until(f"stream {name} of old to be gone", create)
+        run.until(f"stream {name} of old to be gone", lambda: made(create, look))
     if run.apply:
         found = run.until(f"stream {name} to be ACTIVE", active)
     assert found is not None  # noqa: S101 - for the type checker: looked at above, created otherwise
