@@ -17,8 +17,7 @@ from common.log import configure, event
 from common.settings import Settings, SettingsError, load_settings
 from entrypoint.bundle import BundleError, bundle
 from entrypoint.errors import ProvisionError
-from entrypoint.presence import look_on_aws
-from entrypoint.provision import PIPELINES, connect, provision
+from entrypoint.provision import connect, look_on_aws, provision
 from entrypoint.run import Run
 from entrypoint.watch import PROVISION_WITHIN, Watch
 
@@ -53,7 +52,7 @@ def plan(settings: Settings, code: bytes) -> int:
     try:
         clients = connect(settings)
         if settings.target == "aws":
-            for outcome in look_on_aws(clients, settings, PIPELINES[settings.delivery].on_aws(clients, settings)):
+            for outcome in look_on_aws(clients, settings):
                 print(f"{outcome} (TARGET=aws: terraform/ makes it)")
             return 0
         for outcome in provision(clients, settings, code, Run(SystemClock(), 0, apply=False)):

@@ -110,11 +110,16 @@ def mappings(lambda_: LambdaClient, function: str) -> list[EventSourceMappingCon
     return [each for each in listed or [] if each["State"] != "Deleting"]
 
 
+def streams_of(listed: list[EventSourceMappingConfigurationTypeDef]) -> set[str]:
+    """The names of the Kinesis streams that these mappings read."""
+    sources = (each.get("EventSourceArn", "") for each in listed)
+    return {source.rpartition(":stream/")[2] for source in sources if ":stream/" in source}
+
+
 @explained("function")
 def streams_read_by(lambda_: LambdaClient, name: str) -> list[str]:
     """The names of the Kinesis streams that function `name` has a mapping from."""
-    sources = {each.get("EventSourceArn", "") for each in mappings(lambda_, name)}
-    return sorted(source.rpartition(":stream/")[2] for source in sources if ":stream/" in source)
+    return sorted(streams_of(mappings(lambda_, name)))
 
 
 @explained("mapping")

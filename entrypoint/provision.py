@@ -1,24 +1,30 @@
-"""The main path of the control plane: what the chosen DELIVERY needs, in order."""
+"""The main path of the control plane: what the chosen DELIVERY needs, in order; on AWS, whether it is there."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from common import aws
 from common.delivery import FIREHOSE, KINESIS
 from common.errors import AWS_ERRORS, explain
 from common.settings import Settings
-from entrypoint import delivery, policies
+from entrypoint import delivery, errors, policies
 from entrypoint.bucket import ensure_bucket
 from entrypoint.capabilities import misfiles, overwrites
-from entrypoint.errors import ProvisionError
 from entrypoint.firehose import ensure_delivery_log, ensure_delivery_stream
-from entrypoint.function import HANDLER, TRANSFORM_HANDLER, ensure_function, ensure_mapping, streams_read_by
-from entrypoint.presence import Probe, delivery_stream, stream_and_mapping
-from entrypoint.resources import Outcome
+from entrypoint.function import (
+    HANDLER,
+    TRANSFORM_HANDLER,
+    ensure_function,
+    ensure_mapping,
+    mappings,
+    streams_of,
+    streams_read_by,
+)
+from entrypoint.resources import Outcome, State, existing
 from entrypoint.role import ensure_delivery_role, ensure_role
 from entrypoint.run import Run
 from entrypoint.stream import ensure_stream
@@ -31,6 +37,8 @@ if TYPE_CHECKING:
     from mypy_boto3_logs import CloudWatchLogsClient
     from mypy_boto3_s3 import S3Client
 
+# kind and name of a resource, and a call that answers with something while it is there
+Probe: TypeAlias = tuple[str, str, Callable[[], Any]]
 # Seconds an answer may take. Shorter than the factory's, and without its retries, because whoever calls comes back
 # anyway: an endpoint that vanished in the middle of a call must not use up the 15 s it may take to be provisioned anew.
 READ_TIMEOUT = 5.0
@@ -60,7 +68,7 @@ def connect(settings: Settings) -> Clients:
             aws.client(settings, "logs", **options),
         )
     except (*AWS_ERRORS, ValueError) as error:
-        raise ProvisionError(str(explain(error, "the endpoint", settings.target))) from error
+        raise errors.ProvisionError(str(explain(error, "the endpoint", settings.target))) from error
 
 
 def provision(clients: Clients, settings: Settings, code: bytes, run: Run) -> Iterator[Outcome]:
@@ -130,6 +138,45 @@ def _function(clients: Clients, settings: Settings, code: bytes, run: Run, handl
     )
 
 
+def look_on_aws(clients: Clients, settings: Settings) -> list[Outcome]:
+    """TARGET=aws, where terraform provisions: each resource is `unchanged`, `missing`, or `unseen`, where these
+    credentials may not look, which need not be wrong.
+
+    Roles are left out: neither function nor delivery stream can exist on AWS without one, and looking would need a
+    further permission. Raises ProvisionError, UnavailableError.
+    """
+    bucket, function = settings.s3_bucket, settings.lambda_function
+    probes: list[Probe] = [
+        ("bucket", bucket, lambda: clients.s3.head_bucket(Bucket=bucket)),
+        ("function", function, lambda: clients.lambda_.get_function_configuration(FunctionName=function)),
+        *PIPELINES[settings.delivery].on_aws(clients, settings),
+    ]
+    return [Outcome(kind, name, _presence(kind, name, probe)) for kind, name, probe in probes]
+
+
+def _stream_and_mapping(clients: Clients, settings: Settings) -> list[Probe]:
+    stream, function = settings.kinesis_data_stream, settings.lambda_function
+    return [
+        ("stream", stream, lambda: clients.kinesis.describe_stream_summary(StreamName=stream)),
+        ("mapping", f"{stream} -> {function}", lambda: stream in streams_of(mappings(clients.lambda_, function))),
+    ]
+
+
+def _delivery_stream(clients: Clients, settings: Settings) -> list[Probe]:
+    name = settings.firehose_stream
+    return [("delivery stream", name, lambda: clients.firehose.describe_delivery_stream(DeliveryStreamName=name))]
+
+
+def _presence(kind: str, name: str, probe: Callable[[], Any]) -> State:
+    try:
+        return "unchanged" if existing(probe) else "missing"
+    except AWS_ERRORS as error:
+        explanation = errors.explain(error, kind, name, "aws")
+        if isinstance(explanation, errors.ForbiddenError):
+            return "unseen"
+        raise explanation from error
+
+
 @dataclass(frozen=True)
 class Pipeline:
     """What a delivery has of its own. `on_aws`: how its resources are looked for with TARGET=aws.
@@ -145,6 +192,6 @@ class Pipeline:
 
 
 PIPELINES = {
-    KINESIS: Pipeline(_kinesis, stream_and_mapping, "conditional_writes", overwrites),
-    FIREHOSE: Pipeline(_firehose, delivery_stream, "event_time_prefixes", misfiles),
+    KINESIS: Pipeline(_kinesis, _stream_and_mapping, "conditional_writes", overwrites),
+    FIREHOSE: Pipeline(_firehose, _delivery_stream, "event_time_prefixes", misfiles),
 }

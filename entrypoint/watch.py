@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import random
 from collections.abc import Callable
+from dataclasses import KW_ONLY, dataclass
 from datetime import datetime, timedelta
 from typing import Literal, NoReturn
 
@@ -15,8 +16,7 @@ from common.log import event
 from common.settings import Settings
 from common.status import EntrypointStatus, write_status
 from entrypoint.errors import ProvisionError, UnavailableError
-from entrypoint.presence import look_on_aws
-from entrypoint.provision import PIPELINES, SERVICES, Clients, connect, provision
+from entrypoint.provision import PIPELINES, SERVICES, Clients, connect, look_on_aws, provision
 from entrypoint.resources import Outcome
 from entrypoint.run import Run
 
@@ -42,36 +42,29 @@ PROVISION_WITHIN = 60.0
 STALE_AFTER = timedelta(seconds=300)
 
 
+@dataclass
 class Watch:
     """Converges in rounds, for ever; each process and each test brings its own clock, random numbers and clients.
 
     `publish=False` leaves the status file to the daemon. `within` limits, in seconds, one run of provisioning.
     """
 
-    def __init__(
-        self,
-        settings: Settings,
-        code: bytes,
-        clock: Clock,
-        rng: random.Random,
-        *,
-        connect: Callable[[Settings], Clients] = connect,
-        publish: bool = True,
-        within: float = PROVISION_WITHIN,
-    ) -> None:
+    settings: Settings
+    code: bytes
+    clock: Clock
+    rng: random.Random
+    _: KW_ONLY
+    connect: Callable[[Settings], Clients] = connect
+    publish: bool = True
+    within: float = PROVISION_WITHIN
+
+    def __post_init__(self) -> None:
         self.state: State = "waiting"
         self.error: str | None = None
-        self._settings = settings
-        self._pipeline = PIPELINES[settings.delivery]
-        self._code = code
-        self._clock = clock
-        self._rng = rng
-        self._connect = connect
-        self._publish = publish
-        self._within = within
+        self._pipeline = PIPELINES[self.settings.delivery]
         self._clients: Clients | None = None
         self._endpoints: list[str | None] = []
-        self._pauses = backoff(rng, RETRY_BASE, RETRY_CAP)
+        self._pauses = backoff(self.rng, RETRY_BASE, RETRY_CAP)
         self._complete = False
         self._resources: dict[str, str] = {}
         self._lines: dict[str, str] = {}
@@ -84,13 +77,13 @@ class Watch:
 
     def run(self) -> NoReturn:
         while True:
-            self._clock.sleep(self.round())
+            self.clock.sleep(self.round())
 
     def round(self) -> float:
         """Look once, mend what is missing, and return the seconds until the next look. Raises no Exception."""
         try:
             clients = self._connected()
-            if self._settings.target == "aws":
+            if self.settings.target == "aws":
                 self._look_on_aws(clients)
             elif not self._complete or self._differs(clients):
                 self._provision(clients)
@@ -104,8 +97,8 @@ class Watch:
         except Exception as error:
             # the loop outlives what nobody thought of, and shows where it was
             self._fail(f"{type(error).__name__}: {error}", trace=True)
-        self._pauses = backoff(self._rng, RETRY_BASE, RETRY_CAP)
-        return LOOK_EVERY_ON_AWS if self._settings.target == "aws" else LOOK_EVERY
+        self._pauses = backoff(self.rng, RETRY_BASE, RETRY_CAP)
+        return LOOK_EVERY_ON_AWS if self.settings.target == "aws" else LOOK_EVERY
 
     @property
     def _endpoint(self) -> str:
@@ -114,9 +107,9 @@ class Watch:
     def _connected(self) -> Clients:
         """The clients of the last round, unless the endpoint was lost and has been found at another port."""
         if self._clients is None or self.state == "waiting":
-            endpoints = [aws.endpoint_url(self._settings, service) for service in SERVICES]
+            endpoints = [aws.endpoint_url(self.settings, service) for service in SERVICES]
             if self._clients is None or endpoints != self._endpoints:
-                self._clients, self._endpoints = self._connect(self._settings), endpoints
+                self._clients, self._endpoints = self.connect(self.settings), endpoints
         return self._clients
 
     def _tell(self, outcome: Outcome, line: str) -> None:
@@ -128,35 +121,35 @@ class Watch:
 
     def _provision(self, clients: Clients) -> None:
         self._complete = False
-        for outcome in provision(clients, self._settings, self._code, Run(self._clock, self._within)):
+        for outcome in provision(clients, self.settings, self.code, Run(self.clock, self.within)):
             if self.state != "provisioning":
                 self._set("provisioning")
             self._tell(outcome, str(outcome))
         if self._capability is None or "created" in (self._resources[kind] for kind in PROBED & self._resources.keys()):
             self._probe(clients)
         self._complete = True
-        self._provisioned_at = self._clock.now()
+        self._provisioned_at = self.clock.now()
         self._ready()
 
     def _probe(self, clients: Clients) -> None:
         """Whether the endpoint has what the chosen delivery needs: said when it has not, and never a failure."""
         try:
-            now, run = self._clock.now(), Run(self._clock, self._within)
-            found = self._pipeline.shortcoming(clients, self._settings, self._endpoint, now, run) or HONOURED
+            now, run = self.clock.now(), Run(self.clock, self.within)
+            found = self._pipeline.shortcoming(clients, self.settings, self._endpoint, now, run) or HONOURED
         except AWS_ERRORS as error:
-            needs = f"whether {self._endpoint} has what DELIVERY={self._settings.delivery} needs cannot be seen"
-            found = f"{needs}: {explain(error, 'the probe', self._settings.target)}"
+            needs = f"whether {self._endpoint} has what DELIVERY={self.settings.delivery} needs cannot be seen"
+            found = f"{needs}: {explain(error, 'the probe', self.settings.target)}"
         if found not in (HONOURED, self._capability):
             log.warning("%s", found, extra=event("concern", part="endpoint", problem="capability", error=found))
         self._capability = found
 
     def _differs(self, clients: Clients) -> bool:
         """Whether to provision again: something is gone, or is not as it was made."""
-        plan = provision(clients, self._settings, self._code, Run(self._clock, self._within, apply=False))
+        plan = provision(clients, self.settings, self.code, Run(self.clock, self.within, apply=False))
         due = [outcome for outcome in plan if outcome.state != "unchanged"]
         lines = [str(outcome) for outcome in due]
         gone = [f"{outcome.kind} {outcome.name}" for outcome in due if outcome.state == "created"]
-        now = self._clock.monotonic()
+        now = self.clock.monotonic()
         if gone:
             problem, what = "forgotten", ", ".join(gone)
             sentence = f"{self._endpoint} has forgotten {what}: provisioning again"
@@ -172,13 +165,13 @@ class Watch:
         return True
 
     def _look_on_aws(self, clients: Clients) -> None:
-        found = look_on_aws(clients, self._settings, self._pipeline.on_aws(clients, self._settings))
+        found = look_on_aws(clients, self.settings)
         words = {"unchanged": "is there", "missing": "is missing", "unseen": "cannot be seen by these credentials"}
         for outcome in found:
             self._tell(outcome, f"{outcome.kind} {outcome.name}: {words[outcome.state]}")
         missing = [f"{outcome.kind} {outcome.name}" for outcome in found if outcome.state == "missing"]
         if missing:
-            name = self._settings.delivery.stream_setting
+            name = self.settings.delivery.stream_setting
             raise ProvisionError(
                 f"not on AWS: {', '.join(missing)}. With TARGET=aws nothing is made from here: apply terraform/, or "
                 f"take its names: -e S3_BUCKET=… -e {name}=… -e LAMBDA_FUNCTION=… -e AWS_DEFAULT_REGION=…"
@@ -192,7 +185,7 @@ class Watch:
         self._set("ready")
 
     def _wait(self, reason: str) -> None:
-        now = self._clock.monotonic()
+        now = self.clock.monotonic()
         if self._reminded_at is None or now >= self._reminded_at + REMIND_EVERY:
             log.warning(
                 "waiting for %s: %s; nginx serves and logs meanwhile",
@@ -212,9 +205,9 @@ class Watch:
         if state != "provisioning":
             self.error = error
         self.state = state
-        if not self._publish:
+        if not self.publish:
             return
-        now = self._clock.now()
+        now = self.clock.now()
         status = EntrypointStatus(
             due=now + STALE_AFTER,
             state=state,
@@ -226,7 +219,7 @@ class Watch:
             **{self._pipeline.capability: self._capability},  # type: ignore[arg-type]
         )
         try:
-            write_status(self._settings.status_dir, status)
+            write_status(self.settings.status_dir, status)
             self._status_error = ""
         except OSError as problem:
             if str(problem) != self._status_error:

@@ -281,7 +281,7 @@ def test_a_client_that_cannot_be_made_is_told_without_a_traceback(
         raise ProfileNotFound(profile="mine")
 
     monkeypatch.setattr(aws, "client", fail)
-    monkeypatch.setattr(watch, "_connect", connect)
+    monkeypatch.setattr(watch, "connect", connect)
     watch.round()
     (record,) = caplog.records
     assert "The config profile (mine) could not be found. Check" in record.getMessage()
