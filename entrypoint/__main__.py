@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 import os
-import random
+import queue
 import signal
 import sys
 import threading
@@ -69,9 +69,7 @@ def plan(settings: Settings, code: bytes) -> int:
 def once(settings: Settings, code: bytes, clock: Clock, timeout: float) -> int:
     """Provision, waiting up to `timeout` seconds for an endpoint that does not answer yet."""
     run = Run(clock, timeout)
-    rng = random.Random()  # noqa: S311 - jitter, no secret
-    within = min(timeout, PROVISION_WITHIN)
-    watch = Watch(settings, code, clock, rng, connect=connect, publish=False, within=within)
+    watch = Watch(settings, code, clock, connect=connect, publish=False, within=min(timeout, PROVISION_WITHIN))
     while True:
         pause = watch.round()
         if watch.state == "ready":
@@ -91,26 +89,20 @@ def daemon(settings: Settings, code: bytes) -> int:
     The watch has a thread of its own: one that resolves a name or waits for an answer sees no signal. The process then
     ends without waiting for it; whatever it was doing, the next start goes on from there.
     """
-    rng = random.Random()  # noqa: S311 - jitter, no secret
-    watch = Watch(settings, code, SystemClock(), rng, connect=connect)
-    ended = threading.Event()
-    signalled = threading.Event()
-
-    def stop(*_: object) -> None:
-        signalled.set()
-        ended.set()
+    watch = Watch(settings, code, SystemClock(), connect=connect)
+    # of the queues, the one that a signal handler may put into
+    ended: queue.SimpleQueue[int] = queue.SimpleQueue()
 
     def work() -> None:
         try:
             watch.run()
         finally:
-            ended.set()
+            ended.put(1)
 
-    signal.signal(signal.SIGTERM, stop)
-    signal.signal(signal.SIGINT, stop)
+    for each in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(each, lambda *_: ended.put(0))
     threading.Thread(target=work, name="watch", daemon=True).start()
-    ended.wait()
-    return 0 if signalled.is_set() else 1
+    return ended.get()
 
 
 def _parser() -> argparse.ArgumentParser:

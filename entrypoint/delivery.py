@@ -40,11 +40,6 @@ def object_prefix(prefix: str) -> str:
     return prefix + "".join(f"!{{partitionKeyFromLambda:{key}}}/" for key in PARTITION_KEYS)
 
 
-def transform_arn(function_arn: str) -> str:
-    """The function as a processor names it: with a version."""
-    return f"{function_arn}:$LATEST"
-
-
 def destination(*, stream: str, bucket: str, prefix: str, role_arn: str, function_arn: str) -> Destination:
     """The ExtendedS3DestinationConfiguration of `stream`.
 
@@ -63,7 +58,7 @@ def destination(*, stream: str, bucket: str, prefix: str, role_arn: str, functio
         found["BucketARN"] = f"arn:{policies.partition(role_arn)}:s3:::{bucket}"
     if function_arn:
         parameters = {
-            "LambdaArn": transform_arn(function_arn),
+            "LambdaArn": f"{function_arn}:$LATEST",  # a processor names it with a version
             "NumberOfRetries": TRANSFORM_RETRIES,
             "BufferSizeInMBs": TRANSFORM_BUFFER_MB,
             "BufferIntervalInSeconds": TRANSFORM_BUFFER_SECONDS,

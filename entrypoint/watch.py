@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import random
 from collections.abc import Callable
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, field
 from datetime import datetime, timedelta
 from typing import Literal, NoReturn
 
@@ -52,7 +52,7 @@ class Watch:
     settings: Settings
     code: bytes
     clock: Clock
-    rng: random.Random
+    rng: random.Random = field(default_factory=random.Random)
     _: KW_ONLY
     connect: Callable[[Settings], Clients] = connect
     publish: bool = True
