@@ -222,6 +222,7 @@ def test_created_then_unchanged(clients: Clients, settings: Settings) -> None:
     (mapping,) = mappings(clients, settings)
     assert (mapping["State"], mapping["BatchSize"], mapping["StartingPosition"]) == ("Enabled", 100, "TRIM_HORIZON")
     assert mapping["EventSourceArn"] == made["stream"].arn
+    assert (mapping["BisectBatchOnFunctionError"], mapping["MaximumBatchingWindowInSeconds"]) == (True, 0)
 
 
 def test_a_delivery_stream_is_what_was_wanted(clients: Clients) -> None:
@@ -298,6 +299,16 @@ def test_a_changed_setting_updates(clients: Clients, change: dict[str, Any], kin
     assert updated.state == "updated"
     assert detail in str(updated)
     assert states(clients, changed) == all_of(settings, "unchanged")
+
+
+def test_what_a_mapping_does_with_a_failed_batch_is_mended(clients: Clients, settings: Settings) -> None:
+    run(clients, settings)
+    (before,) = mappings(clients, settings)
+    other = {"BisectBatchOnFunctionError": False, "MaximumBatchingWindowInSeconds": 5, "Enabled": True}
+    clients.lambda_.update_event_source_mapping(UUID=before["UUID"], **cast(Any, other))
+    details = run(clients, settings)["mapping"].details[:2]  # LocalStack shows it disabled while it is updated
+    assert details == ("BisectBatchOnFunctionError False -> True", "MaximumBatchingWindowInSeconds 5 -> 0")
+    assert states(clients, settings) == ["unchanged"] * 5
 
 
 def test_the_prefix_also_moves_what_the_role_may_do(clients: Clients, settings: Settings) -> None:

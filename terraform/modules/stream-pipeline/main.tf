@@ -139,6 +139,8 @@ resource "aws_lambda_event_source_mapping" "this" {
   batch_size                         = var.batch_size
   parallelization_factor             = var.parallelization_factor
   maximum_batching_window_in_seconds = var.batching_window_seconds
+  # halves of a batch that fails have a time-out each; the ledgers keep lines from being doubled
+  bisect_batch_on_function_error = true
 
   # Endless retries: a batch that fails stops its shard instead of being lost, and the alarms below say so. Only a batch whose
   # records grow older than maximum_record_age_seconds is discarded, into the destination.

@@ -155,7 +155,7 @@ variable "batch_size" {
 }
 
 variable "batching_window_seconds" {
-  description = "Seconds Lambda waits for a batch to fill; 0: none. Longer means fewer, larger appends."
+  description = "Seconds Lambda waits for a batch to fill; 0: none, as a poll's records arrive together. Longer means fewer, larger appends, and lines that are later in S3."
   type        = number
   default     = 0
   nullable    = false

@@ -287,6 +287,8 @@ def mapped(**changes: Any) -> dict[str, Any]:
     return {
         "UUID": UUID,
         "BatchSize": 100,
+        "BisectBatchOnFunctionError": True,
+        "MaximumBatchingWindowInSeconds": 0,
         "StartingPosition": "TRIM_HORIZON",
         "EventSourceArn": STREAM_ARN,
         "FunctionArn": FUNCTION_ARN,
@@ -360,6 +362,25 @@ def test_a_starting_position_that_comes_too_late_is_told(play: Callable[[str], P
     outcome = mapping(lambda_, apply=False, starting_position="LATEST")
     assert outcome.state == "unchanged"
     assert "began at TRIM_HORIZON; STARTING_POSITION=LATEST is for a new one" in str(outcome)
+
+
+def test_a_mapping_of_an_earlier_version_is_told_to_halve_what_fails(play: Callable[[str], Played]) -> None:
+    lambda_ = play("lambda")
+    old = mapped()
+    del old["BisectBatchOnFunctionError"], old["MaximumBatchingWindowInSeconds"]
+    lambda_.answer("list_event_source_mappings", {"EventSourceMappings": [old]})
+    lambda_.answer(
+        "update_event_source_mapping",
+        mapped(),
+        UUID=UUID,
+        BatchSize=100,
+        BisectBatchOnFunctionError=True,
+        MaximumBatchingWindowInSeconds=0,
+        Enabled=True,
+    )
+    lambda_.answer("get_event_source_mapping", mapped())
+    outcome = mapping(lambda_)
+    assert (outcome.state, outcome.details) == ("updated", ("BisectBatchOnFunctionError False -> True",))
 
 
 def test_mappings_of_other_streams_are_none_of_ours(play: Callable[[str], Played]) -> None:

@@ -95,6 +95,11 @@ run "default_loses_nothing" {
   }
 
   assert {
+    condition     = aws_lambda_event_source_mapping.this.bisect_batch_on_function_error
+    error_message = "A batch that is too much for one invocation must become smaller."
+  }
+
+  assert {
     condition     = aws_lambda_event_source_mapping.this.maximum_record_age_in_seconds == -1
     error_message = "A batch that fails must come again until it is archived."
   }
