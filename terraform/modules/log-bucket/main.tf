@@ -12,7 +12,9 @@ locals {
     entries  = "${var.key_prefix}2"
     rejected = "${var.key_prefix}rejected/"
   }
-  ages = var.expire_after_days != null || var.transition != null
+  # Each has its lines and its ledger in one conditional write. Firehose writes beside them under other names, without conditions.
+  hourly = [for folder in ["", "rejected/"] : "${local.arn}/${var.key_prefix}${folder}????/??/??/??/web-access.log"]
+  ages   = var.expire_after_days != null || var.transition != null
 }
 
 resource "aws_s3_bucket" "this" {
@@ -95,6 +97,20 @@ resource "aws_s3_bucket_lifecycle_configuration" "this" {
     }
   }
 
+  rule {
+    id     = "drop-progress"
+    status = "Enabled"
+
+    # what an invocation had done of a batch that never came back
+    filter {
+      prefix = "${var.key_prefix}ledger/progress/"
+    }
+
+    expiration {
+      days = 7
+    }
+  }
+
   dynamic "rule" {
     for_each = local.ages ? local.archived : {}
 
@@ -158,7 +174,7 @@ resource "aws_s3_bucket_lifecycle_configuration" "this" {
   }
 }
 
-data "aws_iam_policy_document" "tls" {
+data "aws_iam_policy_document" "this" {
   statement {
     sid       = "OnlyTls"
     effect    = "Deny"
@@ -176,6 +192,39 @@ data "aws_iam_policy_document" "tls" {
       values   = ["false"]
     }
   }
+
+  # A write that does not look at what is there would take lines and ledger away, or put them back to an earlier state.
+  statement {
+    sid       = "OnlyConditionalWrites"
+    effect    = "Deny"
+    actions   = ["s3:PutObject"]
+    resources = local.hourly
+
+    principals {
+      type        = "*"
+      identifiers = ["*"]
+    }
+
+    # both headers are missing
+    condition {
+      test     = "Null"
+      variable = "s3:if-match"
+      values   = ["true"]
+    }
+
+    condition {
+      test     = "Null"
+      variable = "s3:if-none-match"
+      values   = ["true"]
+    }
+
+    # s3:PutObject also allows CreateMultipartUpload and UploadPart, which make no object and take no condition
+    condition {
+      test     = "Bool"
+      variable = "s3:ObjectCreationOperation"
+      values   = ["true"]
+    }
+  }
 }
 
 resource "aws_s3_bucket_policy" "this" {
@@ -185,5 +234,5 @@ resource "aws_s3_bucket_policy" "this" {
   depends_on = [aws_s3_bucket_public_access_block.this]
 
   bucket = aws_s3_bucket.this[0].id
-  policy = data.aws_iam_policy_document.tls.json
+  policy = data.aws_iam_policy_document.this.json
 }

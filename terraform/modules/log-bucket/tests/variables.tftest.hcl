@@ -80,13 +80,39 @@ run "nothing_is_public" {
   }
 
   assert {
-    condition     = length(aws_s3_bucket_lifecycle_configuration.this[0].rule) == 1
-    error_message = "By default nothing is deleted but unfinished uploads."
+    condition     = [for rule in aws_s3_bucket_lifecycle_configuration.this[0].rule : rule.id] == ["abort-unfinished-uploads", "drop-progress"]
+    error_message = "By default nothing is deleted but unfinished uploads and what is left of unfinished batches."
   }
 
   assert {
     condition     = one(aws_s3_bucket_lifecycle_configuration.this[0].rule[0].abort_incomplete_multipart_upload).days_after_initiation == 1 && aws_s3_bucket_lifecycle_configuration.this[0].rule[0].status == "Enabled"
     error_message = "What a killed function leaves behind is billed."
+  }
+}
+
+# Hourly objects only: side objects below ledger/, and what Firehose writes into the same hours, have no condition.
+run "only_conditional_writes" {
+  command = plan
+
+  variables {
+    name       = "some-bucket"
+    key_prefix = "logs/"
+  }
+
+  assert {
+    condition = jsondecode(aws_s3_bucket_policy.this[0].policy).Statement[1].Condition == {
+      Null = { "s3:if-match" = "true", "s3:if-none-match" = "true" }
+      Bool = { "s3:ObjectCreationOperation" = "true" }
+    }
+    error_message = "A write with neither header is refused; beginning a multipart upload and its parts are no writes."
+  }
+
+  assert {
+    condition = toset(jsondecode(aws_s3_bucket_policy.this[0].policy).Statement[1].Resource) == toset([
+      "arn:aws:s3:::some-bucket/logs/????/??/??/??/web-access.log",
+      "arn:aws:s3:::some-bucket/logs/rejected/????/??/??/??/web-access.log",
+    ])
+    error_message = "It holds for hourly objects and no others."
   }
 }
 
@@ -107,8 +133,8 @@ run "ledgers_never_age" {
   }
 
   assert {
-    condition     = toset([for rule in aws_s3_bucket_lifecycle_configuration.this[0].rule : one(rule.filter).prefix if length(rule.expiration) > 0 || length(rule.transition) > 0]) == toset(["logs/2", "logs/rejected/", "athena/"])
-    error_message = "Hourly objects, rejected lines and results of queries grow old, and nothing else."
+    condition     = toset([for rule in aws_s3_bucket_lifecycle_configuration.this[0].rule : one(rule.filter).prefix if length(rule.expiration) > 0 || length(rule.transition) > 0]) == toset(["logs/2", "logs/rejected/", "logs/ledger/progress/", "athena/"])
+    error_message = "Hourly objects, rejected lines, progress and results of queries grow old, and nothing else."
   }
 }
 
