@@ -77,7 +77,8 @@ def provision(clients: Clients, settings: Settings, code: bytes, run: Run) -> It
     Raises ProvisionError (UnavailableError when it may pass); what was done until then stays done, and the next run
     goes on from there. What another DELIVERY has made is left alone.
     """
-    yield ensure_bucket(clients.s3, settings.s3_bucket, run, region=settings.aws_default_region)
+    bucket, region = settings.s3_bucket, settings.aws_default_region
+    yield ensure_bucket(clients.s3, bucket, run, region=region, prefix=settings.s3_prefix)
     yield from PIPELINES[settings.delivery].provision(clients, settings, code, run)
 
 

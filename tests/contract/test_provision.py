@@ -219,6 +219,8 @@ def test_created_then_unchanged(clients: Clients, settings: Settings) -> None:
     assert states(clients, settings) == ["unchanged"] * 5
     function = clients.lambda_.get_function(FunctionName=settings.lambda_function)["Configuration"]
     assert function["Role"] == made["role"].arn
+    rules = clients.s3.get_bucket_lifecycle_configuration(Bucket=settings.s3_bucket)["Rules"]
+    assert [rule["ID"] for rule in rules] == ["abort-unfinished-uploads", "drop-progress"]
     (mapping,) = mappings(clients, settings)
     assert (mapping["State"], mapping["BatchSize"], mapping["StartingPosition"]) == ("Enabled", 100, "TRIM_HORIZON")
     assert mapping["EventSourceArn"] == made["stream"].arn

@@ -225,6 +225,7 @@ DIFFERENCES = {
         "delivery.DeliveryStreamEncryptionConfiguration.*": "costs nothing on AWS with its own key",
         "delivery.Destination.ProcessingConfiguration.Processors.0.Parameters.RoleArn.*": "the provider names it",
         "delivery.Destination.DataFormatConversionConfiguration.*": "the provider names the default, none",
+        "lifecycle.drop-old-versions.*": "the entrypoint's bucket keeps no versions",
         "log.retentionInDays": "what Terraform makes keeps a month, the entrypoint's goes with its emulator",
     },
 }
@@ -284,6 +285,9 @@ def described(url: str, deployment: Deployment) -> dict[str, Any]:
     s3, iam, lambda_ = client("s3", url), client("iam", url), client("lambda", url)
     found: dict[str, Any] = {
         "bucket": s3.get_bucket_location(Bucket=names["bucket_name"])["LocationConstraint"],
+        "lifecycle": {
+            rule["ID"]: rule for rule in s3.get_bucket_lifecycle_configuration(Bucket=names["bucket_name"])["Rules"]
+        },
         "function": lambda_.get_function_configuration(FunctionName=names["function_name"]),
     }
     roles = [names["role_name"]]

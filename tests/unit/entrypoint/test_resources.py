@@ -28,13 +28,14 @@ UUID = "11111111-2222-3333-4444-555555555555"
 
 
 def bucket(s3: Played, region: str = "us-east-1", apply: bool = True) -> Outcome:
-    return ensure_bucket(s3.client, "b-1", s3.run(apply), region=region)
+    return ensure_bucket(s3.client, "b-1", s3.run(apply), region=region, prefix="logs/")
 
 
 def test_in_us_east_1_no_location_is_sent_since_s3_refuses_it(play: Callable[[str], Played]) -> None:
     s3 = play("s3")
     s3.refuse("head_bucket", "404", 404)
     s3.answer("create_bucket", Bucket="b-1")
+    s3.answer("put_bucket_lifecycle_configuration")
     assert bucket(s3).state == "created"
 
 
@@ -42,6 +43,7 @@ def test_elsewhere_the_location_is_sent(play: Callable[[str], Played]) -> None:
     s3 = play("s3")
     s3.refuse("head_bucket", "404", 404)
     s3.answer("create_bucket", Bucket="b-1", CreateBucketConfiguration={"LocationConstraint": "ap-northeast-2"})
+    s3.answer("put_bucket_lifecycle_configuration")
     assert bucket(s3, "ap-northeast-2").state == "created"
 
 
@@ -50,7 +52,20 @@ def test_a_bucket_that_became_ours_meanwhile_is_fine(play: Callable[[str], Playe
     s3.refuse("head_bucket", "404", 404)
     s3.refuse("create_bucket", "OperationAborted", 409)
     s3.refuse("create_bucket", "BucketAlreadyOwnedByYou", 409)
+    s3.answer("put_bucket_lifecycle_configuration")
     assert bucket(s3).state == "created"
+
+
+def test_an_endpoint_without_lifecycle_rules_is_no_failure(play: Callable[[str], Played]) -> None:
+    s3 = play("s3")
+    s3.refuse("head_bucket", "404", 404)
+    s3.answer("create_bucket", Bucket="b-1")
+    s3.refuse("put_bucket_lifecycle_configuration", "NotImplemented", 501)
+    made = bucket(s3)
+    assert (made.state, made.details) == (
+        "created",
+        ("unfinished uploads stay, as the endpoint takes no rule for them: NotImplemented",),
+    )
 
 
 def test_a_bucket_of_somebody_else_is_named_with_the_remedy(play: Callable[[str], Played]) -> None:
