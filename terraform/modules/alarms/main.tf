@@ -7,7 +7,7 @@ locals {
 resource "aws_cloudwatch_metric_alarm" "this" {
   for_each = var.alarms
 
-  alarm_name          = "${one(values(each.value.dimensions))}-${each.key}"
+  alarm_name          = "${coalesce(each.value.subject, one(values(each.value.dimensions)))}-${each.key}"
   alarm_description   = each.value.description
   namespace           = each.value.namespace
   metric_name         = each.value.metric_name

@@ -1,10 +1,11 @@
 variable "alarms" {
-  description = "The alarms by the end of their names; what a name begins with is the value of the alarm's one dimension."
+  description = "The alarms by the end of their names; a name begins with the subject, which is the value of the one dimension unless it is given."
   type = map(object({
     description         = string
     namespace           = string
     metric_name         = string
-    dimensions          = map(string)
+    dimensions          = optional(map(string), {})
+    subject             = optional(string)
     statistic           = optional(string, "Sum")
     period              = optional(number, 60)
     evaluation_periods  = optional(number, 5)

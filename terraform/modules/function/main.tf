@@ -74,6 +74,20 @@ resource "aws_lambda_function" "this" {
   }
 }
 
+# Each invocation prints its counts as one line of JSON. Nothing is reported while no line is rejected.
+resource "aws_cloudwatch_log_metric_filter" "rejected" {
+  name           = "rejected"
+  log_group_name = aws_cloudwatch_log_group.this.name
+  pattern        = "{ $.rejected > 0 }"
+
+  # without dimensions, which would have to be in the line: the namespace tells the function
+  metric_transformation {
+    namespace = "WebLog/${var.name}"
+    name      = "RejectedLines"
+    value     = "$.rejected"
+  }
+}
+
 module "alarms" {
   source = "../alarms"
   count  = var.alarms ? 1 : 0
@@ -93,6 +107,14 @@ module "alarms" {
       metric_name         = "Throttles"
       dimensions          = { FunctionName = aws_lambda_function.this.function_name }
       datapoints_to_alarm = 3
+    }
+    rejected = {
+      description        = "Lines cannot be parsed: the log's format is not the function's. They are kept below rejected/ of the bucket."
+      namespace          = aws_cloudwatch_log_metric_filter.rejected.metric_transformation[0].namespace
+      metric_name        = aws_cloudwatch_log_metric_filter.rejected.metric_transformation[0].name
+      subject            = aws_lambda_function.this.function_name
+      period             = 300
+      evaluation_periods = 1
     }
   }
 }

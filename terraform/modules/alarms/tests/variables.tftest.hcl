@@ -17,6 +17,12 @@ variables {
       metric_name = "Errors"
       dimensions  = { FunctionName = "some-function" }
     }
+    counted = {
+      description = "for a test"
+      namespace   = "Ours"
+      metric_name = "Counted"
+      subject     = "some-other"
+    }
   }
 }
 
@@ -40,7 +46,7 @@ run "planned" {
   }
 
   assert {
-    condition     = output.names == ["some-function-errors"]
+    condition     = output.names == ["some-other-counted", "some-function-errors"]
     error_message = "An alarm is named after what it watches."
   }
 

@@ -86,7 +86,7 @@ run "filed_by_the_lines_own_hour" {
   }
 
   assert {
-    condition     = length(output.alarm_names) == 5
-    error_message = "Errors, throttles, freshness, delivery and transform failures."
+    condition     = length(output.alarm_names) == 6
+    error_message = "Errors, throttles, rejected lines, freshness, delivery and transform failures."
   }
 }

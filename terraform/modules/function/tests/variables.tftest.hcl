@@ -53,7 +53,12 @@ run "planned" {
   }
 
   assert {
-    condition     = length(output.alarm_names) == 2
-    error_message = "Errors and throttles."
+    condition     = length(output.alarm_names) == 3
+    error_message = "Errors, throttles and rejected lines."
+  }
+
+  assert {
+    condition     = aws_cloudwatch_log_metric_filter.rejected.pattern == "{ $.rejected > 0 }" && aws_cloudwatch_log_metric_filter.rejected.log_group_name == "/aws/lambda/some-function"
+    error_message = "The counts of the function's own log."
   }
 }

@@ -115,8 +115,8 @@ run "default_loses_nothing" {
   }
 
   assert {
-    condition     = length(output.alarm_names) == 5
-    error_message = "Errors, throttles, iterator age, discarded and write throttled."
+    condition     = length(output.alarm_names) == 6
+    error_message = "Errors, throttles, rejected lines, iterator age, discarded and write throttled."
   }
 }
 
