@@ -37,7 +37,7 @@ variable "role_name" {
 }
 
 variable "runtime" {
-  description = "The function's Python: `python3.13`, or `python3.12` for a provider from before November 2024, which knows no newer one."
+  description = "The function's Python: `python3.13`, `python3.14` with a provider from 6.20 on, or `python3.12` for one from before November 2024, which knows no newer one."
   type        = string
   default     = "python3.13"
   nullable    = false

@@ -49,14 +49,14 @@ variable "handler" {
 }
 
 variable "runtime" {
-  description = "The function's Python: `python3.13`, or `python3.12` for a provider from before November 2024, which knows no newer one."
+  description = "The function's Python: `python3.13`, `python3.14` with a provider from 6.20 on, or `python3.12` for one from before November 2024, which knows no newer one."
   type        = string
   default     = "python3.13"
   nullable    = false
 
   validation {
-    condition     = contains(["python3.12", "python3.13"], var.runtime)
-    error_message = "Choose python3.12 or python3.13."
+    condition     = contains(["python3.12", "python3.13", "python3.14"], var.runtime)
+    error_message = "Choose python3.12, python3.13 or python3.14."
   }
 }
 
