@@ -35,6 +35,7 @@ class Bucket(FakeS3):
         self.injected = Faults()
         self.pause: Callable[[], None] = lambda: None
         self.writes = 0
+        self.late: list[Callable[[], object]] = []  # requests in flight, whose sender is dead
         self._stream = stream
         self._rng = rng
         self._say = say
@@ -75,6 +76,11 @@ class Bucket(FakeS3):
                 raise Violation(f"{key} has lost bytes it had")
             self.check(key)
         return answer
+
+    def stands(self) -> tuple[int, dict[str, bytes]]:
+        """How far the invocations are: the writes of hourly objects, and what is kept of unfinished batches."""
+        kept = {key: stored.body for key, stored in self.objects.items() if "/progress/" in key}
+        return self.writes, kept
 
     def delete_object(self, **request: Any) -> dict[str, Any]:
         answer = super().delete_object(**request)

@@ -18,8 +18,9 @@ class Violation(AssertionError):  # noqa: N818
     """Something that is promised does not hold."""
 
 
-def _up_to(most: float) -> Any:
-    return field(default=0.0, metadata={"most": most})
+def _up_to(most: float, *, apart: bool = False) -> Any:
+    """`apart`: it is drawn from random numbers of its own, so that the others stay what they were."""
+    return field(default=0.0, metadata={"most": most, "apart": apart})
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,20 +64,28 @@ class Faults:
     redelivered: float = _up_to(0.3)  # the position in the shard moves back by any number of records
     at_the_same_time: float = _up_to(0.6)  # several invocations, one S3 call of one of them after the other
     same_twice: float = _up_to(0.4)  # of those: of the same shard
-    out_of_time: float = _up_to(0.3)
+    out_of_time: float = _up_to(0.3)  # for each look at the time: the machine stood still until little of it is left
+    out_of_memory: float = _up_to(0.4, apart=True)  # killed at any request or look at the time
+    other_batch: float = _up_to(0.5, apart=True)  # of those that come back: not as long as before
     # S3, for each call
     handler_killed: float = _up_to(0.04)
     s3_down: float = _up_to(0.05)
     s3_answer_lost: float = _up_to(0.05)
     s3_slow_down: float = _up_to(0.05)
     s3_conflict: float = _up_to(0.1)  # 409 or 412 without any visible reason
+    s3_slow: float = _up_to(0.5, apart=True)  # it takes ten times as long
+    s3_late: float = _up_to(0.8, apart=True)  # of the calls in flight at a kill: they take effect some calls later
 
     @classmethod
-    def drawn(cls, rng: random.Random) -> Faults:
+    def drawn(cls, rng: random.Random, apart: random.Random) -> Faults:
         """A mix of its own for each run: some faults not at all, the others more or less."""
+
+        def probability(most: float, rng: random.Random) -> float:
+            return round(rng.uniform(0, most), 4) if rng.random() < SHARE_OF_FAULTS else 0.0
+
         return cls(
             **{
-                each.name: round(rng.uniform(0, each.metadata["most"]), 4) if rng.random() < SHARE_OF_FAULTS else 0.0
+                each.name: probability(each.metadata["most"], apart if each.metadata["apart"] else rng)
                 for each in fields(cls)
             }
         )

@@ -14,8 +14,10 @@ from typing import Any
 
 import pytest
 
+import index
 from archiver.archive import Archive
 from archiver.ledger import Ledger
+from archiver.progress import Done, Progress
 from archiver.writer import Writer
 from journal.checkpoint import Checkpoint, CheckpointFile
 from producer import source
@@ -41,26 +43,9 @@ def test_some_seeds() -> None:
     assert failures(range(FEW), workers=1) == []
 
 
-# The one that doubles: in test_found.py as small as it can be, with its reason
-KNOWN = 741
-
-
 @pytest.mark.chaos
 def test_many_seeds() -> None:
-    assert failures([seed for seed in range(MANY) if seed != KNOWN], workers=2) == []
-
-
-@pytest.mark.chaos
-@pytest.mark.xfail(
-    strict=True,
-    raises=AssertionError,
-    reason="a copy that copytruncate makes is never seen beside its log, docs/guarantees.md",
-)
-def test_the_seed_that_is_known_to_double() -> None:
-    problems = failures([KNOWN], workers=1)
-    if not all("a line is sent under two names" in problem for problem in problems):
-        pytest.fail(f"something else than what is known: {problems}")  # no AssertionError
-    assert problems == []
+    assert failures(range(MANY), workers=2) == []
 
 
 def test_a_seed_is_one_run() -> None:
@@ -183,6 +168,41 @@ def handler_swallows_errors(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Archive, "append", swallowing)
 
 
+def progress_of_another_batch(patch: pytest.MonkeyPatch) -> None:
+    """What was done of one batch counts for every batch."""
+    init = Progress.__init__
+
+    def shared(self: Progress, store: Any, prefix: str, entries: Any) -> None:
+        init(self, store, prefix, entries)
+        self._key = f"{prefix}ledger/progress/shard"
+
+    patch.setattr(Progress, "__init__", shared)
+    patch.setattr(Progress, "_digest", lambda *_: "")
+
+
+def progress_before_the_commit(patch: pytest.MonkeyPatch) -> None:
+    """Lines count as done while they still wait to be written."""
+    commit = index.Run._commit
+
+    def early(self: index.Run, flush: index.Flush, progress: Progress) -> None:
+        if flush.end is not None:
+            progress.done = Done(flush.end)
+            progress.save()
+        commit(self, flush, progress)
+
+    patch.setattr(index.Run, "_commit", early)
+
+
+def progress_is_not_kept(patch: pytest.MonkeyPatch) -> None:
+    """A batch that comes back begins from its first line."""
+    patch.setattr(Progress, "save", lambda _: None)
+
+
+def time_is_not_looked_at(patch: pytest.MonkeyPatch) -> None:
+    """Each invocation goes on until it is killed."""
+    patch.setattr(index.Run, "_stop_when_late", lambda *_: None)
+
+
 MUTANTS: list[Callable[[pytest.MonkeyPatch], None]] = [
     high_water_mark,
     checkpoint_over_a_gap,
@@ -194,6 +214,10 @@ MUTANTS: list[Callable[[pytest.MonkeyPatch], None]] = [
     content_is_not_compared,
     log_is_not_made_durable,
     handler_swallows_errors,
+    progress_of_another_batch,
+    progress_before_the_commit,
+    progress_is_not_kept,
+    time_is_not_looked_at,
 ]
 
 

@@ -1,9 +1,10 @@
 """The whole pipeline in one process, from one seed.
 
-nginx and logrotate (`web`) → files (`disk`) → the producer's own code → Kinesis (`stream`) → the function's own code →
-S3 (`bucket`). Only time, chance, the two services and `os` are simulated. One actor moves at a time, chosen by the
-seed; some act in the middle of another's operation, and several invocations of the function interleave at each of their
-calls. In the end the faults stop, everything drains within a bounded number of rounds, and the judge compares.
+nginx and logrotate (`web`) → files (`disk`) → the producer's own code → Kinesis (`stream`) → the function's own code
+(`invocation`) → S3 (`bucket`). Only time, chance, the two services and `os` are simulated. One actor moves at a time,
+chosen by the seed; some act in the middle of another's operation, and several invocations of the function interleave at
+each of their calls. In the end the faults stop, everything drains within a bounded number of rounds, each of which gets
+further, and the judge compares.
 """
 
 from __future__ import annotations
@@ -45,6 +46,7 @@ from tests.simulation.baton import Baton
 from tests.simulation.bucket import Bucket
 from tests.simulation.disk import Disk, SimOs, SimPath, broken, full
 from tests.simulation.faults import Crash, Faults, Violation
+from tests.simulation.invocation import Invocation
 from tests.simulation.stream import Sent, Stream
 from tests.simulation.web import Line, Web, started
 
@@ -60,7 +62,16 @@ SMALL: list[tuple[Any, dict[str, Any]]] = [
     (batching, {"MAX_BATCH_RECORDS": 5, "MAX_BATCH_BYTES": 3500}),
     (atomic, {"os": SimOs()}),
     (filing, {"MAX_REJECTED": 300}),
-    (index, {"FLUSH_BYTES": 3000, "print": lambda *_, **__: None}),
+    (
+        index,
+        {
+            "FLUSH_BYTES": 3000,
+            "LARGE_BYTES": 8000,
+            "FEW_OBJECTS": 3,
+            "TIME_MARGIN_MS": 800,
+            "print": lambda *_, **__: None,
+        },
+    ),
 ]
 # No parts, no side object; small parts and metadata; the smallest
 LIMITS = [
@@ -68,6 +79,8 @@ LIMITS = [
     Limits(min_part=2000, max_copy=5000, max_metadata=300),
     Limits(min_part=600, max_copy=1300, max_metadata=100),
 ]
+# Milliseconds: an append takes up to some 600 when nothing is wrong
+TIME_OUTS = [1200, 2000, 6000]
 # Nginx and logrotate take at most so many turns while the producer is at one tick, which lasts some milliseconds
 MEANWHILE = 3
 # After the faults have stopped, everything has arrived within so many ticks and invocations
@@ -86,23 +99,25 @@ class Setting:
     steps: int
     limits: Limits
     batch_size: int
+    milliseconds: int  # the function's time-out
     faults: Faults
 
     @classmethod
-    def drawn(cls, rng: random.Random) -> Setting:
+    def drawn(cls, rng: random.Random, apart: random.Random) -> Setting:
         return cls(
             appliances=rng.choice([1, 1, 2, 3]),
             shards=rng.randint(1, 4),
             steps=rng.randint(25, 90),
             limits=rng.choice(LIMITS),
             batch_size=rng.choice([1, 3, 10, 30]),
-            faults=Faults.drawn(rng),
+            milliseconds=apart.choice(TIME_OUTS),
+            faults=Faults.drawn(rng, apart),
         )
 
     def __str__(self) -> str:
         return (
             f"  {self.appliances} appliances, {self.shards} shards, {self.steps} steps, "
-            f"batches of {self.batch_size}, {self.limits}\n{self.faults}"
+            f"batches of {self.batch_size}, {self.milliseconds} ms, {self.limits}\n{self.faults}"
         )
 
 
@@ -247,7 +262,8 @@ class World:
     def __init__(self, seed: int, folder: Path, say: Callable[[str], None]) -> None:
         self.say = say
         self.rng = random.Random(seed)
-        self.setting = Setting.drawn(self.rng)
+        self._lambda = random.Random(f"{seed}/lambda")
+        self.setting = Setting.drawn(self.rng, self._lambda)
         self.clock = SimClock(self.rng)
         self.stream = Stream(self.setting.shards, self.clock, self._chance(), PREFIX, say)
         limits = self.setting.limits
@@ -262,6 +278,8 @@ class World:
         self._baton = Baton(self._chance())
         self.bucket.pause = self._baton.pause
         self.positions = [0] * self.setting.shards
+        # Of the shards whose last invocation failed: the first record of its batch, and how many
+        self._returned: dict[int, tuple[int, int]] = {}
         self.appliances = [
             Appliance(f"a{number}", self, folder / f"a{number}") for number in range(self.setting.appliances)
         ]
@@ -334,21 +352,35 @@ class World:
     def _deliver(self, shard: int) -> None:
         rng, faults = self.rng, self.faults
         first = self.positions[shard]
-        batch = self.stream.shards[shard][first : first + rng.randint(1, self.setting.batch_size)]
+        count = rng.randint(1, self.setting.batch_size)
+        before, failed = self._returned.get(shard, (-1, 0))
+        if before == first and self._lambda.random() >= faults.other_batch:
+            count = failed
+        batch = self.stream.shards[shard][first : first + count]
         self.say(f"  shard {shard}: records {first} to {first + len(batch)}")
+        invocation = Invocation(
+            self.bucket,
+            random.Random(self._lambda.getrandbits(64)),
+            faults,
+            self.say,
+            milliseconds=self.setting.milliseconds,
+            records=len(batch),
+        )
         archive = Archive(
-            cast("S3Client", self.bucket),
+            cast("S3Client", invocation),
             self.bucket.bucket,
             rng=random.Random(rng.getrandbits(64)),
-            sleep=lambda _: self.bucket.pause(),
+            sleep=invocation.sleep,
             limits=self.setting.limits,
         )
-        run = index.Run(archive, PREFIX, _Context(rng, faults.out_of_time))
+        run = index.Run(archive, PREFIX, invocation)
         try:
             run.archive({"Records": [_event_record(record) for record in batch]})
         except (Crash, ClientError, BotoCoreError, ContentionError, OSError, index.OutOfTimeError) as error:
             self.say(f"  shard {shard}: {type(error).__name__}: {error}")
+            self._returned[shard] = (first, len(batch))
         else:
+            self._returned.pop(shard, None)
             self.say(f"  shard {shard}: {run.counts}")
             # Another delivery of the same records may have ended meanwhile
             self.positions[shard] = max(self.positions[shard], first + len(batch))
@@ -379,7 +411,10 @@ class World:
         for _ in range(DRAIN_INVOCATIONS):
             if all(at == len(shard) for at, shard in zip(self.positions, self.stream.shards, strict=True)):
                 break
+            before = [*self.positions], self.bucket.stands()
             self.invoke()
+            if ([*self.positions], self.bucket.stands()) == before:
+                raise Violation("a batch comes back for ever: an invocation has not got further")
         else:
             raise Violation("the shards do not come to an end")
 
@@ -479,17 +514,6 @@ class World:
         first_seen = hour_of(int(generation[:8], 16))
         if hour != (first_seen if fragments or known is None else known):
             raise Violation(f"{raw!r} is filed under {hour}, not under {known or first_seen}")
-
-
-class _Context:
-    """Lambda's: how much time is left."""
-
-    def __init__(self, rng: random.Random, chance: float) -> None:
-        self._rng = rng
-        self._chance = chance
-
-    def get_remaining_time_in_millis(self) -> int:
-        return 100 if self._rng.random() < self._chance else 60_000
 
 
 def _event_record(record: Sent) -> dict[str, Any]:
