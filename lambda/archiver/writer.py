@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -36,24 +36,15 @@ class Writer:
         self._side_by_side = side_by_side
 
     def put(self, target: HourlyObject, state: State, body: bytes, metadata: dict[str, str]) -> None:
-        if state.etag is None:
-            self._s3.put_object(
-                Bucket=self._bucket,
-                Key=target.key,
-                Body=body,
-                Metadata=metadata,
-                ContentType=CONTENT_TYPE,
-                IfNoneMatch="*",
-            )
-        else:
-            self._s3.put_object(
-                Bucket=self._bucket,
-                Key=target.key,
-                Body=body,
-                Metadata=metadata,
-                ContentType=CONTENT_TYPE,
-                IfMatch=state.etag,
-            )
+        condition: Any = {"IfNoneMatch": "*"} if state.etag is None else {"IfMatch": state.etag}
+        self._s3.put_object(
+            Bucket=self._bucket,
+            Key=target.key,
+            Body=body,
+            Metadata=metadata,
+            ContentType=CONTENT_TYPE,
+            **condition,
+        )
 
     def multipart(self, target: HourlyObject, state: State, new: bytes, metadata: dict[str, str]) -> None:
         """Copy the old bytes inside S3, then `new` as the last part."""
