@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import os
 import random
 import re
 import sys
@@ -28,6 +29,7 @@ from common.settings import Settings
 from journal.archived import Archived, ArchivedError, ArchivedFile
 from journal.audit import held_by, look_at_files
 from journal.checkpoint import CheckpointError, CheckpointFile
+from journal.files import Found as FoundFile
 from journal.hourly import HOUR, NAME, REJECTED
 
 # The function's own code: a line has to be filed here as it was filed there
@@ -93,7 +95,7 @@ def repair(settings: Settings, clock: Clock, s3: S3Client, key: str) -> Found:
         if held and generation.start is not None:
             there.add(generation.id)
             end = held[0].found.size if generation.closed else held[0].complete
-            _enter(ledger, left, target, generation.id, held[0].found.path, generation.start, end)
+            _enter(ledger, left, target, generation.id, held[0].found, generation.start, end)
     taken = _take_over(ledger, ArchivedFile(settings.archived_file).load(), there)
     state = State(head["ETag"], head["ContentLength"], Ledger(), None, ledgered=False, intact=False, lines=None)
     archive = Archive(s3, bucket, rng=random.SystemRandom(), sleep=time.sleep)
@@ -122,10 +124,10 @@ def _digest(line: bytes) -> bytes:
 
 
 def _enter(
-    ledger: Ledger, left: Counter[bytes], target: HourlyObject, generation: str, path: Path, start: int, end: int
+    ledger: Ledger, left: Counter[bytes], target: HourlyObject, generation: str, log: FoundFile, start: int, end: int
 ) -> None:
     """Cover each line of a log whose text is in the object, as often as it is there."""
-    for at, lines in _chunks(path, start, end):
+    for at, lines in _chunks(log, start, end):
         for where, run in file_runs(Record(lines, generation, at, None, 0.0, None), target.prefix):
             if where != target or run.owner != generation:
                 continue
@@ -136,15 +138,15 @@ def _enter(
                     ledger.add(generation, item.start, item.end)
 
 
-def _chunks(path: Path, start: int, end: int) -> Iterator[tuple[int, bytes]]:
-    """Whole lines of the file's bytes [start, end), each with the offset of its first byte."""
-    with path.open("rb") as log:
-        log.seek(start)
+def _chunks(log: FoundFile, start: int, end: int) -> Iterator[tuple[int, bytes]]:
+    """Whole lines of the file's bytes [start, end), each with the offset of its first byte. Raises OSError."""
+    with os.fdopen(log.open(), "rb") as file:
+        file.seek(start)
         while start < end:
-            lines = log.read(min(CHUNK, end - start))
+            lines = file.read(min(CHUNK, end - start))
             if not lines:
                 return
-            lines += b"" if lines.endswith(b"\n") else log.readline()
+            lines += b"" if lines.endswith(b"\n") else file.readline()
             yield start, lines
             start += len(lines)
 
@@ -188,6 +190,8 @@ def main(settings: Settings, options: argparse.Namespace) -> int:
         raise CommandError(str(error)) from error
     except AWS_ERRORS as error:
         raise CommandError(str(explain(error, f"s3://{settings.s3_bucket}/{options.key}", settings.target))) from error
+    except FileNotFoundError as error:
+        raise CommandError(f"{error}: the log was rotated meanwhile, so repair again") from error
     except OSError as error:
         raise CommandError(f"{error}: let this user read DATA_DIR") from error
     finally:

@@ -21,6 +21,7 @@ from cli.repair_ledger import Found, repair
 from cli.screen import CommandError
 from common.settings import Settings
 from journal.archived import Archived, ArchivedFile, Known
+from journal.audit import held_by
 from journal.ranges import Ranges
 from tests.fake_s3 import Stored
 from tests.lambda_events import combined
@@ -157,6 +158,26 @@ def test_an_object_that_was_written_meanwhile_is_left_alone(world: World) -> Non
     world.bucket.faults = {len(world.bucket.calls) + 4: other}  # head, head, get, get, put
     with pytest.raises(CommandError, match="written meanwhile"):
         mend(world)
+
+
+def test_a_log_that_is_rotated_meanwhile_is_not_taken_for_another(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(world, line(1))
+    deliver(world)
+    lose_ledger(world)
+
+    def rotated(*arguments: Any) -> Any:
+        found = held_by(*arguments)
+        world.log.rename(world.log.with_name("access.log.1"))
+        world.log.write_bytes(line(1))
+        return found
+
+    monkeypatch.setattr(repair_ledger, "held_by", rotated)
+    monkeypatch.setattr(repair_ledger, "client", lambda *_, **__: world.bucket)
+    with pytest.raises(CommandError, match="rotated meanwhile, so repair again"):
+        repair_ledger.main(world.settings, argparse.Namespace(key=TARGET.key, json=False))
+    assert world.bucket.objects[TARGET.key].metadata == {METADATA_KEY: "rubbish"}
 
 
 def test_the_command(world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
