@@ -21,7 +21,7 @@ REGION_WITHOUT_CONSTRAINT = "us-east-1"
 
 @explained("bucket")
 def ensure_bucket(s3: S3Client, name: str, run: Run, *, region: str, prefix: str) -> Outcome:
-    """A bucket of ours. Raises ForbiddenError when it is somebody else's, ProvisionError when it is elsewhere.
+    """A bucket of ours. Raises ForbiddenError when it belongs to another account, ProvisionError when it is elsewhere.
 
     A new one drops what the function leaves unfinished; `prefix` is empty or ends with /.
     """

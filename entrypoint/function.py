@@ -152,7 +152,7 @@ def ensure_mapping(
             source = {"FunctionName": function, "EventSourceArn": stream.arn, "StartingPosition": starting_position}
             return lambda_.create_event_source_mapping(**cast(Any, source | wanted), Enabled=True)["UUID"]
         except ClientError as error:
-            # somebody else made it a moment ago; or an old one is still being deleted, then the caller tries again
+            # another run made it a moment ago; or an old one is still being deleted, then the caller tries again
             if code_of(error) == "ResourceConflictException" and (others := look()):
                 return others[0]["UUID"]
             raise

@@ -1,4 +1,4 @@
-"""IAM policies as plain data: who may take the roles of function and delivery stream, and what these may do."""
+"""IAM policies as plain data: the trust policies of the roles, and what function and delivery stream may do."""
 
 from __future__ import annotations
 

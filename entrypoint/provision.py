@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 # kind and name of a resource, and a call that answers with something while it is there
 Probe: TypeAlias = tuple[str, str, Callable[[], Any]]
-# Seconds an answer may take. Shorter than the factory's, and without its retries, because whoever calls comes back
+# Seconds an answer may take. Shorter than the factory's, and without its retries, because the caller comes back
 # anyway: an endpoint that vanished in the middle of a call must not use up the 15 s it may take to be provisioned anew.
 READ_TIMEOUT = 5.0
 SERVICES: tuple[aws.Service, ...] = ("s3", "iam", "kinesis", "lambda", "firehose", "logs")

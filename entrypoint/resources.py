@@ -89,6 +89,6 @@ def made(create: Callable[[], object], look: Callable[[], object | None]) -> boo
     except ClientError as error:
         if code_of(error) != "ResourceInUseException":
             raise
-        # the old one is still being deleted: again; or somebody was faster: good
+        # the old one is still being deleted: again; or another run was faster: good
         return None if look() is None else True
     return True

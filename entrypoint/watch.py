@@ -95,7 +95,7 @@ class Watch:
         except ProvisionError as error:
             self._fail(str(error))
         except Exception as error:
-            # the loop outlives what nobody thought of, and shows where it was
+            # the loop outlives what was not foreseen, and shows where it was
             self._fail(f"{type(error).__name__}: {error}", trace=True)
         self._pauses = backoff(self.rng, RETRY_BASE, RETRY_CAP)
         return LOOK_EVERY_ON_AWS if self.settings.target == "aws" else LOOK_EVERY
