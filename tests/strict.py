@@ -1,7 +1,7 @@
 """`script/test --all -p tests.strict`: nothing is skipped in silence. A pytest plugin.
 
-The run fails when a test was skipped that allowed_skips.toml does not name, or when a marker of pyproject.toml had no
-test that passed. Used where all that the tests need is there: in .ci/run.
+The run fails when a test was skipped, or failed as expected, that allowed_skips.toml does not name, or when a marker of
+pyproject.toml had no test that passed. Used where all that the tests need is there: in .ci/run.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ class Strict:
         self.problems: list[str] = []
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        if report.skipped and not hasattr(report, "wasxfail"):
-            _, _, reason = report.longrepr if isinstance(report.longrepr, tuple) else ("", 0, str(report.longrepr))
-            self._skipped.append((report.nodeid, reason))
+        if report.skipped:
+            _, _, reason = report.longrepr if isinstance(report.longrepr, tuple) else ("", 0, "")
+            self._skipped.append((report.nodeid, getattr(report, "wasxfail", None) or reason or "no reason given"))
         elif report.passed and report.when == "call":
             self._passed |= self._markers & set(report.keywords)
 
@@ -46,7 +46,9 @@ class Strict:
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         if self.problems:
-            terminalreporter.section("skipped, and not named in tests/allowed_skips.toml", red=True)
+            terminalreporter.section(
+                "skipped or failed as expected, and not named in tests/allowed_skips.toml", red=True
+            )
             for problem in self.problems:
                 terminalreporter.write_line(problem)
 

@@ -16,7 +16,7 @@ import pytest
 def test_passes(): pass
 def test_is_skipped(): pytest.skip("no such thing here")
 def test_may_be_skipped(): pytest.skip("half a second")
-@pytest.mark.xfail
+@pytest.mark.xfail(reason="a known limit")
 def test_is_known_to_fail(): assert False
 """
 
@@ -43,11 +43,14 @@ def test_a_skip_that_is_not_listed_fails_the_run(tmp_path: Path) -> None:
     ran = run(tmp_path, [], {"test_it.py::test_may_be": "it is slow"})
     assert ran.returncode == pytest.ExitCode.TESTS_FAILED
     assert "test_it.py::test_is_skipped: Skipped: no such thing here" in ran.stdout
+    assert "test_it.py::test_is_known_to_fail: a known limit" in ran.stdout
     assert "test_may_be_skipped: " not in ran.stdout
 
 
 def test_listed_skips_do_not(tmp_path: Path) -> None:
-    ran = run(tmp_path, [], {"test_it.py::test_may_be": "it is slow", "test_it.py::test_is_skipped": "never there"})
+    ran = run(
+        tmp_path, [], dict.fromkeys([f"test_it.py::test_{one}" for one in ("may_be", "is_skipped", "is_known")], "why")
+    )
     assert ran.returncode == pytest.ExitCode.OK, ran.stdout
 
 
