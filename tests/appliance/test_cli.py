@@ -48,10 +48,11 @@ def test_status_ship_now_and_tail(appliance: Appliance) -> None:
         return lines
 
     entries = eventually(archived, every=0.5)
-    assert [entry["userAgent"] for entry in entries] == ["agent/0", "agent/1", "agent/2"]
+    # nginx writes a line after its answer, so that two of its workers may write theirs in the other order
+    assert sorted(entry["userAgent"] for entry in entries) == ["agent/0", "agent/1", "agent/2"]
     pretty = appliance.run("appliance", "tail", "--no-follow", "-n", "1", "--path", run, "--status", "4xx").stdout
     assert "404  GET" in pretty
-    assert f"/{run}/2" in pretty
+    assert f"/{run}/" in pretty
     assert pretty.count("\n") == 1
     assert "\x1b" not in pretty
 
