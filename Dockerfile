@@ -1,4 +1,3 @@
-# syntax=docker/dockerfile:1
 # Two stages: the locked Python environment is made where the tools are, and only it goes into the image.
 
 FROM debian:trixie-slim AS environment
@@ -47,7 +46,7 @@ RUN apt-get update \
  && setcap cap_net_bind_service=+ep /usr/sbin/nginx \
  && rm -rf /var/lib/apt/lists/* /var/cache/* /var/log/* /usr/share/doc /usr/share/man /usr/share/locale \
  && useradd --uid 10001 --user-group --home-dir /data --no-create-home --shell /usr/sbin/nologin appliance \
- && install --directory --owner appliance --group appliance /data
+ && install --directory --owner appliance --group root --mode 770 /data
 COPY --from=environment /opt/venv /opt/venv
 WORKDIR /app
 COPY supervisord.conf LICENSE pyproject.toml ./
@@ -67,7 +66,10 @@ ENV PATH=/app/cli/bin:/opt/venv/bin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
     DATA_DIR=/data \
     EMULATOR_HOST=0.0.0.0 \
     DASHBOARD_HOST=0.0.0.0
-RUN python -m compileall -q appliance cli common dashboard entrypoint journal producer
+# whatever modes the checkout had (umask, a file system without them)
+RUN chmod -R a-x,u=rwX,go=rX . \
+ && chmod 755 appliance/tagged cli/bin/* nginx/start \
+ && python -m compileall -q appliance cli common dashboard entrypoint journal producer
 USER 10001:10001
 VOLUME /data
 EXPOSE 80 4566 8080

@@ -12,6 +12,7 @@ import signal
 import stat
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from types import FrameType
 
@@ -33,6 +34,7 @@ def for_programs(settings: Settings, endpoint: Endpoint) -> dict[str, str]:
         "PYTHON": sys.executable,
         "PYTHONPATH": os.pathsep.join(filter(None, paths)),
         "PYTHONUNBUFFERED": "1",
+        "TMPDIR": temporary(settings),
         "LOG_FORMAT": settings.log_format,
         # the function in the embedded emulator calls it back; a proxy in between could not
         "NO_PROXY": ",".join(filter(None, ("127.0.0.1,localhost", os.environ.get("NO_PROXY")))),
@@ -42,6 +44,14 @@ def for_programs(settings: Settings, endpoint: Endpoint) -> dict[str, str]:
         "DASHBOARD_AUTOSTART": str(settings.dashboard_port > 0).lower(),
         "EMULATOR_LOG_LEVEL": "INFO" if settings.log_level == "DEBUG" else "WARNING",
     }
+
+
+def temporary(settings: Settings) -> str:
+    """The machine's folder for temporary files; run/, where everything but DATA_DIR is read-only."""
+    try:
+        return tempfile.gettempdir()
+    except FileNotFoundError:
+        return str(settings.run_dir)
 
 
 def exports() -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.appliance.drivers import IMAGE, ROOT, Appliance, Container, Native, engine
+from tests.appliance.drivers import IMAGE, Appliance, Container, Native, build, engine
 from tests.emulator import Emulator
 from tests.waiting import free_port
 
@@ -24,17 +24,10 @@ def container_engine() -> str:
 @pytest.fixture(scope="session")
 def image(container_engine: str, tmp_path_factory: pytest.TempPathFactory) -> str:
     """The real Dockerfile, built."""
-    form = ["--format", "docker"] if container_engine == "podman" else []
     # one worker builds, the others then find all layers made
     with (tmp_path_factory.getbasetemp().parent / "image.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        built = subprocess.run(
-            [container_engine, "build", *form, "--tag", IMAGE, str(ROOT)],
-            capture_output=True,
-            text=True,
-            timeout=900,
-            check=False,
-        )
+        built = build(container_engine)
     if built.returncode != 0 and "debian:trixie-slim" in built.stderr and "pull" in built.stderr:
         pytest.skip(f"the base image debian:trixie-slim cannot be had here: {built.stderr[-300:]}")
     assert built.returncode == 0, built.stderr[-3000:]

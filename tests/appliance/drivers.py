@@ -195,14 +195,21 @@ def descendants(pid: int) -> list[int]:
     return found
 
 
-def engine() -> str | None:
-    """The container engine that answers, or None."""
-    for name in ("docker", "podman"):
+def engine(*names: str) -> str | None:
+    """The first container engine of `names`, or of all, that answers; or None."""
+    for name in names or ("docker", "podman"):
         if shutil.which(name):
             info = subprocess.run([name, "info"], capture_output=True, timeout=60, check=False)
             if info.returncode == 0:
                 return name
     return None
+
+
+def build(engine_name: str) -> subprocess.CompletedProcess[str]:
+    """The real Dockerfile, as IMAGE."""
+    form = ["--format", "docker"] if engine_name == "podman" else []
+    command = [engine_name, "build", *form, "--tag", IMAGE, str(ROOT)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=900, check=False)
 
 
 class Container:
