@@ -21,7 +21,7 @@ from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from common.aws import answers
 from tests.appliance.drivers import Native, descendants, s3_client
@@ -32,6 +32,9 @@ from tests.chaos.traffic import Traffic, stable_port
 from tests.checker import Verdict, entries, judge
 from tests.emulator import Emulator
 from tests.waiting import eventually
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
 
 BUCKET = "my-bucket"
 # Small, so that the log is rotated under load every few seconds
@@ -147,29 +150,10 @@ class World:
         self.emulator.start()
 
     def archive(self) -> list[tuple[str, dict[str, Any]]]:
-        s3 = s3_client(self.emulator.url)
-        try:
-            return entries(s3, BUCKET)
-        except s3.exceptions.NoSuchBucket:
-            return []  # lost, and not made again yet
-        finally:
-            s3.close()
+        return archived_entries(s3_client(self.emulator.url))
 
     def rejected(self) -> list[str]:
-        """The raw text of every rejected line."""
-        s3 = s3_client(self.emulator.url)
-        found = []
-        try:
-            for page in s3.get_paginator("list_objects_v2").paginate(Bucket=BUCKET, Prefix="rejected/"):
-                for item in page.get("Contents", []):
-                    if item["Key"].endswith("/web-access.log"):
-                        body = s3.get_object(Bucket=BUCKET, Key=item["Key"])["Body"].read()
-                        found += [f"{each['reason']}: {each['raw']}" for each in map(json.loads, body.splitlines())]
-            return found
-        except s3.exceptions.NoSuchBucket:
-            return []  # lost, and not made again yet
-        finally:
-            s3.close()
+        return rejected_lines(s3_client(self.emulator.url))
 
     def evidence(self) -> None:
         """Write down what emulator and traffic know, which would end with them."""
@@ -199,6 +183,32 @@ class World:
             if keep:
                 shutil.copytree(self.disk, self.directory / "data-kept", ignore=shutil.ignore_patterns("*.sock"))
             faults.unmount(self.disk)
+
+
+def archived_entries(s3: S3Client) -> list[tuple[str, dict[str, Any]]]:
+    """Every entry with its key. Closes the client."""
+    try:
+        return entries(s3, BUCKET)
+    except s3.exceptions.NoSuchBucket:
+        return []  # lost, and not made again yet
+    finally:
+        s3.close()
+
+
+def rejected_lines(s3: S3Client) -> list[str]:
+    """The raw text of every rejected line. Closes the client."""
+    found = []
+    try:
+        for page in s3.get_paginator("list_objects_v2").paginate(Bucket=BUCKET, Prefix="rejected/"):
+            for item in page.get("Contents", []):
+                if item["Key"].endswith("/web-access.log"):
+                    body = s3.get_object(Bucket=BUCKET, Key=item["Key"])["Body"].read()
+                    found += [f"{each['reason']}: {each['raw']}" for each in map(json.loads, body.splitlines())]
+        return found
+    except s3.exceptions.NoSuchBucket:
+        return []  # lost, and not made again yet
+    finally:
+        s3.close()
 
 
 @dataclass
@@ -290,7 +300,8 @@ def chaos(directory: Path, seed: int, seconds: float, rate: float, losses: dict[
             finally:
                 over.set()
                 breaking.join(60)
-        outcome = _judge(world, hands, seed, seconds, problems)
+        hits = Counter({f"proxy: {kind.value}": count for kind, count in world.proxy.hits.items()})
+        outcome = settle(world, hands.counts + hits, hands.skipped, seed, seconds, problems)
         return outcome
     finally:
         clean = outcome is not None and outcome.clean
@@ -321,7 +332,19 @@ def _break_requests(world: World, rng: random.Random, end: float, over: threadin
     world.proxy.clear()
 
 
-def _judge(world: World, hands: Hands, seed: int, seconds: float, problems: list[str]) -> Outcome:
+class Archived(Protocol):
+    """What has been requested, and what has become of it."""
+
+    traffic: Traffic
+
+    def archive(self) -> list[tuple[str, dict[str, Any]]]: ...
+
+    def rejected(self) -> list[str]: ...
+
+
+def settle(
+    world: Archived, counts: Counter[str], skipped: Counter[str], seed: int, seconds: float, problems: list[str]
+) -> Outcome:
     """Faults have ended: wait until everything is archived and nothing changes any more, then ask the checker."""
     world.traffic.stop()
     begun = time.monotonic()
@@ -337,7 +360,7 @@ def _judge(world: World, hands: Hands, seed: int, seconds: float, problems: list
     def complete() -> bool:
         nonlocal archive, behind_half
         archive = world.archive()
-        if hands.counts["disk full"]:
+        if counts["disk full"]:
             # A full disk cuts a line; the next one stands behind the half of it, and both are one line of the log,
             # which is kept as rejected. Its last request is the whole one.
             found = [re.findall(rf"{mine}\d+(?= HTTP/)", raw) for raw in world.rejected()]
@@ -362,8 +385,8 @@ def _judge(world: World, hands: Hands, seed: int, seconds: float, problems: list
     return Outcome(
         seed=seed,
         seconds=seconds,
-        counts=hands.counts + Counter({f"proxy: {kind.value}": count for kind, count in world.proxy.hits.items()}),
-        skipped=hands.skipped,
+        counts=counts,
+        skipped=skipped,
         verdict=judge((confirmed - behind_half) | archived, archive, identity),
         behind_half=len(confirmed & behind_half),
         confirmed=len(confirmed),
@@ -414,6 +437,11 @@ def main(arguments: list[str] | None = None) -> int:
         action="store_true",
         help="also kill the emulator and start it without anything, its buckets included; no log is deleted then",
     )
+    parser.add_argument(
+        "--container",
+        choices=("embedded", "external"),
+        help="break the image's container instead, with its own emulator or with an endpoint in another container",
+    )
     options = parser.parse_args(arguments)
     seed = random.SystemRandom().randrange(2**32) if options.seed is None else options.seed
     losses = STREAM_LOST | ALL_LOST if options.with_empty_restarts else {}
@@ -424,7 +452,13 @@ def main(arguments: list[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that everything is ended on a kill as well
     clean = False
     try:
-        outcome = chaos(directory, seed, options.minutes * 60, options.requests_per_second, losses)
+        seconds, rate = options.minutes * 60, options.requests_per_second
+        if options.container:
+            from tests.chaos import containers  # which imports this module
+
+            outcome = containers.run(directory, options.container, seed, seconds, rate)
+        else:
+            outcome = chaos(directory, seed, seconds, rate, losses)
         print(outcome.table())
         clean = outcome.clean
     finally:

@@ -1,0 +1,30 @@
+"""The image's container is killed, stopped, paused, removed, cut off, under requests: each is archived exactly once.
+
+`script/chaos --container MODE --seed S` repeats a plan.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import get_args
+
+import pytest
+
+from tests.appliance.drivers import engine
+from tests.chaos.containers import Mode, run
+
+SEED = 20200417
+
+
+@pytest.mark.container
+@pytest.mark.chaos
+@pytest.mark.parametrize("mode", get_args(Mode))
+def test_half_a_minute_of_broken_containers(mode: Mode, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    if engine() is None:
+        pytest.skip("no container engine answers; enable this test with: apt-get install podman, or start Docker")
+    outcome = run(tmp_path, mode, SEED, 30, 100)
+    with capsys.disabled():
+        print(f"\n{outcome.table()}\n")
+    assert outcome.clean, f"{outcome.table()}\nwhat the container printed is in {tmp_path}"
+    assert outcome.faults >= 8
+    assert outcome.confirmed >= 500
