@@ -9,14 +9,13 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from apscheduler.events import EVENT_JOB_ERROR
 from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.blocking import BlockingScheduler
-from apscheduler.triggers.cron import CronTrigger
-from apscheduler.triggers.interval import IntervalTrigger
+from apscheduler.triggers.base import BaseTrigger
 
 from common.clock import Clock, SystemClock
 from common.log import event
@@ -38,6 +37,9 @@ STOP_SECONDS = 3.0
 STOP_TIMEOUTS: dict[str, Any] = {"connect_timeout": 1.0, "read_timeout": 2.0}
 # How often it is looked whether a poll or a repair is asked for, or whether it is repair's time
 LOOK_SECONDS = 1.0
+# By how much wall clock and monotonic clock may part within LOOK_SECONDS before the wall clock counts as set
+JUMP = timedelta(seconds=1)
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def serve(settings: Settings) -> int:
@@ -83,6 +85,7 @@ def serve(settings: Settings) -> int:
             "started", log=str(settings.log_file), interval=settings.poll_interval, delivery=settings.delivery.name
         ),
     )
+    threading.Thread(target=follow_clock, args=(scheduler, clock, stop), name="clock", daemon=True).start()
     try:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: sys.exit())
@@ -140,8 +143,8 @@ def make_scheduler(
         job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1},
     )
     for name, job in others.items():
-        scheduler.add_job(job, IntervalTrigger(seconds=LOOK_SECONDS, timezone=UTC), id=name, executor=name)
-    scheduler.add_job(tick, poll_trigger(interval), id="tick", next_run_time=datetime.now(UTC))
+        scheduler.add_job(job, Every(LOOK_SECONDS), id=name, executor=name)
+    scheduler.add_job(tick, Every(interval), id="tick", next_run_time=datetime.now(UTC))
 
     scheduler.add_listener(lambda event: failed(event.exception), EVENT_JOB_ERROR)
     # It warns whenever a poll is due while a long backlog still drains, which is as it should be
@@ -149,19 +152,35 @@ def make_scheduler(
     return scheduler
 
 
-def poll_trigger(interval: float) -> CronTrigger | IntervalTrigger:
-    """On the minute for 60, on its even parts for what divides it, else every `interval` seconds from now on."""
-    if interval == 60:
-        return CronTrigger(second=0, timezone=UTC)
-    if interval >= 1 and 60 % interval == 0:
-        return CronTrigger(second=f"*/{int(interval)}", timezone=UTC)
-    return IntervalTrigger(seconds=interval, timezone=UTC)
+class Every(BaseTrigger):  # type: ignore[misc]
+    """At each multiple of `seconds` since 1970, so on the minute for 60; what a jump of the clock passed over is not
+    made up for, as APScheduler's own triggers do, each of 30 million minutes from 1970 on."""
+
+    def __init__(self, seconds: float) -> None:
+        self.after = next_poll(seconds)
+
+    def get_next_fire_time(self, _previous: datetime | None, now: datetime) -> datetime:
+        return self.after(now)
 
 
 def next_poll(interval: float) -> Callable[[datetime], datetime]:
     """When the first poll after a moment is."""
-    trigger = poll_trigger(interval)
-    return lambda now: trigger.get_next_fire_time(None, now)
+    step = timedelta(seconds=interval)
+    return lambda now: now + step - (now - EPOCH) % step
+
+
+def follow_clock(scheduler: BlockingScheduler, clock: Clock, stop: threading.Event) -> None:
+    """Until `stop`: when the wall clock was set, by which APScheduler goes, run all jobs and go on from there."""
+
+    def ahead() -> timedelta:
+        return clock.now() - EPOCH - timedelta(seconds=clock.monotonic())
+
+    known = ahead()
+    while not stop.wait(LOOK_SECONDS):
+        if abs(ahead() - known) > JUMP:
+            known = ahead()
+            for job in scheduler.get_jobs():
+                job.modify(next_run_time=clock.now())
 
 
 def rotator_for(settings: Settings, clock: Clock) -> Rotator | None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import logging
 import random
 import threading
+import time
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,7 +19,7 @@ from common.status import ProducerStatus
 from producer.put import Traffic
 from producer.repair import Repaired
 from producer.rotate import Rotator
-from producer.schedule import make_scheduler, next_poll, poll_trigger, rotator_for
+from producer.schedule import Every, follow_clock, make_scheduler, next_poll, rotator_for
 from producer.tick import OVERDUE_AFTER, REMEMBERED_TICKS, Producer
 from tests.fake_kinesis import (
     FakeClock,
@@ -31,19 +33,16 @@ from tests.fake_kinesis import (
     source_of,
 )
 from tests.statuses import status_json
+from tests.waiting import eventually
 
 START = datetime(2020, 4, 18, 1, 42, 18, 500_000, tzinfo=UTC)
 
 
 def fires(interval: float, count: int) -> list[datetime]:
-    trigger = poll_trigger(interval)
-    times: list[datetime] = []
-    now = START
+    trigger, times = Every(interval), [START]
     for _ in range(count):
-        now = trigger.get_next_fire_time(times[-1] if times else None, now)
-        times.append(now)
-        now += timedelta(microseconds=1)
-    return times
+        times.append(trigger.get_next_fire_time(None, times[-1]))
+    return times[1:]
 
 
 @pytest.mark.parametrize(
@@ -56,9 +55,60 @@ def test_polls_are_on_the_minute_and_its_parts(interval: float, seconds: list[in
 
 @pytest.mark.parametrize("interval", [0.2, 0.5, 7, 45, 90, 3600])
 def test_other_intervals_are_kept_as_they_are(interval: float) -> None:
-    trigger = poll_trigger(interval)
-    first = trigger.get_next_fire_time(None, datetime.now(UTC))
-    assert (trigger.get_next_fire_time(first, first) - first).total_seconds() == pytest.approx(interval)
+    first, second, third = fires(interval, 3)
+    assert START < first <= START + timedelta(seconds=interval)
+    assert (second - first).total_seconds() == (third - second).total_seconds() == interval
+
+
+class SetClock:
+    """The system's clocks, with a wall clock that can be set, for APScheduler too."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.offset = timedelta()
+        monkeypatch.setattr("apscheduler.schedulers.base.datetime", SimpleNamespace(now=lambda _: self.now()))
+
+    def now(self) -> datetime:
+        return datetime.now(UTC) + self.offset
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+    def sleep(self, seconds: float) -> None:
+        raise NotImplementedError
+
+
+@pytest.mark.parametrize(
+    ("at_first", "then"),
+    [
+        (timedelta(), timedelta(hours=-2)),
+        (timedelta(days=-20_000), timedelta()),  # a board without a clock; then NTP sets it
+        (timedelta(), timedelta(days=20_000)),
+    ],
+    ids=["back", "from-1970", "ahead"],
+)
+def test_polls_go_on_when_the_wall_clock_is_set(
+    at_first: timedelta, then: timedelta, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, stop = SetClock(monkeypatch), threading.Event()
+    clock.offset = at_first
+    ticks: list[float] = []
+    scheduler = make_scheduler(0.2, lambda: ticks.append(time.monotonic()), lambda _: None, {})
+    scheduler.modify_job("tick", next_run_time=clock.now())
+    following = threading.Thread(target=follow_clock, args=(scheduler, clock, stop))
+    running = threading.Thread(target=scheduler.start)
+    running.start()
+    following.start()
+    try:
+        eventually(lambda: len(ticks) > 1, every=0.02)
+        clock.offset = then
+        before, spent = len(ticks), time.process_time()
+        eventually(lambda: len(ticks) >= before + 3, within=10, every=0.02)
+        assert time.process_time() - spent < 2, "what the jump passed over is not counted one by one"
+    finally:
+        stop.set()
+        following.join()
+        scheduler.shutdown(wait=False)
+        running.join()
 
 
 def test_the_scheduler_starts_at_once_never_skips_and_reports_what_escapes() -> None:
