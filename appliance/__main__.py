@@ -13,6 +13,7 @@ import sys
 
 from appliance.checks import StartError, check_dashboard, check_nginx
 from appliance.folder import lock, prepare
+from appliance.output import relayed
 from appliance.run import run
 from common.aws import answers
 from common.log import configure, event
@@ -39,15 +40,21 @@ def main(arguments: list[str] | None = None) -> int:
     parser.parse_args(arguments)
     try:
         settings = load_settings()
+    except SettingsError as error:
+        print(f"error: {error}", file=sys.stderr)  # LOG_FORMAT is one of them
+        return 2
+    with relayed():
+        return start(settings)
+
+
+def start(settings: Settings) -> int:
+    try:
         configure(settings.log_level, settings.log_format, "appliance", tag=True)
         endpoint = endpoint_for(settings)
         check_nginx(settings)
         check_dashboard(settings)
         lock(settings)
         prepare(settings, endpoint)
-    except SettingsError as error:
-        print(f"error: {error}", file=sys.stderr)  # LOG_FORMAT is one of them
-        return 2
     except StartError as error:
         log.error("%s", error, extra=event("failed", part="appliance"))
         return 2

@@ -4,12 +4,10 @@ besides; hands signals on, collects orphans, and ends with it."""
 from __future__ import annotations
 
 import ctypes
-import fcntl
 import logging
 import os
 import shlex
 import signal
-import stat
 import subprocess
 import sys
 import tempfile
@@ -67,9 +65,6 @@ def _end_with_parent() -> None:
 
 def run(settings: Settings, endpoint: Endpoint) -> int:
     """Run supervisord until it ends; returns the exit status for the whole. Signals to stop are handed on."""
-    if stat.S_ISREG(os.fstat(1).st_mode):
-        # supervisord opens /dev/stdout anew for each program: in a plain file all of them must append
-        fcntl.fcntl(1, fcntl.F_SETFL, fcntl.fcntl(1, fcntl.F_GETFL) | os.O_APPEND)
     stopping = False
     command = [sys.executable, "-m", "appliance.supervise", settings.log_format]
     command += ["--configuration", str(HOME / "supervisord.conf")]

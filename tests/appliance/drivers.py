@@ -91,6 +91,7 @@ class Native:
         self._emulator_port = free_port()
         self.emulator_url = f"http://127.0.0.1:{self._emulator_port}"
         self.directory = directory
+        self.prints_to: int | None = None  # a descriptor, instead of a file that `output` reads
         self._log = directory / "common.log"
         self._process: subprocess.Popen[bytes] | None = None
         self._environment: dict[str, str] = {}
@@ -114,8 +115,8 @@ class Native:
                 [sys.executable, "-m", "appliance"],
                 cwd=self.directory,
                 env=self._environment,
-                stdout=log,
-                stderr=log,
+                stdout=log if self.prints_to is None else self.prints_to,
+                stderr=log if self.prints_to is None else self.prints_to,
                 start_new_session=True,
             )
 
