@@ -13,10 +13,12 @@ from common.settings import SettingsError, load_settings
 
 def main() -> int:
     try:
-        os.environ.update(environment(load_settings()))
+        wanted = environment(load_settings())
     except SettingsError as error:
         print(error, file=sys.stderr)
         return 2
+    os.environ.clear()
+    os.environ.update(wanted)
     status: int = aws()
     return status
 

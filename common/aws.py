@@ -25,6 +25,10 @@ EDGE_PORT = 4566
 LEGACY_PORTS = {"s3": 4572, "kinesis": 4568, "iam": 4593, "lambda": 4574, "firehose": 4573}
 # An emulator knows no users; these are the credentials LocalStack's documentation uses. On AWS none are set.
 EMULATOR_CREDENTIALS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
+# An emulator has nothing to do with the user's AWS files, profiles and ways to endpoints
+PROFILES = ("AWS_PROFILE", "AWS_DEFAULT_PROFILE")
+NO_FILES = {"AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull}
+NO_OPTIONS = {"AWS_USE_FIPS_ENDPOINT": "false", "AWS_USE_DUALSTACK_ENDPOINT": "false"}
 CONNECT_TIMEOUT = 3.0
 READ_TIMEOUT = 15.0
 PROBE_TIMEOUT = 0.5
@@ -64,10 +68,11 @@ def endpoint_url(settings: Settings, service: str) -> str | None:
 
 
 def environment(settings: Settings) -> dict[str, str]:
-    """The variables that point any AWS SDK or CLI at the same place as `client` does."""
-    variables = {"AWS_DEFAULT_REGION": settings.aws_default_region}
+    """The environment, pointing any AWS SDK or CLI at the same place as `client` does."""
+    variables = os.environ | {"AWS_DEFAULT_REGION": settings.aws_default_region}
     if settings.target == "aws":
         return variables
+    variables = {name: value for name, value in variables.items() if name not in PROFILES} | NO_FILES | NO_OPTIONS
     for service in LEGACY_PORTS:
         variables[f"AWS_ENDPOINT_URL_{service.upper()}"] = endpoint_url(settings, service) or ""
     variables["AWS_ENDPOINT_URL"] = endpoint_url(settings, "sts") or ""
@@ -105,23 +110,30 @@ def client(settings: Settings, service: Service, **options: Any) -> Any:
     arguments: dict[str, Any] = {}
     if settings.target != "aws":
         # an emulator stands beside us: a proxy that is set for the way out does not reach it
-        config["proxies"] = {}
+        config |= {"proxies": {}, "use_fips_endpoint": False, "use_dualstack_endpoint": False}
         arguments = {name.lower(): os.environ.get(name) or value for name, value in EMULATOR_CREDENTIALS.items()}
     if settings.target != "aws" or any(name.startswith("AWS_ENDPOINT_URL") for name in os.environ):
         # an emulator is reached by one name: a bucket in the host name would not resolve
         config["s3"] = {"addressing_style": "path"}
     with _creating:
-        return _session(settings.aws_default_region).client(
+        return _session(settings.aws_default_region, settings.target == "aws").client(
             service, endpoint_url=endpoint_url(settings, service), config=Config(**(config | options)), **arguments
         )
 
 
 @functools.cache
-def _session(region: str) -> boto3.session.Session:
-    """One session for all clients: it keeps the service models, without which each client costs 100 ms more."""
-    import boto3.session
+def _session(region: str, files: bool) -> boto3.session.Session:
+    """One session for all clients: it keeps the service models, without which each client costs 100 ms more.
 
-    return boto3.session.Session(region_name=region)
+    `files`: whether the user's profiles and AWS files count.
+    """
+    import boto3.session
+    import botocore.session
+
+    given: dict[str, Any] = {"profile": (None, None, None, None)}
+    given |= dict.fromkeys(("config_file", "credentials_file"), (None, None, os.devnull, None))
+    core = botocore.session.Session(session_vars=None if files else given)
+    return boto3.session.Session(region_name=region, botocore_session=core)
 
 
 # creating clients is what a session cannot do in two threads at once (boto3 guide, "Multithreading")

@@ -191,7 +191,46 @@ def test_the_environment_for_other_programs_points_to_the_same_place(monkeypatch
 
 
 def test_the_environment_for_other_programs_on_aws_holds_no_credentials() -> None:
-    assert aws.environment(Settings(target="aws")) == {"AWS_DEFAULT_REGION": "us-east-1"}
+    assert aws.environment(Settings(target="aws")) == {**os.environ, "AWS_DEFAULT_REGION": "us-east-1"}
+
+
+def test_an_emulator_has_nothing_to_do_with_the_users_profiles_files_and_endpoints(
+    client: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = tmp_path / "config"
+    broken.write_text("[default\n")
+    monkeypatch.setenv("AWS_PROFILE", "not-there")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(broken))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(broken))
+    monkeypatch.setenv("AWS_USE_FIPS_ENDPOINT", "true")
+    monkeypatch.setenv("AWS_USE_DUALSTACK_ENDPOINT", "true")
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://elsewhere:1")
+    settings = Settings(localstack_host="h:1")
+    for service in ("s3", "kinesis", "lambda", "iam", "firehose", "logs"):
+        assert client(settings, service).meta.endpoint_url == "http://h:1"
+    other = aws.environment(settings)
+    ran = subprocess.run(
+        [sys.executable, "-c", "import boto3; print(boto3.client('s3').meta.endpoint_url)"],
+        env=other,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ran.stdout == "http://h:1\n", ran.stderr
+
+
+def test_aws_takes_the_users_profile(client: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = tmp_path / "credentials"
+    files.write_text("[work]\naws_access_key_id = AKIAWORK\naws_secret_access_key = s\n")
+    monkeypatch.setenv("AWS_PROFILE", "work")
+    monkeypatch.setenv("AWS_CONFIG_FILE", os.devnull)
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(files))
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    aws._session.cache_clear()
+    assert client(Settings(target="aws"), "kinesis")._request_signer._credentials.access_key == "AKIAWORK"
+    aws._session.cache_clear()
 
 
 def test_two_regions_are_two_sessions(client: Any) -> None:
