@@ -73,6 +73,9 @@ REACH = {
     "localstack": "Start the endpoint, or name another one with -e LOCALSTACK_HOST=…",
     "aws": "Check AWS_DEFAULT_REGION and this machine's way to AWS",
 }
+# What these names stand for is the machine, or container, that asks
+_OWN_NAMES = ("localhost", "localhost.localstack.cloud")
+_OWN = "In a container that name is the container itself: name the endpoint's own, or use --network host"
 _MAKE = {
     "localstack": "The entrypoint makes it; its lines in the log say why it has not",
     "aws": "terraform/ makes it; check AWS_DEFAULT_REGION",
@@ -114,7 +117,11 @@ def explain(
         remedy = "Its certificate is not trusted: name its CA with -e AWS_CA_BUNDLE=<file>, or use http://"
         return Failure("refused", f"{what}: {reason}", remedy, reason)
     if isinstance(error, botocore.ConnectionError | botocore.HTTPClientError | ResponseParserError | OSError):
-        return Failure("unreachable", f"{what}: {_where(error)} does not answer ({reason})", REACH[target], reason)
+        where = _where(error)
+        remedy = REACH[target]
+        if (urlsplit(where).hostname or "").endswith(_OWN_NAMES):
+            remedy += f". {_OWN}"
+        return Failure("unreachable", f"{what}: {where} does not answer ({reason})", remedy, reason)
     if isinstance(
         error, botocore.NoCredentialsError | botocore.PartialCredentialsError | botocore.CredentialRetrievalError
     ):

@@ -184,3 +184,14 @@ def test_botocore_knows_no_throttling_that_is_unknown_here() -> None:
 def test_every_error_of_a_call_is_one_of_them() -> None:
     assert all(issubclass(type(error), AWS_ERRORS) for error, *_ in REMEDIES)
     assert Failure("missing", "it is gone", "Make it", "404").passing is False
+
+
+@pytest.mark.parametrize("host", ["localhost", "localhost.localstack.cloud", "s3.localhost.localstack.cloud"])
+def test_a_name_of_the_asking_machine_is_explained(host: str) -> None:
+    error = botocore.EndpointConnectionError(endpoint_url=f"http://{host}:4566/", error=REFUSED)
+    assert "In a container that name is the container itself" in explain(error, "it", "localstack").remedy
+
+
+def test_other_names_are_not_taken_for_it() -> None:
+    error = botocore.EndpointConnectionError(endpoint_url="http://localstack:4566/", error=REFUSED)
+    assert "container itself" not in explain(error, "it", "localstack").remedy
