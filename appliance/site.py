@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import re
+import secrets
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -60,19 +61,22 @@ def render(settings: Settings) -> None:
     target = settings.run_dir / "nginx"
     (target / "www").mkdir(parents=True, exist_ok=True)
     ipv6 = Path("/proc/net/if_inet6")
+    health = f"/health-{secrets.token_hex(16)}"
+    settings.health_path.write_text(health)
     values = {
         # as root nginx would change to an account that may not read DATA_DIR; any other user cannot change at all
         "USER": "user root;" if os.geteuid() == 0 else "",
         "RUN_DIR": str(settings.run_dir),
         "LOG_FILE": str(settings.log_file),
         "LISTEN": listen(settings, ipv6.exists() and bool(ipv6.read_text().strip())),
+        "HEALTH": health,
         "SITE": "proxy.conf" if settings.upstream else "landing.conf",
         "S3_BUCKET": settings.s3_bucket,
         "S3_PREFIX": settings.s3_prefix,
         "POLL_INTERVAL": f"{settings.poll_interval:g}",
     }
     values |= upstream(settings.upstream, _read("/etc/resolv.conf"), _read("/etc/hosts"))
-    for name in ("nginx.conf", "log_format.conf", "landing.conf", "proxy.conf", "www/index.html"):
+    for name in ("nginx.conf", "log_format.conf", "server.conf", "landing.conf", "proxy.conf", "www/index.html"):
         text = (TEMPLATES / name).read_text(encoding="utf-8")
         rendered = re.sub(r"@([A-Z0-9_]+)@", lambda match: values[match[1]], text)
         (target / name).write_text(rendered, encoding="utf-8")

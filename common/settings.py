@@ -220,6 +220,11 @@ class Settings(BaseSettings):
         return self.data_dir / "run"
 
     @property
+    def health_path(self) -> Path:
+        """Names the path at which nginx answers health looks: another one at each start, so that no client knows it."""
+        return self.run_dir / "health.path"
+
+    @property
     def status_dir(self) -> Path:
         return self.run_dir / "status"
 

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import http.server
 import json
-import socketserver
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -18,6 +17,7 @@ from common.delivery import KINESIS
 from common.settings import Settings
 from common.status import EntrypointStatus, ProducerStatus, StatusError, read_all, read_status
 from tests.statuses import say
+from tests.waiting import free_port
 
 NOW = datetime(2026, 11, 23, 10, 0, 30, tzinfo=UTC)
 POLLED = NOW - timedelta(seconds=30)
@@ -43,16 +43,11 @@ def test_an_error_of_the_pipeline_is_degraded_not_failing() -> None:
     assert (waiting.state, waiting.reason) == ("degraded", "waiting: http://localstack:4566")
 
 
-class _UnixServer(socketserver.UnixStreamServer):
-    def get_request(self) -> tuple[object, tuple[str, int]]:  # type: ignore[override]
-        return super().get_request()[0], ("unix", 0)
-
-
 class _Answer(http.server.BaseHTTPRequestHandler):
     status = 200
 
     def do_GET(self) -> None:
-        self.send_response(self.status if self.path == "/healthz" else 404)
+        self.send_response(self.status if self.path == "/health-secret" else 404)
         self.end_headers()
 
     def log_message(self, *arguments: object) -> None:
@@ -62,8 +57,11 @@ class _Answer(http.server.BaseHTTPRequestHandler):
 @pytest.fixture
 def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     monkeypatch.setenv("DATA_DIR", str(tmp_path))
+    monkeypatch.setenv("HTTP_HOST", "127.0.0.1")
+    monkeypatch.setenv("HTTP_PORT", str(free_port()))
     one = Settings()
     one.run_dir.mkdir(parents=True)
+    one.health_path.write_text("/health-secret")
     return one
 
 
@@ -72,7 +70,7 @@ def nginx(settings: Settings) -> Iterator[type[_Answer]]:
     class Answer(_Answer):
         """One class a test, so that its status is the test's own."""
 
-    with _UnixServer(str(settings.run_dir / "nginx.sock"), Answer) as server:
+    with http.server.HTTPServer((settings.http_host, settings.http_port), Answer) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         yield Answer
@@ -80,14 +78,17 @@ def nginx(settings: Settings) -> Iterator[type[_Answer]]:
         thread.join()
 
 
-def test_nginx_is_asked_at_its_own_socket(settings: Settings, nginx: type[_Answer]) -> None:
+def test_nginx_is_asked_where_clients_ask(settings: Settings, nginx: type[_Answer]) -> None:
     assert health.check_nginx(settings).state == "ok"
     nginx.status = 500
     assert health.check_nginx(settings).state == "failing"
 
 
 def test_nginx_that_is_down_is_failing(settings: Settings) -> None:
-    assert health.check_nginx(settings).state == "failing"
+    seen = health.check_nginx(settings)
+    assert (seen.state, str(settings.http_port) in seen.reason) == ("failing", True)
+    settings.health_path.unlink()
+    assert health.check_nginx(settings).state == "failing", "not started yet"
 
 
 @pytest.mark.usefixtures("nginx")
