@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import re
+import resource
 import secrets
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -12,6 +13,10 @@ from urllib.parse import urlsplit
 from common.settings import Settings
 
 TEMPLATES = Path(__file__).resolve().parent.parent / "nginx"
+CLIENTS = 16_384  # connections of a worker
+WORKERS = 4  # most: with its connections each holds 7 MB, with UPSTREAM 14
+BURST = 5  # seconds' worth of LIMIT_REQUESTS that may come at once
+OTHER_FILES = 64  # of a worker: logs, listeners, pipes
 
 
 def nameservers(resolv_conf: str) -> list[str]:
@@ -33,6 +38,26 @@ def listen(settings: Settings, ipv6: bool) -> str:
     else:
         addresses = [f"{port}", f"[::]:{port}"] if ipv6 else [f"{port}"]
     return " ".join(f"listen {address} default_server;" for address in addresses)
+
+
+def capacity(settings: Settings, hard: int) -> dict[str, str]:
+    """WORKERS, FILES and CONNECTIONS of the templates; `hard`: the most open files that this process may allow."""
+    wanted = CLIENTS * (2 if settings.upstream else 1) + OTHER_FILES  # a request to the application is a connection too
+    files = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    workers = min(WORKERS, len(os.sched_getaffinity(0)))
+    return {"WORKERS": str(workers), "FILES": str(files), "CONNECTIONS": str(max(files - OTHER_FILES, OTHER_FILES))}
+
+
+def limits(settings: Settings) -> dict[str, str]:
+    """ZONES and LIMITS of the templates: what one address may have."""
+    zones, used = [], []
+    if settings.limit_connections:
+        zones.append("limit_conn_zone $binary_remote_addr zone=connections:10m;")
+        used.append(f"limit_conn connections {settings.limit_connections};")
+    if rate := settings.limit_requests:
+        zones.append(f"limit_req_zone $binary_remote_addr zone=requests:10m rate={rate}r/s;")
+        used.append(f"limit_req zone=requests burst={BURST * rate} nodelay;")
+    return {"ZONES": " ".join(zones), "LIMITS": " ".join(used)}
 
 
 def upstream(url: str, resolv_conf: str, hosts: str) -> dict[str, str]:
@@ -75,6 +100,7 @@ def render(settings: Settings) -> None:
         "S3_PREFIX": settings.s3_prefix,
         "POLL_INTERVAL": f"{settings.poll_interval:g}",
     }
+    values |= capacity(settings, resource.getrlimit(resource.RLIMIT_NOFILE)[1]) | limits(settings)
     values |= upstream(settings.upstream, _read("/etc/resolv.conf"), _read("/etc/hosts"))
     for name in ("nginx.conf", "log_format.conf", "server.conf", "landing.conf", "proxy.conf", "www/index.html"):
         text = (TEMPLATES / name).read_text(encoding="utf-8")

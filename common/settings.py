@@ -152,6 +152,11 @@ class Settings(BaseSettings):
     """Address nginx listens on. Empty: all of them. `script/up` sets 127.0.0.1."""
     upstream: Annotated[str, AfterValidator(_upstream)] = Field("", examples=["http://app:3000"])
     """Application that nginx passes every request to. Empty: the landing page."""
+    limit_requests: Annotated[int, Field(ge=0, le=1_000_000)] = 1000
+    """Requests a second that one address may make, on average; five seconds' worth may come at once. What is above is
+    refused with 429, and logged. 0: no limit, for example behind a proxy, where all come from one address."""
+    limit_connections: Annotated[int, Field(ge=0, le=16_384)] = 1000
+    """Requests of one address that may be under way, WebSockets included. 0: no limit."""
 
     # Disk
     data_dir: File = Path("/data")

@@ -46,6 +46,7 @@ EXTERNAL: dict[str, float] = {
 }
 # A producer without its stream has to know soon that lines are missing
 SETTINGS = {"REPAIR_INTERVAL": "5", "REPAIR_AFTER": "5", "LOG_ROTATE_BYTES": "150000"}
+SETTINGS |= {"LIMIT_REQUESTS": "0", "LIMIT_CONNECTIONS": "0"}  # all traffic comes from one address
 # In the container: end every process whose command line holds the first argument
 KILL = (
     "import os,sys\n"

@@ -102,6 +102,8 @@ class World:
         self._settings = {
             "LOCALSTACK_HOST": f"127.0.0.1:{proxy_port}",
             "SHARD_COUNT": "2",
+            "LIMIT_REQUESTS": "0",  # all traffic comes from one address, at whatever rate was asked for
+            "LIMIT_CONNECTIONS": "0",
             # what was in a bucket that is lost can only come back from logs that are still there: none is deleted
             "LOG_ROTATE_BYTES": str(10**9 if ALL_LOST.keys() & losses.keys() else ROTATE_BYTES),
         }

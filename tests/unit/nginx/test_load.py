@@ -1,0 +1,185 @@
+"""What one client can take: memory, disk, connections; and what health sees of it."""
+
+from __future__ import annotations
+
+import resource
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
+from pathlib import Path
+
+import pytest
+
+from appliance.site import CLIENTS, capacity
+from common.settings import Settings
+from tests.unit.nginx.web import Web, application, hello, needs_nginx, rest
+from tests.waiting import eventually
+
+Serve = Callable[..., Web]
+MIB = 2**20
+
+
+@pytest.fixture
+def many_files() -> Iterator[None]:
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (before[1], before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+# Bodies
+
+
+def on_disk(web: Web) -> list[str]:
+    """The files that nginx has open below its folder, also those without a name any more."""
+    folder = str(web.settings.run_dir / "nginx")
+    found = []
+    for pid in web.workers():
+        files = (str(each.readlink()) for each in Path(f"/proc/{pid}/fd").iterdir())
+        found += [each for each in files if each.startswith(folder)]
+    return found
+
+
+@needs_nginx
+def test_a_body_reaches_the_application_while_it_is_sent(serve: Serve) -> None:
+    got = threading.Semaphore(0)
+
+    def take(_head: bytes, client: socket.socket) -> None:
+        taken = 0
+        while taken < 8 * MIB:
+            taken += len(client.recv(65536))
+            if taken >= MIB:
+                got.release()
+        hello(b"", client)
+
+    with application(take) as app:
+        web = serve(UPSTREAM=app.url)
+        with web.connect() as client:
+            head = f"POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: {8 * MIB}\r\n\r\n"
+            client.sendall(head.encode() + bytes(2 * MIB))
+            assert got.acquire(timeout=10)
+            assert not on_disk(web)
+            client.sendall(bytes(6 * MIB))
+            assert rest(client).endswith(b"hello")
+
+
+@needs_nginx
+def test_an_answer_waits_for_its_reader_in_the_application(serve: Serve) -> None:
+    def give(_head: bytes, client: socket.socket) -> None:
+        client.sendall(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % (64 * MIB))
+        client.settimeout(1)
+        try:
+            for _ in range(64):
+                client.sendall(bytes(MIB))
+        except TimeoutError:
+            waited.set()
+            client.settimeout(None)
+
+    waited = threading.Event()
+    with application(give) as app:
+        web = serve(UPSTREAM=app.url)
+        with web.connect() as client:
+            client.sendall(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+            assert waited.wait(10), "64 MiB went somewhere"
+            assert not on_disk(web)
+
+
+@needs_nginx
+def test_a_line_is_not_much_longer_than_its_header(serve: Serve) -> None:
+    web = serve()
+    quotes = '"' * 3000
+    web.get(f"/{quotes}", f"Referer: {quotes}", f"User-Agent: {quotes}")
+    web.send(b"GET /" + b'"' * 5000 + b" HTTP/1.1\r\n\r\n")
+    web.stop()
+    assert [len(line) < 4 * 4 * 4096 for line in web.lines()] == [True, True]
+    assert b" 414 " in web.lines()[1].encode()
+
+
+# Limits
+
+
+@needs_nginx
+def test_too_many_requests_are_refused_and_logged(serve: Serve) -> None:
+    web = serve(LIMIT_REQUESTS="1")
+    answers = [web.get(f"/{number}").split()[1] for number in range(10)]
+    assert answers[:6] == [b"404"] * 6, "five seconds' worth at once"
+    assert b"429" in answers
+    assert web.healthy(), "health is never refused"
+    assert b" 200 " in web.get("/healthz"), "nor is a probe"
+    web.stop()
+    assert [line.split()[8].encode() for line in web.lines()] == answers
+    assert web.errors.read_text() == "", "they have a line already"
+
+
+@needs_nginx
+def test_too_many_connections_are_refused_and_logged(serve: Serve) -> None:
+    held, free = threading.Semaphore(0), threading.Event()
+
+    def wait(head: bytes, client: socket.socket) -> None:
+        held.release()
+        free.wait(20)
+        hello(head, client)
+
+    with application(wait) as app, ExitStack() as stack:
+        web = serve(UPSTREAM=app.url, LIMIT_CONNECTIONS="2")
+        for _ in range(2):
+            client = stack.enter_context(web.connect())
+            client.sendall(b"GET /slow HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+            assert held.acquire(timeout=10)
+        assert b" 429 " in web.get("/refused")
+        assert web.healthy()
+        free.set()
+        assert rest(client).endswith(b"hello")
+        web.stop()
+    assert sorted(line.split()[8] for line in web.lines()) == ["200", "200", "429"]
+
+
+@needs_nginx
+@pytest.mark.parametrize("limits", [{}, {"LIMIT_REQUESTS": "0", "LIMIT_CONNECTIONS": "0"}])
+def test_a_thousand_requests_at_once_are_all_answered(serve: Serve, limits: dict[str, str]) -> None:
+    web = serve(**limits)
+    asked = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n" * 999 + b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+    assert web.send(asked).count(b"HTTP/1.1 200 ") == 1000
+    assert (b"limit" in (web.data / "run/nginx/landing.conf").read_bytes()) == (not limits)
+
+
+def test_connections_as_far_as_the_open_files_go() -> None:
+    alone, proxy = Settings(), Settings(upstream="http://app:3000")
+    assert capacity(alone, resource.RLIM_INFINITY)["CONNECTIONS"] == str(CLIENTS)
+    assert capacity(proxy, 2**20)["CONNECTIONS"] == str(2 * CLIENTS), "each request is two"
+    assert capacity(alone, 1024) | {"WORKERS": ""} == {"WORKERS": "", "FILES": "1024", "CONNECTIONS": "960"}
+
+
+def unfinished(web: Web, count: int, stack: ExitStack) -> None:
+    for _ in range(count):
+        client = stack.enter_context(web.connect())
+        with suppress(ConnectionError):  # nobody gets in any more
+            client.sendall(b"GET / HTTP/1.1\r\nX-")
+
+
+@needs_nginx
+@pytest.mark.usefixtures("many_files")
+def test_unfinished_headers_shut_nobody_out(serve: Serve) -> None:
+    web = serve()
+    with ExitStack() as stack:
+        unfinished(web, 2300, stack)
+        assert web.healthy()
+        assert b" 200 " in web.get("/")
+    assert "worker_connections" not in web.errors.read_text()
+
+
+@needs_nginx
+@pytest.mark.usefixtures("many_files")
+def test_health_sees_that_nobody_gets_in_and_that_it_ends(serve: Serve) -> None:
+    web = serve(files=256)
+    with ExitStack() as stack:
+        for _ in range(40):
+            unfinished(web, 50, stack)
+            if not web.healthy():
+                break
+        else:
+            pytest.fail("2,000 connections fit into 256 files a worker")
+        eventually(web.healthy, within=30, every=0.5, why="unfinished headers are given up after 10 s")
+    web.stop()
+    assert any('" 408 ' in line for line in web.lines())
