@@ -11,7 +11,7 @@ import argparse
 import logging
 import sys
 
-from appliance.checks import StartError, check_dashboard, check_nginx
+from appliance.checks import StartError, check_dashboard, check_nginx, check_upstream
 from appliance.folder import lock, prepare
 from appliance.output import relayed
 from appliance.run import run
@@ -52,6 +52,7 @@ def start(settings: Settings) -> int:
         configure(settings.log_level, settings.log_format, "appliance", tag=True)
         endpoint = endpoint_for(settings)
         check_nginx(settings)
+        check_upstream(settings)
         check_dashboard(settings)
         lock(settings)
         prepare(settings, endpoint)
@@ -62,6 +63,12 @@ def start(settings: Settings) -> int:
     shown = {"aws": "AWS", "embedded": f"embedded emulator {where}", "endpoint": f"endpoint {where}"}[endpoint]
     facts = event("started", http_port=settings.http_port, endpoint=None if endpoint == "aws" else where)
     log.info("nginx on port %d, %s", settings.http_port, shown, extra=facts)
+    if settings.upstream.startswith("https:") and not settings.upstream_verify:
+        log.warning(
+            "UPSTREAM_VERIFY=false: whoever answers for %s is believed, and may read and change every request",
+            settings.upstream,
+            extra=event("concern", part="nginx", problem="unverified"),
+        )
     return run(settings, endpoint)
 
 

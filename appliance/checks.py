@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import socket
+import ssl
 from pathlib import Path
 
 from common.settings import Settings
@@ -61,6 +62,18 @@ def check_nginx(settings: Settings) -> None:
             f"HTTP_PORT={settings.http_port} cannot be listened on: {error.strerror}. "
             "Mend it with another one: -e HTTP_PORT=8000, or HTTP_PORT=8000 script/up"
         ) from None
+
+
+def check_upstream(settings: Settings) -> None:
+    """Raise StartError when nothing could verify the certificate of UPSTREAM."""
+    if settings.upstream.startswith("https:") and settings.upstream_verify:
+        try:
+            ssl.create_default_context(cafile=settings.upstream_ca)
+        except OSError as error:
+            raise StartError(
+                f"UPSTREAM_CA={settings.upstream_ca} cannot be used: {error.strerror or error}. Mend it with: apt-get "
+                "install ca-certificates, or -e UPSTREAM_CA=<file of certificates>, or -e UPSTREAM_VERIFY=false"
+            ) from None
 
 
 def check_dashboard(settings: Settings) -> None:

@@ -7,6 +7,7 @@ import os
 import re
 import resource
 import secrets
+import socket
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -60,24 +61,65 @@ def limits(settings: Settings) -> dict[str, str]:
     return {"ZONES": " ".join(zones), "LIMITS": " ".join(used)}
 
 
-def upstream(url: str, resolv_conf: str, hosts: str) -> dict[str, str]:
-    """How nginx finds the application: UPSTREAM, PROXY_PASS and RESOLVER of the templates.
+def known(name: str) -> bool:
+    """Whether DNS knows this whole name. Raises OSError when it gives no answer."""
+    try:
+        socket.getaddrinfo(f"{name}.", None)
+    except socket.gaierror as error:
+        if error.errno == socket.EAI_AGAIN:
+            raise
+        return False
+    except UnicodeError:  # a label that no name can have
+        return False
+    return True
+
+
+def completed(name: str, resolv_conf: str) -> str:
+    """`name` with the search domain that completes it, as resolv.conf(5) says: nginx's resolver takes whole names only.
+
+    A name that is nowhere now stays as it is.
+    """
+    searched = re.findall(r"^\s*(?:search|domain)\s+(.*)", resolv_conf, re.MULTILINE)
+    longer = [f"{name}.{domain.strip('.')}" for domain in searched[-1].split()] if searched else []
+    if not longer or name.endswith("."):
+        return name
+    dots = re.findall(r"^\s*options\s.*\bndots:(\d+)", resolv_conf, re.MULTILINE)
+    whole_first = name.count(".") >= int(dots[-1] if dots else 1)
+    try:
+        return next(filter(known, [name, *longer] if whole_first else [*longer, name]), name)
+    except OSError:
+        return name
+
+
+def upstream(settings: Settings, resolv_conf: str, hosts: str) -> dict[str, str]:
+    """How nginx finds the application and knows it: UPSTREAM, PROXY_PASS, RESOLVER and TLS of the templates.
 
     A DNS name is looked up at run time: else nginx would not start without it, and would keep the address of a replaced
     container. An address, or a name that only /etc/hosts knows, is looked up at the start.
     """
-    base = url.rstrip("/")
-    host = urlsplit(base).hostname or ""
+    base = settings.upstream.rstrip("/")
+    parts = urlsplit(base)
+    host = parts.hostname or ""
     servers = nameservers(resolv_conf)
     try:
         ipaddress.ip_address(host)
         dynamic = False
     except ValueError:
-        dynamic = bool(servers) and not in_hosts(host, hosts)
+        dynamic = bool(host and servers) and not in_hosts(host, hosts)
+    whole = base
+    if dynamic:
+        whole = f"{parts.scheme}://{completed(host, resolv_conf)}" + (f":{parts.port}" if parts.port else "")
+    tls = ""
+    if parts.scheme == "https":
+        tls = f'proxy_ssl_server_name on; proxy_ssl_name "{host}"; proxy_ssl_protocols TLSv1.2 TLSv1.3;'
+        if settings.upstream_verify:
+            tls += " proxy_ssl_verify on; proxy_ssl_verify_depth 9; "
+            tls += f'proxy_ssl_trusted_certificate "{settings.upstream_ca}";'
     return {
-        "UPSTREAM": base,
+        "UPSTREAM": whole,
         "PROXY_PASS": "$application" if dynamic else base,
         "RESOLVER": f"resolver {' '.join(servers)} valid=10s;" if dynamic else "",
+        "TLS": tls,
     }
 
 
@@ -101,7 +143,7 @@ def render(settings: Settings) -> None:
         "POLL_INTERVAL": f"{settings.poll_interval:g}",
     }
     values |= capacity(settings, resource.getrlimit(resource.RLIMIT_NOFILE)[1]) | limits(settings)
-    values |= upstream(settings.upstream, _read("/etc/resolv.conf"), _read("/etc/hosts"))
+    values |= upstream(settings, _read("/etc/resolv.conf"), _read("/etc/hosts"))
     for name in ("nginx.conf", "log_format.conf", "server.conf", "landing.conf", "proxy.conf", "www/index.html"):
         text = (TEMPLATES / name).read_text(encoding="utf-8")
         rendered = re.sub(r"@([A-Z0-9_]+)@", lambda match: values[match[1]], text)

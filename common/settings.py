@@ -152,6 +152,11 @@ class Settings(BaseSettings):
     """Address nginx listens on. Empty: all of them. `script/up` sets 127.0.0.1."""
     upstream: Annotated[str, AfterValidator(_upstream)] = Field("", examples=["http://app:3000"])
     """Application that nginx passes every request to. Empty: the landing page."""
+    upstream_verify: bool = True
+    """Whether an UPSTREAM of https:// has to prove its name by its certificate. `false`: anybody on the way may read
+    and change the requests."""
+    upstream_ca: File = Path("/etc/ssl/certs/ca-certificates.crt")
+    """Certificate authorities that UPSTREAM is believed by: a file in PEM form."""
     limit_requests: Annotated[int, Field(ge=0, le=1_000_000)] = 1000
     """Requests a second that one address may make, on average; five seconds' worth may come at once. What is above is
     refused with 429, and logged. 0: no limit, for example behind a proxy, where all come from one address."""

@@ -17,7 +17,7 @@ from common.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[1]
 # Addresses and paths are other ones inside a container than outside
-NOT_FOR_CONTAINERS = {"HTTP_HOST", "EMULATOR_HOST", "DASHBOARD_HOST", "DATA_DIR", "LOG_FILE"}
+NOT_FOR_CONTAINERS = {"HTTP_HOST", "EMULATOR_HOST", "DASHBOARD_HOST", "DATA_DIR", "LOG_FILE", "UPSTREAM_CA"}
 
 SETTINGS = """\
 # Settings
@@ -63,6 +63,8 @@ def _values(field: dict[str, Any]) -> str:
         return f"{field['minimum']:,} to {field['maximum']:,}" if "maximum" in field else f"from {field['minimum']:,}"
     if "examples" in field:
         return f"such as `{field['examples'][0]}`"
+    if field.get("type") == "boolean":
+        return "`true`, `false`"
     return {"path": "path"}.get(field.get("format", ""), "text")
 
 
@@ -79,7 +81,7 @@ def settings_page() -> str:
     for name, field in Settings.model_json_schema(mode="serialization")["properties"].items():
         if name in headings:
             lines += [f"## {headings[name]}\n", "| name | default | values | meaning |", "|---|---|---|---|"]
-        default = f"`{field['default']}`" if field.get("default", "") != "" else "–"
+        default = f"`{str(field['default']).replace('True', 'true')}`" if field.get("default", "") != "" else "–"
         lines.append(f"| `{name.upper()}` | {default} | {_values(field)} | {meanings[name]} |")
     return "\n".join(lines).replace("|\n##", "|\n\n##") + "\n"
 
