@@ -1,10 +1,12 @@
 # Puts a program's lines into the form of LOG_FORMAT (`format`; `name` is the program's). Lines that common/log.py has
-# formatted get the name at most; all others are wrapped. Works byte by byte (LC_ALL=C), and needs strftime besides
-# POSIX's awk.
+# formatted get the name at most; all others are wrapped. Of nginx and the emulator, whose lines a client can cause, it
+# passes 20 a second and counts the rest. Works byte by byte (LC_ALL=C), and needs strftime and systime besides POSIX's
+# awk.
 
 BEGIN {
     # the newline goes with its line: mawk writes each string at once, and supervisord hands on what it has read
     ORS = ""
+    most = name ~ /^(nginx|emulator)$/ ? 20 : 0
     for (code = 0; code < 256; code++) {
         ordinal[sprintf("%c", code)] = code
     }
@@ -87,26 +89,45 @@ function level(text) {
     return "info"
 }
 
-format == "human" {
-    print name " | " shown(hide($0)) "\n"
+function put(text,    severity) {
+    if (format == "human") {
+        print name " | " shown(hide(text)) "\n"
+    } else if (format == "syslog") {
+        if (match(text, /^<[0-7]>/)) {
+            print substr(text, 1, RLENGTH) name ": " shown(substr(text, RLENGTH + 1)) "\n"
+        } else {
+            severity = level(text)
+            print "<" (severity == "error" ? 3 : severity == "warning" ? 4 : 6) ">" name ": " shown(hide(text)) "\n"
+        }
+    } else if (text ~ /^\{"time": ".*\}$/) {
+        print text "\n"
+    } else {
+        print "{\"time\": \"" strftime("%Y-%m-%dT%H:%M:%SZ") "\", \"level\": \"" level(text) \
+            "\", \"program\": \"" name "\", \"event\": \"output\", \"message\": \"" escaped(hide(text)) "\"}\n"
+    }
+    fflush()
 }
 
-format == "syslog" {
-    if (match($0, /^<[0-7]>/)) {
-        print substr($0, 1, RLENGTH) name ": " shown(substr($0, RLENGTH + 1)) "\n"
-    } else {
-        severity = level($0)
-        print "<" (severity == "error" ? 3 : severity == "warning" ? 4 : 6) ">" name ": " shown(hide($0)) "\n"
+# says what the last second had besides; the last of it, as that is where a traceback names its error
+function sum_up() {
+    if (more) put("... " more " more lines within a second, the last of them: " latest)
+    more = 0
+}
+
+most {
+    now = systime()
+    if (now != second) {
+        sum_up()
+        second = now
+        passed = 0
+    }
+    if (++passed > most) {
+        more++
+        latest = $0
+        next
     }
 }
 
-format == "json" {
-    if ($0 ~ /^\{"time": ".*\}$/) {
-        print $0 "\n"
-    } else {
-        print "{\"time\": \"" strftime("%Y-%m-%dT%H:%M:%SZ") "\", \"level\": \"" level($0) \
-            "\", \"program\": \"" name "\", \"event\": \"output\", \"message\": \"" escaped(hide($0)) "\"}\n"
-    }
-}
+{ put($0) }
 
-{ fflush() }
+END { sum_up() }

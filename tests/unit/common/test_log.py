@@ -6,6 +6,7 @@ import io
 import json
 import logging
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -173,10 +174,10 @@ def test_redacting_twice_changes_nothing_more(text: str) -> None:
 # The wrapper around what only prints
 
 
-def tagged(log_format: str, printed: bytes) -> bytes:
-    """What stands in the log when a program called `some` prints this."""
+def tagged(log_format: str, printed: bytes, name: str = "some") -> bytes:
+    """What stands in the log when a program of this name prints this."""
     return subprocess.run(
-        [TAGGED, "some", sys.executable, "-c", "import sys; sys.stdout.buffer.write(sys.stdin.buffer.read())"],
+        [TAGGED, name, sys.executable, "-c", "import sys; sys.stdout.buffer.write(sys.stdin.buffer.read())"],
         input=printed,
         env=os.environ | {"LOG_FORMAT": log_format, "TZ": "Asia/Seoul"},
         capture_output=True,
@@ -272,6 +273,28 @@ def test_every_printed_line_gets_a_priority() -> None:
         *(b"<3>some", b"<4>some", b"<6>some", b"<6>some", b"<6>some", b"<4>some")
     ]
     assert b"h1dden" not in b"".join(lines)
+
+
+FLOOD = 100_000
+
+
+@pytest.mark.parametrize("name", ["nginx", "emulator"])
+@pytest.mark.parametrize("log_format", ["human", "json", "syslog"])
+def test_lines_that_come_too_fast_are_counted(log_format: str, name: str) -> None:
+    lines = [b"2026/11/23 16:05:00 [error] 7#7: *%d line" % number for number in range(FLOOD)]
+    found = tagged(log_format, b"\n".join(lines) + b"\n", name).decode().splitlines()
+    counted = [int(each[1]) for line in found if (each := re.search(r"\.\.\. (\d+) more lines within a second", line))]
+    shown = [line for line in found if "more lines" not in line]
+    assert len(shown) + sum(counted) == FLOOD
+    assert len(shown) <= 20 * (len(counted) + 1)
+    assert len(counted) < 30, "a second each"
+    assert f"*{FLOOD - 1} line" in found[-1]
+    if log_format != "human":
+        assert all('"level": "error"' in line or line.startswith("<3>") for line in found)
+
+
+def test_lines_of_our_own_programs_are_not_counted() -> None:
+    assert len(tagged("human", b"line\n" * 1000, "producer").splitlines()) == 1000
 
 
 @given(st.lists(st.binary(min_size=1, max_size=60), max_size=30))
