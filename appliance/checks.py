@@ -6,56 +6,33 @@ import os
 import shutil
 import socket
 import ssl
-from pathlib import Path
+import subprocess
 
 from common.settings import Settings
-
-CAP_NET_BIND_SERVICE = 1 << 10  # capability.h
 
 
 class StartError(Exception):
     """The appliance cannot start here; the message names the remedy."""
 
 
-def _of_this_process(name: str) -> int:
-    """A hexadecimal field of /proc/self/status; 0 where there is none."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith(f"{name}:"):
-            return int(line.split()[1], 16)
-    return 0
-
-
-def _gains_capability(nginx: str) -> bool:
-    """Whether nginx, as in the image, may listen on any port though this process may not. Raises StartError.
-
-    capabilities(7): a file capability outside the bounding set makes the program impossible to start; with
-    no_new_privs it starts, without it.
-    """
-    try:
-        os.getxattr(nginx, "security.capability")
-    except OSError:
-        return False
-    if not _of_this_process("CapBnd") & CAP_NET_BIND_SERVICE:
-        raise StartError(
-            "nginx cannot be started in a container without the capability to listen on port 80. "
-            "Mend it with --cap-add NET_BIND_SERVICE"
-        )
-    return not _of_this_process("NoNewPrivs")
+def _may_have_right() -> bool:
+    """Whether nginx/start can give nginx the right to listen below 1024, which this process lacks."""
+    give = "setpriv --inh-caps=+net_bind_service --ambient-caps=+net_bind_service true"
+    return subprocess.run(["sh", "-c", give], capture_output=True, check=False).returncode == 0
 
 
 def check_nginx(settings: Settings) -> None:
-    """Raise StartError when nginx is missing, cannot be started, or could not listen on HTTP_PORT."""
-    nginx = shutil.which("nginx")
-    if nginx is None:
+    """Raise StartError when nginx is missing, or could not listen on HTTP_PORT."""
+    if shutil.which("nginx") is None:
         raise StartError("nginx is not installed. Mend it with: apt-get install nginx")
-    gains = _gains_capability(nginx)
     try:
         _listen(settings.http_host, settings.http_port)
     except PermissionError:
-        if not gains:
+        if not _may_have_right():
             raise StartError(
-                f"HTTP_PORT={settings.http_port} may not be listened on by user {os.geteuid()}. "
-                "Mend it with -e HTTP_PORT=8000 (and -p 80:8000), or HTTP_PORT=8000 script/up"
+                f"HTTP_PORT={settings.http_port} may not be listened on by user {os.geteuid()}. Mend it with -e "
+                "HTTP_PORT=8000 (and -p 80:8000), --sysctl net.ipv4.ip_unprivileged_port_start=0, or HTTP_PORT=8000 "
+                "script/up"
             ) from None
     except OSError as error:
         raise StartError(

@@ -8,6 +8,7 @@ from typing import get_args
 import pytest
 
 from appliance import __main__ as start
+from appliance import checks
 from appliance.checks import StartError, check_dashboard, check_nginx
 from appliance.folder import lock, prepare
 from appliance.run import for_programs
@@ -72,6 +73,18 @@ def test_a_port_in_use_is_said(settings: Settings) -> None:
         taken = settings.model_copy(update={"http_port": listener.getsockname()[1]})
         with pytest.raises(StartError, match=r"HTTP_PORT=.*another one: -e HTTP_PORT=8000"):
             check_nginx(taken)
+
+
+def test_a_port_that_is_not_allowed_is_said(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_host: str, _port: int) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(checks, "_listen", refuse)
+    monkeypatch.setattr(checks, "_may_have_right", lambda: False)
+    with pytest.raises(StartError, match=r"-e HTTP_PORT=8000 .*--sysctl net\.ipv4\.ip_unprivileged_port_start=0"):
+        check_nginx(settings)
+    monkeypatch.setattr(checks, "_may_have_right", lambda: True)
+    check_nginx(settings)
 
 
 def test_a_missing_nginx_is_said(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
