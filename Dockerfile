@@ -49,6 +49,8 @@ RUN apt-get update \
  && useradd --uid 10001 --user-group --home-dir /data --no-create-home --shell /usr/sbin/nologin appliance \
  && install --directory --owner appliance --group root --mode 770 /data
 COPY --from=environment /opt/venv /opt/venv
+# what UPSTREAM=https:// is believed by; the package would bring openssl's programs as well
+COPY --from=environment /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/
 WORKDIR /app
 COPY supervisord.conf LICENSE pyproject.toml ./
 COPY nginx nginx

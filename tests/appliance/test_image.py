@@ -53,6 +53,11 @@ def test_holds_no_build_tools_and_no_tests(container_engine: str) -> None:
     ]
 
 
+@pytest.mark.usefixtures("image")
+def test_holds_the_certificates_that_an_upstream_is_verified_by(container_engine: str) -> None:
+    assert int(shell(container_engine, "grep -c BEGIN /etc/ssl/certs/ca-certificates.crt")) > 100
+
+
 def test_health_fails_when_the_programs_hang_and_recovers(container: Container, config: dict[str, object]) -> None:
     check = config["Healthcheck"]
     assert isinstance(check, dict)
