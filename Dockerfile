@@ -67,8 +67,7 @@ ENV PATH=/app/cli/bin:/opt/venv/bin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
     PYTHONPATH=/app \
     PYTHONDONTWRITEBYTECODE=1 \
     DATA_DIR=/data \
-    EMULATOR_HOST=0.0.0.0 \
-    DASHBOARD_HOST=0.0.0.0
+    EMULATOR_HOST=0.0.0.0
 # whatever modes the checkout had (umask, a file system without them)
 RUN chmod -R a-x,u=rwX,go=rX . \
  && chmod 755 appliance/tagged cli/bin/* nginx/start \

@@ -31,6 +31,16 @@ def endpoint_for(settings: Settings) -> Endpoint:
     return "endpoint" if there else "embedded"
 
 
+def dashboard(settings: Settings) -> str:
+    """Where the dashboard is, for the line that tells of the start."""
+    if not settings.dashboard_port:
+        return ""
+    where = f", dashboard on {settings.dashboard_host}:{settings.dashboard_port}"
+    if settings.dashboard_host != "127.0.0.1":
+        return where
+    return f"{where} (a container's is opened by -e DASHBOARD_HOST=0.0.0.0 -p 127.0.0.1:8080:{settings.dashboard_port})"
+
+
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m appliance",
@@ -62,7 +72,7 @@ def start(settings: Settings) -> int:
     where = settings.localstack_host or f"127.0.0.1:{settings.emulator_port}"
     shown = {"aws": "AWS", "embedded": f"embedded emulator {where}", "endpoint": f"endpoint {where}"}[endpoint]
     facts = event("started", http_port=settings.http_port, endpoint=None if endpoint == "aws" else where)
-    log.info("nginx on port %d, %s", settings.http_port, shown, extra=facts)
+    log.info("nginx on port %d, %s%s", settings.http_port, shown, dashboard(settings), extra=facts)
     if settings.upstream.startswith("https:") and not settings.upstream_verify:
         log.warning(
             "UPSTREAM_VERIFY=false: whoever answers for %s is believed, and may read and change every request",

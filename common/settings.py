@@ -180,7 +180,7 @@ class Settings(BaseSettings):
     dashboard_port: Annotated[int, Field(ge=0, le=65535)] = 8080
     """Port of the dashboard and of `/metrics`. 0: none."""
     dashboard_host: Address = "127.0.0.1"
-    """Address the dashboard listens on. The image sets 0.0.0.0."""
+    """Address the dashboard listens on. In a container: 0.0.0.0, if the port is to be published."""
 
     # Log
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"

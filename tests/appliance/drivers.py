@@ -238,7 +238,7 @@ class Container:
     def start(self, **settings: str) -> None:
         self._remove()
         inner = settings.get("HTTP_PORT", "80")
-        environment = {"POLL_INTERVAL": "1", **settings}
+        environment = {"POLL_INTERVAL": "1", "DASHBOARD_HOST": "0.0.0.0", **settings}
         ports = ["--publish", f"127.0.0.1:{self.http_port}:{inner}"]
         ports += ["--publish", f"127.0.0.1:{self.dashboard_port}:8080"]
         if "LOCALSTACK_HOST" not in settings:

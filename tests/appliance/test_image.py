@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 import subprocess
 
 import pytest
@@ -72,3 +73,28 @@ def test_health_fails_when_the_programs_hang_and_recovers(container: Container, 
     assert "nginx: failing" in failed.stdout
     container.run("sh", "-c", "kill -CONT -1")
     eventually(lambda: container.run(*command).returncode == 0)
+
+
+CONNECT = "import socket, sys; socket.create_connection((sys.argv[1], int(sys.argv[2])), 5)"
+CLOSED = ["8080"]
+
+
+@pytest.mark.usefixtures("image")
+def test_a_second_container_reaches_nginx_and_nothing_else(container_engine: str, network: str) -> None:
+    def call(*arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        command = [container_engine, *arguments]
+        return subprocess.run(command, capture_output=True, text=True, timeout=120, check=check)
+
+    name = f"web-log-{secrets.token_hex(4)}"
+    try:
+        call("run", "--detach", "--name", name, "--network", network, IMAGE)
+        eventually(lambda: call("exec", name, "appliance", "health", "--ready", check=False).returncode == 0, within=60)
+        for port in CLOSED:
+            call("exec", name, "python", "-c", CONNECT, "127.0.0.1", port)
+        for port in ("80", *CLOSED):
+            other = call("run", "--rm", "--network", network, IMAGE, "python", "-c", CONNECT, name, port, check=False)
+            assert (other.returncode == 0) == (port == "80"), (port, other.stderr)
+            assert port == "80" or "Connection refused" in other.stderr
+        assert "-e DASHBOARD_HOST=0.0.0.0 -p 127.0.0.1:8080:8080" in call("logs", name).stdout
+    finally:
+        call("rm", "--force", "--volumes", name, check=False)

@@ -44,3 +44,11 @@ def test_nothing_is_published_to_others_by_default() -> None:
 def test_the_log_is_on_a_volume() -> None:
     assert COMPOSE["services"]["appliance"]["volumes"] == ["web-log:/data"]
     assert "web-log" in COMPOSE["volumes"]
+
+
+def test_the_containers_logs_are_bounded_by_either_way() -> None:
+    script = (ROOT / "script" / "up").read_text()
+    for service in COMPOSE["services"].values():
+        logging = service["logging"]
+        options = " ".join(f"--log-opt {name}={value}" for name, value in logging["options"].items())
+        assert f"--log-driver {logging['driver']} {options}" in script

@@ -127,3 +127,11 @@ def test_the_dashboard_is_told_what_the_appliance_works_with(settings: Settings,
     prepare(settings, endpoint)
     assert status_json(settings.status_dir, ApplianceStatus)["endpoint"] == endpoint
     assert for_programs(settings, endpoint)["EMULATOR_AUTOSTART"] == str(endpoint == "embedded").lower()
+
+
+def test_the_start_says_where_the_dashboard_is(settings: Settings) -> None:
+    assert start.dashboard(settings) == (
+        ", dashboard on 127.0.0.1:8080 (a container's is opened by -e DASHBOARD_HOST=0.0.0.0 -p 127.0.0.1:8080:8080)"
+    )
+    assert start.dashboard(settings.model_copy(update={"dashboard_host": "0.0.0.0"})) == ", dashboard on 0.0.0.0:8080"
+    assert start.dashboard(settings.model_copy(update={"dashboard_port": 0})) == ""
