@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from appliance.checks import StartError
 from appliance.run import exports
 from appliance.site import render
+from common import door
 from common.settings import Settings
 from common.status import ApplianceStatus, Endpoint, write_status
 
@@ -41,6 +42,7 @@ def prepare(settings: Settings, endpoint: Endpoint) -> None:
         # for script/appliance and script/aws, which are started in another environment than this
         (settings.run_dir / "environment").write_text(exports())
         render(settings)
+        door.turn(settings.run_dir, "open")
         write_status(settings.status_dir, ApplianceStatus(started_at=datetime.now(UTC), endpoint=endpoint))
 
 

@@ -1,7 +1,8 @@
 """Is the appliance healthy, and is it ready? `appliance health` for HEALTHCHECK, `--ready` for scripts.
 
-Unhealthy (exit 1): nginx does not answer, or a poll is overdue. A pipeline behind them that is down is *degraded*
-(exit 0): lines are kept in the log and nothing is lost by waiting, while a restart would not help.
+Unhealthy (exit 1): nginx does not answer, or a poll is overdue. A pipeline behind them that is down, or a disk that is
+about to be full, is *degraded* (exit 0): lines are kept in the log and nothing is lost by waiting, while a restart
+would not help.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Literal
 
+from appliance.disk import complaint, look
 from common.clock import SystemClock, iso
 from common.delivery import Delivery
 from common.settings import Settings
@@ -65,12 +67,22 @@ def check_entrypoint(status: EntrypointStatus | None, now: datetime) -> Check:
     return Check("entrypoint", "ok", f"provisioned at {status.endpoint}")
 
 
+def check_disk(settings: Settings, statuses: Statuses) -> Check:
+    try:
+        room = look(settings, statuses.appliance.endpoint if statuses.appliance else "endpoint")
+    except OSError as error:
+        return Check("disk", "degraded", f"cannot be looked at: {error}")
+    problem = complaint(settings, room)
+    return Check("disk", "degraded" if problem else "ok", problem or "has room for log lines")
+
+
 def check(settings: Settings, statuses: Statuses, now: datetime) -> list[Check]:
-    """One Check a part, in the order of a line's way."""
+    """One Check a part, in the order of a line's way, and the disk."""
     found = [
         check_nginx(settings),
         check_producer(statuses.producer, now, settings.delivery),
         check_entrypoint(statuses.entrypoint, now),
+        check_disk(settings, statuses),
     ]
     return [replace(one, reason=statuses.unusable.get(one.part, one.reason)) for one in found]
 

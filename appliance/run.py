@@ -11,9 +11,11 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from pathlib import Path
 from types import FrameType
 
+from appliance.disk import Doorkeeper
 from common.log import event
 from common.settings import Settings
 from common.status import Endpoint
@@ -70,12 +72,15 @@ def run(settings: Settings, endpoint: Endpoint) -> int:
     command += ["--configuration", str(HOME / "supervisord.conf")]
     if os.geteuid() == 0:
         command += ["--user", "root"]  # said on purpose: it would warn otherwise
+    keeper = Doorkeeper(settings, endpoint)
+    keeper.look()  # before nginx serves
     supervisord = subprocess.Popen(
         command,
         env=for_programs(settings, endpoint),
         start_new_session=True,  # Ctrl-C reaches this process alone, which then stops the programs in their order
         preexec_fn=_end_with_parent,
     )
+    threading.Thread(target=keeper.watch, name="disk", daemon=True).start()
 
     def stop(_signal: int, _frame: FrameType | None) -> None:
         nonlocal stopping

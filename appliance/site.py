@@ -137,6 +137,7 @@ def render(settings: Settings) -> None:
         "LOG_FILE": str(settings.log_file),
         "LISTEN": listen(settings, ipv6.exists() and bool(ipv6.read_text().strip())),
         "HEALTH": health,
+        "FULL": "" if settings.log_full == "answer" else "if ($room = 0) { return 503; }",
         "SITE": "proxy.conf" if settings.upstream else "landing.conf",
         "S3_BUCKET": settings.s3_bucket,
         "S3_PREFIX": settings.s3_prefix,

@@ -62,6 +62,7 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     one = Settings()
     one.run_dir.mkdir(parents=True)
     one.health_path.write_text("/health-secret")
+    one.log_file.parent.mkdir()
     return one
 
 
@@ -102,7 +103,7 @@ def test_exit_status(settings: Settings, capsys: pytest.CaptureFixture[str]) -> 
     say(settings.status_dir, EntrypointStatus, {"state": "ready", "endpoint": "http://there", "error": None})
     capsys.readouterr()
     assert main(["health", "--ready", "--json"]) == 0
-    assert [one["state"] for one in json.loads(capsys.readouterr().out)] == ["ok", "ok", "ok"]
+    assert [one["state"] for one in json.loads(capsys.readouterr().out)] == ["ok", "ok", "ok", "ok"]
 
 
 @pytest.mark.parametrize(
