@@ -105,7 +105,8 @@ class Doorkeeper:
     def __init__(self, settings: Settings, endpoint: Endpoint) -> None:
         self._settings = settings
         self._endpoint = endpoint
-        self._problem: str | None = None
+        self._failed = ""
+        self._said = (False, False)
 
     def watch(self) -> None:
         """Look for ever."""
@@ -119,16 +120,22 @@ class Doorkeeper:
             room, full = look(self._settings, self._endpoint), door.is_full(run_dir)
             if room.left <= 0 and not full:
                 door.turn(run_dir, "full")
-                problem = complaint(self._settings, room)
-                log.error("%s", problem, extra=event("concern", part="disk", problem=problem))
             elif full and room.again:
                 door.turn(run_dir, "open")
-                message = "there is room for log lines again"
-                log.info(message, extra=event("resolved", part="disk", problem=message))
+            self._say(complaint(self._settings, room), door.is_full(run_dir))
         except OSError as error:
-            if str(error) != self._problem:
+            if str(error) != self._failed:
                 log.error("the disk cannot be looked at: %s", error, extra=event("failed", part="disk"))
-            self._problem = str(error)
+            self._failed = str(error)
             return RAREST
-        self._problem = None
+        self._failed = ""
         return min(RAREST, max(OFTENEST, room.left / FASTEST))
+
+    def _say(self, problem: str | None, full: bool) -> None:
+        """Log what is new: that there is little room, none, or enough again."""
+        before, self._said = self._said, (problem is not None, full)
+        if problem and self._said > before:
+            level = logging.ERROR if full else logging.WARNING
+            log.log(level, "%s", problem, extra=event("concern", part="disk", problem=problem))
+        elif self._said < before and not problem:
+            log.info("there is room for log lines again", extra=event("resolved", part="disk"))

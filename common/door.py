@@ -12,7 +12,7 @@ from pathlib import Path
 
 def turn(run_dir: Path, word: str) -> None:
     """Let the link lead to `open` or `full`, at once for all of nginx's workers. Raises OSError."""
-    (run_dir / word).mkdir(exist_ok=True)
+    (run_dir / word).mkdir(parents=True, exist_ok=True)
     fresh = run_dir / ".door"
     fresh.unlink(missing_ok=True)
     fresh.symlink_to(word)

@@ -172,13 +172,18 @@ class Settings(BaseSettings):
     which neither rotates nor deletes it."""
     log_rotate_bytes: Annotated[int, Field(ge=1024)] = 100 * 1024 * 1024
     """Size at which access.log is rotated (100 MiB). A rotated log is deleted once all of it is archived."""
+    log_rotate_seconds: Annotated[int, Field(ge=1)] = 86_400
+    """Age at which access.log is rotated, however small, so that no line rests on disk for months. An empty log is not
+    rotated."""
     log_disk_bytes: Annotated[int, Field(ge=1024)] = 10 * 1024**3
     """Size that all logs together may reach (10 GiB); with the embedded emulator, whose bucket is on the same disk, at
     most half of the disk. From 80 % on the appliance is not ready. LOG_FULL says what happens then."""
-    log_full: Literal["refuse", "answer"] = "refuse"
+    log_full: Literal["refuse", "drop", "answer"] = "refuse"
     """Without room for log lines, at LOG_DISK_BYTES or on a full disk, `refuse` answers requests with 503 until logs
     are archived and deleted. It is the default: a refused request can be made again, but a line that was never written
-    is lost. `answer`: requests are answered without a line."""
+    is lost. `drop`: from 80 % of LOG_DISK_BYTES on, or on a full disk, the oldest rotated logs are deleted, what is not
+    archived is lost with them, and requests are refused only until then. `answer`: requests are answered without a
+    line."""
 
     # Dashboard
     dashboard_port: Annotated[int, Field(ge=0, le=65535)] = 8080

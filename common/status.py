@@ -115,6 +115,7 @@ class Counters:
     tick_seconds: TickSeconds | None = None
     rotations: int = 0
     deleted_logs: int = 0
+    dropped_logs: int = 0
     repaired_bytes: int = 0
     repaired_lines: int = 0
 

@@ -38,6 +38,7 @@ PRODUCER = {
     "producer_ticks": ("ticks", "Polls of the log."),
     "log_rotations": ("rotations", "Times the log was rotated."),
     "log_deleted_files": ("deleted_logs", "Rotated logs that were deleted because all of them is archived."),
+    "log_dropped_files": ("dropped_logs", "Rotated logs that were deleted to make room, archived or not."),
     "repair_bytes": ("repaired_bytes", "Bytes of the log that repair sent again."),
 }
 # name -> (the field of the function's lines, meaning)

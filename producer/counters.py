@@ -9,6 +9,7 @@ from typing import Any
 
 from common.status import Counters, TickSeconds
 from producer.put import Traffic
+from producer.rotate import Rotator
 from producer.ship import Shipped
 
 # Upper bounds in seconds, as Prometheus' histograms have them: from an idle tick to a throttled one
@@ -38,8 +39,8 @@ class Counting:
             )
             self._counted = Shipped(report.lines, report.records, report.bytes, traffic=report.traffic.copy())
 
-    def tick(self, seconds: float, rotations: int, deleted_logs: int) -> None:
-        """A tick has ended, and took so long; the others are counts since the start."""
+    def tick(self, seconds: float, rotator: Rotator | None) -> None:
+        """A tick has ended, and took so long."""
         with self._lock:
             self._ticks = TickSeconds(
                 buckets={bound: count + (seconds <= float(bound)) for bound, count in self._ticks.buckets.items()},
@@ -47,9 +48,14 @@ class Counting:
                 count=self._ticks.count + 1,
             )
             self._add(Traffic(), ticks=1)
-            self.counters = replace(
-                self.counters, tick_seconds=self._ticks, rotations=rotations, deleted_logs=deleted_logs
-            )
+            self.counters = replace(self.counters, tick_seconds=self._ticks)
+            if rotator:
+                self.counters = replace(
+                    self.counters,
+                    rotations=rotator.rotations,
+                    deleted_logs=rotator.deleted,
+                    dropped_logs=rotator.dropped,
+                )
             self._counted = Shipped()
 
     def repair(self, sent: int, lines: int, traffic: Traffic) -> None:

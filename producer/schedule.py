@@ -17,6 +17,7 @@ from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.blocking import BlockingScheduler
 from apscheduler.triggers.base import BaseTrigger
 
+from common import door
 from common.clock import Clock, SystemClock
 from common.log import event
 from common.settings import Settings
@@ -24,7 +25,7 @@ from journal.archived import ArchivedFile
 from journal.checkpoint import CheckpointFile
 from journal.ledgers import connect
 from producer.repair import Repair
-from producer.rotate import Rotator
+from producer.rotate import DROP_FROM, Rotator
 from producer.sink import make_sink
 from producer.source import Source
 from producer.tick import Producer
@@ -35,7 +36,7 @@ log = logging.getLogger(__name__)
 STOP_SECONDS = 3.0
 # Time-outs of the last call, so that it ends within those
 STOP_TIMEOUTS: dict[str, Any] = {"connect_timeout": 1.0, "read_timeout": 2.0}
-# How often it is looked whether a poll or a repair is asked for, or whether it is repair's time
+# How often it is looked whether a poll or a repair is asked for, whether it is repair's time, and how large the log is
 LOOK_SECONDS = 1.0
 # By how much wall clock and monotonic clock may part within LOOK_SECONDS before the wall clock counts as set
 JUMP = timedelta(seconds=1)
@@ -45,11 +46,12 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 def serve(settings: Settings) -> int:
     """Ship at each poll until SIGTERM or SIGINT, then once more within STOP_SECONDS. Returns the exit code."""
     clock, rng = SystemClock(), random.SystemRandom()
+    rotator = rotator_for(settings, clock)
     producer = Producer(
         settings,
         Source(settings.log_file, clock, rng),
         CheckpointFile(settings.checkpoint_file),
-        rotator_for(settings, clock),
+        rotator,
         clock,
         next_poll(settings.poll_interval),
     )
@@ -75,6 +77,8 @@ def serve(settings: Settings) -> int:
     others = {"answer": lambda: producer.answer(sink, stop.is_set)}
     if settings.delivery.has_ledger:
         others["repair"] = look
+    if rotator:
+        others["rotate"] = rotator.look
     scheduler = make_scheduler(
         settings.poll_interval, lambda: producer.tick(sink, stop.is_set), producer.failed, others
     )
@@ -104,7 +108,7 @@ def serve(settings: Settings) -> int:
     def finish() -> None:
         if producer.idle_within(deadline - clock.monotonic()):
             last = make_sink(settings, clock, rng, stop=late, **STOP_TIMEOUTS)
-            producer.tick(last, late, rotate=False)
+            producer.tick(last, late)
             last.close()
 
     # In a thread of its own, so that a call that hangs does not take the time the other programs need to stop
@@ -191,7 +195,10 @@ def rotator_for(settings: Settings, clock: Clock) -> Rotator | None:
         settings.log_file,
         settings.run_dir / "nginx.pid",
         settings.log_rotate_bytes,
+        settings.log_rotate_seconds,
         clock,
+        CheckpointFile(settings.checkpoint_file),
+        is_full=lambda: door.is_full(settings.run_dir),
         archived_file=ArchivedFile(settings.archived_file) if settings.delivery.has_ledger else None,
-        budget=settings.log_disk_bytes,
+        drop_at=DROP_FROM * settings.log_disk_bytes if settings.log_full == "drop" else None,
     )

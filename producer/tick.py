@@ -1,4 +1,4 @@
-"""One tick: ship, rotate, and report to the status and the log."""
+"""One tick: ship, and report to the status and the log."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class Producer:
         self._error: str | None = None
         self._concerns: dict[str, str] = {}
 
-    def tick(self, sink: Sink, stop: Callable[[], bool], *, rotate: bool = True) -> None:
+    def tick(self, sink: Sink, stop: Callable[[], bool]) -> None:
         """Ship what is there until `stop`."""
         with self._running:
             if stop():
@@ -94,17 +94,19 @@ class Producer:
                 self._record(report)
             self._error = error
             self._complain(error, name)
-            if rotate and self._rotator:
-                self._concern("disk", self._rotator.run(self._checkpoint_file))
-            rotated = (self._rotator.rotations, self._rotator.deleted) if self._rotator else (0, 0)
-            self._counting.tick(self._clock.monotonic() - begun, *rotated)
+            self._counting.tick(self._clock.monotonic() - begun, self._rotator)
             self._say(state, last_tick=self._clock.now())
 
     def answer(self, sink: Sink, stop: Callable[[], bool]) -> None:
-        """Tick now if a request asks for it, then put its id into the status, and remove the request."""
+        """Tick now if a request asks for it, then put its id into the status, and remove the request.
+
+        Without room for log lines every look ticks: the sooner all is archived, the sooner requests are taken again.
+        """
         try:
             request = self._settings.ship_request.read_text(errors="replace").strip()
         except OSError:  # mostly: there is none
+            if self._rotator and self._rotator.is_full():
+                self.tick(sink, stop)
             return
         self.tick(sink, stop)
         with self._running:

@@ -170,7 +170,7 @@ def test_with_json_every_line_of_the_whole_appliance_is_an_object(native: Native
     ready(native)
     for _ in range(20):
         get(native.http_port, '/x?token=h1dden&a="b"')  # nginx complains: nobody answers at UPSTREAM
-    eventually(lambda: '"rotated"' in native.output(), why="the log is rotated")
+    eventually(lambda: all(f'"{name}"' in native.output() for name in ("rotated", "shipped")), why="both are done")
     for pid in native.pids("-m producer"):
         os.kill(pid, signal.SIGKILL)  # supervisord has something to say, too
     eventually(lambda: native.output().count('"started"') >= 3, why="the producer is back")

@@ -127,12 +127,17 @@ def test_a_disk_that_cannot_be_looked_at_changes_nothing(machine: Machine, caplo
     assert "cannot be looked at" in str(machine.said)
 
 
-def test_what_is_done_is_logged_once(machine: Machine, caplog: pytest.LogCaptureFixture) -> None:
+def test_what_is_new_is_logged_once(machine: Machine, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
-    for free in (5, 5, 50, 50):
+    keeper = Doorkeeper(machine.settings, "endpoint")
+    for free in (24, 24, 5, 4, 24, 50, 50):
         machine.free = free * MIB
-        machine.look()
-    assert [getattr(record, "event", None) for record in caplog.records] == ["concern", "resolved"]
+        keeper.look()
+    assert [(record.levelname, getattr(record, "event", None)) for record in caplog.records] == [
+        ("WARNING", "concern"),
+        ("ERROR", "concern"),
+        ("INFO", "resolved"),
+    ]
 
 
 def test_health_says_what_a_user_has_chosen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

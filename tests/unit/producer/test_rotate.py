@@ -18,6 +18,7 @@ from tests.fake_kinesis import FakeClock, FakeKinesis, checkpoint_of, delivered,
 
 NGINX = 4711
 LIMIT = 10
+AGE = 3600
 
 
 class Server:
@@ -33,7 +34,9 @@ class Server:
         self.held: bool | None = False
         self.deaf = False
         self.archived_file: ArchivedFile | None = None
-        self.budget: int | None = None
+        self.drop_at: int | None = None
+        self.full = False
+        self.dropped = 0
 
     def write(self, data: bytes) -> None:
         with self.log.open("ab") as file:
@@ -51,18 +54,24 @@ class Server:
     def ship(self) -> None:
         ship_once(self.source, checkpoint_of(self.log), sink_of(self.stream, self.clock))
 
-    def rotate(self) -> str | None:
-        return Rotator(
+    def rotate(self) -> None:
+        """By a producer that was started just now."""
+        rotator = Rotator(
             self.log,
             self.log.with_name("nginx.pid"),
             LIMIT,
+            AGE,
             self.clock,
+            checkpoint_of(self.log),
+            is_full=lambda: self.full,
             archived_file=self.archived_file,
-            budget=self.budget,
+            drop_at=self.drop_at,
             held=lambda _device, _inode: self.held,
             find_nginx=lambda _file: self.pid,
             kill=self.kill,
-        ).run(checkpoint_of(self.log))
+        )
+        rotator.look()
+        self.dropped += rotator.dropped
 
     @property
     def rotated(self) -> list[Path]:
@@ -151,19 +160,112 @@ def test_without_knowing_what_is_archived_nothing_is_deleted(
     assert "archived.json" in caplog.text
 
 
-def test_the_budget_is_for_all_logs_together_and_deletes_nothing(server: Server) -> None:
-    server.budget = 100
-    server.write(b"a line of 20 bytes.\n")
-    assert server.rotate() is None
-    server.write(b"b" * 58 + b"\n")
-    server.log.with_name("access.log.1.gz").write_bytes(b"")
-    assert server.rotate() is None
-    server.log.with_name("access.log.1.gz").write_bytes(b"z")
-    server.log.with_name("checkpoint.json").write_bytes(b"x" * 50)
-    concern = server.rotate()
-    assert concern
-    assert "take 80 bytes, 80 % of LOG_DISK_BYTES=100" in concern
-    assert len(server.rotated) == 3
+def test_an_old_log_is_rotated_however_small(server: Server) -> None:
+    """Its age counts from its first line, and goes on over a restart of the producer."""
+    server.write(b"")
+    server.tick()
+    server.write(b"small\n")
+    server.clock.advance(AGE)
+    server.tick()
+    assert server.rotated == [], "its first line was seen just now"
+    server.clock.advance(AGE - 1)
+    server.tick()
+    assert server.rotated == []
+    server.clock.advance(1)
+    server.tick()
+    assert len(server.rotated) == 1
+    server.tick()
+    server.clock.advance(2 * AGE)
+    server.tick()
+    assert (server.rotated, len(server.signals)) == ([], 1), "an empty log has no age"
+
+
+def test_one_producer_sees_the_age_of_each_log(server: Server) -> None:
+    rotator = Rotator(
+        server.log,
+        server.log.with_name("nginx.pid"),
+        LIMIT,
+        AGE,
+        server.clock,
+        checkpoint_of(server.log),
+        held=lambda _device, _inode: False,
+        find_nginx=lambda _file: NGINX,
+        kill=server.kill,
+    )
+    for count in (1, 2):
+        server.write(b"small\n")
+        rotator.look()
+        server.ship()
+        for rotations, step in ((count - 1, AGE - 1), (count, 1)):
+            server.clock.advance(step)
+            rotator.look()
+            assert rotator.rotations == rotations
+    assert len(delivered(server.stream.records)) == 2
+
+
+def test_without_room_a_small_log_is_rotated_too(server: Server) -> None:
+    """Else a log that is larger than its disk would never be deleted."""
+    server.full = True
+    server.write(b"")
+    server.tick()
+    assert server.rotated == []
+    server.write(b"small\n")
+    server.tick()
+    assert len(server.rotated) == 1
+    server.tick()
+    assert server.rotated == []
+
+
+def three_logs(server: Server) -> list[str]:
+    """Of 20 bytes each: acknowledged, not seen by any poll, and archived."""
+    server.archived_file = ArchivedFile(server.log.with_name("archived.json"))
+    names = []
+    for shipped in (True, False, True):
+        server.write(b"a line of 20 bytes.\n")
+        if shipped:
+            server.tick()
+        else:
+            server.rotate()
+        names.append(server.rotated[-1].name)
+        server.clock.advance(1)
+    server.ship()
+    checkpoint = checkpoint_of(server.log).load()
+    assert checkpoint
+    last = checkpoint.generations[-1]
+    known = Known(last.name, *last.acknowledged, archived=Ranges([(0, 20)]))
+    server.archived_file.load()
+    server.archived_file.save(Archived(generations={last.id: known}))
+    return names
+
+
+def test_nothing_that_is_not_archived_is_deleted_to_make_room(server: Server) -> None:
+    names = three_logs(server)
+    server.full = True
+    server.rotate()
+    assert [path.name for path in server.rotated] == names[:2]
+
+
+@pytest.mark.parametrize(("full", "drop_at", "left"), [(False, 41, 2), (False, 40, 1), (False, 20, 0), (True, 99, 1)])
+def test_the_oldest_are_dropped_where_that_is_said(
+    server: Server, caplog: pytest.LogCaptureFixture, full: bool, drop_at: int, left: int
+) -> None:
+    names = three_logs(server)
+    server.full, server.drop_at = full, drop_at
+    server.rotate()
+    assert [path.name for path in server.rotated] == names[2 - left : 2], "the archived one goes first"
+    assert server.dropped == 2 - left
+    assert caplog.text.count("20 of its 20 bytes are not archived, and lost") == server.dropped
+
+
+def test_a_log_that_no_poll_has_seen_under_its_new_name_stays(server: Server) -> None:
+    """The next poll would take it for a log that was deleted unread."""
+    server.write(b"a line that is long\n")
+    server.ship()
+    server.rotate()
+    server.rotate()
+    assert len(server.rotated) == 1
+    server.tick()
+    assert server.rotated == []
 
 
 def test_two_rotations_in_one_second_have_two_names(server: Server) -> None:
@@ -243,9 +345,8 @@ def test_what_is_written_while_it_is_looked_at_stays(server: Server) -> None:
             file.write(b"late\n")
         return False
 
-    Rotator(server.log, server.log, LIMIT, server.clock, held=held, find_nginx=lambda _: None).run(
-        checkpoint_of(server.log)
-    )
+    checkpoint = checkpoint_of(server.log)
+    Rotator(server.log, server.log, LIMIT, AGE, server.clock, checkpoint, held=held, find_nginx=lambda _: None).look()
     assert server.rotated == [rotated]
 
 

@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 
+from common import door
 from common.settings import Settings
 from common.status import ProducerStatus
 from producer.put import Traffic
 from producer.repair import Repaired
-from producer.rotate import Rotator
 from producer.schedule import Every, follow_clock, make_scheduler, next_poll, rotator_for
 from producer.tick import OVERDUE_AFTER, REMEMBERED_TICKS, Producer
 from tests.fake_kinesis import (
@@ -155,9 +155,7 @@ class Setup:
         self.producer = self.start()
 
     def start(self) -> Producer:
-        rotator = Rotator(
-            self.log, self.settings.run_dir / "nginx.pid", 10**9, self.clock, budget=self.settings.log_disk_bytes
-        )
+        rotator = rotator_for(self.settings, self.clock)
         return Producer(
             self.settings,
             source_of(self.log, self.clock),
@@ -310,15 +308,12 @@ def test_a_repair_waits_for_the_tick_and_the_tick_for_the_repair(setup: Setup) -
     assert setup.tick()["error"] == "said with the next tick"
 
 
-def test_logs_that_outgrow_their_budget_are_shouted_about(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    setup = Setup(tmp_path, log_disk_bytes=1024, log_rotate_bytes=1024)
-    setup.log.write_bytes(b"x" * 818 + b"\n")
-    assert setup.tick()["error"] is None
-    setup.log.write_bytes(b"x" * 819 + b"\n")
-    status = setup.tick()
-    assert "80 % of LOG_DISK_BYTES=1024" in status["error"]
-    assert status["state"] == "idle"
-    assert "80 % of LOG_DISK_BYTES=1024" in caplog.text
+def test_without_room_for_lines_each_look_is_a_tick(setup: Setup) -> None:
+    setup.log.write_bytes(b"a\n")
+    for word in ("open", "full"):
+        door.turn(setup.settings.run_dir, word)
+        setup.producer.answer(setup.sink, lambda: False)
+        assert len(setup.stream.records) == (word == "full")
 
 
 def test_only_so_many_ticks_are_remembered(setup: Setup) -> None:
@@ -453,5 +448,10 @@ def test_with_firehose(tmp_path: Path) -> None:
 
 def test_a_log_of_others_is_not_rotated(tmp_path: Path) -> None:
     clock = FakeClock()
-    assert rotator_for(Settings(data_dir=tmp_path), clock)
+    ours = rotator_for(Settings(data_dir=tmp_path, log_disk_bytes=10**9), clock)
+    assert ours
+    assert ours.drop_at is None, "nothing that is not archived goes unless that is said"
+    dropping = rotator_for(Settings(data_dir=tmp_path, log_disk_bytes=10**9, log_full="drop"), clock)
+    assert dropping
+    assert dropping.drop_at == 8 * 10**8
     assert rotator_for(Settings(data_dir=tmp_path, log_file=tmp_path / "other.log"), clock) is None
