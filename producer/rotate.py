@@ -21,7 +21,7 @@ from journal.archived import Archived, ArchivedError, ArchivedFile
 from journal.checkpoint import Checkpoint, CheckpointError, CheckpointFile, FileId, Generation
 from journal.files import files_of
 from journal.ranges import Ranges
-from producer.processes import held_open, nginx_pid, released
+from producer.processes import nginx_pid, released, written_to
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +51,7 @@ class Rotator:
     is_full: Callable[[], bool] = lambda: False
     archived_file: ArchivedFile | None = None
     drop_at: float | None = None
-    held: Callable[[int, int], bool | None] = held_open
+    held: Callable[[Path], bool | None] = written_to
     find_nginx: Callable[[Path], int | None] = nginx_pid
     kill: Callable[[int, int], None] = os.kill
     rotations: int = 0
@@ -181,7 +181,7 @@ class Rotator:
         # a rename changes st_ctime: nginx had the time to reopen since then
         age = self.clock.now().timestamp() - max(status.st_mtime, status.st_ctime)
         # asked twice: only a file that no process holds open has its last size
-        return released(self.held(status.st_dev, status.st_ino), age) and _holds(generation, path)
+        return released(self.held(path), age) and _holds(generation, path)
 
 
 def _holds(generation: Generation, path: Path) -> bool:

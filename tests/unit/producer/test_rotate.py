@@ -11,7 +11,7 @@ import pytest
 from journal.archived import Archived, ArchivedFile, Known
 from journal.ranges import Ranges
 from producer import processes
-from producer.processes import UNSEEN_AFTER, held_open, nginx_pid
+from producer.processes import UNSEEN_AFTER, held_open, nginx_pid, written_to
 from producer.rotate import Rotator
 from producer.ship import ship_once
 from tests.fake_kinesis import FakeClock, FakeKinesis, checkpoint_of, delivered, sink_of, source_of
@@ -66,7 +66,7 @@ class Server:
             is_full=lambda: self.full,
             archived_file=self.archived_file,
             drop_at=self.drop_at,
-            held=lambda _device, _inode: self.held,
+            held=lambda _path: self.held,
             find_nginx=lambda _file: self.pid,
             kill=self.kill,
         )
@@ -188,7 +188,7 @@ def test_one_producer_sees_the_age_of_each_log(server: Server) -> None:
         AGE,
         server.clock,
         checkpoint_of(server.log),
-        held=lambda _device, _inode: False,
+        held=lambda _path: False,
         find_nginx=lambda _file: NGINX,
         kill=server.kill,
     )
@@ -340,7 +340,7 @@ def test_what_is_written_while_it_is_looked_at_stays(server: Server) -> None:
     server.ship()
     (rotated,) = server.rotated
 
-    def held(_device: int, _inode: int) -> bool:
+    def held(_path: Path) -> bool:
         with rotated.open("ab") as file:
             file.write(b"late\n")
         return False
@@ -408,3 +408,23 @@ def test_a_process_that_cannot_be_looked_into(tmp_path: Path, monkeypatch: pytes
 
     monkeypatch.setattr(Path, "iterdir", refuse)
     assert held_open(1, 1) is None
+
+
+def test_the_kernel_tells_of_a_writer_that_cannot_be_looked_into(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processes, "held_open", lambda _device, _inode: None)
+    file = tmp_path / "file"
+    with file.open("wb"):
+        assert written_to(file) is True
+    with file.open("rb"):
+        assert written_to(file) is False
+    with pytest.raises(FileNotFoundError):
+        written_to(tmp_path / "missing")
+
+
+def test_a_file_system_may_tell_nothing_of_writers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "held_open", lambda _device, _inode: None)
+    monkeypatch.setattr("fcntl.fcntl", lambda *_: os.open(tmp_path / "missing", os.O_RDONLY))
+    (tmp_path / "file").touch()
+    assert written_to(tmp_path / "file") is None
