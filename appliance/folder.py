@@ -13,6 +13,7 @@ from appliance.checks import StartError
 from appliance.run import exports
 from appliance.site import render
 from common import door
+from common.atomic import RESERVE
 from common.settings import Settings
 from common.status import ApplianceStatus, Endpoint, write_status
 
@@ -37,6 +38,7 @@ def prepare(settings: Settings, endpoint: Endpoint) -> None:
     """Make the folders; everything under run/ is made anew, and says what it works with. Raises StartError."""
     with _writing(settings):
         shutil.rmtree(settings.run_dir, ignore_errors=True)
+        settings.checkpoint_file.with_name(RESERVE).unlink(missing_ok=True)  # what follows may need it
         for folder in (settings.log_file.parent, settings.run_dir / "nginx", settings.data_dir / "emulator"):
             folder.mkdir(parents=True, exist_ok=True)
         # for script/appliance and script/aws, which are started in another environment than this

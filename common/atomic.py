@@ -2,16 +2,48 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
+
+# Room that a file beside it takes on a full disk, by its name; many times as much as checkpoint and archived.json need
+RESERVE = "reserve"
+RESERVE_BYTES = 4 * 1024 * 1024
 
 
 def write_atomic(path: Path, data: bytes, *, durable: bool = True) -> None:
     """Replace `path` by `data`: temporary file, fsync, rename, fsync of the directory.
 
-    `durable=False` leaves the two fsyncs out, for files that need not survive a power cut. Raises OSError (disk full,
-    read-only); the old version then stands, and the temporary file is gone.
+    `durable=False` leaves the two fsyncs out, for files that need not survive a power cut. On a full disk the reserve
+    beside it is given up. Raises OSError (disk full, read-only); the old version then stands, and the temporary file is
+    gone.
     """
+    try:
+        _replace(path, data, durable)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        try:
+            path.with_name(RESERVE).unlink()
+        except FileNotFoundError:
+            raise error from None
+        _replace(path, data, durable)
+
+
+def keep_reserve(folder: Path) -> None:
+    """Make the reserve for the files in `folder`, unless it is there. Raises OSError."""
+    reserve = folder / RESERVE
+    if reserve.exists() and reserve.stat().st_size == RESERVE_BYTES:
+        return
+    with reserve.open("wb") as file:
+        try:
+            os.posix_fallocate(file.fileno(), 0, RESERVE_BYTES)
+        except OSError:
+            reserve.unlink()
+            raise
+
+
+def _replace(path: Path, data: bytes, durable: bool) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with temporary.open("wb") as file:

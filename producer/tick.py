@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from common.atomic import keep_reserve
 from common.clock import Clock
 from common.log import Event, event
 from common.settings import Settings
@@ -72,6 +73,8 @@ class Producer:
             if stop():
                 return
             begun = self._clock.monotonic()
+            with suppress(OSError):  # no room for it now
+                keep_reserve(self._settings.checkpoint_file.parent)
             self._say("shipping")
             state: State = "failed"
             error: str | None = None

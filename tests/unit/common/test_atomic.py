@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
 import pytest
 
-from common.atomic import write_atomic
+from common.atomic import RESERVE, RESERVE_BYTES, keep_reserve, write_atomic
 
 
 def test_replaces_the_file_and_leaves_nothing_else(tmp_path: Path) -> None:
@@ -47,3 +48,46 @@ def test_file_and_folder_reach_the_disk_in_that_order(tmp_path: Path, monkeypatc
     assert synced == [f".checkpoint.json.{os.getpid()}.tmp", tmp_path.name]
     write_atomic(tmp_path / "status.json", b"new", durable=False)
     assert len(synced) == 2
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_disk_takes_the_reserve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int) -> None:
+    path, reserve, real = tmp_path / "checkpoint.json", tmp_path / RESERVE, os.fsync
+    write_atomic(path, b"old")
+    keep_reserve(tmp_path)
+    assert reserve.stat().st_blocks * 512 >= RESERVE_BYTES, "it takes room"
+
+    def fsync(descriptor: int) -> None:
+        if reserve.exists():
+            raise OSError(code, os.strerror(code))
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    write_atomic(path, b"new")
+    assert path.read_bytes() == b"new"
+    assert list(tmp_path.iterdir()) == [path]
+    reserve.touch()  # its maker was killed
+    keep_reserve(tmp_path)
+    assert reserve.stat().st_size == RESERVE_BYTES
+
+
+def test_no_half_reserve_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(OSError, match="No space left"):
+        keep_reserve(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_other_failures_leave_the_reserve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    keep_reserve(tmp_path)
+
+    def broken(_: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(os, "fsync", broken)
+    with pytest.raises(OSError, match="Input/output"):
+        write_atomic(tmp_path / "checkpoint.json", b"new")
+    assert [path.name for path in tmp_path.iterdir()] == [RESERVE]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import logging
+import os
 import random
 import threading
 import time
@@ -15,6 +17,7 @@ from typing import Any
 import pytest
 
 from common import door
+from common.atomic import RESERVE
 from common.settings import Settings
 from common.status import ProducerStatus
 from producer.put import Traffic
@@ -314,6 +317,26 @@ def test_without_room_for_lines_each_look_is_a_tick(setup: Setup) -> None:
         door.turn(setup.settings.run_dir, word)
         setup.producer.answer(setup.sink, lambda: False)
         assert len(setup.stream.records) == (word == "full")
+
+
+def test_a_tick_on_a_full_disk_saves_what_it_has_shipped(setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
+    setup.log.write_bytes(b"a\n")
+    reserve, real, room = setup.log.with_name(RESERVE), os.fsync, False
+
+    def fsync(descriptor: int) -> None:
+        if reserve.exists() and not room:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    assert setup.tick()["error"] is None
+    checkpoint = checkpoint_of(setup.log).load()
+    assert checkpoint
+    assert checkpoint.generations[0].acknowledged == (0, 2)
+    assert not reserve.exists()
+    room = True
+    setup.tick()
+    assert reserve.exists()
 
 
 def test_only_so_many_ticks_are_remembered(setup: Setup) -> None:
