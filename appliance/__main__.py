@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import sys
 
 from appliance.checks import StartError, check_dashboard, check_nginx, check_upstream
@@ -83,4 +84,5 @@ def start(settings: Settings) -> int:
 
 
 if __name__ == "__main__":
+    os.umask(0o027)  # the log and the bucket are for this user, and to be read by the group
     sys.exit(main())

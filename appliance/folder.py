@@ -6,7 +6,7 @@ import fcntl
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 
 from appliance.checks import StartError
@@ -21,7 +21,10 @@ from common.status import ApplianceStatus, Endpoint, write_status
 def lock(settings: Settings) -> int:
     """Reserve DATA_DIR for this appliance; returns the descriptor that holds it. Raises StartError."""
     with _writing(settings):
-        settings.data_dir.mkdir(parents=True, exist_ok=True)
+        if not settings.data_dir.exists():
+            settings.data_dir.mkdir(parents=True)
+            # root's emulator runs as another user, who has to get through to his folder
+            settings.data_dir.chmod(0o751 if os.geteuid() == 0 else 0o750)
         descriptor = os.open(settings.data_dir / "appliance.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -41,8 +44,13 @@ def prepare(settings: Settings, endpoint: Endpoint) -> None:
         settings.checkpoint_file.with_name(RESERVE).unlink(missing_ok=True)  # what follows may need it
         for folder in (settings.log_file.parent, settings.run_dir / "nginx", settings.data_dir / "emulator"):
             folder.mkdir(parents=True, exist_ok=True)
+        for folder in (settings.checkpoint_file.parent, settings.data_dir / "emulator"):
+            with suppress(PermissionError):  # another's, or a volume without modes
+                folder.chmod(0o750)  # one of before may be open to all, as the files in it are
         # for script/appliance and script/aws, which are started in another environment than this
-        (settings.run_dir / "environment").write_text(exports())
+        environment = settings.run_dir / "environment"
+        environment.touch(0o600)
+        environment.write_text(exports())
         render(settings)
         door.turn(settings.run_dir, "open")
         write_status(settings.status_dir, ApplianceStatus(started_at=datetime.now(UTC), endpoint=endpoint))

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import socket
+import stat
 from pathlib import Path
 from typing import get_args
 
@@ -57,6 +58,28 @@ def test_prepare_leaves_the_log_and_makes_the_rest_anew(settings: Settings) -> N
     assert settings.log_file.read_text() == "a line\n"
     assert [path.name for path in settings.status_dir.iterdir()] == ["appliance.json"]
     assert "export S3_BUCKET=a-bucket\n" in (settings.run_dir / "environment").read_text()
+
+
+def test_others_cannot_read_what_is_in_the_folder(settings: Settings) -> None:
+    os.close(lock(settings))
+    # root's emulator is another user
+    assert mode(settings.data_dir) == (0o751 if os.geteuid() == 0 else 0o750)
+    settings.log_file.parent.mkdir(mode=0o755)
+    settings.log_file.touch(0o644)
+    prepare(settings, "endpoint")
+    assert [mode(settings.log_file.parent), mode(settings.data_dir / "emulator")] == [0o750] * 2
+    assert mode(settings.run_dir / "environment") == 0o600
+
+
+def test_a_folder_of_the_users_keeps_its_mode(settings: Settings) -> None:
+    settings.data_dir.mkdir()
+    settings.data_dir.chmod(0o711)
+    os.close(lock(settings))
+    assert mode(settings.data_dir) == 0o711
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
 
 
 def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
