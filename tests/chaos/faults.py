@@ -15,7 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from common import door
 from tests.chaos.proxy import REFUSALS, Fault, Kind
+from tests.flood import Flood
 from tests.waiting import eventually
 
 if TYPE_CHECKING:
@@ -28,6 +30,9 @@ GAP = (0.3, 2.2)
 PROXY_GAP = (0.2, 1.6)
 # Seconds, as the requests meanwhile prove nothing
 FULL_AT_MOST = 3.0
+# How long hostile requests come in, and how long they may keep others out
+FLOOD = 2.0
+AGAIN_WITHIN = 90.0
 # Seconds within which nginx writes lines again after the disk was full
 NGINX_SKIPS = 1.2
 # The part of the faults that refuse every record for longer than one tick goes on trying (RETRY_SECONDS of the sink)
@@ -65,10 +70,13 @@ WEIGHTS: dict[str, float] = {
     "several rotations at once": 2,
     "copytruncate": 3,
     "disk full": 2,
+    "logs filled by hostile requests": 0.7,
 }
 # An emulator that is killed forgets its stream, and with it what was acknowledged: mending that is repair's part
 STREAM_LOST = {"emulator kill -9, stream lost": 1.5}
 ALL_LOST = {"emulator kill -9, all lost": 1.5}
+# Without room logs are rotated and deleted; what is in a bucket that is lost must still be on disk
+FILLING = ("disk full", "logs filled by hostile requests")
 
 
 def steps(rng: random.Random, weights: dict[str, float]) -> Iterator[Step]:
@@ -121,6 +129,7 @@ class Hands:
             "several rotations at once": lambda _: self._rotate_thrice(),
             "copytruncate": lambda _: self._copytruncate(),
             "disk full": self._fill_disk,
+            "logs filled by hostile requests": lambda _: self._flood(),
             "emulator kill -9, stream lost": lambda _: world.lose(bucket=False),
             "emulator kill -9, all lost": lambda _: world.lose(bucket=True),
         }
@@ -172,9 +181,10 @@ class Hands:
                 kill(pid, signal.SIGCONT)
 
     def _target(self) -> Path:
-        """A name that is not of the appliance's own rotation, so that it is never deleted: logrotate's."""
+        """A name of the appliance's own, which deletes it; logrotate's, where it must stay, as a bucket may be lost."""
         self._rotations += 1
-        return self._world.log.with_name(f"access.log-{self._rotations:05}")
+        end = f"-{self._rotations:05}" if self._world.keeps_logs else f".20200417T000000Z-{self._rotations}"
+        return self._world.log.with_name(f"access.log{end}")
 
     def _rotate(self) -> None:
         """As logrotate does, under load: rename, then have nginx open a new one."""
@@ -223,6 +233,19 @@ class Hands:
             sent = self._world.traffic.sent
             with suppress(AssertionError):
                 eventually(lambda: self._world.traffic.sent > sent + 20, within=10, why="lines after the full disk")
+
+    def _flood(self) -> None:
+        """One client fills LOG_DISK_BYTES. Then the producer is killed, which has to make room again."""
+        traffic = self._world.traffic
+        flood = Flood(self._world.native.http_port, f"{traffic.run}/flood{self.counts.total()}")
+        flood.pour(FLOOD)
+        traffic.confirmed |= flood.answered
+        traffic.uncertain |= flood.broken
+        traffic.refused |= flood.refused
+        with suppress(Skipped):
+            self._kill("-m producer")
+        run_dir = self._world.log.parent.parent / "run"
+        eventually(lambda: not door.is_full(run_dir), within=AGAIN_WITHIN, why="there is room again")
 
 
 def age(pid: int) -> float:

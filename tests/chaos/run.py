@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from common.aws import answers
 from tests.appliance.drivers import Native, descendants, s3_client
 from tests.chaos import faults
-from tests.chaos.faults import ALL_LOST, PENDING, STREAM_LOST, WEIGHTS, Hands, Step
+from tests.chaos.faults import ALL_LOST, FILLING, PENDING, STREAM_LOST, WEIGHTS, Hands, Step
 from tests.chaos.proxy import FaultProxy
 from tests.chaos.traffic import Traffic, stable_port
 from tests.checker import Verdict, entries, judge
@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 BUCKET = "my-bucket"
 # Small, so that the log is rotated under load every few seconds
 ROTATE_BYTES = 150_000
+# So much that hostile requests fill it in a moment
+DISK_BYTES = 32 * 1024 * 1024
 DISK = "128m"
 READY_WITHIN = 60.0
 DRAIN_WITHIN = 120.0
@@ -104,11 +106,16 @@ class World:
             "SHARD_COUNT": "2",
             "LIMIT_REQUESTS": "0",  # all traffic comes from one address, at whatever rate was asked for
             "LIMIT_CONNECTIONS": "0",
-            # what was in a bucket that is lost can only come back from logs that are still there: none is deleted
-            "LOG_ROTATE_BYTES": str(10**9 if ALL_LOST.keys() & losses.keys() else ROTATE_BYTES),
+            "REPAIR_INTERVAL": "5",
         }
+        # what was in a bucket that is lost can only come back from logs that are still there: none is deleted
+        self.keeps_logs = bool(ALL_LOST.keys() & losses.keys())
+        if self.keeps_logs:
+            self._settings |= {"LOG_ROTATE_BYTES": str(10**9)}
+        else:
+            self._settings |= {"LOG_ROTATE_BYTES": str(ROTATE_BYTES), "LOG_DISK_BYTES": str(DISK_BYTES)}
         if losses:
-            self._settings |= {"REPAIR_INTERVAL": "5", "REPAIR_AFTER": "5"}
+            self._settings |= {"REPAIR_AFTER": "5"}
 
     def start(self) -> None:
         self.emulator.start()
@@ -227,6 +234,7 @@ class Outcome:
     uncertain_archived: int
     doubted: int
     doubted_archived: int
+    refused: int
     behind_half: int
     rejected: list[str]
     drained_in: float
@@ -251,6 +259,7 @@ class Outcome:
             ("  of these archived", str(self.uncertain_archived)),
             ("requests while the disk was full (0 or 1 is right)", str(self.doubted)),
             ("  of these archived", str(self.doubted_archived)),
+            ("requests refused with 503 (none may be archived)", str(self.refused)),
             ("confirmed, kept behind half a line that a full disk cut", str(self.behind_half)),
             ("archived", str(verdict.archived)),
             ("rejected (halves of lines that a full disk cut)", str(len(self.rejected))),
@@ -294,7 +303,10 @@ def chaos(directory: Path, seed: int, seconds: float, rate: float, losses: dict[
             breaking = threading.Thread(target=_break_requests, args=(world, plans[1], end, over), name="breaking")
             breaking.start()
             try:
-                for step in faults.steps(plans[0], WEIGHTS | losses):
+                weights = WEIGHTS | losses
+                if world.keeps_logs:
+                    weights = {name: weight for name, weight in weights.items() if name not in FILLING}
+                for step in faults.steps(plans[0], weights):
                     if time.monotonic() + step.gap >= end or problems:
                         break
                     time.sleep(step.gap)
@@ -353,7 +365,7 @@ def settle(
     confirmed, mine = world.traffic.confirmed, f"/{world.traffic.run}/"
 
     def identity(entry: dict[str, Any]) -> str | None:
-        path: str = entry["path"]
+        path: str = entry["path"].partition('"')[0]  # hostile ones go on with quotes
         return path if path.startswith(mine) else None
 
     archive: list[tuple[str, dict[str, Any]]] = []
@@ -367,7 +379,7 @@ def settle(
             # which is kept as rejected. Its last request is the whole one.
             found = [re.findall(rf"{mine}\d+(?= HTTP/)", raw) for raw in world.rejected()]
             behind_half = {each[-1] for each in found if each}
-        return confirmed - behind_half <= {entry["path"] for _, entry in archive}
+        return confirmed - behind_half <= {identity(entry) for _, entry in archive}
 
     try:
         eventually(complete, within=DRAIN_WITHIN, every=1.0, why="every line is archived")
@@ -396,6 +408,7 @@ def settle(
         uncertain_archived=len(world.traffic.uncertain & seen),
         doubted=len(world.traffic.doubted),
         doubted_archived=len(world.traffic.doubted & seen),
+        refused=len(world.traffic.refused),
         rejected=rejected,
         drained_in=drained,
         problems=problems,

@@ -7,6 +7,7 @@ connection only after the line of the request before is written. So each request
 - confirmed: answered, and something after it on the same connection too. It must be archived exactly once.
 - uncertain: sent, but its answer, or the next one, never came. It may be archived once or not at all.
 - doubted: sent while the test knew that lines could not be written (a full disk). The same.
+- refused: answered with 503, as there is no room for its line. It must not be archived.
 """
 
 from __future__ import annotations
@@ -59,6 +60,7 @@ class Traffic:
         self.confirmed: set[str] = set()
         self.uncertain: set[str] = set()
         self.doubted: set[str] = set()
+        self.refused: set[str] = set()
         self.run = run
         self._port = port
         self._interval = 1 / rate
@@ -166,11 +168,14 @@ class Traffic:
                 doubtful = self._doubtful
                 if doubtful:
                     self.doubted.add(current)
-                await _exchange(reader, writer, current, agent)
+                status = await _exchange(reader, writer, current, agent)
                 if unconfirmed:
                     self.confirmed.add(unconfirmed)
                     unconfirmed = None
-                if not doubtful:
+                if status == 503:
+                    self.refused.add(current)
+                    self.doubted.discard(current)
+                elif not doubtful:
                     unconfirmed = current
                 current = None
             if unconfirmed:
@@ -195,8 +200,8 @@ class Traffic:
         return False
 
 
-async def _exchange(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, path: str, agent: str) -> None:
-    """One request and its whole answer. Raises OSError, EOFError, ValueError, TimeoutError."""
+async def _exchange(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, path: str, agent: str) -> int:
+    """One request and its whole answer; the status. Raises OSError, EOFError, ValueError, TimeoutError."""
     async with asyncio.timeout(ANSWER_TIMEOUT):
         head = f"GET {path} HTTP/1.1\r\nHost: chaos\r\nUser-Agent: {agent}\r\n\r\n"
         writer.write(head.encode())
@@ -206,3 +211,4 @@ async def _exchange(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, 
             raise ValueError(lines[0])
         length = next(line.split(":")[1] for line in lines if line.startswith("content-length:"))
         await reader.readexactly(int(length))
+        return int(lines[0].split()[1])
