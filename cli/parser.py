@@ -106,6 +106,7 @@ HEALTH = """\
 Exit codes: 0 no part is failing (with --ready: every part is ok), 1 otherwise, 2 wrong settings.
 """
 
+MOST_LINES = 1_000_000
 MOST_MINUTES = 5_256_000.0  # ten years
 
 
@@ -205,8 +206,8 @@ def positive(text: str) -> float:
 
 def count(text: str) -> int:
     value = int(text)
-    if value < 0:
-        raise argparse.ArgumentTypeError(f"{text} is below 0")
+    if not 0 <= value <= MOST_LINES:
+        raise argparse.ArgumentTypeError(f"{text} is not between 0 and {MOST_LINES}")
     return value
 
 

@@ -34,6 +34,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
+from starlette.types import Receive, Scope, Send
 
 from appliance.health import Check
 from dashboard.bucket import NotOursError
@@ -58,9 +59,24 @@ MAX_WATCHERS = 50
 MAX_LINES = 500
 MAX_TAIL = 1024 * 1024
 MAX_MINUTES = 180
+NUMBER = re.compile(r"[0-9]{1,10}")
 STATUS = re.compile(r"([2-5]xx|[1-5]\d\d)?", re.ASCII)
 
 T = TypeVar("T")
+
+
+class Watched(StreamingResponse):
+    """A stream of events that calls `left` once it is over, even if it ends before its first event."""
+
+    def __init__(self, stream: AsyncIterator[str], left: Callable[[], None]) -> None:
+        super().__init__(stream, media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})
+        self._left = left
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._left()
 
 
 class Dashboard:
@@ -94,21 +110,22 @@ class Dashboard:
             return Response(media_type="text/event-stream")
         if self._watchers >= MAX_WATCHERS:
             return problem(503, f"{MAX_WATCHERS} pages are open already: close one", **{"Retry-After": "10"})
-        return StreamingResponse(self._stream(), media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})
+        # counted here, where nothing can come between the look and the count: pages may open at the same instant
+        self._watchers += 1
+        return Watched(self._stream(), self._left)
+
+    def _left(self) -> None:
+        self._watchers -= 1
 
     async def _stream(self) -> AsyncIterator[str]:
-        self._watchers += 1
-        try:
-            yield "retry: 2000\n\n"
-            while not self.ending.is_set():
-                self._collector.watch()
-                yield f"event: state\ndata: {json.dumps(self._collector.state(), separators=(',', ':'))}\n\n"
-                try:
-                    await asyncio.wait_for(self.ending.wait(), EVERY)
-                except TimeoutError:
-                    continue
-        finally:
-            self._watchers -= 1
+        yield "retry: 2000\n\n"
+        while not self.ending.is_set():
+            self._collector.watch()
+            yield f"event: state\ndata: {json.dumps(self._collector.state(), separators=(',', ':'))}\n\n"
+            try:
+                await asyncio.wait_for(self.ending.wait(), EVERY)
+            except TimeoutError:
+                continue
 
     async def tree(self, request: Request) -> Response:
         prefix = request.query_params.get("prefix", "")
@@ -173,7 +190,10 @@ class Dashboard:
                 Route("/metrics", self.metrics),
                 Mount("/", StaticFiles(directory=STATIC, html=True, check_dir=False)),
             ],
-            middleware=[Middleware(Guard), Middleware(GZipMiddleware, minimum_size=1024)],
+            middleware=[
+                Middleware(Guard, name=self._collector.settings.dashboard_host),
+                Middleware(GZipMiddleware, minimum_size=1024),
+            ],
             exception_handlers={
                 HTTPException: _http,  # type: ignore[dict-item]
                 NotOursError: lambda _, error: problem(400, str(error)),
@@ -187,9 +207,11 @@ class Dashboard:
 
 def _number(request: Request, name: str, default: int, most: int) -> int:
     text = request.query_params.get(name, "") or str(default)
-    if not (text.isascii() and text.isdigit() and 1 <= int(text[:10]) <= most):
+    # what is compared is what is handed on; no limit has ten digits
+    number = int(text) if NUMBER.fullmatch(text) else 0
+    if not 1 <= number <= most:
         raise HTTPException(400, f"{name} is a number from 1 to {most}")
-    return int(text)
+    return number
 
 
 async def _http(_request: Request, error: HTTPException) -> Response:

@@ -2,10 +2,11 @@
 
 A page of another site, open in a user's browser, could make that browser ask. Three things stand against it. It cannot
 read an answer (no CORS header is ever sent). It cannot become same-origin by pointing a name of its own at our address
-(DNS rebinding), because only these hosts are answered: an address, a name without a dot (localhost, a container's
-name), and names below the domains that cannot be registered. And it cannot press "ship now", because that needs a
-header which only our own page may send, and an Origin that is ours. What it embeds from /api (as an image, say) would
-cost looks at the bucket, and is refused where the browser names the asking site: on localhost, and with TLS.
+(DNS rebinding), because only these hosts are answered: an address, localhost, which every browser resolves itself, and
+DASHBOARD_HOST; any other name, below .local too, may be another machine's to give. And it cannot press "ship now",
+because that needs a header which only our own page may send, and an Origin that is ours. What it embeds from /api (as
+an image, say) would cost looks at the bucket, and is refused where the browser names the asking site: on localhost, and
+with TLS.
 
 /metrics, /healthz and /readyz tell no line of the log, and are asked by monitoring under any name.
 """
@@ -13,6 +14,7 @@ cost looks at the bucket, and is refused where the browser names the asking site
 from __future__ import annotations
 
 import ipaddress
+from contextlib import suppress
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -20,8 +22,6 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-# RFC 6761, RFC 6762, and ICANN's resolution 2024.07.29.06: none of these is in the public DNS
-PRIVATE_DOMAINS = (".localhost", ".local", ".internal", ".test", ".home.arpa")
 ANY_HOST = {"/metrics", "/healthz", "/readyz"}
 MAX_QUERY = 4096  # bytes; a key of S3 has at most 1,024, each escaped as 3
 HEADERS = {
@@ -38,10 +38,14 @@ ASKED_BY = "dashboard"  # the value of X-Requested-With
 
 
 class Guard:
-    """ASGI middleware: refuses what should not be asked, and puts the security headers on every answer."""
+    """ASGI middleware: refuses what should not be asked, and puts the security headers on every answer.
 
-    def __init__(self, app: ASGIApp) -> None:
+    `name`: the one name, besides localhost, under which the dashboard is opened.
+    """
+
+    def __init__(self, app: ASGIApp, name: str) -> None:
         self._app = app
+        self._name = name
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -60,19 +64,19 @@ class Guard:
                 headers.setdefault("cache-control", "no-cache" if "etag" in headers else "no-store")
             await send(message)
 
-        refusal = refused(scope)
+        refusal = refused(scope, self._name)
         await (refusal or self._app)(scope, receive, guarded)
 
 
-def refused(scope: Scope) -> JSONResponse | None:
+def refused(scope: Scope, name: str) -> JSONResponse | None:
     """The answer to a request that must not be answered, or None."""
     headers = Headers(scope=scope)
     host = headers.get("host", "")
-    if scope["path"] not in ANY_HOST and not known_host(host):
+    if scope["path"] not in ANY_HOST and not known_host(host, name):
         return problem(
             421,
-            f"the dashboard is not known as {host[:100]!r}: open it by its address, as localhost, or by a name without "
-            "a dot; a proxy in front of it has to send `Host: localhost`",
+            f"the dashboard is not known as {host[:100]!r}: open it by its address, as localhost, or by the name that "
+            "is given with -e DASHBOARD_HOST=…; a proxy in front of it has to send `Host: localhost`",
         )
     if len(scope["query_string"]) > MAX_QUERY:
         return problem(414, f"the query is longer than {MAX_QUERY} bytes")
@@ -89,18 +93,15 @@ def refused(scope: Scope) -> JSONResponse | None:
     return None
 
 
-def known_host(host: str) -> bool:
+def known_host(host: str, name: str) -> bool:
     """Whether a Host header names this machine in a way that no other site's page can."""
-    try:
-        name = urlsplit(f"//{host}").hostname or ""
-    except ValueError:
-        return False
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        name = name.removesuffix(".")
-        return bool(name) and ("." not in name or name.endswith(PRIVATE_DOMAINS))
-    return True
+    with suppress(ValueError):
+        given = (urlsplit(f"//{host}").hostname or "").removesuffix(".")
+        if given.endswith(".localhost") or (given and given in ("localhost", name.lower())):
+            return True
+        ipaddress.ip_address(given)
+        return True
+    return False
 
 
 def problem(status: int, text: str, **headers: Any) -> JSONResponse:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 LINES_KEY = "lines"
+# as the function's; another program may have written it
+LINES = re.compile(r"[0-9]{1,15}")
 # The newest objects, which are known: more than two years of hours, or, with an object a minute by Firehose, two weeks.
 # Of a larger bucket the sums are unknown, its tree is not.
 MAX_OBJECTS = 20_000
@@ -140,5 +142,5 @@ class Lister:
                 raise
             if head["ETag"] == one.etag:
                 text = head["Metadata"].get(LINES_KEY, "")
-                lines = int(text) if text.isascii() and text.isdigit() else None
+                lines = int(text) if LINES.fullmatch(text) else None
                 self._asked[one.key] = _Asked(one.version, lines)

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from dashboard.collector import Collector
 
 PREFIX = "weblog_"
+OPENMETRICS = "application/openmetrics-text"
 # name -> (the producer's counter, meaning)
 PRODUCER = {
     "producer_lines": ("lines", "Acknowledged lines of the log."),
@@ -62,7 +63,8 @@ def exposition(collector: Collector, accept: str) -> tuple[bytes, str]:
     """The text and its media type: Prometheus' format, or OpenMetrics where that is accepted."""
     registry = CollectorRegistry()
     registry.register(Metrics(collector.views, collector.settings, collector.clock.now()))
-    encode, kind = choose_encoder(accept)
+    # nothing else of the header counts: a version that is no number is an error of the library's
+    encode, kind = choose_encoder(OPENMETRICS if OPENMETRICS in accept else "")
     return encode(registry), kind
 
 

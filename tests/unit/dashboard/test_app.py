@@ -10,10 +10,13 @@ from typing import Any, NamedTuple, cast
 from urllib.parse import quote
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 from starlette.applications import Starlette
 from starlette.requests import Request
 
 from appliance.health import Check
+from common.settings import Settings
 from dashboard import app as module
 from dashboard.app import Dashboard
 from dashboard.bucket import NotOursError
@@ -124,6 +127,7 @@ class FakeBucket:
 
 class FakeCollector:
     def __init__(self) -> None:
+        self.settings = Settings()
         self.bucket = FakeBucket()
         self.health = [Check("nginx", "ok", "answers"), Check("producer", "ok", "last poll")]
         self.watched = 0
@@ -252,15 +256,18 @@ def test_what_another_page_embeds_is_not_looked_up(
         ("127.0.0.1:8080", True),
         ("192.168.99.100:8080", True),
         ("[::1]:8080", True),
-        ("appliance:8080", True),
-        ("box.local", True),
-        ("host.docker.internal:8080", True),
+        ("appliance:8080", False),
+        ("box.local", False),  # any machine of the network may take such a name, and then ours
+        ("appliance.local", False),
+        ("Our.Name.:8080", True),
+        ("host.docker.internal:8080", False),
         ("dashboard.localhost", True),
         ("LOCALHOST.", True),
         ("evil.example", False),
         ("127.0.0.1.nip.io:8080", False),
         ("localhost.evil.example", False),
-        ("local", True),
+        ("local", False),
+        ("127.0.0.1.evil.example", False),
         ("evil.example@localhost", True),  # what stands before the @ is no part of the name
         ("", False),
         (":8080", False),
@@ -268,7 +275,8 @@ def test_what_another_page_embeds_is_not_looked_up(
     ],
 )
 def test_no_web_site_can_lend_us_its_name(site: Site, host: str, known: bool) -> None:
-    assert known_host(host) is known
+    site.collector.settings = Settings(dashboard_host="our.NAME")
+    assert known_host(host, "our.NAME") is known
     assert site.ask("/api/state", host=host).status == (200 if known else 421)
     assert site.ask("/healthz", host=host).status == 200
 
@@ -291,6 +299,39 @@ def test_what_is_asked_for_is_limited(site: Site) -> None:
         answer = site.ask(f"/api/lines?status={quote(status)}")
         assert (answer.status, "such as 404" in answer.json["error"]) == (400, True), status
     assert site.collector.bucket.asked == []
+
+
+DIGITS = st.sampled_from([*"0019", "\u0664", "\uff11", "\u00b2", "+", "-", ".", "e", "_", " ", "x", "\0"])
+NUMBERS = st.one_of(
+    st.text(DIGITS, max_size=20),
+    st.tuples(st.integers(0, 4000), st.integers(0, 10**9)).map(lambda pair: "0" * pair[0] + str(pair[1])),
+    st.integers(1, 4000).map("9".__mul__),
+    st.integers(0, 600).map(str),
+)
+LIMITED = {"minutes": ("charts", "", 180), "limit": ("lines", "", 500), "tail": ("raw", "key=2026/x&", 1024 * 1024)}
+
+
+@given(st.sampled_from(sorted(LIMITED)), NUMBERS, NUMBERS)
+@example("minutes", "000000000110000000", "1")
+def test_whatever_number_is_asked_for_the_limit_holds(name: str, text: str, range_: str) -> None:
+    path, others, most = LIMITED[name]
+    site = Site()
+    answer = site.ask(f"/api/{path}?{others}{name}={quote(text)}", Range=f"bytes={range_}")
+    if handed_on := site.collector.bucket.asked:
+        number = next(one for one in handed_on[0] if isinstance(one, int))
+        assert (answer.status, 1 <= number <= most) == (200, True)
+        assert not text or number == int(text)
+    else:
+        assert answer.status in (400, 414)
+        assert "a number from 1 to" in answer.json["error"] or answer.status == 414
+
+
+@given(NUMBERS)
+def test_whatever_range_of_a_file_is_asked_for_it_is_answered(text: str) -> None:
+    for range_ in (f"{text}-", f"-{text}", f"{text}-{text}", ",".join([f"{text}-{text}"] * 100)):
+        answer = Site().ask("/icon.svg", Range=f"bytes={range_}")
+        assert answer.status in (200, 206, 400, 416)
+        assert len(answer.body) < 100_000
 
 
 def test_what_is_asked_for_is_handed_on(site: Site) -> None:
@@ -384,12 +425,30 @@ def test_not_more_than_so_many_may_watch(site: Site, monkeypatch: pytest.MonkeyP
         assert [await each.begun() for each in watchers] == [200] * 3
         refused = await call(app, "/api/events", "GET", {"Host": "localhost:8080"})
         assert (refused.status, "3 pages are open already" in refused.json["error"]) == (503, True)
+        assert [refused.headers["retry-after"]] == ["10"]
         await watchers[1].leave()
         another = Watcher(app)
         assert await another.begun() == 200
         assert await Watcher(app).begun() == 503
         for each in (watchers[0], watchers[2], another):
             await each.leave()
+
+    asyncio.run(asyncio.wait_for(run(), 10))
+
+
+def test_not_more_than_so_many_may_watch_when_they_come_at_once(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_WATCHERS", 3)
+
+    async def run() -> None:
+        app = Dashboard(cast("Collector", site.collector)).app()
+        for _ in range(2):  # the second time shows that every place was given back
+            watchers = [Watcher(app) for _ in range(10)]
+            assert sorted([await each.begun() for each in watchers]) == [200] * 3 + [503] * 7
+            for each in watchers:
+                await each.leave()
+            # one that leaves before its first event
+            for each in [Watcher(app) for _ in range(10)]:
+                await each.leave()
 
     asyncio.run(asyncio.wait_for(run(), 10))
 

@@ -10,15 +10,23 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPConnection
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
+from h2.connection import H2Connection
+from h2.events import ResponseReceived, StreamEnded
+from hypercorn.asyncio import serve
 
 from common.settings import Settings
 from dashboard import __main__ as dashboard
+from dashboard.app import MAX_WATCHERS, Dashboard
+from dashboard.collector import Collector
 from tests.waiting import eventually
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -115,6 +123,95 @@ def test_the_address_is_that_of_the_settings(host: str, family: socket.AddressFa
     with listener:
         assert listener.family == family
         assert listener.getsockname()[:2] == (host or "0.0.0.0", port)
+
+
+class Http2:
+    """A browser's connection, of which many tabs share one."""
+
+    def __init__(self, port: int) -> None:
+        self._socket = socket.create_connection(("127.0.0.1", port), timeout=20)
+        self._connection = H2Connection()
+        self._connection.initiate_connection()
+        self._open: set[int] = set()
+        self.statuses: dict[int, int] = {}
+
+    def ask(self, path: str) -> None:
+        headers = [(":method", "GET"), (":path", path), (":scheme", "http"), (":authority", "localhost")]
+        stream = self._connection.get_next_available_stream_id()
+        self._connection.send_headers(stream, headers, end_stream=True)
+        self._open.add(stream)
+
+    def reset(self) -> None:
+        """Close every tab."""
+        for stream in self._open:
+            self._connection.reset_stream(stream)
+        self._open, self.statuses = set(), {}
+
+    def answered(self, count: int) -> list[int]:
+        """The statuses, sorted, once there are that many."""
+        while True:
+            self._socket.sendall(self._connection.data_to_send())
+            if len(self.statuses) >= count:
+                return sorted(self.statuses.values())
+            for event in self._connection.receive_data(self._socket.recv(65536)):
+                if isinstance(event, ResponseReceived):
+                    self.statuses[event.stream_id] = int(dict(event.headers)[b":status"])
+                elif isinstance(event, StreamEnded):
+                    self._open.discard(event.stream_id)
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+class Silent:
+    """A collector that sees nothing."""
+
+    settings = Settings()
+
+    def watch(self) -> None:
+        pass
+
+    def state(self) -> dict[str, Any]:
+        return {}
+
+
+def test_the_limit_of_watchers_holds_over_http_2() -> None:
+    ending = threading.Event()
+    listener = dashboard.listen(settings_of(0))
+    port = listener.getsockname()[1]
+
+    async def serving() -> None:
+        app = Dashboard(cast("Collector", Silent()))
+        served = asyncio.create_task(
+            serve(app.app(), dashboard.configuration(listener), shutdown_trigger=app.ending.wait)  # type: ignore[arg-type]
+        )
+        await asyncio.to_thread(ending.wait, 60)
+        app.ending.set()
+        await served
+
+    thread = threading.Thread(target=asyncio.run, args=[serving()], daemon=True)
+    thread.start()
+    clients = [Http2(port) for _ in range(6)]
+    each = MAX_WATCHERS // 6 + 3
+
+    def watching() -> int:
+        for client in clients * each:
+            client.ask("/api/events")
+        with ThreadPoolExecutor(len(clients)) as pool:
+            found: int = sum(pool.map(lambda client: client.answered(each).count(200), clients))
+        for client in clients:
+            client.reset()
+        return found
+
+    try:
+        assert watching() == MAX_WATCHERS
+        # the places of those that have left are free a moment later
+        eventually(lambda: watching() == MAX_WATCHERS, within=20)
+    finally:
+        for client in clients:
+            client.close()
+        ending.set()
+        thread.join(20)
 
 
 def test_the_process_waits_serves_and_stops(taken: socket.socket, tmp_path: Path) -> None:

@@ -5,18 +5,18 @@ import re
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
-from prometheus_client import CollectorRegistry
-from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics_core import Metric
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 
 from common.settings import Settings
 from common.status import EntrypointStatus, ProducerStatus
-from dashboard.metrics import FUNCTION, PRODUCER, Metrics
+from dashboard.collector import Collector
+from dashboard.metrics import FUNCTION, OPENMETRICS, PRODUCER, exposition
 from dashboard.periodic import Seen
 from dashboard.proof import Proof
 from dashboard.state import Views
@@ -46,10 +46,10 @@ def in_bytes() -> Views:
 
 
 def text(seen: Views, accept: str = "") -> str:
-    registry = CollectorRegistry()
-    registry.register(Metrics(seen, Settings(), NOW))
-    encode, _ = choose_encoder(accept)
-    return encode(registry).decode()
+    collector = SimpleNamespace(views=seen, settings=Settings(), clock=SimpleNamespace(now=lambda: NOW))
+    content, kind = exposition(cast("Collector", collector), accept)
+    assert kind.startswith(OPENMETRICS if OPENMETRICS in accept else "text/plain")
+    return content.decode()
 
 
 def families(seen: Views) -> dict[str, Metric]:
@@ -105,8 +105,9 @@ def test_what_nobody_has_said_is_left_out() -> None:
     assert not any(name.startswith("weblog_audit") for name, _ in found)
 
 
-def test_openmetrics_can_be_had_too() -> None:
-    found = text(everything(), "application/openmetrics-text; version=1.0.0")
+@pytest.mark.parametrize("version", ["1.0.0", "x", "9" * 5000, "1.0.0\u00e9", ""])
+def test_openmetrics_can_be_had_too(version: str) -> None:
+    found = text(everything(), f"application/openmetrics-text; version={version},text/plain; version=x")
     names = {family.name for family in openmetrics(found)}  # type: ignore[no-untyped-call]
     assert names == {family.name.removesuffix("_info") for family in families(everything()).values()}
 
