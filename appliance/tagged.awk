@@ -17,30 +17,38 @@ BEGIN {
     utf8 = "^([\001-\177]|\302" tail "|" longer
     # the same without control characters, but for the tab: U+0080 to U+009F are some as well
     harmless = "^([\t\040-\176]|\302[\240-\277]|" longer
-    # query strings, user and password in a URL, what names a secret (in lower case), and its value
-    getline query < hidden
-    getline user < hidden
-    getline secret < hidden
-    if ((getline value < hidden) <= 0) {
+    # what is hidden, and what stays before and behind it, all in lower case
+    while ((getline rule < hidden) > 0) {
+        split(rule, parts, "\t")
+        # mawk knows no empty group
+        before[++rules] = parts[1] == "" ? "" : "(" parts[1] ")"
+        behind[rules] = parts[3] == "" ? "" : "(" parts[3] ")"
+        secret[rules] = before[rules] "(" parts[2] ")" behind[rules]
+    }
+    if (!rules) {
         print "tagged: " hidden " is not there\n" > "/dev/stderr"
         exit 1
     }
 }
 
-# keeps query strings, passwords of URLs and values that are called a secret out of the log, as common/log.py does
-function hide(text,    lower, out, start, end) {
-    gsub(query, "?...", text)
-    gsub(user, "://...@", text)
-    lower = tolower(text)
-    while (match(lower, secret value)) {
-        start = RSTART
-        end = RSTART + RLENGTH
-        match(substr(lower, start), "^" secret)
-        out = out substr(text, 1, start + RLENGTH - 1) "..."
-        text = substr(text, end)
-        lower = substr(lower, end)
+# keeps secrets out of the log, as common/log.py does
+function hide(text,    rule, lower, out, found, start, end, first, last) {
+    for (rule = 1; rule <= rules; rule++) {
+        out = ""
+        lower = tolower(text)
+        while (match(lower, secret[rule])) {
+            start = RSTART
+            end = RSTART + RLENGTH
+            found = substr(lower, start, RLENGTH)
+            first = before[rule] != "" && match(found, "^" before[rule]) ? RLENGTH : 0
+            last = behind[rule] != "" && match(found, behind[rule] "$") ? RLENGTH : 0
+            out = out substr(text, 1, start + first - 1) "..." substr(text, end - last, last)
+            text = substr(text, end)
+            lower = substr(lower, end)
+        }
+        text = out text
     }
-    return out text
+    return text
 }
 
 # `text` as it may go to a terminal: bytes that are no text, and control characters, become \xHH

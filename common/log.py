@@ -4,8 +4,8 @@ A call names its event and gives its facts beside the sentence for people:
 
     log.info("shipped %d lines", lines, extra=event("shipped", lines=lines))
 
-docs/events.md lists the events. LOG_FORMAT chooses how a line looks; whatever it is, it holds no query string, no
-password in a URL, and no value that is called a secret.
+docs/events.md lists the events. LOG_FORMAT chooses how a line looks; whatever it is, it holds nothing that `redact`
+knows as a secret.
 """
 
 from __future__ import annotations
@@ -48,14 +48,13 @@ OUTPUT = "output"
 PRIORITIES = ((logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6), (logging.NOTSET, 7))
 
 HIDDEN = "..."
-# Query strings, user and password in a URL, what names a secret, and its value; appliance/tagged.awk reads them too
-_QUERY, _USER, _NAME, _VALUE = (pkgutil.get_data("common", "hidden.ere") or b"").decode().splitlines()
-_HIDE = (
-    # from the question mark to the next blank: a query string may hold anything, quotes and brackets included
-    (re.compile(_QUERY), f"?{HIDDEN}"),
-    (re.compile(_USER), f"://{HIDDEN}@"),
-    (re.compile(f"({_NAME}){_VALUE}", re.IGNORECASE), rf"\1{HIDDEN}"),
-)
+# A rule a line, its parts between tabs: what stays before what is hidden, what is hidden, and what stays behind it.
+# appliance/tagged.awk reads them too, so each means the same to both: in POSIX's words, without bounds such as {8}.
+_RULES = (pkgutil.get_data("common", "hidden.ere") or b"").decode().splitlines()
+_HIDE = [
+    re.compile("(?P<before>{})(?:{})(?P<behind>{})".format(*rule.split("\t")), re.IGNORECASE | re.ASCII)
+    for rule in _RULES
+]
 
 
 def event(name: Event, /, **facts: Any) -> dict[str, Any]:
@@ -64,9 +63,10 @@ def event(name: Event, /, **facts: Any) -> dict[str, Any]:
 
 
 def redact(text: str) -> str:
-    """`text` without what must be in no log: query strings, user and password in a URL, values that name a secret."""
-    for pattern, instead in _HIDE:
-        text = pattern.sub(instead, text)
+    """`text` without what must be in no log: query strings, fragments and referrers, user and password of an address,
+    values that are called a secret or look like one."""
+    for pattern in _HIDE:
+        text = pattern.sub(rf"\g<before>{HIDDEN}\g<behind>", text)
     return text
 
 

@@ -23,6 +23,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from common.delivery import DELIVERIES, KINESIS, Delivery, delivery_of
+from common.log import redact
 
 
 class SettingsError(Exception):
@@ -39,9 +40,12 @@ def _matches(pattern: str, rule: str) -> AfterValidator:
 
 
 def _upstream(value: str) -> str:
-    parts = urlsplit(value)
-    whole = parts.path in ("", "/") and not parts.query and not parts.fragment and not parts.username
-    if value and not (parts.scheme in ("http", "https") and whole and re.fullmatch(r"[\w.:\[\]/-]+", value)):
+    try:
+        parts = urlsplit(value)
+        whole = parts.path in ("", "/") and not parts.query and not parts.fragment and not parts.username
+    except ValueError:  # its message repeats the value
+        whole = False
+    if value and not (whole and parts.scheme in ("http", "https") and re.fullmatch(r"[\w.:\[\]/-]+", value)):
         raise ValueError("an upstream is a URL without a path, such as http://app:3000")
     return value
 
@@ -276,6 +280,8 @@ def explain(error: ValidationError) -> str:
             name = str(problem["loc"][0])
             field = Settings.model_fields[name]
             remedy = field.examples[0] if field.examples else field.default
-            what = f"{name.upper()}={problem['input']!r}: {what}. Mend it with: -e {name.upper()}={remedy}"
+            # a URL's user and password may hold anything, and the message goes to logs
+            given = re.sub(r"(?s)^(\w*://)?.*@", r"\1...@", str(problem["input"]))
+            what = f"{name.upper()}={redact(given)!r}: {what}. Mend it with: -e {name.upper()}={remedy}"
         lines.append(f"  {what}")
     return "\n".join(lines)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 import json
+import re
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -16,6 +17,8 @@ TOP = 10
 DISTINCT = 200
 # Longer names are cut: a path may have 8 KB
 NAME_LENGTH = 200
+# What begins the query, fragment or parameters of a path, escaped once or again
+_BEHIND = re.compile(r"[?#;]|%(?:25)*(?:3[FfBb]|23)")
 
 
 @dataclass(slots=True)
@@ -44,8 +47,8 @@ def status_class(status: object) -> str:
 
 
 def without_query(path: object) -> str:
-    """A path without what its query may give away."""
-    return str(path).partition("?")[0].partition("#")[0][:NAME_LENGTH]
+    """A path without what its query, its fragment, or a session behind a semicolon may give away."""
+    return _BEHIND.split(str(path), maxsplit=1)[0][:NAME_LENGTH]
 
 
 def add(minutes: Minutes, lines: Iterable[bytes]) -> None:

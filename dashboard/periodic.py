@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Any, Generic, TypeVar
 
 from common.clock import Clock
-from common.log import Event, event
+from common.log import Event, event, redact
 
 log = logging.getLogger("dashboard")
 
@@ -106,7 +106,7 @@ class Periodic(Generic[T]):
         except Exception as error:
             known = isinstance(error, LookError)
             unanswered = isinstance(error, LookError) and error.unanswered
-            text = str(error) if known else f"{type(error).__name__}: {error}"
+            text = redact(str(error) if known else f"{type(error).__name__}: {error}")
             if text != self.seen.error:
                 name: Event = "unreachable" if unanswered else "concern" if known else "failed"
                 facts: dict[str, Any] = event(name, part=self.name, error=text)

@@ -79,6 +79,21 @@ def test_processes_of_others_can_be_seen() -> None:
 
 
 @pytest.mark.parametrize(
+    ("lines", "status", "said"),
+    [
+        ("# a secret\n\nAWS_SECRET_ACCESS_KEY=h1dden/+=\nAWS_ACCESS_KEY_ID=a", 1, "Mend it with: script/bundle"),
+        ("AWS_SECRET_ACCESS_KEY=h1dden h1dden", 2, "'AWS_SECRET_ACCESS_KEY' is no setting, or has such a value"),
+    ],
+)
+def test_install_takes_secrets_from_standard_input(lines: str, status: int, said: str) -> None:
+    done = subprocess.run(
+        [HOST / "install", "--set", "-"], input=lines, capture_output=True, text=True, timeout=30, check=False
+    )
+    assert (done.returncode, said in done.stderr) == (status, True)
+    assert "h1dden" not in done.stderr
+
+
+@pytest.mark.parametrize(
     ("arguments", "status", "said"),
     [
         (["--help"], 0, "--schedule systemd"),
@@ -90,6 +105,9 @@ def test_processes_of_others_can_be_seen() -> None:
         (["--set", "S3_BUCKET=$(reboot)"], 2, "is no setting"),
         (["--set", "S3_BUCKET=a b"], 2, "is no setting"),
         (["--set", "S3_BUCKET=x\nY=z"], 2, "is no setting"),
+        (["--set", "AWS_SECRET_ACCESS_KEY=h1dden"], 2, "--set - <file, with a line AWS_SECRET_ACCESS_KEY=VALUE"),
+        (["--set", "AWS_SESSION_TOKEN=h1dden"], 2, "AWS_SESSION_TOKEN is a secret"),
+        (["--set", "LOCALSTACK_HOST=admin:h1dden $"], 2, "'LOCALSTACK_HOST' is no setting"),
         # in the project's own folder there is no wheel beside it
         ([], 1, "Mend it with: script/bundle"),
     ],
@@ -100,4 +118,5 @@ def test_install_refuses_what_it_cannot_use_and_says_what_mends_it(
     done = subprocess.run([HOST / "install", *arguments], capture_output=True, text=True, timeout=30, check=False)
     assert done.returncode == status
     assert said in done.stdout + done.stderr
+    assert "h1dden" not in done.stderr
     assert status == 0 or "Mend it with: " in done.stderr

@@ -118,7 +118,7 @@ def test_what_a_newer_archive_refuses_leaves_the_older_in_use(installed: Debian)
 def test_secrets_among_the_settings_are_nobody_else_s(installed: Debian) -> None:
     """Neither those that are written now, nor those of a file that an older version has made."""
     installed.run("chmod 0644 /etc/default/web-log-producer")
-    installed.run("/web-log-producer/install --set AWS_SECRET_ACCESS_KEY=test", timeout=300)
+    installed.run("echo AWS_SECRET_ACCESS_KEY=test | /web-log-producer/install --set -", timeout=300)
     seen = installed.run("stat -c '%a %U:%G' /etc/default/web-log-producer")
     assert seen.split() == ["640", "root:web-log-producer"]
     assert "AWS_SECRET_ACCESS_KEY=test" in installed.run("cat /etc/default/web-log-producer")

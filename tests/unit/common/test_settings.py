@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -100,7 +103,7 @@ def test_a_bad_value_is_named_with_its_rule_and_its_remedy(
         load_settings()
     heading, line = str(caught.value).splitlines()
     assert heading == "The settings cannot be used:"
-    assert line.startswith(f"  {name}={value!r}: ")
+    assert line.startswith(f"  {name}={value.replace('user:password', '...')!r}: ")
     assert rule in line
 
 
@@ -113,6 +116,50 @@ def test_the_remedy_it_gives_does_mend_it(monkeypatch: pytest.MonkeyPatch, name:
     assert remedy is not None
     monkeypatch.setenv(name, remedy.group(1))
     load_settings()
+
+
+WITH_PASSWORD = [
+    "http://admin:h1dden@host:4566",
+    "admin:h1dden@host",
+    "h1dden@host",
+    "http://admin:h1/dden?h1dden#h1dden@host",
+    "http://admin:h1dden@h1dden@host ",
+    "http://admin:h1dden\n@host",
+    "http://admin:h1dden@ho\u2100st",  # a host that urlsplit() refuses, and repeats
+    "http://[admin:h1dden@host",
+    "http://host?token=h1dden",
+    "http://host/%3Fcode=h1dden",
+]
+
+
+@pytest.mark.parametrize("value", WITH_PASSWORD)
+@pytest.mark.parametrize("name", ["UPSTREAM", "LOCALSTACK_HOST"])
+def test_a_password_is_not_repeated(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsError) as caught:
+        load_settings()
+    assert "h1dden" not in str(caught.value)
+    assert f"{name}='" in str(caught.value)
+    assert f"Mend it with: -e {name}=" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "program", ["appliance", "entrypoint", "producer", "dashboard", "cli health", "cli verify", "cli status"]
+)
+def test_no_program_repeats_a_password(program: str) -> None:
+    password = {"UPSTREAM": WITH_PASSWORD[0], "LOCALSTACK_HOST": WITH_PASSWORD[0]}
+    ended = subprocess.run(
+        [sys.executable, "-m", *program.split()],
+        cwd=Path(__file__).resolve().parents[3],
+        env=os.environ | password,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert ended.returncode == 2
+    assert "LOCALSTACK_HOST='http://...@host:4566'" in ended.stdout + ended.stderr
+    assert "h1dden" not in ended.stdout + ended.stderr
 
 
 def test_all_bad_values_are_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

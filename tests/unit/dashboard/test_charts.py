@@ -41,7 +41,9 @@ def test_what_is_no_entry_is_left_out() -> None:
 
 
 def test_a_query_is_never_shown() -> None:
-    assert without_query("/login?password=1#x") == "/login"
+    for query in ("?password=1#x", "%3Fcode=1", "%253fcode=1", "#access_token=1", "%23x", ";jsessionid=1", "%3Bx"):
+        assert without_query(f"/login{query}") == "/login"
+    assert without_query("/100%25/%2f") == "/100%25/%2f"
     assert without_query(None) == "None"
     assert len(without_query("/" + "x" * 5000)) == charts.NAME_LENGTH
 

@@ -54,6 +54,16 @@ def test_who_needs_a_fresh_look_gets_one() -> None:
     part.end()
 
 
+def test_an_error_is_shown_without_its_secrets() -> None:
+    look = Look()
+    part, _ = periodic(look)
+    for error in (LookError("http://me:h1dden@host/%3Fcode=h1dden"), ValueError("token=h1dden")):
+        look.error = error
+        part.once()
+        assert part.seen.error
+        assert "h1dden" not in part.seen.error
+
+
 def test_a_look_that_hangs_keeps_nobody() -> None:
     look = Look()
     part, _ = periodic(look)
