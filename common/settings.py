@@ -112,6 +112,10 @@ class Settings(BaseSettings):
         str, _matches(r"(?s:[^/].*/)?", "a prefix does not start with / and ends with /, e.g. logs/")
     ] = Field("", examples=["logs/"])
     """Prefix of every key."""
+    s3_expire_days: Annotated[int, Field(ge=0, le=36_500)] = 0
+    """Days after which an hourly object that nothing was added to is deleted, by a rule of the bucket for all keys that
+    begin with S3_PREFIX and then `20` or `rejected/20`. 0: never. MiniStack and LocalStack keep the rule, but delete
+    nothing. With TARGET=aws the rule is Terraform's, by `expire_after_days`: set both alike."""
     kinesis_data_stream: Annotated[
         str,
         _matches(r"[a-zA-Z0-9_.-]{1,128}", "a stream name has 1 to 128 letters, digits, dots, hyphens and underscores"),

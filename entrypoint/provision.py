@@ -77,8 +77,8 @@ def provision(clients: Clients, settings: Settings, code: bytes, run: Run) -> It
     Raises ProvisionError (UnavailableError when it may pass); what was done until then stays done, and the next run
     goes on from there. What another DELIVERY has made is left alone.
     """
-    bucket, region = settings.s3_bucket, settings.aws_default_region
-    yield ensure_bucket(clients.s3, bucket, run, region=region, prefix=settings.s3_prefix)
+    bucket, region, days = settings.s3_bucket, settings.aws_default_region, settings.s3_expire_days
+    yield ensure_bucket(clients.s3, bucket, run, region=region, prefix=settings.s3_prefix, expire_days=days)
     yield from PIPELINES[settings.delivery].provision(clients, settings, code, run)
 
 

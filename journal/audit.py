@@ -16,6 +16,7 @@ from common.clock import Clock
 from common.settings import Settings
 from journal.archived import Archived, ArchivedFile, Known
 from journal.checkpoint import CheckpointFile, Generation
+from journal.expiry import expire
 from journal.files import Found, Key, continues, files_of, line_start
 from journal.ledgers import Ledgers, LedgersError
 from journal.ranges import Ranges
@@ -187,6 +188,8 @@ def audit(settings: Settings, clock: Clock, s3: S3Client, *, grace: float, ledge
     kept = settings.delivery.has_ledger
     ledgers = ledgers or Ledgers(settings.s3_bucket, settings.s3_prefix, settings.target)
     held_there = _ledgers(ledgers, clock, s3, settings, archived) if kept else {}
+    if kept:
+        expire(archived, generations, settings, clock.now())
     answer = Audit(unread=unread)
     claimed: set[Key] = set()
     for generation in generations:

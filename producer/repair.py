@@ -22,6 +22,7 @@ from common.settings import Settings
 from common.status import RepairStatus, write_status
 from journal.archived import Archived, ArchivedError, ArchivedFile
 from journal.checkpoint import CheckpointError, CheckpointFile
+from journal.expiry import expire
 from journal.ledgers import Ledgers, LedgersError
 from journal.ranges import Ranges
 from producer.batch import batches
@@ -128,6 +129,7 @@ class Repair:
             self._archived_file.save(archived)  # the times must not be lost with this process
             try:
                 self._compare(archived)
+                expire(archived, checkpoint.generations, self._settings, self._clock.now())
             except LedgersError as error:
                 repaired.error = f"repair: {error}" if again else self._bearable(error)
             else:

@@ -10,7 +10,8 @@ provider "aws" {
 
 locals {
   results_prefix = "athena/"
-  # where a producer is to write
+  # where a producer is to write, and what it need not send again
+  settings = merge(local.pipeline.settings, var.expire_after_days == null ? {} : { S3_EXPIRE_DAYS = tostring(var.expire_after_days) })
   pipeline = {
     kinesis  = one(module.stream_pipeline[*])
     firehose = one(module.firehose_pipeline[*])
@@ -97,7 +98,7 @@ module "web_server" {
   count  = length(var.allowed_cidrs) > 0 ? 1 : 0
 
   name                 = var.name
-  settings             = local.pipeline.settings
+  settings             = local.settings
   producer_policy_json = local.pipeline.producer_policy_json
   ami_id               = var.ami_id == null ? terraform_data.image[0].output : var.ami_id
   instance_type        = var.instance_type

@@ -1,6 +1,6 @@
 output "settings" {
   description = "The environment of a producer that runs elsewhere: `python -m producer`."
-  value       = local.pipeline.settings
+  value       = local.settings
 }
 
 output "producer_policy_json" {

@@ -227,6 +227,30 @@ def test_created_then_unchanged(clients: Clients, settings: Settings) -> None:
     assert (mapping["BisectBatchOnFunctionError"], mapping["MaximumBatchingWindowInSeconds"]) == (True, 0)
 
 
+def test_objects_expire_as_long_as_it_is_set_and_other_rules_stay(clients: Clients) -> None:
+    settings = named(s3_prefix="logs/")
+
+    def rules() -> dict[str, tuple[str, int]]:
+        found = clients.s3.get_bucket_lifecycle_configuration(Bucket=settings.s3_bucket)["Rules"]
+        return {
+            rule["ID"]: (rule["Filter"]["Prefix"], rule["Expiration"]["Days"]) for rule in found if "Filter" in rule
+        }
+
+    run(clients, settings)
+    theirs: Any = {"ID": "theirs", "Status": "Enabled", "Filter": {"Prefix": "a/"}, "Expiration": {"Days": 3}}
+    clients.s3.put_bucket_lifecycle_configuration(Bucket=settings.s3_bucket, LifecycleConfiguration={"Rules": [theirs]})
+    others = {"theirs": ("a/", 3)}
+    for days in (30, 7):
+        expiring = settings.model_copy(update={"s3_expire_days": days})
+        assert run(clients, expiring)["bucket"].state == "updated"
+        ours = {"s3-expire-days-entries": ("logs/20", days), "s3-expire-days-rejected": ("logs/rejected/20", days)}
+        assert rules() == others | ours
+        assert states(clients, expiring) == all_of(expiring, "unchanged")
+    assert run(clients, settings)["bucket"].state == "updated"
+    assert rules() == others
+    assert states(clients, settings) == all_of(settings, "unchanged")
+
+
 def test_a_delivery_stream_is_what_was_wanted(clients: Clients) -> None:
     settings = named(delivery="firehose", s3_prefix="logs/")
     made = run(clients, settings)

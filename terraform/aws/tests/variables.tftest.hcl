@@ -88,7 +88,13 @@ run "and_back" {
   command = plan
 
   variables {
-    keep_both = true
+    keep_both         = true
+    expire_after_days = 730
+  }
+
+  assert {
+    condition     = output.settings.S3_EXPIRE_DAYS == "730"
+    error_message = "A producer does not send again what has expired."
   }
 
   assert {

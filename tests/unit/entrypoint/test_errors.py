@@ -82,5 +82,5 @@ def test_a_real_connection_that_is_refused() -> None:
         settings = Settings(localstack_host=f"127.0.0.1:{unused.getsockname()[1]}")
         s3 = aws.client(settings, "s3", retries={"total_max_attempts": 1})
         with pytest.raises(UnavailableError, match=r"^it does not answer \(Connection refused\)$"):
-            ensure_bucket(s3, "b", Run(FakeClock(), 1), region="us-east-1", prefix="")
+            ensure_bucket(s3, "b", Run(FakeClock(), 1), region="us-east-1", prefix="", expire_days=0)
         s3.close()

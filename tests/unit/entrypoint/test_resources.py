@@ -10,13 +10,14 @@ import pytest
 from botocore.stub import ANY
 
 from entrypoint import resources
-from entrypoint.bucket import ensure_bucket
+from entrypoint.bucket import EXPIRING, _leftovers, ensure_bucket
 from entrypoint.bundle import code_sha256
 from entrypoint.errors import ForbiddenError, ProvisionError, UnavailableError
 from entrypoint.function import HANDLER, MEMORY, RUNTIME, TIMEOUT, _note, ensure_function, ensure_mapping
 from entrypoint.resources import Outcome
 from entrypoint.role import ensure_role
 from entrypoint.stream import RETENTION_HOURS, ensure_stream
+from journal import hourly
 from tests.unit.entrypoint.fakes import Played
 
 CODE = b"zip"
@@ -27,8 +28,8 @@ SINCE = datetime(2026, 1, 1, tzinfo=UTC)
 UUID = "11111111-2222-3333-4444-555555555555"
 
 
-def bucket(s3: Played, region: str = "us-east-1", apply: bool = True) -> Outcome:
-    return ensure_bucket(s3.client, "b-1", s3.run(apply), region=region, prefix="logs/")
+def bucket(s3: Played, region: str = "us-east-1", apply: bool = True, days: int = 0) -> Outcome:
+    return ensure_bucket(s3.client, "b-1", s3.run(apply), region=region, prefix="logs/", expire_days=days)
 
 
 def test_in_us_east_1_no_location_is_sent_since_s3_refuses_it(play: Callable[[str], Played]) -> None:
@@ -66,6 +67,79 @@ def test_an_endpoint_without_lifecycle_rules_is_no_failure(play: Callable[[str],
         "created",
         ("unfinished uploads stay, as the endpoint takes no rule for them: NotImplemented",),
     )
+
+
+def expiring(days: int) -> list[dict[str, Any]]:
+    return [
+        {"ID": f"s3-expire-days-{name}", "Status": "Enabled", "Filter": {"Prefix": start}, "Expiration": {"Days": days}}
+        for name, start in (("entries", "logs/20"), ("rejected", "logs/rejected/20"))
+    ]
+
+
+OTHERS = [
+    {"ID": "theirs", "Status": "Disabled", "Prefix": "a/", "Transitions": [{"Days": 30, "StorageClass": "GLACIER"}]},
+    {"ID": "age-entries", "Status": "Enabled", "Filter": {"Prefix": "logs/2"}, "Expiration": {"Days": 365}},
+]
+
+
+@pytest.mark.parametrize(
+    ("days", "found", "put", "said"),
+    [
+        (7, None, expiring(7), "objects expire after 7 days"),
+        (7, OTHERS, [*OTHERS, *expiring(7)], "objects expire after 7 days"),
+        (7, [*expiring(30), *OTHERS], [*OTHERS, *expiring(7)], "objects expire after 7 days"),
+        (7, [*OTHERS, *expiring(7)], None, None),
+        (7, [expiring(7)[1], OTHERS[0], expiring(7)[0]], None, None),
+        (0, [*expiring(7), *OTHERS], OTHERS, "objects expire no more"),
+        (0, expiring(7), [], "objects expire no more"),
+        (0, OTHERS, None, None),
+        (0, None, None, None),
+    ],
+)
+def test_of_a_bucket_that_is_there_only_our_rules_are_touched(
+    play: Callable[[str], Played], days: int, found: Any, put: Any, said: str | None
+) -> None:
+    for apply in (False, True):
+        s3 = play("s3")
+        s3.answer("head_bucket")
+        if found is None:
+            s3.refuse("get_bucket_lifecycle_configuration", "NoSuchLifecycleConfiguration", 404)
+        else:
+            s3.answer("get_bucket_lifecycle_configuration", {"Rules": found})
+        if apply and put:
+            s3.answer("put_bucket_lifecycle_configuration", Bucket="b-1", LifecycleConfiguration={"Rules": put})
+        elif apply and put == []:
+            s3.answer("delete_bucket_lifecycle", Bucket="b-1")
+        made = bucket(s3, apply=apply, days=days)
+        assert (made.state, made.details) == (("updated", (said,)) if said else ("unchanged", ()))
+
+
+def test_a_new_bucket_gets_the_rules_with_the_others(play: Callable[[str], Played]) -> None:
+    s3 = play("s3")
+    s3.refuse("head_bucket", "404", 404)
+    s3.answer("create_bucket", Bucket="b-1")
+    rules = [*_leftovers("logs/"), *expiring(7)]
+    s3.answer("put_bucket_lifecycle_configuration", Bucket="b-1", LifecycleConfiguration={"Rules": rules})
+    assert bucket(s3, days=7).state == "created"
+
+
+def test_no_rule_reaches_a_ledger_or_goes_before_its_hour() -> None:
+    """A side object that is deleted before its hourly object makes that unreadable to the function."""
+    side = hourly.ledger_key("logs/", "2026/11/23/16", "0" * 64)
+    for start in EXPIRING.values():
+        assert not side.startswith(f"logs/{start}")
+    keys = [hourly.object_key("logs/", "2026/11/23/16", rejected) for rejected in (False, True)]
+    assert all(key.startswith(f"logs/{start}") for key, start in zip(keys, EXPIRING.values(), strict=True))
+
+
+@pytest.mark.parametrize(("days", "details"), [(0, 0), (7, 1)])
+def test_an_endpoint_that_shows_no_rules_is_no_failure(play: Callable[[str], Played], days: int, details: int) -> None:
+    s3 = play("s3")
+    s3.answer("head_bucket")
+    s3.refuse("get_bucket_lifecycle_configuration", "AccessDenied", 403)
+    made = bucket(s3, days=days)
+    assert (made.state, len(made.details)) == ("unchanged", details)
+    assert all("S3_EXPIRE_DAYS=7 stay" in detail for detail in made.details)
 
 
 def test_a_bucket_of_somebody_else_is_named_with_the_remedy(play: Callable[[str], Played]) -> None:

@@ -6,14 +6,17 @@ import json
 import logging
 import os
 import random
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
+from archiver.filing import Item
+from archiver.layout import HourlyObject
 from common.status import RepairStatus
 from journal.archived import CLOCKS_APART, Archived
+from journal.audit import audit
 from journal.checkpoint import CheckpointError, CheckpointFile
 from journal.ranges import Ranges
 from producer.reader import BLOCK_BYTES, FINAL_AFTER
@@ -431,6 +434,90 @@ def test_a_clock_that_is_set_back_stops_nothing(world: World) -> None:
     world.run()
     world.wait()
     assert world.run().sent == 2
+
+
+DAYS = 7
+
+
+def line(moment: datetime) -> bytes:
+    return f'10.0.0.1 - - [{moment:%d/%b/%Y:%H:%M:%S} +0000] "GET / HTTP/1.1" 200 5 "-" "x"\n'.encode()
+
+
+def expired(folder: Path) -> World:
+    """A line of nine days ago and one of now, acknowledged; the object with the first has expired."""
+    world = World(folder, s3_expire_days=DAYS)
+    world.write(line(world.clock.now()))
+    world.ship()
+    world.deliver()
+    world.wait(9 * 86400)
+    world.bucket.objects.clear()
+    world.write(line(world.clock.now()))
+    world.ship()
+    world.deliver(lose=True)
+    return world
+
+
+def test_what_has_expired_is_not_missing_though_nobody_has_seen_it_archived(tmp_path: Path) -> None:
+    world = expired(tmp_path)
+    world.wait()
+    repaired = world.run()
+    assert (repaired.missing, repaired.records) == (len(line(world.clock.now())), 1)
+    assert len(world.sent()) == 1
+    world.deliver()
+    world.wait()
+    assert world.run().missing == 0
+
+
+def test_a_bucket_that_seems_new_does_not_get_back_what_has_expired(tmp_path: Path) -> None:
+    world = expired(tmp_path)
+    world.run()
+    # as AWS does when the bucket's policy changes
+    world.bucket.created = world.clock.now()
+    world.wait()
+    assert world.run().records == 1
+    world.deliver()
+    world.settings.archived_file.unlink()
+    world.start()
+    world.wait()
+    world.run()
+    world.wait()
+    assert world.run().sent == 0
+    assert audit(world.settings, world.clock, world.bucket.client, grace=0).total("missing") == 0
+
+
+def test_an_audit_of_its_own_finds_nothing_missing_that_has_expired(tmp_path: Path) -> None:
+    world = expired(tmp_path)
+    for days, missing in ((DAYS, 1), (0, 2)):
+        settings = world.settings.model_copy(update={"s3_expire_days": days})
+        found = audit(settings, world.clock, world.bucket.client, grace=0)
+        assert found.total("missing") == missing * len(line(world.clock.now()))
+
+
+def test_a_log_that_is_gone_is_not_asked_for_once_it_has_expired(tmp_path: Path) -> None:
+    world = World(tmp_path, s3_expire_days=DAYS)
+    world.write(line(world.clock.now()))
+    world.ship()
+    world.deliver(lose=True)
+    world.run()
+    world.log.unlink()
+    world.write(b"another\n")
+    world.ship()
+    world.deliver()
+    world.wait()
+    assert world.run().missing > 0
+    world.wait(9 * 86400)
+    assert world.run().missing == 0
+
+
+def test_a_late_line_of_an_expired_hour_begins_a_new_object(world: World) -> None:
+    hour = HourlyObject("", "2026/11/23/10")
+    many = [Item("a" * 24, 10 * number, 10 * number + 5, b"old\n") for number in range(900)]
+    world.archive.append(hour, many)
+    (side,) = (key for key in world.bucket.objects if key.startswith("ledger/"))
+    del world.bucket.objects[hour.key]
+    world.archive.append(hour, [Item("a" * 24, 5, 10, b"late\n")])
+    assert world.bucket.objects[hour.key].body == b"late\n"
+    assert side in world.bucket.objects
 
 
 def test_old_objects_are_not_asked(world: World) -> None:

@@ -1,0 +1,77 @@
+"""What S3_EXPIRE_DAYS has removed from the bucket, as far as the log can tell: it counts as archived.
+
+A ledger goes with its hourly object. Without this, a bucket that was made again, a lost archived.json or a long pause
+would bring lines back whose time is over.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+
+from common.settings import Settings
+from journal.archived import CLOCKS_APART, Archived
+from journal.checkpoint import Generation
+from journal.files import STEP, continues, files_of, line_start
+from journal.ranges import Ranges
+
+# The line's own time: the one before its first quote, whatever a client has put behind that
+_TIME = re.compile(rb'^[^"\n]*\[(\d\d/\w{3}/\d{4}:\d\d:\d\d:\d\d [+-]\d{4})\] ".*\n', re.MULTILINE | re.ASCII)
+
+
+def expire(archived: Archived, generations: Sequence[Generation], settings: Settings, now: datetime) -> None:
+    """Count as archived what is older than S3_EXPIRE_DAYS. Raises OSError."""
+    if not settings.s3_expire_days:
+        return
+    # S3 rounds up to the next midnight, by its own clock
+    moment = now - timedelta(days=settings.s3_expire_days) - CLOCKS_APART
+    older: dict[str, Ranges] = {}
+    found = {one.key: one for one in files_of(settings.log_file)}
+    for generation in generations:
+        known = archived.generations[generation.id]
+        if datetime.fromtimestamp(int(generation.id[:8], 16), UTC) >= moment or not known.acknowledged - known.archived:
+            continue
+        for file in generation.files:
+            try:
+                descriptor = found[file.key].open()
+            except (KeyError, FileNotFoundError):
+                continue
+            try:
+                if continues(descriptor, generation):
+                    older[generation.id] = Ranges.of(0, older_than(moment, descriptor, generation.position))
+            finally:
+                os.close(descriptor)
+    for name, known in archived.generations.items():
+        if known.gone is not None and known.gone < moment.timestamp():
+            older[name] = known.acknowledged
+    archived.absorb(older)
+
+
+def older_than(moment: datetime, descriptor: int, size: int) -> int:
+    """Where the lines that are older than `moment` end: lines are in the order of their times. What has no time that
+    can be read counts as younger. Raises OSError."""
+    low, high = 0, size
+    while high - low > STEP:
+        begin = line_start(descriptor, (low + high) // 2)
+        first = _TIME.search(os.pread(descriptor, STEP, begin))
+        if first and _is_before(first[1], moment):
+            low = begin + first.end()
+        elif begin > low:
+            high = begin
+        else:
+            return low
+    end = low
+    for line in _TIME.finditer(os.pread(descriptor, high - low, low)):
+        if not _is_before(line[1], moment):
+            break
+        end = low + line.end()
+    return end
+
+
+def _is_before(text: bytes, moment: datetime) -> bool:
+    try:
+        return datetime.strptime(text.decode(), "%d/%b/%Y:%H:%M:%S %z") < moment
+    except ValueError:
+        return False
