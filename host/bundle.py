@@ -1,4 +1,5 @@
-"""What is deployed elsewhere: the function's zip, the producer's wheel, and the archive a host is set up from.
+"""What is deployed elsewhere: the function's zip, the producer's wheel, and the archive a host is set up from; and of
+which packages archive and image consist.
 
 The same sources give the same bytes, whatever the clock, umask, locale and folder: to Terraform another hash is a
 change, and a change of the archive makes a new web server. So nothing is compressed here: another build of zlib may
@@ -15,11 +16,13 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+import tomllib
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from entrypoint.bundle import bundle, zipped
+from host import sbom
 
 ROOT = Path(__file__).resolve().parent.parent
 ZIP = "stream-transformation.zip"
@@ -27,6 +30,7 @@ ARCHIVE = "web-log-producer.tar"
 REQUIREMENTS = "requirements.txt"
 # what the archive unpacks to
 FOLDER = "web-log-producer"
+IMAGE = "kinesis-lambda-logging"
 # 1980-01-01 UTC, the time in the zips
 MODIFIED = 315_532_800
 # name in the archive -> file of the project
@@ -71,12 +75,17 @@ def build(root: Path) -> dict[str, bytes]:
     """Name and content of each file. Raises WheelError, OSError."""
     name, wheel = _wheel(root)
     requirements = (root / "locks" / "host.txt").read_bytes()
+    version = tomllib.loads((root / "pyproject.toml").read_text())["project"]["version"]
+    image = sbom.of_python((root / "locks" / "runtime.txt").read_text())
+    image += sbom.of_node((root / "dashboard" / "package-lock.json").read_text())
     files = {inside: (root / path).read_bytes() for inside, path in HOST_FILES.items()}
     return {
         ZIP: bundle(root / "lambda"),
         name: wheel,
         REQUIREMENTS: requirements,
         ARCHIVE: archive({**files, name: wheel, REQUIREMENTS: requirements}),
+        f"{FOLDER}.cdx.json": sbom.bill(FOLDER, version, sbom.of_python(requirements.decode())),
+        f"{IMAGE}.cdx.json": sbom.bill(IMAGE, version, image),
     }
 
 

@@ -25,6 +25,7 @@ from host.bundle import ARCHIVE, HOST_FILES, REQUIREMENTS, ROOT, ZIP, WheelError
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 NEEDED = [
     *("LICENSE", "pyproject.toml", "common", "entrypoint", "host", "journal", "lambda", "locks", "nginx", "producer"),
+    "dashboard/package-lock.json",
 ]
 
 
@@ -77,6 +78,7 @@ def test_another_folder_clock_umask_and_locale_give_the_same_bytes(made: dict[st
         if (ROOT / name).is_dir():
             shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
         else:
+            (copy / name).parent.mkdir(exist_ok=True)
             shutil.copyfile(ROOT / name, copy / name)
     for path in copy.rglob("*"):
         path.chmod(0o700 if path.is_dir() or os.access(path, os.X_OK) else 0o600)
