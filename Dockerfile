@@ -1,6 +1,8 @@
 # Two stages: the locked Python environment is made where the tools are, and only it goes into the image.
 
-FROM debian:trixie-slim AS environment
+# docs/hardening.md says how to pin it
+ARG BASE=debian:trixie-slim
+FROM ${BASE} AS environment
 SHELL ["/bin/bash", "-euo", "pipefail", "-c"]
 # hadolint ignore=DL3008
 RUN apt-get update \
@@ -35,7 +37,7 @@ RUN mkdir -p dashboard/static/vendor \
      && PATH=/build/node/bin:$PATH dashboard/vendor.sh; } \
    || echo "WARNING: the chart library was not fetched; build again with --no-cache to have charts" >&2; }
 
-FROM debian:trixie-slim
+FROM ${BASE}
 LABEL org.opencontainers.image.title="kinesis-lambda-logging" \
       org.opencontainers.image.description="A web server's access log as hourly JSON objects in S3, through Kinesis and Lambda, every line exactly once" \
       org.opencontainers.image.licenses="MIT"

@@ -286,3 +286,10 @@ def test_the_checks_of_this_file_can_fail() -> None:
     assert anchor("Where the state is, and how to stop") == "where-the-state-is-and-how-to-stop"
     assert blocks("```sh\n# no heading\n```\n") == [("sh", "# no heading\n")]
     assert headings("# One\n```sh\n# none\n```\n## Two\n") == [(1, "One"), (2, "Two")]
+
+
+def test_the_base_image_is_pinned_as_hardening_says() -> None:
+    dockerfile = (ROOT / "Dockerfile").read_text()
+    assert re.findall(r"^FROM (\S+)", dockerfile, re.MULTILINE) == ["${BASE}", "${BASE}"]
+    (base,) = re.findall(r"^ARG BASE=(\S+)$", dockerfile, re.MULTILINE)
+    assert f"--build-arg BASE={base}@sha256:…" in (ROOT / "docs" / "hardening.md").read_text()
