@@ -13,14 +13,14 @@ with TLS.
 
 from __future__ import annotations
 
-import ipaddress
-from contextlib import suppress
 from typing import Any
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from common.hosts import known_host
 
 ANY_HOST = {"/metrics", "/healthz", "/readyz"}
 MAX_QUERY = 4096  # bytes; a key of S3 has at most 1,024, each escaped as 3
@@ -91,17 +91,6 @@ def refused(scope: Scope, name: str) -> JSONResponse | None:
         if headers.get("content-length", "0") != "0" or "transfer-encoding" in headers:
             return problem(413, "no content is expected")
     return None
-
-
-def known_host(host: str, name: str) -> bool:
-    """Whether a Host header names this machine in a way that no other site's page can."""
-    with suppress(ValueError):
-        given = (urlsplit(f"//{host}").hostname or "").removesuffix(".")
-        if given.endswith(".localhost") or (given and given in ("localhost", name.lower())):
-            return True
-        ipaddress.ip_address(given)
-        return True
-    return False
 
 
 def problem(status: int, text: str, **headers: Any) -> JSONResponse:

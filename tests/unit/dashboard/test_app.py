@@ -16,13 +16,14 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 
 from appliance.health import Check
+from common.hosts import known_host
 from common.settings import Settings
 from dashboard import app as module
 from dashboard.app import Dashboard
 from dashboard.bucket import NotOursError
 from dashboard.collector import Collector
 from dashboard.endpoint import GoneError, NoAnswerError
-from dashboard.guard import HEADERS, known_host
+from dashboard.guard import HEADERS
 
 
 class Answer(NamedTuple):
