@@ -61,6 +61,7 @@ COPY common common
 COPY journal journal
 COPY appliance appliance
 COPY cli cli
+COPY emulator emulator
 COPY entrypoint entrypoint
 COPY producer producer
 COPY dashboard dashboard
@@ -68,12 +69,11 @@ COPY --from=environment /build/dashboard/static/vendor dashboard/static/vendor
 ENV PATH=/app/cli/bin:/opt/venv/bin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
     PYTHONPATH=/app \
     PYTHONDONTWRITEBYTECODE=1 \
-    DATA_DIR=/data \
-    EMULATOR_HOST=0.0.0.0
+    DATA_DIR=/data
 # whatever modes the checkout had (umask, a file system without them)
 RUN chmod -R a-x,u=rwX,go=rX . \
  && chmod 755 appliance/tagged cli/bin/* nginx/start \
- && python -m compileall -q appliance cli common dashboard entrypoint journal producer
+ && python -m compileall -q appliance cli common dashboard emulator entrypoint journal producer
 USER 10001:10001
 VOLUME /data
 EXPOSE 80 4566 8080

@@ -12,7 +12,7 @@ import logging
 import os
 import sys
 
-from appliance.checks import StartError, check_dashboard, check_nginx, check_upstream
+from appliance.checks import StartError, check_dashboard, check_emulator, check_nginx, check_upstream
 from appliance.folder import lock, prepare
 from appliance.output import relayed
 from appliance.run import run
@@ -67,6 +67,8 @@ def start(settings: Settings) -> int:
         check_dashboard(settings)
         lock(settings)
         prepare(settings, endpoint)
+        if endpoint == "embedded":
+            check_emulator(settings.data_dir / "emulator")
     except StartError as error:
         log.error("%s", error, extra=event("failed", part="appliance"))
         return 2
@@ -76,7 +78,7 @@ def start(settings: Settings) -> int:
     log.info("nginx on port %d, %s%s", settings.http_port, shown, dashboard(settings), extra=facts)
     if settings.upstream.startswith("https:") and not settings.upstream_verify:
         log.warning(
-            "UPSTREAM_VERIFY=false: whoever answers for %s is believed, and may read and change every request",
+            "UPSTREAM_VERIFY=false: any machine that answers for %s is believed, and may read and change every request",
             settings.upstream,
             extra=event("concern", part="nginx", problem="unverified"),
         )

@@ -7,8 +7,13 @@ import shutil
 import socket
 import ssl
 import subprocess
+import sys
+from pathlib import Path
 
+from common.emulator import USER, become_unprivileged
 from common.settings import Settings
+
+HOME = Path(__file__).resolve().parent.parent
 
 
 class StartError(Exception):
@@ -64,6 +69,50 @@ def check_dashboard(settings: Settings) -> None:
             f"DASHBOARD_PORT={port} cannot be listened on: {error.strerror}. Mend it with another one: "
             f"-e DASHBOARD_PORT={port + 1 if 1024 <= port < 65535 else 8080}, or with none: -e DASHBOARD_PORT=0"
         ) from None
+
+
+def check_emulator(folder: Path) -> None:
+    """Raise StartError when the emulator, which does not run as root, could not reach Python, the code or `folder`."""
+    if os.geteuid() != 0:
+        return
+    python = Path(sys.executable)
+    try:
+        blocked = _unreachable([python.resolve(), python, HOME / "emulator", folder])
+    except OSError as error:
+        raise StartError(
+            f"the embedded emulator does not run as root, and cannot become user {USER}: {error.strerror}. "
+            "Mend it by starting the appliance as an ordinary user"
+        ) from None
+    if blocked:
+        raise StartError(
+            f"the embedded emulator and its functions do not run as root, and user {USER} may not enter {blocked}. "
+            "Mend it by moving what is there (the project, DATA_DIR or Python) to where others may go, such as /opt, "
+            "or by starting the appliance as an ordinary user"
+        )
+
+
+def _unreachable(paths: list[Path]) -> str:
+    """What on the way to one of `paths` USER may not enter, empty if nothing; a child becomes USER and tries.
+
+    Raises OSError when it cannot become USER.
+    """
+    reader, writer = os.pipe()
+    child = os.fork()
+    if not child:
+        try:
+            become_unprivileged()
+            way = (each for path in paths for each in (*reversed(path.parents), path))
+            os.write(writer, os.fsencode(next((each for each in way if not os.access(each, os.X_OK)), "")))
+            os._exit(0)
+        except OSError as error:
+            os._exit(error.errno or 1)
+    os.close(writer)
+    with os.fdopen(reader, "rb") as answer:
+        found = os.fsdecode(answer.read())
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    if code:
+        raise OSError(code, os.strerror(code))
+    return found
 
 
 def _listen(host: str, port: int) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
@@ -14,6 +15,7 @@ from appliance.run import exports
 from appliance.site import render
 from common import door
 from common.atomic import RESERVE
+from common.emulator import USER, make_key
 from common.settings import Settings
 from common.status import ApplianceStatus, Endpoint, write_status
 
@@ -44,6 +46,8 @@ def prepare(settings: Settings, endpoint: Endpoint) -> None:
         settings.checkpoint_file.with_name(RESERVE).unlink(missing_ok=True)  # what follows may need it
         for folder in (settings.log_file.parent, settings.run_dir / "nginx", settings.data_dir / "emulator"):
             folder.mkdir(parents=True, exist_ok=True)
+        if endpoint == "embedded":
+            _prepare_emulator(settings)
         for folder in (settings.checkpoint_file.parent, settings.data_dir / "emulator"):
             with suppress(PermissionError):  # another's, or a volume without modes
                 folder.chmod(0o750)  # one of before may be open to all, as the files in it are
@@ -54,6 +58,18 @@ def prepare(settings: Settings, endpoint: Endpoint) -> None:
         render(settings)
         door.turn(settings.run_dir, "open")
         write_status(settings.status_dir, ApplianceStatus(started_at=datetime.now(UTC), endpoint=endpoint))
+
+
+def _prepare_emulator(settings: Settings) -> None:
+    """Make the emulator's key and let the programs find it; natively as root, give the emulator its folder."""
+    folder = settings.data_dir / "emulator"
+    make_key(folder / "credentials")
+    (settings.run_dir / "credentials").symlink_to(folder / "credentials")
+    if os.geteuid() == 0:
+        settings.data_dir.chmod(settings.data_dir.stat().st_mode | stat.S_IXOTH)
+        for path in (folder, *folder.rglob("*")):
+            if path.lstat().st_uid != USER:
+                os.chown(path, USER, USER, follow_symlinks=False)
 
 
 @contextmanager

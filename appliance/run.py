@@ -29,7 +29,11 @@ PR_SET_PDEATHSIG = 1  # prctl.h
 def for_programs(settings: Settings, endpoint: Endpoint) -> dict[str, str]:
     """What supervisord.conf and the programs read."""
     paths = [str(HOME), os.environ.get("PYTHONPATH", "")]
-    return os.environ | {
+    given = dict(os.environ)
+    if endpoint == "embedded":
+        # it has a key of its own; the user's are nobody's business there
+        given = {k: v for k, v in given.items() if not k.startswith("AWS_") or k.lower() in Settings.model_fields}
+    return given | {
         "DATA_DIR": str(settings.data_dir),
         "PYTHON": sys.executable,
         "PYTHONPATH": os.pathsep.join(filter(None, paths)),

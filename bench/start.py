@@ -16,7 +16,7 @@ from bench.backlog import write_backlog
 from bench.memory import GOAL_PRODUCER, peak
 from bench.producer import stream
 from bench.results import Section, medians
-from tests.appliance.drivers import IMAGE, ROOT, Appliance, Container, Native, engine
+from tests.appliance.drivers import IMAGE, ROOT, Appliance, Container, Native, engine, folder
 from tests.waiting import eventually
 
 POLL = 0.02
@@ -126,8 +126,8 @@ def in_container(name: str) -> dict[str, float]:
 
 
 def natively() -> dict[str, float]:
-    with tempfile.TemporaryDirectory() as directory:
-        one = Native(Path(directory))
+    with folder() as directory:
+        one = Native(directory)
         try:
             served, whole = start(one)
         finally:

@@ -9,6 +9,7 @@ import threading
 from typing import TYPE_CHECKING, Any, Literal, overload
 from urllib.parse import urlsplit
 
+from common.emulator import read_key
 from common.settings import Settings
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 EDGE_PORT = 4566
 # One port for each service before LocalStack 0.11.5 (its changelog: "edge service", May 2020)
 LEGACY_PORTS = {"s3": 4572, "kinesis": 4568, "iam": 4593, "lambda": 4574, "firehose": 4573}
-# An emulator knows no users; these are the credentials LocalStack's documentation uses. On AWS none are set.
+# Another emulator knows no users; these are the credentials LocalStack's documentation uses. On AWS none are set.
 EMULATOR_CREDENTIALS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
 # An emulator has nothing to do with the user's AWS files, profiles and ways to endpoints
 PROFILES = ("AWS_PROFILE", "AWS_DEFAULT_PROFILE")
@@ -67,6 +68,13 @@ def endpoint_url(settings: Settings, service: str) -> str | None:
     return f"http://{bracketed}:{EDGE_PORT}"
 
 
+def _credentials(settings: Settings) -> dict[str, str]:
+    """The embedded emulator's own key while the appliance works with it; for another endpoint the environment's."""
+    if not settings.localstack_host and (own := read_key(settings.run_dir / "credentials")):
+        return own | {"AWS_SESSION_TOKEN": ""}
+    return {name: os.environ.get(name) or value for name, value in EMULATOR_CREDENTIALS.items()}
+
+
 def environment(settings: Settings) -> dict[str, str]:
     """The environment, pointing any AWS SDK or CLI at the same place as `client` does."""
     variables = os.environ | {"AWS_DEFAULT_REGION": settings.aws_default_region}
@@ -76,9 +84,7 @@ def environment(settings: Settings) -> dict[str, str]:
     for service in LEGACY_PORTS:
         variables[f"AWS_ENDPOINT_URL_{service.upper()}"] = endpoint_url(settings, service) or ""
     variables["AWS_ENDPOINT_URL"] = endpoint_url(settings, "sts") or ""
-    for name, value in EMULATOR_CREDENTIALS.items():
-        variables[name] = os.environ.get(name) or value
-    return variables
+    return variables | _credentials(settings)
 
 
 @overload
@@ -111,7 +117,7 @@ def client(settings: Settings, service: Service, **options: Any) -> Any:
     if settings.target != "aws":
         # an emulator stands beside us: a proxy that is set for the way out does not reach it
         config |= {"proxies": {}, "use_fips_endpoint": False, "use_dualstack_endpoint": False}
-        arguments = {name.lower(): os.environ.get(name) or value for name, value in EMULATOR_CREDENTIALS.items()}
+        arguments = {name.lower(): value for name, value in _credentials(settings).items()}
     if settings.target != "aws" or any(name.startswith("AWS_ENDPOINT_URL") for name in os.environ):
         # an emulator is reached by one name: a bucket in the host name would not resolve
         config["s3"] = {"addressing_style": "path"}

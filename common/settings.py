@@ -97,7 +97,7 @@ class Settings(BaseSettings):
     emulator_port: Port = 4566
     """Port of the embedded emulator. An emulator that already runs there is used instead."""
     emulator_host: Address = "127.0.0.1"
-    """Address the embedded emulator listens on. The image sets 0.0.0.0."""
+    """Address the embedded emulator listens on. It answers its own key only."""
 
     # Names
     s3_bucket: Annotated[

@@ -37,7 +37,8 @@ An empty value counts as not set. Values that cannot be used end the start, with
 the `-e` that mends it.
 
 The AWS SDK reads `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_SESSION_TOKEN`, `AWS_CA_BUNDLE` and its other
-variables by itself. An emulator gets `test` as key and secret when these are not set.
+variables by itself. The embedded emulator gets [a key of its own](environments/embedded.md) instead; any other emulator
+gets `test` as key and secret when these are not set.
 """
 
 CLI = """\

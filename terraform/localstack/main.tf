@@ -4,9 +4,10 @@
 provider "aws" {
   region = var.region
 
-  # an emulator takes any credentials and has one host name: a bucket's name in it would not resolve
-  access_key                  = "test"
-  secret_key                  = "test"
+  # an emulator has one host name: a bucket's name in it would not resolve
+  access_key                  = var.credentials == "" ? "test" : null
+  secret_key                  = var.credentials == "" ? "test" : null
+  shared_credentials_files    = var.credentials == "" ? null : [var.credentials]
   s3_use_path_style           = true
   skip_credentials_validation = true
   skip_metadata_api_check     = true

@@ -119,3 +119,10 @@ variable "alarms" {
   default     = true
   nullable    = false
 }
+
+variable "credentials" {
+  description = "The file with the access key of the appliance's embedded emulator, DATA_DIR/emulator/credentials. Empty: test and test, which any other emulator takes."
+  type        = string
+  default     = ""
+  nullable    = false
+}

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.appliance.drivers import IMAGE, Appliance, Container, Native, build, engine
+from tests.appliance.drivers import IMAGE, Appliance, Container, Native, build, engine, folder
 from tests.emulator import Emulator
 from tests.waiting import free_port
 
@@ -44,10 +44,11 @@ def network(container_engine: str) -> Iterator[str]:
 
 
 @pytest.fixture
-def native(tmp_path: Path) -> Iterator[Native]:
-    one = Native(tmp_path)
-    yield one
-    one.stop()
+def native() -> Iterator[Native]:
+    with folder() as directory:
+        one = Native(directory)
+        yield one
+        one.stop()
 
 
 @pytest.fixture

@@ -9,30 +9,49 @@ import shutil
 import signal
 import subprocess
 import sys
+import sysconfig
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, overload
 
 import boto3
 from botocore.config import Config
 
+from common.emulator import NAMES, read_key
 from tests.waiting import eventually, free_port
 
 if TYPE_CHECKING:
+    from mypy_boto3_kinesis import KinesisClient
+    from mypy_boto3_lambda import LambdaClient
     from mypy_boto3_s3 import S3Client
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 IMAGE = "kinesis-lambda-logging-test"
 
 
-def s3_client(url: str) -> S3Client:
-    return boto3.client(
-        "s3",
-        endpoint_url=url,
-        region_name="us-east-1",
-        aws_access_key_id="test",
-        aws_secret_access_key="test",
-        config=Config(s3={"addressing_style": "path"}, retries={"total_max_attempts": 2}, read_timeout=15),
-    )
+@overload
+def client(where: str | Appliance, service: Literal["s3"]) -> S3Client: ...
+@overload
+def client(where: str | Appliance, service: Literal["kinesis"]) -> KinesisClient: ...
+@overload
+def client(where: str | Appliance, service: Literal["lambda"]) -> LambdaClient: ...
+@overload
+def client(where: str | Appliance, service: str) -> Any: ...
+def client(where: str | Appliance, service: str) -> Any:
+    """A client for the emulator inside an appliance, with its key; or for one outside, by its URL."""
+    if isinstance(where, str):
+        url, key = where, dict.fromkeys(NAMES, "test")
+    else:
+        url, key = where.emulator_url, {name.lower(): value for name, value in where.emulator_key().items()}
+    config = Config(s3={"addressing_style": "path"}, retries={"total_max_attempts": 2}, read_timeout=15)
+    make: Any = boto3.client
+    return make(service, endpoint_url=url, region_name="us-east-1", config=config, **key)
+
+
+def s3_client(where: str | Appliance) -> S3Client:
+    return client(where, "s3")
 
 
 class Appliance(Protocol):
@@ -57,6 +76,25 @@ class Appliance(Protocol):
 
     def output(self) -> str:
         """All it has printed."""
+
+    def emulator_key(self) -> dict[str, str]:
+        """The embedded emulator's access key, by the names of the environment."""
+
+
+@contextmanager
+def folder() -> Iterator[Path]:
+    """A folder for a native appliance: its emulator, which is never root, may enter it, unlike pytest's own."""
+    with tempfile.TemporaryDirectory(prefix="web-log-") as name:
+        Path(name).chmod(0o711)
+        yield Path(name)
+
+
+def python() -> str:
+    """The Python of the tests, or where its emulator could not enter the way to it, as below /root, the system's."""
+    path = Path(sys.executable).resolve()
+    if os.geteuid() != 0 or all(each.stat().st_mode & 0o001 for each in path.parents):
+        return sys.executable
+    return shutil.which(f"python3.{sys.version_info.minor}", path="/usr/local/bin:/usr/bin") or sys.executable
 
 
 def get(port: int, path: str, agent: str = "test", method: str = "GET") -> int:
@@ -106,13 +144,13 @@ class Native:
             "DATA_DIR": str(self.directory / "data"),
             "POLL_INTERVAL": "1",
             "PATH": f"{os.environ['PATH']}:/usr/sbin",
-            "PYTHONPATH": str(ROOT),
-            "PYTHON": sys.executable,
+            "PYTHONPATH": f"{ROOT}:{sysconfig.get_path('purelib')}",
+            "PYTHON": python(),
             **settings,
         }
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "appliance"],
+                [python(), "-m", "appliance"],
                 cwd=self.directory,
                 env=self._environment,
                 stdout=log if self.prints_to is None else self.prints_to,
@@ -169,6 +207,9 @@ class Native:
 
     def output(self) -> str:
         return self._log.read_text(errors="replace")
+
+    def emulator_key(self) -> dict[str, str]:
+        return read_key(Path(self._environment["DATA_DIR"], "emulator", "credentials"))
 
     def pids(self, program: str) -> list[int]:
         """The processes whose command line holds `program`."""
@@ -228,6 +269,7 @@ class Container:
         self._network = network
         self._volume = self.name
         self._printed = ""
+        self._key: dict[str, str] = {}
         self.options: list[str] = []
 
     def _call(self, *arguments: str, timeout: float = 60, check: bool = True) -> subprocess.CompletedProcess[str]:
@@ -242,7 +284,7 @@ class Container:
         ports = ["--publish", f"127.0.0.1:{self.http_port}:{inner}"]
         ports += ["--publish", f"127.0.0.1:{self.dashboard_port}:8080"]
         if "LOCALSTACK_HOST" not in settings:
-            ports += ["--publish", f"127.0.0.1:{self._emulator_port}:4566"]
+            ports += ["--env", "EMULATOR_HOST=0.0.0.0", "--publish", f"127.0.0.1:{self._emulator_port}:4566"]
         variables = [part for name, value in environment.items() for part in ("--env", f"{name}={value}")]
         self._call(
             *("run", "--detach", "--name", self.name, "--volume", f"{self._volume}:/data"),
@@ -272,6 +314,12 @@ class Container:
     def output(self) -> str:
         logs = self._call("logs", self.name, check=False)
         return self._printed + logs.stdout + logs.stderr
+
+    def emulator_key(self) -> dict[str, str]:
+        if not self._key:  # its volume keeps it
+            lines = self.run("cat", "/data/emulator/credentials").stdout.splitlines()
+            self._key = {name.upper(): value for name, _, value in (line.partition(" = ") for line in lines[1:])}
+        return self._key
 
     def remove(self) -> None:
         self._remove()

@@ -129,7 +129,7 @@ def test_what_it_says_is_what_is_in_s3(appliance: Appliance) -> None:
     eventually(seen_on_the_way, within=27, every=0.3)
 
     def archived() -> list[tuple[str, dict[str, Any]]]:
-        found = entries(s3_client(appliance.emulator_url), BUCKET)
+        found = entries(s3_client(appliance), BUCKET)
         assert len(found) >= len(sent)
         return found
 
@@ -174,7 +174,7 @@ def test_what_it_says_is_what_is_in_s3(appliance: Appliance) -> None:
 
     sizes = {
         item["Key"]: item["Size"]
-        for item in s3_client(appliance.emulator_url).list_objects_v2(Bucket=BUCKET, Prefix="2")["Contents"]
+        for item in s3_client(appliance).list_objects_v2(Bucket=BUCKET, Prefix="2")["Contents"]
     }
     lines = Counter(key for key, _ in archive)
     leaves, folders = walk(dashboard)
@@ -198,7 +198,7 @@ def test_what_it_says_is_what_is_in_s3(appliance: Appliance) -> None:
     assert dashboard.json("/api/lines?limit=500&status=4xx&path=MISSING&host=nobody")["lines"] == []
     key = max(sizes)
     raw = dashboard.ask(f"/api/raw?key={key}&tail=400")[2]
-    whole = s3_client(appliance.emulator_url).get_object(Bucket=BUCKET, Key=key)["Body"].read().decode()
+    whole = s3_client(appliance).get_object(Bucket=BUCKET, Key=key)["Body"].read().decode()
     assert whole.endswith("\n" + raw)
     assert 0 < len(raw) <= 400
 

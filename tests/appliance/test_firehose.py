@@ -19,9 +19,9 @@ BUCKET = "my-bucket"
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
-def objects(url: str, prefix: str = "") -> Iterator[tuple[str, bytes]]:
+def objects(where: str | Appliance, prefix: str = "") -> Iterator[tuple[str, bytes]]:
     """(key, bytes) of all that is in the bucket below `prefix`."""
-    s3 = s3_client(url)
+    s3 = s3_client(where)
     try:
         for page in s3.get_paginator("list_objects_v2").paginate(Bucket=BUCKET, Prefix=prefix):
             for item in page.get("Contents", []):
@@ -33,11 +33,11 @@ def objects(url: str, prefix: str = "") -> Iterator[tuple[str, bytes]]:
         s3.close()
 
 
-def entries(url: str, mark: str, prefix: str = "") -> list[tuple[str, dict[str, Any]]]:
+def entries(where: str | Appliance, mark: str, prefix: str = "") -> list[tuple[str, dict[str, Any]]]:
     """(key, entry) of every line with `mark` in its path."""
     return [
         (key, json.loads(line))
-        for key, body in objects(url, prefix)
+        for key, body in objects(where, prefix)
         if "rejected/" not in key
         for line in body.splitlines()
         if mark.encode() in line
@@ -57,7 +57,7 @@ def test_requests_arrive_below_their_hour_and_verify_follows_them(appliance: App
         get(appliance.http_port, path)
 
     def arrived() -> list[tuple[str, dict[str, Any]]]:
-        found = entries(appliance.emulator_url, mark)
+        found = entries(appliance, mark)
         return found if {entry["path"] for _, entry in found} == set(sent) else []
 
     for key, entry in eventually(arrived, within=30, why=appliance.output()[-3000:]):
@@ -72,7 +72,7 @@ def test_requests_arrive_below_their_hour_and_verify_follows_them(appliance: App
     assert "what it has acknowledged is all that can be known" in audited.stdout
     assert ", 0 not yet" in audited.stdout
     assert "acknowledged by Firehose is all that can be known" in appliance.run("appliance", "health").stdout
-    probes = [key for key, _ in objects(appliance.emulator_url, "1970/")]
+    probes = [key for key, _ in objects(appliance, "1970/")]
     assert probes == [], "the entrypoint takes its probe away again"
 
 
@@ -101,7 +101,7 @@ def test_a_backlog_over_several_hours_is_filed_by_the_lines_own_time(native: Nat
     ready(native)
 
     def arrived() -> list[tuple[str, dict[str, Any]]]:
-        found = entries(native.emulator_url, f"/{mark}/", "logs/")
+        found = entries(native, f"/{mark}/", "logs/")
         return found if len({entry["path"] for _, entry in found}) >= len(moments) else []
 
     archive = eventually(arrived, within=60, every=0.5, why=native.output()[-3000:])
@@ -110,7 +110,7 @@ def test_a_backlog_over_several_hours_is_filed_by_the_lines_own_time(native: Nat
     for key, entry in archive:
         assert datetime.fromisoformat(entry["time"]) == times[entry["path"]].replace(microsecond=0)
         assert key.startswith(f"logs/{hour_of(entry)}"), key
-    rejected = b"".join(body for _, body in objects(native.emulator_url, "logs/rejected/")).decode()
+    rejected = b"".join(body for _, body in objects(native, "logs/rejected/")).decode()
     assert [text for text in wrong if text.strip() not in rejected] == []
 
 

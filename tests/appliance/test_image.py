@@ -49,8 +49,8 @@ def test_holds_no_build_tools_and_no_tests(container_engine: str) -> None:
     tools = shell(container_engine, "for one in gcc make git pip uv curl node npm; do command -v $one || true; done")
     assert not tools
     assert shell(container_engine, "ls /app").split() == [
-        *("LICENSE", "appliance", "cli", "common", "dashboard", "entrypoint"),
-        *("journal", "lambda", "nginx", "producer", "pyproject.toml", "supervisord.conf"),
+        *("LICENSE", "appliance", "cli", "common", "dashboard", "emulator"),
+        *("entrypoint", "journal", "lambda", "nginx", "producer", "pyproject.toml", "supervisord.conf"),
     ]
 
 

@@ -38,7 +38,7 @@ class Traffic:
             self.sent.append(path)
 
     def archive(self, url: str | None = None) -> list[tuple[str, dict[str, Any]]]:
-        s3 = s3_client(url or self._appliance.emulator_url)
+        s3 = s3_client(url or self._appliance)
         try:
             found = entries(s3, BUCKET)
         except s3.exceptions.NoSuchBucket:
@@ -109,7 +109,7 @@ def test_health_checks_never_enter_the_log_but_the_page_does(appliance: Applianc
     traffic = Traffic(appliance)
     traffic.send(1)
     traffic.arrived()
-    s3 = s3_client(appliance.emulator_url)
+    s3 = s3_client(appliance)
     paths = {entry["path"] for _, entry in entries(s3, BUCKET)}
     s3.close()
     assert "/" in paths

@@ -11,11 +11,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-import boto3
 import pytest
 from botocore.exceptions import BotoCoreError
 
 from tests.appliance.drivers import Native, get, ready, s3_client
+from tests.appliance.drivers import client as aws_client
 from tests.checker import NAMES, entries, judge
 from tests.emulator import Emulator
 from tests.waiting import eventually
@@ -30,7 +30,6 @@ BUCKET = "my-bucket"
 STREAM = "web-log-stream"
 FUNCTION = "stream-transformation"
 QUICK = {"REPAIR_INTERVAL": "1", "REPAIR_AFTER": "3"}
-KEY: dict[str, Any] = {"region_name": "us-east-1", "aws_access_key_id": "test", "aws_secret_access_key": "test"}
 
 
 class Pipeline:
@@ -39,7 +38,7 @@ class Pipeline:
     def __init__(self, native: Native, emulator: Emulator | None = None) -> None:
         self.native = native
         self._emulator = emulator
-        self.url = emulator.url if emulator else native.emulator_url
+        self.where: str | Native = emulator.url if emulator else native
         self._run = secrets.token_hex(4)
         self.sent: list[str] = []
 
@@ -61,7 +60,7 @@ class Pipeline:
         return paths
 
     def archive(self) -> list[tuple[str, dict[str, Any]]]:
-        s3 = s3_client(self.url)
+        s3 = s3_client(self.where)
         try:
             found = entries(s3, BUCKET)
         except s3.exceptions.NoSuchBucket:
@@ -99,13 +98,13 @@ class Pipeline:
 
     @contextmanager
     def kinesis(self) -> Iterator[KinesisClient]:
-        client = boto3.client("kinesis", endpoint_url=self.url, **KEY)
+        client = aws_client(self.where, "kinesis")
         yield client
         client.close()
 
     @contextmanager
     def function(self) -> Iterator[LambdaClient]:
-        client = boto3.client("lambda", endpoint_url=self.url, **KEY)
+        client = aws_client(self.where, "lambda")
         yield client
         client.close()
 
@@ -163,7 +162,7 @@ def test_an_object_its_owner_has_deleted_does_not_come_back(pipeline: Pipeline) 
     pipeline.arrived(pipeline.sent)
     settled(pipeline)
     before = list(pipeline.sent)
-    s3 = s3_client(pipeline.url)
+    s3 = s3_client(pipeline.where)
     for key in {key for key, _ in pipeline.archive()}:
         s3.delete_object(Bucket=BUCKET, Key=key)
     s3.close()
@@ -189,7 +188,7 @@ def test_the_embedded_emulator_killed_loses_nothing_and_brings_nothing_back(nati
     pipeline = Pipeline(native)
     pipeline.start()
     pipeline.send(10)
-    s3 = s3_client(pipeline.url)
+    s3 = s3_client(pipeline.where)
     values = ("-", "2020-04-18T01:42:18.000Z", "GET", "/old", "HTTP/1.1", 200, "-")
     old = json.dumps(dict(zip(NAMES, values, strict=True))) + "\n"
     s3.put_object(Bucket=BUCKET, Key="2020/04/18/01/web-access.log", Body=old.encode())
@@ -199,7 +198,7 @@ def test_the_embedded_emulator_killed_loses_nothing_and_brings_nothing_back(nati
         s3.delete_object(Bucket=BUCKET, Key=key)
     s3.close()
     created = json.loads((native.directory / "data" / "log" / "archived.json").read_bytes())["created"]
-    for pid in native.pids("-m ministack"):
+    for pid in native.pids("-m emulator"):
         os.kill(pid, signal.SIGKILL)
     later = pipeline.send(20)
     pipeline.arrived(later, within=60)

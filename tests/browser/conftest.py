@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page
 
+from tests.appliance.drivers import folder
 from tests.browser.site import DESKTOP, Site, Watch, chromium, go, unavailable
 
 PATHS = ("/", "/", "/", "/missing", "/search?q=secret")
@@ -24,18 +25,19 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="module")
-def site(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+def site(browser: Browser) -> Iterator[Site]:
     """An appliance with some lines, which the tests share: they may add lines, and stop nothing."""
     assert browser
-    one = Site(tmp_path_factory.mktemp("site"))
-    try:
-        one.start(POLL_INTERVAL="1")
-        for path in PATHS:
-            one.request(path, agent="first/1.0")
-        one.archived()
-        yield one
-    finally:
-        one.appliance.stop()
+    with folder() as directory:
+        one = Site(directory)
+        try:
+            one.start(POLL_INTERVAL="1")
+            for path in PATHS:
+                one.request(path, agent="first/1.0")
+            one.archived()
+            yield one
+        finally:
+            one.appliance.stop()
 
 
 @pytest.fixture

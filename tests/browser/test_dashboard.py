@@ -7,13 +7,14 @@ import http.client
 import json
 import re
 import secrets
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from playwright.sync_api import Locator, Page, Response, Route, expect
 
 from dashboard.app import MAX_WATCHERS
-from tests.appliance.drivers import ready, s3_client
+from tests.appliance.drivers import folder, ready, s3_client
 from tests.browser.conftest import Open
 from tests.browser.site import AXE, MEND, PHONE, Site, go, keep
 from tests.checker import entries
@@ -63,7 +64,7 @@ def loaded(page: Page) -> Page:
 
 
 def count_in_s3(site: Site) -> int:
-    s3 = s3_client(site.appliance.emulator_url)
+    s3 = s3_client(site.appliance)
     try:
         return len(entries(s3, BUCKET))
     finally:
@@ -136,7 +137,7 @@ def test_objects_are_browsed_and_shown_raw(site: Site, visit: Open) -> None:
     expect(page.locator("#tree .object button").first).to_have_attribute("aria-current", "true")
     expect(page.locator("#raw")).to_contain_text('"userAgent"')
     shown = page.locator("#raw").text_content() or ""
-    s3 = s3_client(site.appliance.emulator_url)
+    s3 = s3_client(site.appliance)
     stored = s3.get_object(Bucket=BUCKET, Key=key)["Body"].read().decode()
     s3.close()
     assert stored.endswith(shown)
@@ -454,20 +455,26 @@ def test_the_dashboard_itself_gone_and_back(visit: Open, site: Site) -> None:
     expect(page.locator("#notices .notice")).to_have_count(0)
 
 
-def test_firehose_shows_what_can_be_known(visit: Open, tmp_path_factory: pytest.TempPathFactory) -> None:
-    site = Site(tmp_path_factory.mktemp("firehose"))
-    try:
-        site.start(DELIVERY="firehose", POLL_INTERVAL="1")
-        for _ in range(3):
-            site.request("/by-firehose")
-        page = loaded(visit(site.url))
-        expect(page.locator("#verdict-line")).to_contain_text("Firehose keeps no ledger")
-        expect(page.locator("#behind-bucket-more")).to_have_text("Firehose does not tell.")
-        expect(node(page, "stream").locator("h3")).to_have_text("Firehose stream")
-        expect(page.locator("#lines-body td.path", has_text="/by-firehose")).to_have_count(3, timeout=30_000)
-        expect(page.locator("#paths")).to_contain_text("/by-firehose")
-    finally:
-        site.appliance.stop()
+@pytest.fixture
+def by_firehose() -> Iterator[Site]:
+    with folder() as directory:
+        one = Site(directory)
+        try:
+            one.start(DELIVERY="firehose", POLL_INTERVAL="1")
+            yield one
+        finally:
+            one.appliance.stop()
+
+
+def test_firehose_shows_what_can_be_known(visit: Open, by_firehose: Site) -> None:
+    for _ in range(3):
+        by_firehose.request("/by-firehose")
+    page = loaded(visit(by_firehose.url))
+    expect(page.locator("#verdict-line")).to_contain_text("Firehose keeps no ledger")
+    expect(page.locator("#behind-bucket-more")).to_have_text("Firehose does not tell.")
+    expect(node(page, "stream").locator("h3")).to_have_text("Firehose stream")
+    expect(page.locator("#lines-body td.path", has_text="/by-firehose")).to_have_count(3, timeout=30_000)
+    expect(page.locator("#paths")).to_contain_text("/by-firehose")
 
 
 def test_ship_now_and_the_emulator_killed_and_back(visit: Open, tmp_path_factory: pytest.TempPathFactory) -> None:

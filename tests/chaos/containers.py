@@ -123,15 +123,15 @@ class World:
 
     def archive(self) -> list[tuple[str, dict[str, Any]]]:
         try:
-            return archived_entries(s3_client(self._url()))
+            return archived_entries(s3_client(self._where()))
         except BotoCoreError as error:  # the engine's proxy takes the connection before the emulator is back
             raise OSError(str(error)) from error
 
     def rejected(self) -> list[str]:
-        return rejected_lines(s3_client(self._url()))
+        return rejected_lines(s3_client(self._where()))
 
-    def _url(self) -> str:
-        return self.endpoint.url if self.endpoint else self.container.emulator_url
+    def _where(self) -> str | Container:
+        return self.endpoint.url if self.endpoint else self.container
 
     def close(self) -> None:
         with suppress(AssertionError):

@@ -19,6 +19,7 @@ ALLOWED = {
     "cli": {"cli", "appliance", "journal", "common", *AWS},
     "common": {"common", "pydantic", "pydantic_settings", *AWS},
     "dashboard": {"dashboard", "appliance", "journal", "common", "hypercorn", "prometheus_client", "starlette", *AWS},
+    "emulator": {"emulator", "common", "hypercorn", "ministack"},
     "entrypoint": {"entrypoint", "common", *AWS},
     "host": {"host", "entrypoint"},
     "journal": {"journal", "common", *AWS},
@@ -40,6 +41,8 @@ ALLOWED_HERE_ONLY = {
 READS_ENVIRONMENT = {
     "common/settings.py": "the one reader of the settings",
     "appliance/run.py": "hands its own environment on to supervisord and the programs",
+    "emulator/__main__.py": "hands on what MiniStack and the functions may know",
+    "emulator/serve.py": "gets it",
     "common/aws.py": "credentials are the SDK's and no settings",
     "cli/awscli.py": "prepares the environment of the CLI",
     "lambda/index.py": "is configured by Lambda, without the appliance",

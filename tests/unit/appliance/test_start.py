@@ -10,11 +10,13 @@ import pytest
 
 from appliance import __main__ as start
 from appliance import checks
-from appliance.checks import StartError, check_dashboard, check_nginx
+from appliance.checks import StartError, check_dashboard, check_emulator, check_nginx
 from appliance.folder import lock, prepare
 from appliance.run import for_programs
+from common.emulator import read_key
 from common.settings import Settings
 from common.status import ApplianceStatus, Endpoint
+from tests.appliance.drivers import folder
 from tests.statuses import status_json
 
 
@@ -143,6 +145,40 @@ def test_without_a_dashboard_no_port_is_needed(settings: Settings) -> None:
     check_dashboard(none)
     assert for_programs(none, "endpoint")["DASHBOARD_AUTOSTART"] == "false"
     assert for_programs(settings, "endpoint")["DASHBOARD_AUTOSTART"] == "true"
+
+
+def test_the_embedded_emulator_has_a_key_which_the_programs_find_and_nothing_of_the_users(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE"):
+        monkeypatch.setenv(name, "h1dden")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
+    prepare(settings, "embedded")
+    key = read_key(settings.run_dir / "credentials")
+    assert key
+    assert key == read_key(settings.data_dir / "emulator" / "credentials")
+    given = for_programs(settings, "embedded")
+    assert "h1dden" not in given.values()
+    assert given["AWS_DEFAULT_REGION"] == "eu-west-1"
+    assert for_programs(settings, "endpoint")["AWS_SECRET_ACCESS_KEY"] == "h1dden"
+    prepare(settings, "endpoint")
+    assert not read_key(settings.run_dir / "credentials")
+    prepare(settings, "embedded")
+    assert read_key(settings.run_dir / "credentials") == key
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+def test_as_root_a_way_that_the_emulators_user_may_not_go_is_named(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with folder() as open_to_all:
+        (open_to_all / "emulator").mkdir()
+        monkeypatch.setattr("sys.executable", "/bin/sh")
+        monkeypatch.setattr("appliance.checks.HOME", open_to_all)
+        check_emulator(open_to_all)
+        (open_to_all / "closed").mkdir(mode=0o700)
+        with pytest.raises(StartError, match=rf"user 10001 may not enter {open_to_all}/closed\. Mend it by moving"):
+            check_emulator(open_to_all / "closed" / "emulator")
 
 
 @pytest.mark.parametrize("endpoint", get_args(Endpoint))

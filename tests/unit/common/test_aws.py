@@ -14,6 +14,7 @@ import boto3
 import pytest
 
 from common import aws
+from common.emulator import make_key, read_key
 from common.settings import Settings
 
 # A loopback address nothing else uses, so that well-known port numbers are free on it.
@@ -138,6 +139,24 @@ def test_own_credentials_for_an_emulator_that_wants_some(client: Any, monkeypatc
     credentials = client(Settings(localstack_host="h:1"), "s3")._request_signer._credentials
     # an empty variable is what compose makes of one that is not set
     assert (credentials.access_key, credentials.secret_key) == ("000000000042", "test")
+
+
+def test_the_embedded_emulator_gets_its_own_key_whatever_the_users_is(
+    client: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
+        monkeypatch.setenv(name, "123456789012")
+    monkeypatch.setenv("DATA_DIR", str(tmp_path))
+    (tmp_path / "run").mkdir()
+    make_key(tmp_path / "run" / "credentials")
+    key = read_key(tmp_path / "run" / "credentials")
+    credentials = client(Settings(), "kinesis")._request_signer._credentials
+    assert (credentials.access_key, credentials.secret_key) == tuple(key.values())
+    assert not credentials.token
+    assert aws.environment(Settings()).items() >= {**key, "AWS_SESSION_TOKEN": ""}.items()
+    elsewhere = client(Settings(localstack_host="h:1"), "kinesis")._request_signer._credentials
+    assert elsewhere.access_key == "123456789012"
+    assert "AWS_SESSION_TOKEN" not in aws.environment(Settings(localstack_host="h:1"))
 
 
 @pytest.fixture
