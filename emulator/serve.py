@@ -1,4 +1,4 @@
-"""MiniStack in this process, behind the guard and with this DATA_DIR's access key."""
+"""MiniStack in this process, behind the guard, with bounded memory and with this DATA_DIR's access key."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from ministack.core import lambda_runtime
 from ministack.services import lambda_svc
 
 from common.emulator import read_key
+from emulator import memory
 from emulator.guard import guarded
 
 KEEP_ALIVE = 75  # seconds, MiniStack's own
@@ -23,6 +24,7 @@ async def run(host: str, port: str, key: dict[str, str]) -> None:
     # MiniStack would give functions the account's number as their key
     credentials = {**key, "AWS_SESSION_TOKEN": ""}
     lambda_runtime.execution_credentials = lambda_svc.execution_credentials = lambda _configuration: credentials
+    memory.install(asyncio.get_running_loop())
     config = Config()
     config.bind = [f"[{host}]:{port}" if ":" in host else f"{host}:{port}"]
     config.keep_alive_timeout = KEEP_ALIVE
