@@ -11,16 +11,18 @@ import argparse
 import http.client
 import json
 from dataclasses import asdict, dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Literal
 
 from appliance.disk import complaint, look
 from common.clock import SystemClock, iso
 from common.delivery import Delivery
 from common.settings import Settings
-from common.status import EntrypointStatus, ProducerStatus, Statuses, read_all
+from common.status import EntrypointStatus, ProducerStatus, Statuses, WatchdogStatus, read_all
 
 TIMEOUT = 2.0
+# A program that has ended by itself so often within so many minutes is not ok, although it answers in between
+ENDED, WITHIN = 3, 10
 
 
 @dataclass(frozen=True)
@@ -76,13 +78,25 @@ def check_disk(settings: Settings, statuses: Statuses) -> Check:
     return Check("disk", "degraded" if problem else "ok", problem or "has room for log lines")
 
 
+def check_programs(status: WatchdogStatus | None, now: datetime) -> list[Check]:
+    """A Check for each program that ends again and again."""
+    found = []
+    for name, times in (status.ended if status else {}).items():
+        count = sum(now - each < timedelta(minutes=WITHIN) for each in times)
+        if count >= ENDED:
+            reason = f"has ended by itself {count} times within {WITHIN} minutes; its lines in the log may say why"
+            found.append(Check(name, "degraded", reason))
+    return found
+
+
 def check(settings: Settings, statuses: Statuses, now: datetime) -> list[Check]:
-    """One Check a part, in the order of a line's way, and the disk."""
+    """One Check a part, in the order of a line's way, the disk, and those of check_programs."""
     found = [
         check_nginx(settings),
         check_producer(statuses.producer, now, settings.delivery),
         check_entrypoint(statuses.entrypoint, now),
         check_disk(settings, statuses),
+        *check_programs(statuses.watchdog, now),
     ]
     return [replace(one, reason=statuses.unusable.get(one.part, one.reason)) for one in found]
 

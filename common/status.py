@@ -50,6 +50,14 @@ class ApplianceStatus(Status):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WatchdogStatus(Status):
+    """`ended`: program -> when it ended by itself, though it was started again; the last times."""
+
+    process: ClassVar[str] = "watchdog"
+    ended: dict[str, list[AwareDatetime]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EntrypointStatus(Status):
     """`resources`: name -> what became of it. The last two: whether the endpoint has what the delivery needs."""
 
@@ -163,6 +171,7 @@ class Statuses:
     producer: ProducerStatus | None = None
     entrypoint: EntrypointStatus | None = None
     repair: RepairStatus | None = None
+    watchdog: WatchdogStatus | None = None
     unusable: dict[str, str] = field(default_factory=dict)
 
 
@@ -203,7 +212,7 @@ def read_status(directory: Path, kind: type[S]) -> S | None:
 def read_all(directory: Path) -> Statuses:
     found: dict[str, Any] = {}
     unusable: dict[str, str] = {}
-    for kind in (ApplianceStatus, ProducerStatus, EntrypointStatus, RepairStatus):
+    for kind in (ApplianceStatus, ProducerStatus, EntrypointStatus, RepairStatus, WatchdogStatus):
         try:
             found[kind.process] = read_status(directory, kind)
         except StatusError as error:

@@ -6,6 +6,7 @@ import http.client
 import io
 import json
 import os
+import signal
 import subprocess
 import sysconfig
 import zipfile
@@ -120,6 +121,12 @@ def test_what_a_browser_sends_gets_403_and_no_leave_to_read(appliance: Appliance
     assert appliance.run("appliance", "verify").returncode == 0
 
 
+def age(pid: int) -> float:
+    """Seconds since the process was started: proc(5), fields 22 and uptime."""
+    started = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]) / os.sysconf("SC_CLK_TCK")
+    return float(Path("/proc/uptime").read_text().split()[0]) - started
+
+
 @pytest.mark.emulator
 def test_natively_nobody_but_it_can_read_the_key_and_one_port_is_open(native: Native) -> None:
     native.start()
@@ -157,6 +164,21 @@ def test_script_aws_and_a_cli_with_the_key_file_just_work(native: Native) -> Non
     own["PYTHONPATH"] = sysconfig.get_path("purelib")
     told = subprocess.run(command, env=own, capture_output=True, text=True, timeout=60, check=False)
     assert json.loads(told.stdout)["Account"] == "000000000000", told.stderr
+
+
+@pytest.mark.emulator
+def test_one_that_ends_again_and_again_is_not_ok_though_it_answers(native: Native) -> None:
+    native.start()
+    ready(native)
+    for _ in range(3):
+        # supervisord counts one as started after 5 s; one that ends before that three times is given up
+        [pid] = eventually(lambda: [each for each in native.pids("-m emulator.serve") if age(each) > 6])
+        os.kill(pid, signal.SIGKILL)
+        eventually(lambda: not Path(f"/proc/{pid}").exists(), why="it has ended")  # noqa: B023
+    said = "emulator: degraded: has ended by itself 3 times within 10 minutes"
+    eventually(lambda: said in native.run("appliance", "health").stdout)
+    assert native.run("appliance", "health").returncode == 0
+    assert native.run("appliance", "health", "--ready").returncode == 1
 
 
 @pytest.mark.emulator

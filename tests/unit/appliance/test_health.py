@@ -15,7 +15,7 @@ from cli.__main__ import main
 from common.clock import SystemClock
 from common.delivery import KINESIS
 from common.settings import Settings
-from common.status import EntrypointStatus, ProducerStatus, StatusError, read_all, read_status
+from common.status import EntrypointStatus, ProducerStatus, StatusError, WatchdogStatus, read_all, read_status
 from tests.statuses import say
 from tests.waiting import free_port
 
@@ -41,6 +41,15 @@ def test_an_error_of_the_pipeline_is_degraded_not_failing() -> None:
     assert (seen.state, seen.reason) == ("degraded", "stream web-log-stream is not there")
     waiting = health.check_entrypoint(EntrypointStatus(state="waiting", endpoint="http://localstack:4566"), NOW)
     assert (waiting.state, waiting.reason) == ("degraded", "waiting: http://localstack:4566")
+
+
+@pytest.mark.parametrize(("count", "problems"), [(2, []), (3, ["emulator"]), (14, ["emulator"])])
+def test_a_program_that_ends_again_and_again_is_not_ok_though_it_answers(count: int, problems: list[str]) -> None:
+    times = [NOW - timedelta(seconds=20 * number) for number in range(count)]
+    long_ago = [NOW - timedelta(hours=1)] * 5
+    found = health.check_programs(WatchdogStatus(ended={"emulator": times, "producer": long_ago}), NOW)
+    assert [(one.part, one.state) for one in found] == [(name, "degraded") for name in problems]
+    assert health.check_programs(None, NOW) == []
 
 
 class _Answer(http.server.BaseHTTPRequestHandler):
