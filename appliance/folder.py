@@ -13,7 +13,6 @@ from datetime import UTC, datetime
 from appliance.checks import StartError
 from appliance.run import exports
 from appliance.site import render
-from common import door
 from common.atomic import RESERVE
 from common.emulator import USER, make_key
 from common.settings import Settings
@@ -56,7 +55,6 @@ def prepare(settings: Settings, endpoint: Endpoint) -> None:
         environment.touch(0o600)
         environment.write_text(exports())
         render(settings)
-        door.turn(settings.run_dir, "open")
         write_status(settings.status_dir, ApplianceStatus(started_at=datetime.now(UTC), endpoint=endpoint))
 
 

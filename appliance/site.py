@@ -11,6 +11,7 @@ import socket
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from common import door
 from common.settings import Settings
 
 TEMPLATES = Path(__file__).resolve().parent.parent / "nginx"
@@ -124,10 +125,11 @@ def upstream(settings: Settings, resolv_conf: str, hosts: str) -> dict[str, str]
 
 
 def render(settings: Settings) -> None:
-    """Write nginx's configuration and the landing page to DATA_DIR/run/nginx. Raises OSError."""
+    """Write what nginx reads to DATA_DIR/run: configuration, landing page, and the open door. Raises OSError."""
     target = settings.run_dir / "nginx"
     (target / "www").mkdir(parents=True, exist_ok=True)
     ipv6 = Path("/proc/net/if_inet6")
+    door.turn(settings.run_dir, "open")
     health = f"/health-{secrets.token_hex(16)}"
     settings.health_path.write_text(health)
     values = {

@@ -50,7 +50,9 @@ def refusal(method: str, path: str, query: str, headers: dict[str, str], *, key:
         return "the emulator answers no web page: use a program, such as script/aws"
     if form and method == "POST" and not headers.get("authorization"):
         return "the emulator takes no HTML form: sign the request by its Authorization header, as script/aws does"
-    if "." in host and not known_host(host, name):
+    # a container knows others by names without a dot, and Docker's machine by one of .internal, which ICANN reserved
+    local = re.fullmatch(r"[\w-]+(\.[\w-]+)*\.internal|[\w-]+", host.partition(":")[0])
+    if not local and not known_host(host, name):
         return f"the emulator is not known as {host[:100]!r}: use an address, localhost, or a name without a dot"
     if path.startswith("/_") or path == HEALTH:
         return f"the emulator has no {path[:100]} here: use the APIs of AWS, and `appliance health`"

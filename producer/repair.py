@@ -119,17 +119,12 @@ class Repair:
                 return repaired
             archived = self._archived_file.load()
             saved = self._settings.checkpoint_file.stat().st_mtime  # or a little later, but not earlier
-            archived.note(
-                checkpoint.generations,
-                self._clock.now().timestamp(),
-                self._settings.repair_after,
-                saved=saved,
-                finely=again,
-            )
+            now, known = self._clock.now(), checkpoint.generations
+            archived.note(known, now.timestamp(), self._settings.repair_after, saved=saved, finely=again)
             self._archived_file.save(archived)  # the times must not be lost with this process
             try:
                 self._compare(archived)
-                expire(archived, checkpoint.generations, self._settings, self._clock.now())
+                expire(archived, known, self._settings, now)
             except LedgersError as error:
                 repaired.error = f"repair: {error}" if again else self._bearable(error)
             else:

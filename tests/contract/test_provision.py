@@ -684,7 +684,7 @@ def test_a_look_is_a_handful_of_calls_that_change_nothing(
     asked: list[str] = []
     with hooked(clients, "before-call", lambda model, **_: asked.append(model.name)):
         watcher.round()
-    assert len(asked) <= (11 if either.delivery is FIREHOSE else 8)
+    assert len(asked) <= (12 if either.delivery is FIREHOSE else 8)
     assert all(name.startswith(("Get", "Head", "List", "Describe")) for name in asked)
 
 

@@ -120,12 +120,12 @@ def test_an_application_that_is_not_verified_is_said(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(start, "run", lambda *_: 0)
-    for name in ("check_nginx", "check_dashboard"):
-        monkeypatch.setattr(start, name, lambda _settings: None)
+    for name in ("check_nginx", "check_dashboard", "check_emulator"):
+        monkeypatch.setattr(start, name, lambda _: None)
     for name, value in {"UPSTREAM": "https://app", "UPSTREAM_VERIFY": "false", "DATA_DIR": str(tmp_path)}.items():
         monkeypatch.setenv(name, value)
     try:
         assert start.main([]) == 0
     finally:
         logging.getLogger().handlers.clear()
-    assert "WARNING UPSTREAM_VERIFY=false: whoever answers for https://app" in capsys.readouterr().out
+    assert "WARNING UPSTREAM_VERIFY=false: any machine that answers for https://app" in capsys.readouterr().out
