@@ -76,7 +76,7 @@ def test_health_fails_when_the_programs_hang_and_recovers(container: Container, 
 
 
 CONNECT = "import socket, sys; socket.create_connection((sys.argv[1], int(sys.argv[2])), 5)"
-CLOSED = ["8080"]
+CLOSED = ["8080", "4566"]
 
 
 @pytest.mark.usefixtures("image")

@@ -180,6 +180,6 @@ def test_health_sees_that_nobody_gets_in_and_that_it_ends(serve: Serve) -> None:
                 break
         else:
             pytest.fail("2,000 connections fit into 256 files a worker")
-        eventually(web.healthy, within=30, every=0.5, why="unfinished headers are given up after 10 s")
-    web.stop()
-    assert any('" 408 ' in line for line in web.lines())
+        gone = "unfinished headers are given up after 10 s"
+        eventually(lambda: any('" 408 ' in line for line in web.lines()), within=30, every=0.5, why=gone)
+        eventually(web.healthy, within=30, every=0.5, why=gone)
