@@ -45,7 +45,7 @@ EXTERNAL: dict[str, float] = {
     "endpoint kill -9, stream lost": 2,
 }
 # A producer without its stream has to know soon that lines are missing
-SETTINGS = {"REPAIR_INTERVAL": "5", "REPAIR_AFTER": "5", "LOG_ROTATE_BYTES": "150000"}
+SETTINGS = {"LIMIT_REQUESTS": "0", "REPAIR_INTERVAL": "5", "REPAIR_AFTER": "5", "LOG_ROTATE_BYTES": "150000"}
 SETTINGS |= {"LIMIT_REQUESTS": "0", "LIMIT_CONNECTIONS": "0"}  # all traffic comes from one address
 # In the container: end every process whose command line holds the first argument
 KILL = (
@@ -104,6 +104,7 @@ class World:
         self.container.http_port = stable_port(random.Random())
         self.endpoint = Endpoint(engine_name, network) if mode == "external" else None
         self.traffic = Traffic(self.container.http_port, rate, secrets.token_hex(4))
+        self._archive = self.endpoint.url if self.endpoint else self.container
         self._settings = SETTINGS | ({"LOCALSTACK_HOST": self.endpoint.name} if self.endpoint else {})
 
     def start(self) -> None:
@@ -170,7 +171,7 @@ class Hands:
             "producer kill -9": lambda _: self._kill("-m producer"),
             "nginx workers kill -9": lambda _: self._kill("nginx: worker"),
             "entrypoint kill -9": lambda _: self._kill("-m entrypoint"),
-            "emulator kill -9": lambda _: self._kill("-m ministack"),
+            "emulator kill -9": lambda _: self._kill("-m emulator"),
         }
         if endpoint:
             what |= {
