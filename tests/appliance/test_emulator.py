@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.appliance.drivers import ROOT, Appliance, Container, Native, client, get, python, ready, s3_client
+from tests.appliance.drivers import IMAGE, ROOT, Appliance, Container, Native, client, get, python, ready, s3_client
 from tests.checker import entries
 from tests.waiting import eventually
 
@@ -183,6 +183,18 @@ def test_one_that_ends_again_and_again_is_not_ok_though_it_answers(native: Nativ
 
 @pytest.mark.emulator
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+def test_natively_as_root_a_function_can_read_neither_log_nor_checkpoint(native: Native) -> None:
+    native.start()
+    ready(native)
+    get(native.http_port, "/")
+    data = native.directory / "data"
+    closed = [data / "log" / "access.log", data / "log" / "checkpoint.json", data / "run" / "environment"]
+    eventually(lambda: all(path.stat().st_size for path in closed))
+    assert spy(native, paths=list(map(str, closed)))["readable"] == []
+
+
+@pytest.mark.emulator
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
 def test_natively_as_root_a_folder_that_only_root_may_enter_ends_the_start_with_the_remedy(native: Native) -> None:
     closed = native.directory / "closed"
     closed.mkdir(mode=0o700)
@@ -200,3 +212,20 @@ def test_in_the_image_it_listens_on_loopback_unless_it_is_told_otherwise(contain
         ask(container)
     default = container.run("python", "-c", "from common.settings import Settings; print(Settings().emulator_host)")
     assert default.stdout.strip() == "127.0.0.1"
+
+
+@pytest.mark.container
+def test_another_container_reaches_it_by_name_with_the_key_alone(
+    container: Container, container_engine: str, network: str
+) -> None:
+    container.start()
+    ready(container)
+
+    def listed(*options: str) -> subprocess.CompletedProcess[str]:
+        run = [container_engine, "run", "--rm", "--network", network, "--env", f"LOCALSTACK_HOST={container.name}"]
+        command = [*run, *options, IMAGE, "aws", "s3", "ls"]
+        return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+
+    assert "not the emulator's access key" in listed().stderr
+    key = [f"--env={name}={value}" for name, value in container.emulator_key().items()]
+    assert "my-bucket" in listed(*key).stdout
