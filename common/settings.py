@@ -25,6 +25,9 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from common.delivery import DELIVERIES, KINESIS, Delivery, delivery_of
 from common.log import redact
 
+# The time from which on the function takes no unsigned place, and 32 random bytes
+RECORD_KEY = r"\d{8}T\d{6}Z-[0-9a-f]{64}"
+
 
 class SettingsError(Exception):
     """One or more environment variables have a value that cannot be used; the message is for the user."""
@@ -127,6 +130,11 @@ class Settings(BaseSettings):
     """Function that writes the objects."""
     lambda_role: Role = "lambda-ex"
     """IAM role of the function."""
+    record_key: Annotated[
+        str, _matches(rf"(?:{RECORD_KEY})?", "a key is what the appliance keeps in record.key, or `terraform output`")
+    ] = Field("", examples=["…"], repr=False)
+    """Key that producer and function share: it signs the place of each record, so that no other program can claim bytes
+    of the log. Empty: the appliance takes the function's, or makes one; elsewhere nothing is signed."""
 
     # Delivery
     delivery: Way = KINESIS
@@ -231,6 +239,16 @@ class Settings(BaseSettings):
         """Whether the log is DATA_DIR's own, so that the producer rotates it, and deletes what is archived."""
         return self.log_file == self.data_dir / "log" / "access.log"
 
+    @property
+    def record_key_file(self) -> Path:
+        """The key of the function that this DATA_DIR was used with last."""
+        return self.data_dir / "record.key"
+
+    @property
+    def shared_key_file(self) -> Path:
+        """The same, as soon as it is known in this run that the function has it."""
+        return self.run_dir / "record.key"
+
     # Log, checkpoint and what was seen archived live and die together: in one folder
 
     @property
@@ -285,7 +303,7 @@ def explain(error: ValidationError) -> str:
             field = Settings.model_fields[name]
             remedy = field.examples[0] if field.examples else field.default
             # a URL's user and password may hold anything, and the message goes to logs
-            given = re.sub(r"(?s)^(\w*://)?.*@", r"\1...@", str(problem["input"]))
+            given = re.sub(r"(?s)^(\w*://)?.*@", r"\1...@", str(problem["input"])) if field.repr else "…"
             what = f"{name.upper()}={redact(given)!r}: {what}. Mend it with: -e {name.upper()}={remedy}"
         lines.append(f"  {what}")
     return "\n".join(lines)

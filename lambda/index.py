@@ -3,7 +3,7 @@
 `handler`: a batch of Kinesis records becomes lines of hourly objects in S3, each line exactly once.
 `firehose_handler`: the transform of a delivery stream; Firehose delivers the entries that it answers.
 
-Environment: S3_BUCKET (required), S3_PREFIX; AWS_ENDPOINT_URL or LOCALSTACK_HOSTNAME where S3 is not AWS's own.
+Environment: S3_BUCKET (required), S3_PREFIX, RECORD_KEY; AWS_ENDPOINT_URL or LOCALSTACK_HOSTNAME where S3 is no AWS.
 
 A batch that fails raises and comes back whole; the ledgers keep what it had written from being written again.
 (`batchItemFailures` is no alternative: some emulators ignore it and go on, which loses the records.)
@@ -27,7 +27,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from archiver.archive import Appended, Archive, Elsewhere
-from archiver.event import kinesis_record
+from archiver.event import Key, kinesis_record
 from archiver.filing import Item, file_blocks
 from archiver.firehose import Transform
 from archiver.layout import HourlyObject
@@ -83,7 +83,7 @@ def handler(event: Mapping[str, Any], context: Context) -> dict[str, Any]:
     _warn_as_json()
     if "deliveryStreamArn" in event:
         return _transform(event)
-    return Run(archive(), os.environ.get("S3_PREFIX", ""), context).archive(event)
+    return Run(archive(), os.environ.get("S3_PREFIX", ""), context, Key.of(os.environ.get("RECORD_KEY"))).archive(event)
 
 
 def firehose_handler(event: Mapping[str, Any], context: Context) -> dict[str, Any]:
@@ -117,10 +117,10 @@ def _reporting(done: str, counts: dict[str, int]) -> Iterator[None]:
 class Run:
     """One invocation."""
 
-    def __init__(self, archive: Archive, prefix: str, context: Context) -> None:
-        self._archive = archive
-        self._prefix = prefix
+    def __init__(self, archive: Archive, prefix: str, context: Context, key: Key | None = None) -> None:
+        self._archive, self._prefix = archive, prefix
         self._context = context
+        self._key = key
         self._committed = Ledger()
         # objects: conditional writes; conflicts: those that lost a race
         names = ("records", "lines", "rejected", "written", "duplicates", "objects", "conflicts", "bytes")
@@ -164,7 +164,7 @@ class Run:
         found: dict[HourlyObject, list[Item]] = {}
         here, waiting = done.start, 0
         for number in range(here.record, len(entries)):
-            record = kinesis_record(entries[number])
+            record = kinesis_record(entries[number], self._key)
             first = done.start.block if number == done.start.record else 0
             for block, filed in file_blocks(record, self._prefix, first):
                 if found and self._context.get_remaining_time_in_millis() <= until:

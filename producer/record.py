@@ -5,6 +5,8 @@ PartitionKey                      Data                                        co
 `<generation>:<offset>`           gzip of whole lines, each ended by newline  [offset, offset + len(lines))
 `<generation>:<offset>:<length>`  raw bytes of a line that fits no record     [offset, offset + length)
 
+With a key, the sink appends a signature to each (producer/signed.py), for which the sizes here leave room.
+
 The newline of a file's last, unterminated line is virtual: the record covers it although no file holds it.
 """
 
@@ -17,6 +19,8 @@ from enum import Enum
 
 from isal import isal_zlib
 
+from producer.signed import SIGNATURE_BYTES
+
 # Kinesis, PutRecordsRequestEntry: data blob before base64 plus partition key, "must not exceed ... 1 MiB" by default
 MAX_RECORD_BYTES = 1024 * 1024
 # Raw bytes of lines in one packed record. Half a record, so that even lines that do not compress fit without a second
@@ -24,8 +28,8 @@ MAX_RECORD_BYTES = 1024 * 1024
 # and Lambda itself cuts a batch there) holds some 50 of them, about 25 MiB of lines; an emulator that does not cut
 # hands over at most BATCH_SIZE (100) x 512 KiB = 50 MiB. Far above the 25 KB that a PUT payload unit is billed by.
 PACK_BYTES = 512 * 1024
-# The key of a fragment is at most 24 + 1 + 20 + 1 + 7 bytes long
-FRAGMENT_BYTES = MAX_RECORD_BYTES - 64
+# The partition key of a fragment is at most 24 + 1 + 20 + 1 + 7 bytes long, with its signature 76
+FRAGMENT_BYTES = MAX_RECORD_BYTES - 80
 # ISA-L's level 1: a fifth of the time of zlib's level 1, and 9 % fewer bytes, on access logs (docs/decisions/0014)
 GZIP_LEVEL = 1
 GZIP_MAGIC = b"\x1f\x8b"
@@ -59,7 +63,7 @@ class Piece:
 class Record:
     """One entry of a call. It covers the bytes [start, end) of its generation.
 
-    `key`: its name, which a data stream gets as the partition key. `lines`: complete lines that end in it. `window`:
+    `key`: its place, which a data stream gets as the partition key. `lines`: complete lines that end in it. `window`:
     the last bytes of the file before `end` (before the virtual newline, if `closed`). `inside_line`: `end` is no line's
     end, more fragments follow.
     """
@@ -76,8 +80,8 @@ class Record:
 
     @property
     def size(self) -> int:
-        """Bytes that count towards the stream's limits."""
-        return len(self.key) + len(self.data)
+        """Bytes that count towards the stream's limits; unsigned ones are cut the same way."""
+        return len(self.key) + SIGNATURE_BYTES + len(self.data)
 
 
 def singles(piece: Piece) -> Iterator[Record]:

@@ -5,15 +5,22 @@ The partition key tells what a record is:
     <generation>:<offset>           whole lines, from byte `offset` of that generation of the log on
     <generation>:<offset>:<length>  a fragment: `length` bytes of a line that is too long for one record
     anything else                   a foreign record, of another program: lines without a place
+
+Behind each of the first two stands `:<tag>`, the signature: the first 128 bits, in base64url, of the HMAC-SHA-256 of
+the place, a newline and the data, with the key that producer and function share. With a key, a record whose signature
+is missing or wrong is foreign, whatever its place says; only what arrived before the time in the key may lack one, as
+older producers sent none. Without a key no signature is looked at.
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
+import hmac
 import re
 import zlib
 from collections.abc import Iterator, Mapping
+from datetime import datetime
 from typing import Any, NamedTuple
 
 # 1 MiB of deflate can become 1 GiB (at most 1032:1), and the function would run out of memory at each retry. The
@@ -26,11 +33,37 @@ GZIP_MAGIC = b"\x1f\x8b"
 
 _GZIP_WBITS = 31  # zlib: 15 bits of window, +16 for the gzip container
 _LATEST = 253402300799  # 9999-12-31T23:59:59Z, the last second datetime can tell
-_PLACE = re.compile(r"([0-9a-f]{24}):(0|[1-9][0-9]{0,17})(?::([1-9][0-9]{0,17}))?")
+_PLACE = re.compile(r"(([0-9a-f]{24}):(0|[1-9][0-9]{0,17})(?::([1-9][0-9]{0,17}))?)(?::([A-Za-z0-9_-]{22}))?")
+_KEY = re.compile(r"(\d{8}T\d{6}Z)-[0-9a-f]{64}")
+_TAG_BYTES = 16
 
 
 class BadRecordError(ValueError):
     """The record as a whole cannot be read; the message is the reason."""
+
+
+class Key(NamedTuple):
+    """What places are signed with. `since`: Unix seconds; records that arrived before may lack a signature."""
+
+    secret: bytes
+    since: float
+
+    @classmethod
+    def of(cls, text: str | None) -> Key | None:
+        """Of `<time>-<64 hexadecimal digits>`, such a time as 20261130T000000Z; None of nothing. Raises ValueError."""
+        if not text:
+            return None
+        match = _KEY.fullmatch(text)
+        if not match:
+            raise ValueError("RECORD_KEY is no key: the entrypoint, or terraform/, gives the function one")
+        return cls(text.encode(), datetime.fromisoformat(match[1]).timestamp())
+
+    def holds(self, place: str, tag: str | None, data: bytes, arrived: float) -> bool:
+        """Whether the holder of the key has put this data at this place."""
+        if tag is None:
+            return 0 < arrived < self.since
+        digest = hmac.digest(self.secret, b"%b\n%b" % (place.encode(), data), "sha256")[:_TAG_BYTES]
+        return hmac.compare_digest(base64.urlsafe_b64encode(digest).rstrip(b"="), tag.encode())
 
 
 class Record(NamedTuple):
@@ -56,18 +89,21 @@ class Line(NamedTuple):
     problem: str | None
 
 
-def kinesis_record(entry: Mapping[str, Any]) -> Record:
+def kinesis_record(entry: Mapping[str, Any], key: Key | None = None) -> Record:
     """A record of a Kinesis event. Nothing in it makes this raise."""
     kinesis = entry.get("kinesis") or {}
     data, problem = _data(kinesis.get("data"))
-    place = _PLACE.fullmatch(str(kinesis.get("partitionKey")))
-    generation, offset, length = place.groups() if place else (None, "0", None)
+    arrived = _seconds(kinesis.get("approximateArrivalTimestamp"))
+    match = _PLACE.fullmatch(str(kinesis.get("partitionKey")))
+    if match and key and not key.holds(match[1], match[5], data, arrived):
+        match = None
+    generation, offset, length = match.group(2, 3, 4) if match else (None, "0", None)
     return Record(
         data=data,
         generation=generation,
         offset=int(offset),
         length=int(length) if length else None,
-        arrived=_seconds(kinesis.get("approximateArrivalTimestamp")),
+        arrived=arrived,
         problem=problem,
     )
 

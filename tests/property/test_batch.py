@@ -14,6 +14,7 @@ from producer import record as recording
 from producer.batch import batches
 from producer.reader import READ_BYTES
 from producer.record import Kind, Piece, Record
+from producer.signed import SIGNATURE_BYTES
 from tests.fake_kinesis import covered
 
 GENERATION = "5e9a0000" + "0123456789abcdef"
@@ -101,7 +102,7 @@ def test_one_line_more_is_packed() -> None:
 def test_a_line_at_the_very_limit(spare: int) -> None:
     """A record may be as large as the limit with its key; one byte more may still fit as gzip, a page does not."""
     key = len(f"{GENERATION}:0")
-    line = random.Random(1).randbytes(recording.MAX_RECORD_BYTES - key + spare).replace(b"\n", b" ")
+    line = random.Random(1).randbytes(recording.MAX_RECORD_BYTES - key - SIGNATURE_BYTES + spare).replace(b"\n", b" ")
     sent = check([Piece(GENERATION, 0, line + b"\n")], 500, batching.MAX_BATCH_BYTES, recording.MAX_RECORD_BYTES, 1024)
     assert (sent[0].data == line) == (spare <= 0)
     assert [record.inside_line for record in sent] == ([True, False] if spare == 4096 else [False])

@@ -28,6 +28,7 @@ from producer import record as recording
 from producer.put import Put
 from producer.record import Record
 from producer.ship import ship_once
+from producer.signed import SIGNATURE_BYTES
 from tests.fake_kinesis import FakeClock, Stored, checkpoint_of, delivered, source_of
 
 
@@ -68,12 +69,12 @@ class LogMachine(RuleBasedStateMachine):
         self.patch.setattr(reading, "BLOCK_BYTES", 200)
         self.patch.setattr(reading, "FRAGMENT_BYTES", 96)
         self.patch.setattr(reading, "WINDOW_BYTES", 40)
-        self.patch.setattr(recording, "MAX_RECORD_BYTES", 160)
+        self.patch.setattr(recording, "MAX_RECORD_BYTES", 160 + SIGNATURE_BYTES)
         self.patch.setattr(recording, "PACK_BYTES", 90)
         self.patch.setattr(recording, "FRAGMENT_BYTES", 96)
         self.patch.setattr(recording, "WINDOW_BYTES", 40)
         self.patch.setattr(batching, "MAX_BATCH_RECORDS", 4)
-        self.patch.setattr(batching, "MAX_BATCH_BYTES", 500)
+        self.patch.setattr(batching, "MAX_BATCH_BYTES", 500 + 4 * SIGNATURE_BYTES)
 
     def teardown(self) -> None:
         try:
