@@ -40,6 +40,7 @@ from producer.source import Source
 from producer.tick import Producer
 from tests.appliance.drivers import ROOT
 from tests.fake_kinesis import NullSink
+from tests.keys import KEY
 
 IDLE_TICKS = 200
 # the loop that everybody writes first is slow: it is measured on this part of the backlog, and scaled
@@ -207,6 +208,7 @@ def nothing_to_do(log: Path, _port: int) -> tuple[int, int]:
 
 def settings(log: Path, port: int, delivery: str) -> Settings:
     given: dict[str, Any] = {"data_dir": log.parents[1], "delivery": delivery, "localstack_host": f"127.0.0.1:{port}"}
+    given["record_key"] = KEY
     return Settings(**given)
 
 

@@ -11,15 +11,15 @@ RESERVE = "reserve"
 RESERVE_BYTES = 4 * 1024 * 1024
 
 
-def write_atomic(path: Path, data: bytes, *, durable: bool = True) -> None:
+def write_atomic(path: Path, data: bytes, *, durable: bool = True, mode: int | None = None) -> None:
     """Replace `path` by `data`: temporary file, fsync, rename, fsync of the directory.
 
-    `durable=False` leaves the two fsyncs out, for files that need not survive a power cut. On a full disk the reserve
-    beside it is given up. Raises OSError (disk full, read-only); the old version then stands, and the temporary file is
-    gone.
+    `durable=False` leaves the two fsyncs out, for files that need not survive a power cut. `mode`: its permissions,
+    else the umask's. On a full disk the reserve beside it is given up. Raises OSError (disk full, read-only); the old
+    version then stands, and the temporary file is gone.
     """
     try:
-        _replace(path, data, durable)
+        _replace(path, data, durable, mode)
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
@@ -27,7 +27,7 @@ def write_atomic(path: Path, data: bytes, *, durable: bool = True) -> None:
             path.with_name(RESERVE).unlink()
         except FileNotFoundError:
             raise error from None
-        _replace(path, data, durable)
+        _replace(path, data, durable, mode)
 
 
 def keep_reserve(folder: Path) -> None:
@@ -43,10 +43,12 @@ def keep_reserve(folder: Path) -> None:
             raise
 
 
-def _replace(path: Path, data: bytes, durable: bool) -> None:
+def _replace(path: Path, data: bytes, durable: bool, mode: int | None) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with temporary.open("wb") as file:
+            if mode is not None:
+                os.fchmod(file.fileno(), mode)
             file.write(data)
             file.flush()
             if durable:

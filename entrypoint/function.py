@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import functools
 import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, cast
 
 from botocore.exceptions import ClientError
 
 from common.errors import code_of
+from entrypoint import record_key
 from entrypoint.bundle import code_sha256
-from entrypoint.errors import ProvisionError, explained
+from entrypoint.errors import ProvisionError, UnavailableError, explained
 from entrypoint.resources import DESCRIPTION, ROLE_PROPAGATION, Outcome, State, busy, existing, role_unknown
 from entrypoint.run import Run
 
@@ -37,16 +40,30 @@ BATCHING_WINDOW = 0
 
 @explained("function")
 def ensure_function(
-    lambda_: LambdaClient, name: str, run: Run, *, handler: str, role_arn: str, code: bytes, environment: dict[str, str]
+    lambda_: LambdaClient,
+    name: str,
+    run: Run,
+    *,
+    handler: str,
+    role_arn: str,
+    code: bytes,
+    environment: Callable[[Mapping[str, str]], dict[str, str]],
 ) -> Outcome:
     """A function that runs exactly `code` with exactly this configuration and is ready to be invoked.
 
-    An empty `role_arn` (only looking, and there is no role yet) is not compared.
+    `environment`: the variables it is to have, given those it has. An empty `role_arn` (only looking, and there is no
+    role yet) is not compared. Raises UnavailableError when another run makes or changes it at this moment.
     """
-    wanted: dict[str, Any] = {"Runtime": RUNTIME, "Handler": handler, "Timeout": TIMEOUT, "MemorySize": MEMORY}
-    wanted["Environment"] = {"Variables": environment}
+    settled_on: dict[str, Any] = {"Runtime": RUNTIME, "Handler": handler, "Timeout": TIMEOUT, "MemorySize": MEMORY}
     if role_arn:
-        wanted["Role"] = role_arn
+        settled_on["Role"] = role_arn
+
+    def wanted(current: Mapping[str, Any]) -> dict[str, Any]:
+        there = (current.get("Environment") or {}).get("Variables") or {}
+        return settled_on | {"Environment": {"Variables": environment(there)}}
+
+    def changes(current: Mapping[str, Any]) -> dict[str, Any]:
+        return {key: value for key, value in wanted(current).items() if current.get(key) != value}
 
     def look() -> dict[str, Any] | None:
         return cast("dict[str, Any] | None", existing(lambda: lambda_.get_function_configuration(FunctionName=name)))
@@ -78,10 +95,11 @@ def ensure_function(
     if found is None:
         if not run.apply:
             return Outcome("function", name, state)
-        request = wanted | {"FunctionName": name, "Code": {"ZipFile": code}, "Description": DESCRIPTION}
-        run.within(ROLE_PROPAGATION).retry(lambda: lambda_.create_function(**request), role_unknown)
+        request = wanted({}) | {"FunctionName": name, "Code": {"ZipFile": code}, "Description": DESCRIPTION}
+        with _alone(name):
+            run.within(ROLE_PROPAGATION).retry(lambda: lambda_.create_function(**request), role_unknown)
     else:
-        change = {key: value for key, value in wanted.items() if found.get(key) != value}
+        change = changes(found)
         details = [] if same_code(found) else ["code"]
         details += [f"{key} {_brief(found.get(key))} -> {_brief(value)}" for key, value in change.items()]
         state = "updated" if details else "unchanged"
@@ -89,9 +107,12 @@ def ensure_function(
             return Outcome("function", name, state, tuple(details), found["FunctionArn"])
         if not same_code(found):
             run.retry(lambda: lambda_.update_function_code(FunctionName=name, ZipFile=code), busy)
-            settled()
-        if change:
-            configure(**change)
+            found = settled()
+        if change := changes(found):
+            if "RevisionId" in found:  # two runs must not each give it a key
+                change["RevisionId"] = found["RevisionId"]
+            with _alone(name):
+                configure(**change)
     found = settled()
     if not same_code(found):
         configure(Description=_note(code, found))
@@ -104,8 +125,20 @@ def _note(code: bytes, found: dict[str, Any]) -> str:
     return f"{DESCRIPTION}; code {code_sha256(code)} is {found['CodeSha256']} here"
 
 
+@contextmanager
+def _alone(name: str) -> Iterator[None]:
+    try:
+        yield
+    except ClientError as error:
+        if code_of(error) not in ("PreconditionFailedException", "ResourceConflictException"):
+            raise
+        raise UnavailableError(f"function {name}: another run makes or changes it at this moment") from error
+
+
 def _brief(value: Any) -> str:
-    return json.dumps(value["Variables"] if isinstance(value, dict) and "Variables" in value else value)
+    if isinstance(value, dict) and "Variables" in value:
+        value = {key: "…" if key == record_key.VARIABLE else each for key, each in value["Variables"].items()}
+    return json.dumps(value, ensure_ascii=False)
 
 
 def mappings(lambda_: LambdaClient, function: str) -> list[EventSourceMappingConfigurationTypeDef]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -11,7 +11,7 @@ from common import aws
 from common.delivery import FIREHOSE, KINESIS
 from common.errors import AWS_ERRORS, explain
 from common.settings import Settings
-from entrypoint import delivery, errors, policies
+from entrypoint import delivery, errors, policies, record_key
 from entrypoint.bucket import ensure_bucket
 from entrypoint.capabilities import misfiles, overwrites
 from entrypoint.firehose import ensure_delivery_log, ensure_delivery_stream
@@ -93,7 +93,7 @@ def _kinesis(clients: Clients, settings: Settings, code: bytes, run: Run) -> Ite
     yield (role := ensure_role(clients.iam, settings.lambda_role, run, policy_name=policy, permissions=permissions))
     name, shards = settings.kinesis_data_stream, settings.shard_count
     yield (stream := ensure_stream(clients.kinesis, name, run, shards=shards))
-    yield _function(clients, settings, code, run, HANDLER, role)
+    yield _function(clients, settings, code, run, HANDLER, role, record_key.new_key(stream, run.now))
     function, batch_size, position = settings.lambda_function, settings.batch_size, settings.starting_position
     yield ensure_mapping(
         clients.lambda_, function, run, stream=stream, batch_size=batch_size, starting_position=position
@@ -130,13 +130,25 @@ def _firehose(clients: Clients, settings: Settings, code: bytes, run: Run) -> It
     yield ensure_delivery_stream(clients.firehose, name, run, destination=destination)
 
 
-def _function(clients: Clients, settings: Settings, code: bytes, run: Run, handler: str, role: Outcome) -> Outcome:
+def _function(
+    clients: Clients, settings: Settings, code: bytes, run: Run, handler: str, role: Outcome, new_key: str = ""
+) -> Outcome:
+    """The function; what it verifies records with is kept for the producer. Without `new_key` none is made."""
     # where its endpoint is it finds by itself: emulators put AWS_ENDPOINT_URL there
-    environment = {"S3_BUCKET": settings.s3_bucket} | ({"S3_PREFIX": settings.s3_prefix} if settings.s3_prefix else {})
-    name, arn = settings.lambda_function, role.arn
-    return ensure_function(
+    basic = {"S3_BUCKET": settings.s3_bucket} | ({"S3_PREFIX": settings.s3_prefix} if settings.s3_prefix else {})
+    name, arn, keys = settings.lambda_function, role.arn, record_key.KeyFile(settings, new_key)
+
+    def environment(there: Mapping[str, str]) -> dict[str, str]:
+        return basic | keys.variable(there)
+
+    made = ensure_function(
         clients.lambda_, name, run, handler=handler, role_arn=arn, code=code, environment=environment
     )
+    if run.apply:
+        keys.save()
+    elif keys.differs and made.state == "unchanged":
+        return replace(made, state="updated", details=("its RECORD_KEY is taken over",))
+    return made
 
 
 def look_on_aws(clients: Clients, settings: Settings) -> list[Outcome]:
@@ -149,10 +161,23 @@ def look_on_aws(clients: Clients, settings: Settings) -> list[Outcome]:
     bucket, function = settings.s3_bucket, settings.lambda_function
     probes: list[Probe] = [
         ("bucket", bucket, lambda: clients.s3.head_bucket(Bucket=bucket)),
-        ("function", function, lambda: clients.lambda_.get_function_configuration(FunctionName=function)),
+        ("function", function, lambda: _with_our_key(clients, settings)),
         *PIPELINES[settings.delivery].on_aws(clients, settings),
     ]
     return [Outcome(kind, name, _presence(kind, name, probe)) for kind, name, probe in probes]
+
+
+def _with_our_key(clients: Clients, settings: Settings) -> object:
+    """Raises ProvisionError when the function verifies records with another key than the producer signs them with."""
+    found = clients.lambda_.get_function_configuration(FunctionName=settings.lambda_function)
+    environment = found.get("Environment", {})
+    theirs = environment.get("Variables", {}).get(record_key.VARIABLE, "")
+    if settings.delivery is KINESIS and theirs != settings.record_key and "Error" not in environment:
+        raise errors.ProvisionError(
+            f"function {settings.lambda_function}: RECORD_KEY is not the key it verifies records with, so lines may be "
+            "archived twice. Take it from there: terraform output -raw record_key"
+        )
+    return found
 
 
 def _stream_and_mapping(clients: Clients, settings: Settings) -> list[Probe]:

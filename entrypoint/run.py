@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
 from typing import TypeVar
 
 from botocore.exceptions import ClientError
@@ -27,6 +28,10 @@ class Run:
     def within(self, seconds: float) -> Run:
         """The same, for `seconds` from now at most."""
         return Run(self._clock, min(seconds, self.left), apply=self.apply)
+
+    @property
+    def now(self) -> datetime:
+        return self._clock.now()
 
     @property
     def left(self) -> float:

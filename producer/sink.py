@@ -23,6 +23,7 @@ from common.settings import Settings
 from common.status import Place
 from producer.put import ClosableSink, Put, Traffic
 from producer.record import Record
+from producer.signed import NoKeyError, key_of, signed
 
 if TYPE_CHECKING:
     from mypy_boto3_firehose import FirehoseClient
@@ -130,6 +131,8 @@ class _BatchSink(ABC):
             if self._client is None:
                 self._client = self.connect()
             response: Any = self._send(self._client, [batch[index] for index in pending])
+        except NoKeyError as error:
+            return _Failure(str(error), True, {"no key": count})
         except (*AWS_ERRORS, OSError, ValueError) as error:
             setting = self.delivery.stream_setting
             found = explain(error, what, self.target, setting=setting, remedies=self.remedies)
@@ -153,16 +156,23 @@ class _BatchSink(ABC):
         return _Failure(f"{what}: {sum(failures.values())} of {count} records were refused: {reasons}", True, failures)
 
 
+@dataclass(slots=True)
 class KinesisSink(_BatchSink):
-    """Sends to a data stream."""
+    """Sends to a data stream. `key`: what places are signed with; empty: they are not. Raises NoKeyError."""
 
     delivery = KINESIS
     entries = "Records"
     remedies = KEY_REMEDIES
 
+    _: KW_ONLY
+    key: Callable[[], str] = lambda: ""
+
     def _send(self, client: KinesisClient, records: Sequence[Record]) -> Any:
+        key = self.key()
+        keys = [signed(each.key, each.data, key) if key else each.key for each in records]
         return client.put_records(
-            StreamName=self.stream, Records=[{"Data": record.data, "PartitionKey": record.key} for record in records]
+            StreamName=self.stream,
+            Records=[{"Data": each.data, "PartitionKey": name} for each, name in zip(records, keys, strict=True)],
         )
 
     def _read(self, entry: dict[str, Any]) -> Place | None:
@@ -191,9 +201,6 @@ class FirehoseSink(_BatchSink):
         return Place(record_id=name) if name and isinstance(name, str) else None
 
 
-SINKS: dict[Delivery, type[_BatchSink]] = {each.delivery: each for each in (KinesisSink, FirehoseSink)}
-
-
 def make_sink(
     settings: Settings,
     clock: Clock,
@@ -205,11 +212,9 @@ def make_sink(
 ) -> ClosableSink:
     """The sink that DELIVERY names. botocore's own retries are off: the loop here knows which entries have failed."""
     once: dict[str, Any] = {"retries": {"total_max_attempts": 1}, **options}
-    sink, service = SINKS[settings.delivery], settings.delivery.service
-    return sink(
-        lambda: client(settings, service, **once),
-        *(settings.stream, clock, rng),
-        target=settings.target,
-        stop=stop,
-        pause=pause,
-    )
+    service = settings.delivery.service
+    common: dict[str, Any] = {"target": settings.target, "stop": stop, "pause": pause}
+    place = (lambda: client(settings, service, **once)), settings.stream, clock, rng
+    if settings.delivery is KINESIS:
+        return KinesisSink(*place, **common, key=key_of(settings))
+    return FirehoseSink(*place, **common)

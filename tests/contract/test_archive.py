@@ -28,9 +28,11 @@ from archiver.filing import Item
 from archiver.layout import HourlyObject
 from archiver.ledger import Ledger
 from archiver.stored import METADATA_KEY
+from producer.signed import signed
 from tests.emulator import Emulator
 from tests.fake_s3 import FakeS3
-from tests.lambda_events import combined, event, record
+from tests.keys import KEY
+from tests.lambda_events import ARRIVED_HOUR, combined, event, record
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -327,6 +329,7 @@ def test_the_function_with_the_client_it_makes_itself(endpoint: str, monkeypatch
         "NO_PROXY": "127.0.0.1",
         "S3_BUCKET": bucket,
         "S3_PREFIX": "logs/",
+        "RECORD_KEY": KEY,
     }.items():
         monkeypatch.setenv(name, value)
     with client(endpoint) as s3:
@@ -334,16 +337,21 @@ def test_the_function_with_the_client_it_makes_itself(endpoint: str, monkeypatch
         own = index.client()
         monkeypatch.setattr(index, "client", lambda: own)
         index.archive.cache_clear()
-        batch = event([record(combined()), record(b"\0", f"{GENERATION}:1000")])
+        places = {f"{GENERATION}:0": combined(), f"{GENERATION}:1000": b"\0"}
+        batch = event(record(data, signed(place, data, KEY)) for place, data in places.items())
+        forged = event([record(b"forged", f"{GENERATION}:2000")])
         try:
             assert index.handler(batch, Context())["written"] == 2
             assert index.handler(batch, Context())["duplicates"] == 2
+            assert index.handler(forged, Context())["written"] == 1
+            assert index.handler(forged, Context())["duplicates"] == 0
         finally:
             index.archive.cache_clear()
             own.close()
         listed = s3.list_objects_v2(Bucket=bucket)["Contents"]
         assert [each["Key"] for each in listed] == [
             "logs/2020/04/18/01/web-access.log",
+            f"logs/rejected/{ARRIVED_HOUR}/web-access.log",
             "logs/rejected/2020/04/18/02/web-access.log",
         ]
 

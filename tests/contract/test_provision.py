@@ -6,25 +6,30 @@ import contextlib
 import dataclasses
 import io
 import random
+import re
 import uuid
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
 from botocore.exceptions import ClientError, ReadTimeoutError
 from moto import mock_aws
 
+from archiver.event import Key
 from common import aws
 from common.clock import SystemClock
 from common.delivery import FIREHOSE, KINESIS
-from common.settings import Settings
+from common.settings import RECORD_KEY, Settings
 from entrypoint import delivery as module
 from entrypoint import policies
 from entrypoint.capabilities import MEANINGS, Filed, filed
 from entrypoint.errors import ProvisionError, UnavailableError
 from entrypoint.provision import Clients, connect, provision
+from entrypoint.record_key import GRACE
 from entrypoint.resources import Outcome
 from entrypoint.run import Run
 from entrypoint.watch import LOOK_EVERY, Watch
@@ -729,3 +734,47 @@ def test_the_outcome_is_a_value() -> None:
     outcome = Outcome("bucket", "b", "unchanged", ("note",))
     assert str(dataclasses.replace(outcome, details=())) == "bucket b: unchanged"
     assert str(outcome) == "bucket b: unchanged (note)"
+
+
+def test_all_that_share_a_function_share_its_key(clients: Clients, settings: Settings, tmp_path: Path) -> None:
+    """Whoever comes later takes it over; whoever makes the function anew has it; and it comes back when it is lost."""
+
+    def key_of(one: Settings) -> str:
+        assert one.shared_key_file.read_text() == one.record_key_file.read_text()
+        return one.shared_key_file.read_text()
+
+    def function_s() -> str:
+        found = clients.lambda_.get_function_configuration(FunctionName=settings.lambda_function)
+        return found["Environment"]["Variables"]["RECORD_KEY"]
+
+    first, second = (settings.model_copy(update={"data_dir": tmp_path / name}) for name in ("first", "second"))
+    run(clients, first)
+    assert states(clients, second, apply=False) == only("function", "updated")
+    assert not second.data_dir.exists()
+    assert states(clients, second) == all_of(second, "unchanged")
+    assert states(clients, second, apply=False) == all_of(second, "unchanged")
+    key = key_of(first)
+    assert re.fullmatch(RECORD_KEY, key)
+    assert key.startswith("19700101T000000Z-")  # nothing unsigned is in a stream that was made for it
+    assert key_of(second) == function_s() == key
+    clients.lambda_.delete_function(FunctionName=settings.lambda_function)
+    run(clients, second)
+    assert function_s() == key
+    clients.lambda_.update_function_configuration(
+        FunctionName=settings.lambda_function, Environment={"Variables": {"S3_BUCKET": settings.s3_bucket}}
+    )
+    assert states(clients, first) == only("function", "updated")
+    assert function_s() == key_of(first) == key
+
+
+def test_a_function_of_old_gets_a_key_that_lets_old_records_pass(clients: Clients, settings: Settings) -> None:
+    run(clients, settings)
+    settings.record_key_file.unlink()
+    clients.lambda_.update_function_configuration(
+        FunctionName=settings.lambda_function, Environment={"Variables": {"S3_BUCKET": settings.s3_bucket}}
+    )
+    before = datetime.now(UTC).timestamp()
+    run(clients, settings)
+    key = Key.of(settings.record_key_file.read_text())
+    assert key
+    assert before - 1 <= key.since - GRACE.total_seconds() <= datetime.now(UTC).timestamp()

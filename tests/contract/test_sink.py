@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import random
 import secrets
 from collections.abc import Callable, Iterator
@@ -13,12 +14,15 @@ import pytest
 from botocore.config import Config
 from moto import mock_aws
 
+from archiver.event import Key, kinesis_record
 from common.clock import SystemClock
 from producer import hourly
 from producer.batch import MAX_BATCH_BYTES, MAX_BATCH_RECORDS, MAX_FIREHOSE_BYTES, MAX_FIREHOSE_RECORDS
 from producer.record import MAX_RECORD_BYTES, Piece, Record, singles
+from producer.signed import SIGNATURE_BYTES
 from producer.sink import FirehoseSink, KinesisSink
 from tests.fake_kinesis import FakeFirehose, FakeKinesis
+from tests.keys import KEY
 
 if TYPE_CHECKING:
     from mypy_boto3_firehose import FirehoseClient
@@ -35,8 +39,9 @@ class Backend:
     def __init__(
         self, sink: type[KinesisSink | FirehoseSink], connect: Callable[[], Any], stream: str, read: Callable[[], bytes]
     ) -> None:
-        self.sink = sink(connect, stream, SystemClock(), random.Random(1), retry_seconds=1)
-        self.elsewhere = sink(connect, "nowhere", SystemClock(), random.Random(1), retry_seconds=1)
+        signing: dict[str, Any] = {"key": lambda: KEY} if sink is KinesisSink else {}
+        self.sink = sink(connect, stream, SystemClock(), random.Random(1), retry_seconds=1, **signing)
+        self.elsewhere = sink(connect, "nowhere", SystemClock(), random.Random(1), retry_seconds=1, **signing)
         self.read = read
         self.firehose = sink is FirehoseSink
 
@@ -65,7 +70,7 @@ def kinesis(**options: Any) -> Iterator[Backend]:
                 if not answer["Records"]:
                     break
                 for record in answer["Records"]:
-                    found.append((int(record["PartitionKey"].split(":")[1]), record["Data"]))
+                    found.append((verified(record["PartitionKey"], record["Data"]), record["Data"]))
                 position = answer.get("NextShardIterator")
         return b"".join(data for _, data in sorted(found))
 
@@ -134,6 +139,13 @@ def backend(request: pytest.FixtureRequest) -> Iterator[Backend]:
         yield from real(endpoint_url=request.getfixturevalue(where), **CREDENTIALS)
 
 
+def verified(key: str, data: bytes) -> int:
+    """The offset, which the function believes: what it verifies comes through as it was signed."""
+    record = kinesis_record({"kinesis": {"partitionKey": key, "data": base64.b64encode(data)}}, Key.of(KEY))
+    assert record.generation == GENERATION
+    return record.offset
+
+
 def joined(stream: FakeKinesis) -> bytes:
     return b"".join(stored.data for stored in stream.records)
 
@@ -177,7 +189,7 @@ def test_as_many_bytes_as_a_call_takes(backend: Backend) -> None:
     while most:
         size = min(largest, most)
         key = f"{GENERATION}:{1_000_000 * len(batch)}"
-        data = bytes([97 + len(batch)]) * (size if backend.firehose else size - len(key))
+        data = bytes([97 + len(batch)]) * (size if backend.firehose else size - len(key) - SIGNATURE_BYTES)
         batch.append(Record(GENERATION, 0, size, key, data, 1, b""))
         most -= size
     put = backend.sink.put(batch)

@@ -75,6 +75,8 @@ class Faults:
     s3_conflict: float = _up_to(0.1)  # 409 or 412 without any visible reason
     s3_slow: float = _up_to(0.5, apart=True)  # it takes ten times as long
     s3_late: float = _up_to(0.8, apart=True)  # of the calls in flight at a kill: they take effect some calls later
+    # Another program that may PutRecords, for each step
+    forged: float = _up_to(0.2, apart=True)  # it claims bytes of a log, whose lines may come yet
 
     @classmethod
     def drawn(cls, rng: random.Random, apart: random.Random) -> Faults:

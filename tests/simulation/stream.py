@@ -32,6 +32,11 @@ CODES = [
 ]
 
 
+# What another program sends, and how the archive ends a line of it when it is taken for what it is
+FORGED = b"forged "
+FOREIGN = b'"generation":null,"offset":null}'
+
+
 class Sent(NamedTuple):
     """A record as a shard holds it."""
 
@@ -131,7 +136,7 @@ class Stream:
             entries = entries[: rng.randrange(len(entries))]
         for record, entry in zip(Records, entries, strict=False):
             if "SequenceNumber" in entry:
-                self.acknowledged.add(*covered(record["PartitionKey"], record["Data"]))
+                self.acknowledged.add(*covered(place_of(record["PartitionKey"]), record["Data"]))
         count = sum(refused)
         return {
             "FailedRecordCount": rng.randint(0, len(entries)) if rng.random() < faults.put_lies else count,
@@ -142,13 +147,19 @@ class Stream:
         pass
 
     def _store(self, key: str, data: bytes) -> dict[str, Any]:
-        self._numbers += 1
-        shard = int(hashlib.md5(key.encode()).hexdigest(), 16) % len(self.shards)
-        self.shards[shard].append(Sent(key, data, self._numbers, self.clock.now().timestamp()))
-        if (key, data) not in self._known:
-            self._known.add((key, data))
-            self._learn(key, data)
+        place = place_of(key)
+        shard = self.add(key, data)
+        if (place, data) not in self._known:
+            self._known.add((place, data))
+            self._learn(place, data)
         return {"ShardId": f"shardId-{shard:012}", "SequenceNumber": str(self._numbers)}
+
+    def add(self, key: str, data: bytes) -> int:
+        """A record of the producer's, or of anybody's; the shard it is in."""
+        self._numbers += 1
+        shard = int(hashlib.md5(place_of(key).encode()).hexdigest(), 16) % len(self.shards)
+        self.shards[shard].append(Sent(key, data, self._numbers, self.clock.now().timestamp()))
+        return shard
 
     def _learn(self, key: str, data: bytes) -> None:
         for place, line in places(key, data):
@@ -164,6 +175,15 @@ class Stream:
         generation, *numbers = key.split(":")
         length = int(numbers[1]) if len(numbers) == 2 else None
         return list(file_record(event.Record(data, generation, int(numbers[0]), length, 0.0, None), self._prefix))
+
+
+def foreign(line: bytes) -> bool:
+    return b'"raw":"' + FORGED in line and line.endswith(FOREIGN)
+
+
+def place_of(key: str) -> str:
+    """A partition key without its signature."""
+    return key.rpartition(":")[0]
 
 
 def covered(key: str, data: bytes) -> tuple[str, int, int]:

@@ -28,7 +28,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 import index
 from archiver import filing
 from archiver.archive import Archive, ContentionError, Limits
-from archiver.event import FRAGMENT
+from archiver.event import FRAGMENT, Key
 from archiver.parse import NotCombinedError, hour_of, parse, readable_hour
 from common import atomic
 from journal import files
@@ -37,17 +37,19 @@ from producer import batch as batching
 from producer import reader as reading
 from producer import record as recording
 from producer.ship import Shipped, ship_once
+from producer.signed import signed
 from producer.sink import RETRY_SECONDS, KinesisSink
 from producer.source import Source
 from tests.checker import entries, judge
 from tests.fake_kinesis import FakeClock
+from tests.keys import KEY, OTHER_KEY
 from tests.lambda_events import bytes_of
 from tests.simulation.baton import Baton
 from tests.simulation.bucket import Bucket
 from tests.simulation.disk import Disk, SimOs, SimPath, broken, full
 from tests.simulation.faults import Crash, Faults, Violation
 from tests.simulation.invocation import Invocation
-from tests.simulation.stream import Sent, Stream
+from tests.simulation.stream import FORGED, Sent, Stream, foreign
 from tests.simulation.web import Line, Web, started
 
 if TYPE_CHECKING:
@@ -173,6 +175,7 @@ class Appliance:
             world.clock,
             random.Random(self._rng.getrandbits(64)),
             retry_seconds=self._rng.choice([0.0, RETRY_SECONDS]),
+            key=lambda: KEY,
         )
 
     def tick(self) -> Shipped | None:
@@ -263,6 +266,7 @@ class World:
         self.say = say
         self.rng = random.Random(seed)
         self._lambda = random.Random(f"{seed}/lambda")
+        self._forger = random.Random(f"{seed}/forger")
         self.setting = Setting.drawn(self.rng, self._lambda)
         self.clock = SimClock(self.rng)
         self.stream = Stream(self.setting.shards, self.clock, self._chance(), PREFIX, say)
@@ -299,6 +303,8 @@ class World:
         rng = self.rng
         self.inject(self.setting.faults)
         for _ in range(self.setting.steps):
+            if self._forger.random() < self.faults.forged:
+                self._forge()
             appliance = rng.choice(self.appliances)
             chance = rng.random()
             if chance < 0.4:
@@ -330,6 +336,24 @@ class World:
         if self.rng.random() < self.faults.meanwhile_written:
             self.rng.choice(self.appliances).web.act(gently=True)
 
+    def _forge(self) -> None:
+        """Another program claims the bytes behind what is acknowledged, or some before: unsigned, or signed with what
+        it has seen in the stream, or with a key of its own."""
+        known = [record for shard in self.stream.shards for record in shard if not record.data.startswith(FORGED)]
+        if not known:
+            return
+        seen = self._forger.choice(known)
+        generation, offset = seen.key.split(":")[:2]
+        start = self._forger.choice([int(offset), self.stream.acknowledged.reach(generation, 0)])
+        place, data = (
+            f"{generation}:{start}",
+            FORGED + b"%d" % self._forger.randrange(10 ** self._forger.randint(1, 99)),
+        )
+        tag = seen.key.rpartition(":")[2]
+        key = self._forger.choice([place, f"{place}:{tag}", signed(place, data, OTHER_KEY)])
+        self.say(f"another program claims {place} of {len(data)} bytes")
+        self.stream.add(key, data)
+
     # The event source mapping
 
     def invoke(self) -> None:
@@ -354,7 +378,7 @@ class World:
         first = self.positions[shard]
         count = rng.randint(1, self.setting.batch_size)
         before, failed = self._returned.get(shard, (-1, 0))
-        if before == first and self._lambda.random() >= faults.other_batch:
+        if failed and before == first and self._lambda.random() >= faults.other_batch:
             count = failed
         batch = self.stream.shards[shard][first : first + count]
         self.say(f"  shard {shard}: records {first} to {first + len(batch)}")
@@ -373,7 +397,7 @@ class World:
             sleep=invocation.sleep,
             limits=self.setting.limits,
         )
-        run = index.Run(archive, PREFIX, invocation)
+        run = index.Run(archive, PREFIX, invocation, Key.of(KEY))
         try:
             run.archive({"Records": [_event_record(record) for record in batch]})
         except (Crash, ClientError, BotoCoreError, ContentionError, OSError, index.OutOfTimeError) as error:
@@ -472,6 +496,8 @@ class World:
                 continue
             hour = key.removeprefix(f"{PREFIX}rejected/")[:13]
             for text in self.bucket.objects[key].body.splitlines():
+                if foreign(text):
+                    continue
                 entry = json.loads(text)
                 raw, place = bytes_of(entry["raw"]), (entry["generation"], entry["offset"])
                 if place in pieces:

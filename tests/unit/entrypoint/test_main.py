@@ -71,7 +71,7 @@ def test_plan_once_plan(capsys: pytest.CaptureFixture[str], caplog: pytest.LogCa
 @pytest.mark.usefixtures("endpoint")
 def test_once_leaves_the_daemon_s_status_alone(tmp_path: Path) -> None:
     assert program.main(["--once"]) == 0
-    assert not (tmp_path / "data").exists()
+    assert not (tmp_path / "data" / "run" / "status").exists()
 
 
 def away(*_: object, **__: object) -> Iterator[None]:

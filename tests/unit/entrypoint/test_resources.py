@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, cast
 
@@ -18,6 +18,7 @@ from entrypoint.resources import Outcome
 from entrypoint.role import ensure_role
 from entrypoint.stream import RETENTION_HOURS, ensure_stream
 from journal import hourly
+from tests.keys import KEY, OTHER_KEY
 from tests.unit.entrypoint.fakes import Played
 
 CODE = b"zip"
@@ -279,10 +280,16 @@ def configured(**changes: Any) -> dict[str, Any]:
         "CodeSha256": code_sha256(CODE),
         "State": "Active",
         "LastUpdateStatus": "Successful",
+        "RevisionId": "1",
     } | changes
 
 
-def function(lambda_: Played, apply: bool = True, role_arn: str = ROLE_ARN) -> Outcome:
+def function(
+    lambda_: Played,
+    apply: bool = True,
+    role_arn: str = ROLE_ARN,
+    environment: Callable[[Mapping[str, str]], dict[str, str]] | None = None,
+) -> Outcome:
     return ensure_function(
         lambda_.client,
         "f",
@@ -290,7 +297,7 @@ def function(lambda_: Played, apply: bool = True, role_arn: str = ROLE_ARN) -> O
         handler=HANDLER,
         role_arn=role_arn,
         code=CODE,
-        environment={"S3_BUCKET": "b"},
+        environment=environment or (lambda _: {"S3_BUCKET": "b"}),
     )
 
 
@@ -332,10 +339,50 @@ def test_an_update_still_under_way_is_waited_out(play: Callable[[str], Played]) 
     lambda_.answer("get_function_configuration", configured(Timeout=3, LastUpdateStatus="InProgress"))
     lambda_.answer("get_function_configuration", configured(Timeout=3))
     lambda_.refuse("update_function_configuration", "ResourceConflictException", 409)
-    lambda_.answer("update_function_configuration", configured(), FunctionName="f", Timeout=TIMEOUT)
+    lambda_.answer("update_function_configuration", configured(), FunctionName="f", Timeout=TIMEOUT, RevisionId="1")
     lambda_.answer("get_function_configuration", configured())
     outcome = function(lambda_)
     assert (outcome.state, outcome.details) == ("updated", ("code", f"Timeout 3 -> {TIMEOUT}"))
+
+
+def given_a_key(there: Mapping[str, str]) -> dict[str, str]:
+    return {"S3_BUCKET": "b", "RECORD_KEY": there.get("RECORD_KEY", KEY)}
+
+
+def with_key(key: str) -> dict[str, Any]:
+    return configured(Environment={"Variables": {"S3_BUCKET": "b", "RECORD_KEY": key}})
+
+
+def test_a_key_that_another_run_gave_it_meanwhile_is_kept(play: Callable[[str], Played]) -> None:
+    lambda_ = play("lambda")
+    lambda_.answer("get_function_configuration", configured(CodeSha256="old"))
+    lambda_.answer("update_function_code", configured(), FunctionName="f", ZipFile=CODE)
+    for _ in range(2):
+        lambda_.answer("get_function_configuration", with_key(OTHER_KEY))
+    assert function(lambda_, environment=given_a_key).state == "updated"
+
+
+@pytest.mark.parametrize("call", ["create_function", "update_function_configuration"])
+def test_of_two_runs_that_give_it_a_key_the_later_one_looks_again(play: Callable[[str], Played], call: str) -> None:
+    lambda_ = play("lambda")
+    if call == "create_function":
+        lambda_.refuse("get_function_configuration", "ResourceNotFoundException", 404)
+        lambda_.refuse(call, "ResourceConflictException", 409)
+    else:
+        lambda_.answer("get_function_configuration", configured())
+        lambda_.refuse(call, "PreconditionFailedException", 412)
+    with pytest.raises(UnavailableError, match="function f: another run makes or changes it at this moment"):
+        function(lambda_, environment=given_a_key)
+    lambda_.answer("get_function_configuration", with_key(OTHER_KEY))
+    lambda_.answer("get_function_configuration", with_key(OTHER_KEY))
+    assert function(lambda_, environment=given_a_key).state == "unchanged"
+
+
+def test_a_key_is_in_no_line(play: Callable[[str], Played]) -> None:
+    lambda_ = play("lambda")
+    lambda_.answer("get_function_configuration", configured())
+    outcome = function(lambda_, apply=False, environment=given_a_key)
+    assert outcome.details == ('Environment {"S3_BUCKET": "b"} -> {"S3_BUCKET": "b", "RECORD_KEY": "…"}',)
 
 
 def test_an_endpoint_with_hashes_of_its_own_is_remembered_not_updated_for_ever(play: Callable[[str], Played]) -> None:

@@ -20,6 +20,7 @@ import pytest
 
 from producer.__main__ import LOCKED, NOT_ALL_SHIPPED, SHIPPED, UNUSABLE, main
 from producer.schedule import STOP_SECONDS
+from tests.keys import KEY
 from tests.waiting import eventually
 
 ROOT = Path(__file__).parents[3]
@@ -65,6 +66,8 @@ class Process:
         self.log.parent.mkdir(parents=True)
         self.environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
         self.environment |= {"DATA_DIR": str(folder), "LOCALSTACK_HOST": host, "POLL_INTERVAL": "60"}
+        (folder / "run").mkdir()
+        (folder / "run" / "record.key").write_text(KEY)  # as the entrypoint leaves it
 
     @contextmanager
     def running(self, *arguments: str) -> Iterator[subprocess.Popen[str]]:

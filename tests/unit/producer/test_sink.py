@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+from pathlib import Path
+from typing import Any
 
 import pytest
 from botocore.exceptions import (
@@ -13,9 +15,11 @@ from botocore.exceptions import (
 )
 from botocore.parsers import ResponseParserError
 
+from common.settings import Settings
 from producer.hourly import hourly
 from producer.record import Piece, Record, singles
-from producer.sink import BACKOFF_CAP, RETRY_SECONDS, KinesisSink
+from producer.signed import key_of, signed
+from producer.sink import BACKOFF_CAP, RETRY_SECONDS, KinesisSink, make_sink
 from tests.fake_kinesis import (
     FakeClock,
     FakeFirehose,
@@ -31,6 +35,7 @@ from tests.fake_kinesis import (
     sink_of,
     unreachable,
 )
+from tests.keys import KEY, OTHER_KEY
 
 GENERATION = "5e9a0000" + "0123456789abcdef"
 
@@ -224,3 +229,37 @@ def test_a_firehose_entry_that_says_nothing_acknowledges_nothing(entry: object) 
     stream = FakeFirehose([lambda _stream, records: {"Records": [entry] * len(records)}])
     assert firehose_sink_of(stream, FakeClock()).put(hour(2)).error is None
     assert stream.calls == [2, 2]
+
+
+def test_nothing_is_sent_before_the_key_is_known(tmp_path: Path) -> None:
+    """As calmly as while there is no stream. The key is read anew for each call: the function may get another one."""
+    settings = Settings(data_dir=tmp_path)
+    stream, clock = FakeKinesis(), FakeClock()
+    sink = sink_of(stream, clock, key=key_of(settings))
+    two = batch(2)
+    put = sink.put(two)
+    assert stream.calls == []
+    assert put.acknowledged == [None, None]
+    assert put.error
+    assert "The entrypoint writes it" in put.error
+    assert list(put.traffic.refused) == ["no key"]
+    assert clock.monotonic() > RETRY_SECONDS / 2
+    settings.shared_key_file.parent.mkdir()
+    for key in (KEY, OTHER_KEY):
+        settings.shared_key_file.write_text(key)
+        assert sink.put(two).error is None
+        assert [each.key for each in stream.records[-2:]] == [signed(one.key, one.data, key) for one in two]
+
+
+@pytest.mark.parametrize("more", [{"target": "aws"}, {"log_file": "/var/log/nginx/access.log"}])
+@pytest.mark.parametrize("key", ["", KEY])
+def test_where_no_entrypoint_makes_a_key_the_setting_says_it(tmp_path: Path, more: dict[str, Any], key: str) -> None:
+    assert key_of(Settings(data_dir=tmp_path, record_key=key, **more))() == key
+
+
+def test_a_sink_gets_its_key_and_firehose_none(tmp_path: Path) -> None:
+    sink = make_sink(Settings(data_dir=tmp_path, record_key=KEY), FakeClock(), random.Random(1))
+    assert isinstance(sink, KinesisSink)
+    assert sink.key() == KEY
+    given: dict[str, Any] = {"data_dir": tmp_path, "record_key": KEY, "delivery": "firehose"}
+    assert not hasattr(make_sink(Settings(**given), FakeClock(), random.Random(1)), "key")
