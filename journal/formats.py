@@ -11,9 +11,10 @@ NEWEST_BYTES = 64 * 1024
 # Fewer lines than this say nothing of a log's format
 FEWEST = 10
 
-_TIME = rb"\[\d\d/[A-Z][a-z]{2}/\d{4}:\d\d:\d\d:\d\d [+-]\d{4}\]"
+_MONTH = rb"(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)"
+_TIME = rb"\[\d\d/" + _MONTH + rb"/\d{4}:\d\d:\d\d:\d\d [+-]\d{4}\]"
 _QUOTED = rb' "[^"\\]*+(?:\\.[^"\\]*+)*+"'
-_COMMON = rb'[^ "]++ - [^"]* ' + _TIME + _QUOTED + rb" \d{3} (?:\d++|-)"
+_COMMON = rb'\0*+[0-9A-Za-z.:%_-]++ - [^"]* ' + _TIME + _QUOTED + rb" \d{3} (?:\d++|-)"
 COMBINED = re.compile(_COMMON + 2 * _QUOTED, re.DOTALL)
 # name -> how a line of it looks: those that web servers and their packages log in, or that are written by hand
 OTHERS = {

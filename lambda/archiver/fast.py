@@ -15,7 +15,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from archiver.event import count_lines
-from archiver.parse import MONTHS, Entry, in_utc, quoted, visible
+from archiver.parse import ADDRESS, MONTHS, Entry, in_utc, quoted, visible
 
 _WORD = rb"[!#-\[\]-~]++"  # printable ASCII without space, `"` and `\`
 _TEXT = rb"[ !#-\[\]-~]*+"
@@ -142,7 +142,7 @@ def _rule(stem: bytes, zone: bytes, form: _Form) -> _Rule:
     """For the times that begin with `stem`, which ends at the hour or at the tens of minutes."""
     hour, time = in_utc(_first(stem, zone)) or ("", "")
     within = rb"[0-5]\d:[0-5]\d" if len(stem) == _UP_TO_HOUR else rb"\d:[0-5]\d"
-    line = rb"^(%b) - %b \[%b(%b) %b\] " % (form.word, form.word, stem, within, re.escape(zone))
+    line = rb"^(%b) - %b \[%b(%b) %b\] " % (ADDRESS, form.word, stem, within, re.escape(zone))
     line += rb'"%b" ([1-9]\d\d) (?:\d++|-) "%b" "(%b)"\n' % (form.request, form.text, form.text)
     entry = rb'{"host":"\1","time":"%b\2.000Z",' % time[: len(stem) - 1].encode()
     entry += rb'"method":"%b","path":"%b","httpVersion":"%b",' % form.shown

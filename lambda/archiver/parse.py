@@ -16,10 +16,12 @@ from typing import NamedTuple
 MONTHS = (b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec")
 _MONTH = {name: number for number, name in enumerate(MONTHS, 1)}
 _TIME = rb"\[(\d\d/(?:" + b"|".join(MONTHS) + rb")/\d{4}:\d\d:\d\d:\d\d [+-]\d{4})\]"
+# What an address, a host name or `unix:` may hold
+ADDRESS = rb"[0-9A-Za-z.:%_-]++"
 # The quantifiers are possessive (`++`, `*+`) and the time has a fixed width: a hostile line costs linear time.
 _QUOTED = rb'"([^"\\]*+(?:\\.[^"\\]*+)*+)"'
 _LINE = re.compile(
-    rb'([^ "]++) - ([^"]*) ' + _TIME + rb" " + _QUOTED + rb" (\d{3}) (?:\d++|-) " + _QUOTED + rb" " + _QUOTED,
+    rb"(" + ADDRESS + rb') - ([^"]*) ' + _TIME + rb" " + _QUOTED + rb" (\d{3}) (?:\d++|-) " + _QUOTED + rb" " + _QUOTED,
     re.DOTALL,
 )
 _ANY_TIME = re.compile(_TIME)
@@ -44,8 +46,11 @@ class Entry(NamedTuple):
 
 
 def parse(line: bytes) -> Entry:
-    """The entry of one log line (without newline). Raises NotCombinedError, and nothing else, for any other bytes."""
-    match = _LINE.fullmatch(line)
+    """The entry of one log line (without newline). Raises NotCombinedError, and nothing else, for any other bytes.
+
+    NULs before it are no part of it: a log has them where it was emptied under its writer, or where a crash cut it off.
+    """
+    match = _LINE.fullmatch(line.lstrip(b"\0"))
     if match is None:
         raise NotCombinedError("not in the combined format" if line else "empty line")
     host, _user, written, request, status, _referer, agent = match.groups()
@@ -55,7 +60,7 @@ def parse(line: bytes) -> Entry:
     hour, time = moment
     method, path, version = _request(_unescape(request))
     entry = {
-        "host": visible(_unescape(host)),
+        "host": host.decode(),
         "time": time,
         "method": method,
         "path": path,

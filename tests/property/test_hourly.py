@@ -206,7 +206,7 @@ def test_no_line_takes_more_in_the_answer_than_the_producer_reckons(
     host: bytes, path: bytes, agent: bytes, request: bytes
 ) -> None:
     text = b'%b - - [18/Apr/2020:01:42:00 +0000] "%b" 200 - "" "%b"'
-    each = text % (host.replace(b'"', b"") or b"1", request % path, agent)
+    each = text % (re.sub(rb"[^0-9A-Za-z.:%_-]", b"", host) or b"1", request % path, agent)
     for shortest in (each, each.replace(b" - - ", b" -  ", 1)):
         entry = parse(shortest)
         assert len(entry.text) + packing.RECORD_BYTES <= packing.answer_bytes(shortest + b"\n")[1]

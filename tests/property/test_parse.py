@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -73,6 +74,37 @@ def test_fields_never_shift(host: bytes, user: bytes, referer: bytes, agent: byt
         "userAgent": visible(agent),
     }
     assert bytes_of(entry["userAgent"]) == agent
+
+
+@given(st.integers(1, 300) | st.just(178_890), st.booleans())
+def test_nuls_before_a_line_are_no_part_of_it(nuls: int, known: bool) -> None:
+    """A hole that copytruncate or a crash has left; the range is that of the bytes in the log."""
+    line = combined() if known else b"junk"
+    one = kinesis_record(record(b"\0" * nuls + line + b"\n", f"{GENERATION}:1000"))
+    for way in (file_record, file_runs):
+        ((target, item),) = way(one, "")
+        assert (item.start, item.end) == (1000, 1000 + nuls + len(line) + 1)
+        assert target.rejected is not known
+        if known:
+            assert item.text == parse(line).text
+        else:
+            assert bytes_of(json.loads(item.text)["raw"]) == b"\0" * nuls + line
+
+
+@given(st.binary(min_size=1, max_size=3))
+@example(b"a_b")
+@example(b"%x1")
+@example(b"\0")
+def test_an_address_holds_what_addresses_hold(piece: bytes) -> None:
+    fits = all((chr(byte).isalnum() and byte < 128) or byte in b".:%_-" for byte in piece)
+    lines = [piece + PLAIN[1:], PLAIN[:5] + piece + PLAIN[5:]]
+    for line in lines:
+        if fits:
+            assert json.loads(parse(line).text)["host"] == line.partition(b" - ")[0].decode()
+        elif line.strip(b"\0") == line and b"\n" not in line and b" " not in piece:
+            with pytest.raises(NotCombinedError):
+                parse(line)
+    check([line.replace(b"\n", b"") for line in lines])
 
 
 @given(METHODS, TARGETS, st.sampled_from([b"HTTP/1.0", b"HTTP/1.1", b"HTTP/2.0"]))
@@ -173,6 +205,7 @@ def close_to_plain(draw: st.DrawFn) -> bytes:
         st.just(PLAIN)
         | st.builds(combined, time=TIMES)
         | st.builds(combined, time=TIMES, user=FIELDS, referer=FIELDS, agent=FIELDS, status=st.integers(0, 1000))
+        | st.integers(1, 40).map(lambda nuls: b"\0" * nuls + PLAIN)
         | st.builds(combined, host=FIELDS, request=st.sampled_from(UNUSUAL), size=st.sampled_from([0, 10**9]))
     )
     if draw(st.booleans()):
