@@ -7,7 +7,7 @@ import json
 import secrets
 import sys
 from contextlib import closing
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cli.screen import OK, PROBLEM, UNUSABLE, CommandError, columns
 from common.atomic import write_atomic
@@ -21,10 +21,16 @@ from journal.audit import Audit, audit
 from journal.checkpoint import CheckpointError
 from journal.ledgers import LedgersError, connect
 
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+    from cli.deep import Deep
+
 # How long `--repair` waits for the producer's answer, and then for the lines to arrive
 ANSWER_SECONDS = 90.0
 ARRIVAL_SECONDS = 60.0
 LOOK_AGAIN = 0.5
+SAY_EVERY = 5.0
 WITHOUT_LEDGER = ("written", "acknowledged")
 COLUMNS = (*WITHOUT_LEDGER, "archived", "missing", "pending")
 
@@ -84,6 +90,34 @@ def as_json(audit: Audit, delivery: Delivery) -> dict[str, Any]:
     return tree
 
 
+def compared(audit: Audit, settings: Settings, s3: S3Client, clock: Clock) -> Deep:
+    """Raises OSError and the errors of S3."""
+    from cli.deep import compare
+
+    said = clock.monotonic()
+
+    def progress(deep: Deep) -> None:
+        nonlocal said
+        if clock.monotonic() - said >= SAY_EVERY:
+            said = clock.monotonic()
+            print(f"{deep.compared:,} lines compared", file=sys.stderr)
+
+    return compare(audit, settings, s3, progress)
+
+
+def deep_table(deep: Deep) -> list[str]:
+    left = f"; {deep.long:,} longer than a record were not" if deep.long else ""
+    return [
+        *(f"otherwise in S3 than in {row.name} {row.id}: bytes {ranges}" for row, ranges in deep.unlike),
+        f"{deep.compared:,} archived lines were compared with the logs{left}: {deep.total:,} bytes are otherwise in S3",
+    ]
+
+
+def deep_as_json(deep: Deep) -> dict[str, Any]:
+    unlike = [{"id": row.id, "name": row.name, "ranges": list(ranges)} for row, ranges in deep.unlike]
+    return {"compared": deep.compared, "not_compared": deep.long, "bytes": deep.total, "otherwise": unlike}
+
+
 def ask_for_repair(settings: Settings, clock: Clock, grace: float) -> str:
     """Have the producer send again what is missing; what it answered. Raises CommandError, StatusError, OSError."""
     producer = read_status(settings.status_dir, ProducerStatus)
@@ -110,8 +144,8 @@ def main(settings: Settings, options: argparse.Namespace) -> int:
     try:
         if not 0 <= grace <= settings.repair_after:
             raise CommandError(f"--grace is from 0 to REPAIR_AFTER ({settings.repair_after:g})")
-        if options.repair and not delivery.has_ledger:
-            raise CommandError(f"{_only_acknowledged(delivery)}; nothing is sent again")
+        if (options.repair or options.deep) and not delivery.has_ledger:
+            raise CommandError(f"{_only_acknowledged(delivery)}; nothing is sent again, or compared")
         with closing(connect(settings)) as s3:
             answer = audit(settings, clock, s3, grace=grace)
             if options.repair and answer.total("missing"):
@@ -120,6 +154,7 @@ def main(settings: Settings, options: argparse.Namespace) -> int:
                 while answer.total("missing") and clock.monotonic() < end:
                     clock.sleep(LOOK_AGAIN)
                     answer = audit(settings, clock, s3, grace=grace)
+            deep = compared(answer, settings, s3, clock) if options.deep else None
     except (CommandError, CheckpointError, ArchivedError, LedgersError, StatusError) as error:
         reason = str(error)
     except AWS_ERRORS as error:
@@ -127,7 +162,11 @@ def main(settings: Settings, options: argparse.Namespace) -> int:
     except OSError as error:
         reason = f"{error}: let this user read DATA_DIR"
     else:
-        print(json.dumps(as_json(answer, delivery)) if options.json else "\n".join(table(answer, delivery)))
-        return (PROBLEM if answer.total("missing") else OK) if delivery.has_ledger else UNUSABLE
+        if options.json:
+            print(json.dumps(as_json(answer, delivery) | ({"deep": deep_as_json(deep)} if deep else {})))
+        else:
+            print("\n".join([*table(answer, delivery), *(deep_table(deep) if deep else ())]))
+        wrong = answer.total("missing") or (deep and deep.total)
+        return (PROBLEM if wrong else OK) if delivery.has_ledger else UNUSABLE
     print(f"cannot tell: {reason}", file=sys.stderr)
     return UNUSABLE

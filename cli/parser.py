@@ -80,8 +80,12 @@ The columns, in bytes:
 The producer sends missing lines again every REPAIR_INTERVAL seconds, as long as the log is on disk; --repair asks for
 that at once. A rotated log that "may be deleted" is needed for nothing; the appliance deletes those it has rotated.
 
-Exit codes: 0 nothing is missing, 1 something is, 2 cannot tell. With DELIVERY=firehose it is always 2: there are no
-ledgers, so only what is acknowledged can be known.
+--deep reads the hourly objects, and finds lines that are archived otherwise than the log on disk has them: forged under
+its ranges, edited, or taken out of an object. It says nothing of logs that are gone; and lines that an earlier version
+filed in another form count as found otherwise.
+
+Exit codes: 0 nothing is missing, 1 something is, or is archived otherwise, 2 cannot tell. With DELIVERY=firehose it is
+always 2: there are no ledgers, so only what is acknowledged can be known.
 """
 
 REPAIR_LEDGER = """\
@@ -173,6 +177,9 @@ def parser() -> argparse.ArgumentParser:
         "audit", "say which bytes of the log are written, acknowledged, archived, missing", AUDIT, "one object"
     )
     audit.add_argument("--repair", action="store_true", help="send what is missing again now, then audit")
+    audit.add_argument(
+        "--deep", action="store_true", help="also compare the archived lines with those of the logs, one by one"
+    )
     audit.add_argument(
         "--grace",
         type=float,

@@ -7,20 +7,16 @@ what was once seen archived is taken over whole.
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
-import os
 import random
 import re
-import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from botocore.exceptions import ClientError
 
+from cli.filed import Archive, HourlyObject, Ledger, LedgerError, Reader, State, digest, digests, filed
 from cli.screen import OK, CommandError
 from common.aws import client
 from common.clock import Clock, SystemClock
@@ -32,20 +28,10 @@ from journal.checkpoint import CheckpointError, CheckpointFile
 from journal.files import Found as FoundFile
 from journal.hourly import HOUR, NAME, REJECTED
 
-# The function's own code: a line has to be filed here as it was filed there
-sys.path.append(str(Path(__file__).resolve().parents[1] / "lambda"))
-from archiver.archive import Archive
-from archiver.event import Record
-from archiver.filing import file_runs
-from archiver.layout import HourlyObject
-from archiver.ledger import Ledger, LedgerError
-from archiver.stored import Reader, State
-
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 READ_SECONDS = 60.0
-CHUNK = 512 * 1024
 _KEY = re.compile(rf"(.*?)({re.escape(REJECTED)})?({HOUR})/{re.escape(NAME)}", re.DOTALL)
 
 
@@ -85,7 +71,7 @@ def repair(settings: Settings, clock: Clock, s3: S3Client, key: str) -> Found:
         if status_of(error) != 404:
             raise
         raise CommandError(f"{name} does not exist: the function begins it with the next line of that hour") from None
-    left = Counter(_lines(s3, bucket, key, head["ETag"]))
+    left = Counter(digests(s3, bucket, key, IfMatch=head["ETag"]))
     lines, ledger = left.total(), Ledger()
     checkpoint = CheckpointFile(settings.checkpoint_file).load()
     files, _ = look_at_files(settings.log_file, clock.now().timestamp())
@@ -108,47 +94,18 @@ def repair(settings: Settings, clock: Clock, s3: S3Client, key: str) -> Found:
     return Found(lines, lines - left.total(), sum(1 for _ in ledger.ranges()), taken)
 
 
-def _lines(s3: S3Client, bucket: str, key: str, etag: str) -> Iterator[bytes]:
-    """A digest of each line of the object, which may be far larger than the memory."""
-    body = s3.get_object(Bucket=bucket, Key=key, IfMatch=etag)["Body"]
-    rest = b""
-    while chunk := body.read(CHUNK):
-        *lines, rest = (rest + chunk).split(b"\n")
-        yield from map(_digest, lines)
-    if rest:
-        yield _digest(rest)
-
-
-def _digest(line: bytes) -> bytes:
-    return hashlib.blake2b(line, digest_size=12).digest()
-
-
 def _enter(
     ledger: Ledger, left: Counter[bytes], target: HourlyObject, generation: str, log: FoundFile, start: int, end: int
 ) -> None:
     """Cover each line of a log whose text is in the object, as often as it is there."""
-    for at, lines in _chunks(log, start, end):
-        for where, run in file_runs(Record(lines, generation, at, None, 0.0, None), target.prefix):
-            if where != target or run.owner != generation:
-                continue
-            for item in run.singly():
-                text = _digest(item.text[:-1])
-                if left[text]:
-                    left[text] -= 1
-                    ledger.add(generation, item.start, item.end)
-
-
-def _chunks(log: FoundFile, start: int, end: int) -> Iterator[tuple[int, bytes]]:
-    """Whole lines of the file's bytes [start, end), each with the offset of its first byte. Raises OSError."""
-    with os.fdopen(log.open(), "rb") as file:
-        file.seek(start)
-        while start < end:
-            lines = file.read(min(CHUNK, end - start))
-            if not lines:
-                return
-            lines += b"" if lines.endswith(b"\n") else file.readline()
-            yield start, lines
-            start += len(lines)
+    for where, run in filed(log, generation, start, end, target.prefix):
+        if where != target or run.owner != generation:
+            continue
+        for item in run.singly():
+            text = digest(item.text[:-1])
+            if left[text]:
+                left[text] -= 1
+                ledger.add(generation, item.start, item.end)
 
 
 def _take_over(ledger: Ledger, archived: Archived, there: set[str]) -> int:

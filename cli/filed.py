@@ -1,0 +1,68 @@
+"""What becomes of a log's lines: filed by the function's own code, here as there; and what an hourly object has."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+from collections.abc import Generator, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from journal.files import Found
+
+sys.path.append(str(Path(__file__).resolve().parents[1] / "lambda"))
+from archiver.archive import Archive
+from archiver.event import FRAGMENT, Record
+from archiver.filing import Item, file_runs
+from archiver.layout import HourlyObject
+from archiver.ledger import Ledger, LedgerError
+from archiver.stored import Reader, State
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+__all__ = [
+    "FRAGMENT",
+    "Archive",
+    "HourlyObject",
+    "Item",
+    "Ledger",
+    "LedgerError",
+    "Reader",
+    "State",
+    "digest",
+    "digests",
+    "filed",
+]
+
+CHUNK = 512 * 1024
+
+
+def digests(s3: S3Client, bucket: str, key: str, **condition: Any) -> Generator[bytes, None, None]:
+    """A digest of each line of the object, which may be far larger than the memory. Raises the errors of S3."""
+    rest = b""
+    with closing(s3.get_object(Bucket=bucket, Key=key, **condition)["Body"]) as body:
+        while chunk := body.read(CHUNK):
+            *lines, rest = (rest + chunk).split(b"\n")
+            yield from map(digest, lines)
+    if rest:
+        yield digest(rest)
+
+
+def digest(line: bytes) -> bytes:
+    return hashlib.blake2b(line, digest_size=12).digest()
+
+
+def filed(log: Found, generation: str, start: int, end: int, prefix: str) -> Iterator[tuple[HourlyObject, Item]]:
+    """Runs of the lines at [start, end) of the file, each with its object. Raises OSError."""
+    with os.fdopen(log.open(), "rb") as file:
+        file.seek(start)
+        while start < end:
+            lines = file.read(min(CHUNK, end - start))
+            if not lines:
+                return
+            lines += b"" if lines.endswith(b"\n") else file.readline()
+            yield from file_runs(Record(lines, generation, start, None, 0.0, None), prefix)
+            start += len(lines)
