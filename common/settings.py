@@ -112,7 +112,11 @@ class Settings(BaseSettings):
     ] = "my-bucket"
     """Bucket of the hourly objects."""
     s3_prefix: Annotated[
-        str, _matches(r"(?s:[^/].*/)?", "a prefix does not start with / and ends with /, e.g. logs/")
+        str,
+        _matches(
+            r"([^/*?$][^*?$]*/)?",
+            "a prefix does not start with /, ends with /, e.g. logs/, and has none of *?$, patterns in a policy",
+        ),
     ] = Field("", examples=["logs/"])
     """Prefix of every key."""
     s3_expire_days: Annotated[int, Field(ge=0, le=36_500)] = 0

@@ -12,6 +12,9 @@ TRANSFORM_POLICY_NAME = "keep-rejected-lines"
 DELIVERY_POLICY_NAME = "write-objects-invoke-transform"
 LAMBDA = "lambda.amazonaws.com"
 FIREHOSE = "firehose.amazonaws.com"
+# What tells, when the service takes a role, for which account it does so. Firehose gives the account as the external id
+# (Firehose Developer Guide, "Allow Firehose to assume an IAM role").
+FOR_ACCOUNT = {LAMBDA: "aws:SourceAccount", FIREHOSE: "sts:ExternalId"}
 # What an event source mapping needs of its stream: AWS Lambda Developer Guide, "Process Kinesis records",
 # "Permissions". ListStreams, which takes no resource, is needed by the console only.
 STREAM_ACTIONS = [
@@ -26,9 +29,11 @@ STREAM_ACTIONS = [
 APPEND_ACTIONS = ["s3:AbortMultipartUpload", "s3:GetObject", "s3:PutObject"]
 
 
-def assume_role_policy(service: str = LAMBDA) -> Policy:
-    """Only this service takes the role."""
-    return _policy({"Effect": "Allow", "Principal": {"Service": service}, "Action": "sts:AssumeRole"})
+def assume_role_policy(service: str, account: str = "000000000000") -> Policy:
+    """Only this service takes the role, and for this account only; without one, for that of emulators."""
+    condition = {"StringEquals": {FOR_ACCOUNT[service]: account}}
+    allow = {"Effect": "Allow", "Principal": {"Service": service}, "Action": "sts:AssumeRole", "Condition": condition}
+    return _policy(allow)
 
 
 def inline_policy(stream_arn: str, bucket: str, prefix: str) -> Policy:

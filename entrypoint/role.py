@@ -40,15 +40,16 @@ def ensure_delivery_role(iam: IAMClient, name: str, run: Run, *, permissions: Pe
 def _ensure(
     iam: IAMClient, name: str, run: Run, kind: str, taker: str, policy_name: str, permissions: Permissions
 ) -> Outcome:
-    trust = policies.assume_role_policy(taker)
     role = existing(lambda: iam.get_role(RoleName=name)["Role"])
     created = role is None
     if role is None:
         if not run.apply:
             return Outcome(kind, name, "created")
-        document, description = json.dumps(trust), DESCRIPTIONS[taker]
+        # the ARN of the role tells the account
+        document, description = json.dumps(policies.assume_role_policy(taker)), DESCRIPTIONS[taker]
         role = iam.create_role(RoleName=name, AssumeRolePolicyDocument=document, Description=description)["Role"]
     arn = role["Arn"]
+    trust = policies.assume_role_policy(taker, arn.split(":")[4])
     inline = existing(lambda: iam.get_role_policy(RoleName=name, PolicyName=policy_name)["PolicyDocument"])
     wanted = permissions(arn)
     differs = []

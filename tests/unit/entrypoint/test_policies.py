@@ -57,9 +57,10 @@ def test_a_missing_object_is_told_from_a_forbidden_one() -> None:
 
 
 def test_only_lambda_takes_the_role() -> None:
-    (statement,) = policies.assume_role_policy()["Statement"]
+    (statement,) = policies.assume_role_policy(policies.LAMBDA, "123456789012")["Statement"]
     assert statement["Principal"] == {"Service": "lambda.amazonaws.com"}
     assert statement["Action"] == "sts:AssumeRole"
+    assert statement["Condition"] == {"StringEquals": {"aws:SourceAccount": "123456789012"}}
 
 
 def test_arns_follow_the_partition_and_account_of_the_role() -> None:
@@ -79,7 +80,8 @@ def test_iam_may_write_one_thing_as_a_list_or_change_the_order() -> None:
     theirs["Statement"][0]["Resource"] = [STREAM]
     assert policies.same_policy(ours, theirs)
     assert policies.same_policy(
-        policies.assume_role_policy(), policies.assume_role_policy() | {"Version": ["2012-10-17"]}
+        policies.assume_role_policy(policies.LAMBDA),
+        policies.assume_role_policy(policies.LAMBDA) | {"Version": ["2012-10-17"]},
     )
 
 
@@ -127,8 +129,9 @@ def test_a_transform_keeps_rejected_lines_and_nothing_else(prefix: str) -> None:
 
 
 def test_only_firehose_takes_its_role() -> None:
-    (statement,) = policies.assume_role_policy(policies.FIREHOSE)["Statement"]
+    (statement,) = policies.assume_role_policy(policies.FIREHOSE, "123456789012")["Statement"]
     assert statement["Principal"] == {"Service": "firehose.amazonaws.com"}
+    assert statement["Condition"] == {"StringEquals": {"sts:ExternalId": "123456789012"}}
 
 
 def test_the_function_s_arn_is_known_before_it_is_there() -> None:
