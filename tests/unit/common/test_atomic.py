@@ -91,3 +91,18 @@ def test_other_failures_leave_the_reserve(tmp_path: Path, monkeypatch: pytest.Mo
     with pytest.raises(OSError, match="Input/output"):
         write_atomic(tmp_path / "checkpoint.json", b"new")
     assert [path.name for path in tmp_path.iterdir()] == [RESERVE]
+
+
+def test_a_file_may_be_for_its_owner_only_from_its_first_byte_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    modes: list[int] = []
+    real = os.fsync
+
+    def fsync(file: int) -> None:
+        modes.append(os.fstat(file).st_mode & 0o777)
+        real(file)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    write_atomic(tmp_path / "key", b"secret", mode=0o600)
+    assert modes[0] == (tmp_path / "key").stat().st_mode & 0o777 == 0o600

@@ -12,6 +12,7 @@ import pytest
 
 from common.delivery import DELIVERIES, KINESIS, Delivery
 from common.settings import Settings, SettingsError, load_settings
+from tests.keys import KEY
 
 # The names and defaults that were agreed on (the first eight are the original's of 2020).
 DEFAULTS: dict[str, object] = {
@@ -108,6 +109,15 @@ def test_a_bad_value_is_named_with_its_rule_and_its_remedy(
     assert heading == "The settings cannot be used:"
     assert line.startswith(f"  {name}={value.replace('user:password', '...')!r}: ")
     assert rule in line
+
+
+def test_a_bad_key_is_not_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RECORD_KEY", f"{KEY}0")
+    with pytest.raises(SettingsError, match="RECORD_KEY=…: a key is what") as caught:
+        load_settings()
+    assert KEY not in str(caught.value)
+    monkeypatch.setenv("RECORD_KEY", KEY)
+    assert KEY not in repr(load_settings())
 
 
 @pytest.mark.parametrize(("name", "value", "_rule"), BAD)
