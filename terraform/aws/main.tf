@@ -11,11 +11,19 @@ provider "aws" {
 locals {
   results_prefix = "athena/"
   # where a producer is to write, and what it need not send again
-  settings = merge(local.pipeline.settings, var.expire_after_days == null ? {} : { S3_EXPIRE_DAYS = tostring(var.expire_after_days) })
-  pipeline = {
-    kinesis  = one(module.stream_pipeline[*])
-    firehose = one(module.firehose_pipeline[*])
+  settings = merge(
+    {
+      kinesis  = one(module.stream_pipeline[*].settings)
+      firehose = one(module.firehose_pipeline[*].settings)
+    }[var.delivery],
+    var.expire_after_days == null ? {} : { S3_EXPIRE_DAYS = tostring(var.expire_after_days) },
+  )
+  producer_policy_json = {
+    kinesis  = one(module.stream_pipeline[*].producer_policy_json)
+    firehose = one(module.firehose_pipeline[*].producer_policy_json)
   }[var.delivery]
+  # a delivery stream's records have no place to sign
+  record_key = var.delivery == "kinesis" ? one(module.stream_pipeline[*].record_key) : ""
 }
 
 # Outside both pipelines, so that a change of delivery does not touch the archive.
@@ -99,7 +107,8 @@ module "web_server" {
 
   name                 = var.name
   settings             = local.settings
-  producer_policy_json = local.pipeline.producer_policy_json
+  record_key           = local.record_key
+  producer_policy_json = local.producer_policy_json
   ami_id               = var.ami_id == null ? terraform_data.image[0].output : var.ami_id
   instance_type        = var.instance_type
   vpc_id               = var.vpc_id

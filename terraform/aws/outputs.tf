@@ -3,9 +3,15 @@ output "settings" {
   value       = local.settings
 }
 
+output "record_key" {
+  description = "Its RECORD_KEY, which goes with them: terraform output -raw record_key."
+  value       = local.record_key
+  sensitive   = true
+}
+
 output "producer_policy_json" {
   description = "The IAM policy such a producer needs."
-  value       = local.pipeline.producer_policy_json
+  value       = local.producer_policy_json
 }
 
 output "bucket_name" {

@@ -1,13 +1,15 @@
-locals {
-  pipeline = one(concat(module.stream_pipeline[*], module.firehose_pipeline[*]))
-}
-
 output "settings" {
   description = "The environment of `python -m producer`. TARGET is left out, as this is not AWS."
   value = merge(
-    { for name, value in local.pipeline.settings : name => value if name != "TARGET" },
+    { for name, value in one(concat(module.stream_pipeline[*].settings, module.firehose_pipeline[*].settings)) : name => value if name != "TARGET" },
     { LOCALSTACK_HOST = var.endpoint },
   )
+}
+
+output "record_key" {
+  description = "Its RECORD_KEY, which goes with them: terraform output -raw record_key."
+  value       = var.delivery == "kinesis" ? one(module.stream_pipeline[*].record_key) : ""
+  sensitive   = true
 }
 
 output "bucket_name" {
@@ -17,5 +19,5 @@ output "bucket_name" {
 
 output "alarm_names" {
   description = "All alarms."
-  value       = local.pipeline.alarm_names
+  value       = concat(flatten(module.stream_pipeline[*].alarm_names), flatten(module.firehose_pipeline[*].alarm_names))
 }

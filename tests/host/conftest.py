@@ -15,6 +15,7 @@ from host.bundle import ARCHIVE, build
 from tests.appliance.drivers import ROOT, engine
 from tests.emulator import Emulator
 from tests.host.machine import DEBIAN, STREAM, Pipeline
+from tests.keys import KEY
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +45,10 @@ def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
 @pytest.fixture(scope="module")
 def pipeline(emulator: Emulator, tmp_path_factory: pytest.TempPathFactory) -> Pipeline:
     bucket = f"web-log-{secrets.token_hex(4)}"
-    settings = Settings(localstack_host=emulator.url, s3_bucket=bucket, kinesis_data_stream=STREAM)
+    folder = tmp_path_factory.mktemp("data")
+    settings = Settings(
+        localstack_host=emulator.url, s3_bucket=bucket, kinesis_data_stream=STREAM, record_key=KEY, data_dir=folder
+    )
     for _ in provision(connect(settings), settings, bundle(ROOT / "lambda"), Run(SystemClock(), 60)):
         pass
     archive = tmp_path_factory.mktemp("dist") / ARCHIVE

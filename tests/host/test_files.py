@@ -107,6 +107,7 @@ def test_install_takes_secrets_from_standard_input(lines: str, status: int, said
         (["--set", "S3_BUCKET=x\nY=z"], 2, "is no setting"),
         (["--set", "AWS_SECRET_ACCESS_KEY=h1dden"], 2, "--set - <file, with a line AWS_SECRET_ACCESS_KEY=VALUE"),
         (["--set", "AWS_SESSION_TOKEN=h1dden"], 2, "AWS_SESSION_TOKEN is a secret"),
+        (["--set", "RECORD_KEY=h1dden"], 2, "RECORD_KEY is a secret"),
         (["--set", "LOCALSTACK_HOST=admin:h1dden $"], 2, "'LOCALSTACK_HOST' is no setting"),
         # in the project's own folder there is no wheel beside it
         ([], 1, "Mend it with: script/bundle"),

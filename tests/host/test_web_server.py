@@ -18,6 +18,7 @@ from common.settings import Settings
 from entrypoint.provision import connect
 from tests.appliance.drivers import ROOT, get, s3_client
 from tests.host.machine import STREAM, Debian, Pipeline, Requests
+from tests.keys import KEY
 from tests.terraform.driver import changes, unavailable
 from tests.waiting import eventually
 
@@ -66,11 +67,15 @@ module "web_server" {
   host_archive         = var.module.archive
   name                 = var.module.name
   producer_policy_json = var.module.policy
+  record_key           = var.module.record_key
   schedule             = var.module.schedule
   settings             = var.module.settings
 }
 
-output "web_server" { value = module.web_server }
+output "web_server" {
+  value     = module.web_server
+  sensitive = true
+}
 """
 
 
@@ -93,6 +98,7 @@ class Terraform:
                 "endpoint_url": pipeline.url_inside,
                 "name": f"web-{secrets.token_hex(4)}",
                 "policy": json.dumps({"Version": "2012-10-17", "Statement": [statement]}),
+                "record_key": KEY,
                 "schedule": schedule,
                 "settings": {
                     "AWS_DEFAULT_REGION": "us-east-1",

@@ -49,7 +49,7 @@ class Deployment:
     def producer(self) -> dict[str, str]:
         """The settings a producer is given: Terraform's word, and nothing else."""
         settings: dict[str, str] = self.outputs["settings"]
-        return settings
+        return settings | {"RECORD_KEY": self.outputs["record_key"]}
 
     @property
     def settings(self) -> Settings:

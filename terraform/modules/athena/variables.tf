@@ -47,8 +47,8 @@ variable "key_prefix" {
   nullable    = false
 
   validation {
-    condition     = var.key_prefix == "" || can(regex("^[^/].*/$", var.key_prefix))
-    error_message = "A prefix does not start with / and ends with /, such as logs/."
+    condition     = var.key_prefix == "" || can(regex("^[^/*?$][^*?$]*/$", var.key_prefix))
+    error_message = "A prefix does not start with /, ends with /, such as logs/, and has none of *?$, which policies read as patterns."
   }
 }
 

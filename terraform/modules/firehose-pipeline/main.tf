@@ -95,6 +95,13 @@ data "aws_iam_policy_document" "trust" {
       type        = "Service"
       identifiers = ["firehose.amazonaws.com"]
     }
+
+    # Firehose gives the account it acts for as the external id
+    condition {
+      test     = "StringEquals"
+      variable = "sts:ExternalId"
+      values   = [split(":", aws_cloudwatch_log_group.delivery.arn)[4]]
+    }
   }
 }
 

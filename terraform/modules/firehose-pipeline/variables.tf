@@ -2,6 +2,11 @@ variable "bucket_name" {
   description = "The bucket of the hourly objects, which is there already (modules/log-bucket makes one)."
   type        = string
   nullable    = false
+
+  validation {
+    condition     = can(regex("^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$", var.bucket_name))
+    error_message = "A bucket name has 3 to 63 lower-case letters, digits, dots and hyphens."
+  }
 }
 
 variable "key_prefix" {
@@ -11,8 +16,8 @@ variable "key_prefix" {
   nullable    = false
 
   validation {
-    condition     = var.key_prefix == "" || can(regex("^[^/].*/$", var.key_prefix))
-    error_message = "A prefix does not start with / and ends with /, such as logs/."
+    condition     = var.key_prefix == "" || can(regex("^[^/*?$][^*?$]*/$", var.key_prefix))
+    error_message = "A prefix does not start with /, ends with /, such as logs/, and has none of *?$, which policies read as patterns."
   }
 }
 

@@ -11,9 +11,21 @@ locals {
   failures_service    = split(":", local.failures_arn)[2]
   failures_in_objects = local.failures_service == "s3"
   environment = merge(
-    { S3_BUCKET = var.bucket_name },
+    { S3_BUCKET = var.bucket_name, RECORD_KEY = local.record_key },
     var.key_prefix == "" ? {} : { S3_PREFIX = var.key_prefix },
   )
+  record_key = sensitive(terraform_data.record_key.output)
+}
+
+# What signs the place of each record, so that nothing else that may put records can claim a part of a log. Made once: records
+# that it has signed may still be in the stream. It begins with the time from which on the function takes no unsigned place:
+# until then the producers have to be given it. Two uuids have 244 random bits.
+resource "terraform_data" "record_key" {
+  input = sensitive("${formatdate("YYYYMMDD'T'hhmmss'Z'", timeadd(timestamp(), "24h"))}-${sha256(join("", [uuid(), uuid()]))}")
+
+  lifecycle {
+    ignore_changes = [input]
+  }
 }
 
 resource "aws_kinesis_stream" "this" {

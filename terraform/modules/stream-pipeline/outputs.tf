@@ -43,6 +43,12 @@ output "producer_policy_json" {
   value       = data.aws_iam_policy_document.producer.json
 }
 
+output "record_key" {
+  description = "A producer's RECORD_KEY, with which it signs records."
+  value       = local.record_key
+  sensitive   = true
+}
+
 output "settings" {
   description = "The environment variables that make a producer write here."
   value = {

@@ -14,6 +14,7 @@ locals {
     endpoint_url = var.endpoint_url
     hash         = local.archive_hash
     key          = aws_s3_object.archive.key
+    record_key   = var.record_key
     region       = var.settings.AWS_DEFAULT_REGION
     schedule     = var.schedule
     settings     = merge(var.settings, local.endpoint)

@@ -36,4 +36,5 @@ output "artefact_key" {
 output "user_data" {
   description = "What the instance runs at its first start."
   value       = local.user_data
+  sensitive   = true
 }

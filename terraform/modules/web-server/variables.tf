@@ -125,6 +125,18 @@ variable "settings" {
   }
 }
 
+variable "record_key" {
+  description = "What the producer signs records with, a pipeline's output `record_key`; empty: it does not. It is part of the user data."
+  type        = string
+  default     = ""
+  sensitive   = true
+
+  validation {
+    condition     = can(regex("^([0-9]{8}T[0-9]{6}Z-[0-9a-f]{64})?$", var.record_key))
+    error_message = "A key is a pipeline's output record_key."
+  }
+}
+
 variable "producer_policy_json" {
   description = "The IAM policy that allows writing to the stream, a pipeline's output `producer_policy_json`."
   type        = string

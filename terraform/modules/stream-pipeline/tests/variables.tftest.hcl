@@ -13,6 +13,20 @@ variables {
   bucket_name = "some-bucket"
 }
 
+run "refused_patterns" {
+  command = plan
+
+  variables {
+    bucket_name = "some-*"
+    key_prefix  = "*/"
+  }
+
+  expect_failures = [
+    var.bucket_name,
+    var.key_prefix,
+  ]
+}
+
 run "refused_too_small" {
   command = plan
 

@@ -31,6 +31,7 @@ run "refused" {
     kms_key_arn     = "alias/some"
     schedule        = "hourly"
     settings        = { AWS_DEFAULT_REGION = "us-east-1", DELIVERY = "kinesis", S3_BUCKET = "$(reboot)" }
+    record_key      = "$(reboot)"
   }
 
   expect_failures = [
@@ -40,6 +41,7 @@ run "refused" {
     var.kms_key_arn,
     var.schedule,
     var.settings,
+    var.record_key,
   ]
 }
 
