@@ -38,16 +38,15 @@ class KeyFile:
 
         Raises ProvisionError when RECORD_KEY is set to another one than the function's.
         """
-        given, found = self._settings.record_key, there.get(VARIABLE, "")
-        if not re.fullmatch(RECORD_KEY, found):
-            found = given or _read(self._settings.record_key_file) or self._new
-        elif given and given != found:
+        given = self._settings.record_key
+        known = (there.get(VARIABLE, ""), given, _read(self._settings.record_key_file), self._new)
+        self.key = next(filter(re.compile(RECORD_KEY).fullmatch, known), "")
+        if given and given != self.key:
             raise ProvisionError(
                 f"function {self._settings.lambda_function}: its RECORD_KEY is another one than yours, so your records "
                 "would be foreign to it. Mend it by leaving RECORD_KEY out: the function's own is then used"
             )
-        self.key = found
-        return {VARIABLE: found} if found else {}
+        return {VARIABLE: self.key} if self.key else {}
 
     @property
     def differs(self) -> bool:
@@ -67,6 +66,6 @@ class KeyFile:
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text()
+        return path.read_text(errors="replace")
     except OSError:
         return ""

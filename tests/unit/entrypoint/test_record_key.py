@@ -31,6 +31,7 @@ def settings(folder: Path, **more: Any) -> Settings:
         ("", KEY, OTHER_KEY, KEY),
         ("", "", OTHER_KEY, OTHER_KEY),
         ("no key", "", OTHER_KEY, OTHER_KEY),
+        ("", "", "no key", THIRD),
         ("", "", "", THIRD),
     ],
 )
