@@ -24,9 +24,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from common.delivery import DELIVERIES, KINESIS, Delivery, delivery_of
 from common.log import redact
-
-# The time from which on the function takes no unsigned place, and 32 random bytes
-RECORD_KEY = r"\d{8}T\d{6}Z-[0-9a-f]{64}"
+from common.record_key import FORM
 
 
 class SettingsError(Exception):
@@ -112,11 +110,7 @@ class Settings(BaseSettings):
     ] = "my-bucket"
     """Bucket of the hourly objects."""
     s3_prefix: Annotated[
-        str,
-        _matches(
-            r"([^/*?$][^*?$]*/)?",
-            "a prefix does not start with /, ends with /, e.g. logs/, and has none of *?$, patterns in a policy",
-        ),
+        str, _matches(r"([^/*?$][^*?$]*/)?", "a prefix does not start with /, ends with / and has none of *?$: logs/")
     ] = Field("", examples=["logs/"])
     """Prefix of every key."""
     s3_expire_days: Annotated[int, Field(ge=0, le=36_500)] = 0
@@ -135,7 +129,8 @@ class Settings(BaseSettings):
     lambda_role: Role = "lambda-ex"
     """IAM role of the function."""
     record_key: Annotated[
-        str, _matches(rf"(?:{RECORD_KEY})?", "a key is what the appliance keeps in record.key, or `terraform output`")
+        str,
+        _matches(rf"(?:{FORM})?", "a key is what the appliance keeps in record.key, or `terraform output`"),
     ] = Field("", examples=["…"], repr=False)
     """Key that producer and function share: it signs the place of each record, so that no other program can claim bytes
     of the log. Empty: the appliance takes the function's, or makes one; elsewhere nothing is signed."""
@@ -242,16 +237,6 @@ class Settings(BaseSettings):
     def owns_log(self) -> bool:
         """Whether the log is DATA_DIR's own, so that the producer rotates it, and deletes what is archived."""
         return self.log_file == self.data_dir / "log" / "access.log"
-
-    @property
-    def record_key_file(self) -> Path:
-        """The key of the function that this DATA_DIR was used with last."""
-        return self.data_dir / "record.key"
-
-    @property
-    def shared_key_file(self) -> Path:
-        """The same, as soon as it is known in this run that the function has it."""
-        return self.run_dir / "record.key"
 
     # Log, checkpoint and what was seen archived live and die together: in one folder
 

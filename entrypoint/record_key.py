@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from common import record_key
 from common.atomic import write_atomic
-from common.settings import RECORD_KEY, Settings
+from common.settings import Settings
 from entrypoint.errors import ProvisionError
 from entrypoint.resources import Outcome
 
@@ -39,8 +40,8 @@ class KeyFile:
         Raises ProvisionError when RECORD_KEY is set to another one than the function's.
         """
         given = self._settings.record_key
-        known = (there.get(VARIABLE, ""), given, _read(self._settings.record_key_file), self._new)
-        self.key = next(filter(re.compile(RECORD_KEY).fullmatch, known), "")
+        known = (there.get(VARIABLE, ""), given, _read(record_key.kept(self._settings.data_dir)), self._new)
+        self.key = next(filter(re.compile(record_key.FORM).fullmatch, known), "")
         if given and given != self.key:
             raise ProvisionError(
                 f"function {self._settings.lambda_function}: its RECORD_KEY is another one than yours, so your records "
@@ -50,13 +51,13 @@ class KeyFile:
 
     @property
     def differs(self) -> bool:
-        return self.key != _read(self._settings.shared_key_file)
+        return self.key != _read(record_key.shared(self._settings.run_dir))
 
     def save(self) -> None:
         """Keep the key, then let the producer have it. Raises ProvisionError."""
         if not self.key or not self.differs:
             return
-        for path in (self._settings.record_key_file, self._settings.shared_key_file):
+        for path in (record_key.kept(self._settings.data_dir), record_key.shared(self._settings.run_dir)):
             try:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 write_atomic(path, self.key.encode(), mode=0o600)

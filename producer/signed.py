@@ -10,6 +10,7 @@ import base64
 import hmac
 from collections.abc import Callable
 
+from common import record_key
 from common.settings import Settings
 
 TAG_BYTES = 16
@@ -35,12 +36,14 @@ def key_of(settings: Settings) -> Callable[[], str]:
     if settings.record_key or settings.target == "aws" or not settings.owns_log:
         return lambda: settings.record_key
 
+    path = record_key.shared(settings.run_dir)
+
     def read() -> str:
         try:
-            return settings.shared_key_file.read_text()
+            return path.read_text()
         except OSError as error:
             raise NoKeyError(
-                f"the function's key is not known yet ({settings.shared_key_file}: {error.strerror}). The entrypoint "
+                f"the function's key is not known yet ({path}: {error.strerror}). The entrypoint "
                 "writes it when the function has it; its lines in the log say why it has not"
             ) from None
 

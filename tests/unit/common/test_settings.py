@@ -55,9 +55,9 @@ BAD = [
     ("S3_BUCKET", "192.168.0.1", "bucket name"),
     ("S3_PREFIX", "/logs/", "start with /"),
     ("S3_PREFIX", "logs", "ends with /"),
-    ("S3_PREFIX", "*/", "patterns in a policy"),
-    ("S3_PREFIX", "a/b?/", "patterns in a policy"),
-    ("S3_PREFIX", "${aws:username}/", "patterns in a policy"),
+    ("S3_PREFIX", "*/", "none of *?$"),
+    ("S3_PREFIX", "a/*b/", "none of *?$"),
+    ("S3_PREFIX", "${aws:username}/", "none of *?$"),
     ("LAMBDA_ROLE", "a role", "role name"),
     ("KINESIS_DATA_STREAM", "a/stream", "stream name"),
     ("LAMBDA_FUNCTION", "a.function", "function name"),
@@ -111,9 +111,16 @@ def test_a_bad_value_is_named_with_its_rule_and_its_remedy(
     assert rule in line
 
 
+@pytest.mark.parametrize("prefix", ["?/", "a?/", "a/?/b/"])
+def test_a_question_mark_is_a_pattern_in_a_policy_too(monkeypatch: pytest.MonkeyPatch, prefix: str) -> None:
+    monkeypatch.setenv("S3_PREFIX", prefix)
+    with pytest.raises(SettingsError, match="none of"):
+        load_settings()
+
+
 def test_a_bad_key_is_not_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RECORD_KEY", f"{KEY}0")
-    with pytest.raises(SettingsError, match="RECORD_KEY=…: a key is what") as caught:
+    with pytest.raises(SettingsError, match="RECORD_KEY='…': a key is what") as caught:
         load_settings()
     assert KEY not in str(caught.value)
     monkeypatch.setenv("RECORD_KEY", KEY)

@@ -15,6 +15,7 @@ from botocore.exceptions import (
 )
 from botocore.parsers import ResponseParserError
 
+from common import record_key
 from common.settings import Settings
 from producer.hourly import hourly
 from producer.record import Piece, Record, singles
@@ -244,9 +245,9 @@ def test_nothing_is_sent_before_the_key_is_known(tmp_path: Path) -> None:
     assert "The entrypoint writes it" in put.error
     assert list(put.traffic.refused) == ["no key"]
     assert clock.monotonic() > RETRY_SECONDS / 2
-    settings.shared_key_file.parent.mkdir()
+    record_key.shared(settings.run_dir).parent.mkdir()
     for key in (KEY, OTHER_KEY):
-        settings.shared_key_file.write_text(key)
+        record_key.shared(settings.run_dir).write_text(key)
         assert sink.put(two).error is None
         assert [each.key for each in stream.records[-2:]] == [signed(one.key, one.data, key) for one in two]
 
