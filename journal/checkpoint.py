@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from common.atomic import write_atomic
 
 VERSION = 1
-# What repair keeps beside the checkpoint: where it is, lines were sent under names that only the checkpoint knows
+# Stands beside the checkpoint from the first line sent on: lines were sent under names that only the checkpoint knows
 WITNESS = "archived.json"
 
 
@@ -148,7 +148,7 @@ class CheckpointFile:
             witness = self.path.with_name(WITNESS)
             if witness.exists():
                 raise CheckpointError(
-                    f"the checkpoint {self.path} is gone, but {witness.name} beside it knows of lines that were sent: "
+                    f"the checkpoint {self.path} is gone, but {witness.name} beside it shows that lines were sent: "
                     f"put it back, or delete {witness.name} too to send every log on disk again from its beginning "
                     "(what is in S3 already is then doubled)"
                 ) from None

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 
 from common.log import event
 from common.status import Place
-from journal.checkpoint import Checkpoint, CheckpointFile
+from journal.archived import Archived, ArchivedFile
+from journal.checkpoint import WITNESS, Checkpoint, CheckpointFile
 from producer.batch import Cut, batches
 from producer.put import Put, Sink, Traffic
 from producer.record import Record
@@ -74,6 +75,8 @@ def ship_once(
     poll = source.poll(checkpoint)
     report = Shipped(problems=poll.problems)
     checkpoint_file.save(checkpoint)  # a generation is durable before anything is sent under its name
+    if checkpoint.generations:
+        _leave_witness(checkpoint_file)
     for batch in cut(source.pieces(poll)):
         if stop():
             report.stopped = True
@@ -98,3 +101,11 @@ def _first_start(checkpoint_file: CheckpointFile) -> Checkpoint:
         extra=event("first_start", checkpoint=str(checkpoint_file.path)),
     )
     return Checkpoint()
+
+
+def _leave_witness(checkpoint_file: CheckpointFile) -> None:
+    """From the first line sent on, a checkpoint that is gone is no first start. After the checkpoint is saved: without
+    it, a witness would keep the next start from sending what never was."""
+    witness = ArchivedFile(checkpoint_file.path.with_name(WITNESS))
+    if not witness.path.exists():
+        witness.save(Archived())

@@ -106,6 +106,7 @@ def test_once_ships_what_is_there_and_never_rotates(tmp_path: Path, endpoint: tu
     assert len(keys) == 2
     assert sorted(path.name for path in process.log.parent.iterdir()) == [
         "access.log",
+        "archived.json",
         "checkpoint.json",
         "checkpoint.json.lock",
     ]

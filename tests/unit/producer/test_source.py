@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from journal.checkpoint import Checkpoint
+from journal.checkpoint import Checkpoint, CheckpointError
 from producer import reader as reading
 from producer.processes import UNSEEN_AFTER
 from producer.ship import Shipped, ship_once
@@ -373,3 +373,15 @@ def test_a_line_that_one_read_does_not_hold_is_sent_whole(machine: Machine, leng
     report = machine.poll()
     assert (report.lines, report.lag) == (602, 0)
     assert max(map(len, machine.arrived)) == length
+
+
+def test_a_checkpoint_that_is_gone_is_an_error_from_the_first_line_sent_on(machine: Machine) -> None:
+    checkpoint = checkpoint_of(machine.log).path
+    machine.poll()
+    checkpoint.unlink()  # nothing was sent: a first start again
+    machine.write(b"a\n")
+    machine.stream.script = [lose_answer] * 1000
+    machine.poll()
+    checkpoint.unlink()
+    with pytest.raises(CheckpointError, match=r"archived\.json beside it shows that lines were sent"):
+        machine.poll()
