@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import errno
 import os
 import stat
@@ -12,6 +13,8 @@ from journal.checkpoint import Fingerprint, Generation
 
 # These hold what another file held as text before; reading them as lines would send their bytes as rejected ones
 COMPRESSED = (".gz", ".bz2", ".xz", ".zst", ".lz4", ".Z", ".zip")
+# How many names a message lists, at most
+NAMED = 5
 STEP = 64 * 1024  # bytes read at once, backwards: a line is far shorter, almost always
 
 Key = tuple[int, int]
@@ -69,8 +72,23 @@ def files_of(log: Path) -> list[Found]:
             seen = Found(path, status.st_dev, status.st_ino, status.st_size, status.st_mtime, live)
             found.setdefault(seen.key, seen)
         elif live:
+            if stat.S_ISDIR(status.st_mode):
+                raise NotAFileError(f"{path} is a folder: set LOG_FILE to the log in it, e.g. {path / 'access.log'}")
             raise NotAFileError(f"{path} is no plain file: let nginx write its access log to a file, not a device")
     return list(found.values())
+
+
+def absence(log: Path) -> str:
+    """Says of a log that is not there what lies in its place."""
+    said = f"the log {log} is not there"
+    try:
+        names = [path.name for path in log.parent.iterdir()]
+    except OSError as error:
+        return f"{said}, nor can its folder be read ({error.strerror}): set LOG_FILE to the log of the web server"
+    if set("*?[") & set(log.name):
+        said += " (LOG_FILE names one file; it is no pattern)"
+    near = ", ".join(difflib.get_close_matches(log.name, names, NAMED, cutoff=0))
+    return f"{said}; its folder holds {near or 'nothing'}. Set LOG_FILE to the log of the web server, or start that one"
 
 
 def begins(descriptor: int, generation: Generation) -> bool:

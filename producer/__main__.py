@@ -29,6 +29,8 @@ log = logging.getLogger("producer")
 SHIPPED = 0
 NOT_ALL_SHIPPED = 1
 UNUSABLE = 2
+# sysexits.h, EX_NOINPUT: "an input file did not exist"
+NO_LOG = 66
 # sysexits.h, EX_TEMPFAIL: "the user is invited to try again later"
 LOCKED = 75
 
@@ -41,6 +43,7 @@ Exit codes:
   {SHIPPED}   stopped by a signal; with --once: everything that was there is acknowledged by the stream
   {NOT_ALL_SHIPPED}   --once: not everything could be shipped, or lines were lost; the log says why. Run it again.
   {UNUSABLE}   the settings or the checkpoint cannot be used; the log says what mends it
+  {NO_LOG}  --once: there is no LOG_FILE; what was left of its rotated siblings is acknowledged
   {LOCKED}  another producer holds the lock beside the checkpoint
 """
 
@@ -94,9 +97,13 @@ def once(settings: Settings) -> int:
         *(("concern", problem) for problem in report.problems),
         *(("refused", message) for message in (report.error, stopped) if message),
     ]
+    code = NOT_ALL_SHIPPED if complaints else SHIPPED
+    if report.absent:
+        complaints.append(("concern", report.absent))
+        code = code or NO_LOG
     for name, message in complaints:
         log.error("%s", message, extra=event(name, part="tick", error=message))
-    return NOT_ALL_SHIPPED if complaints else SHIPPED
+    return code
 
 
 @contextmanager

@@ -24,7 +24,8 @@ class Shipped:
 
     `first` and `last`: the stream's answers for the first and last of them, in the log's order. `ranges`: generation,
     start, end. `lag`: bytes in the log that are not acknowledged, `lag_lines`: their lines, None when not counted.
-    `error`: why it ended early. `stopped`: it was told to end early. `problems`: of the log's files, for the user.
+    `error`: why it ended early. `stopped`: it was told to end early. For the user: `problems` of the log's files, and
+    `absent`, that there is no log.
     """
 
     lines: int = 0
@@ -38,6 +39,7 @@ class Shipped:
     error: str | None = None
     stopped: bool = False
     problems: list[str] = field(default_factory=list)
+    absent: str | None = None
     traffic: Traffic = field(default_factory=Traffic)
 
     def add(self, batch: Sequence[Record], put: Put) -> None:
@@ -73,7 +75,7 @@ def ship_once(
     """
     checkpoint = checkpoint_file.load() or _first_start(checkpoint_file)
     poll = source.poll(checkpoint)
-    report = Shipped(problems=poll.problems)
+    report = Shipped(problems=poll.problems, absent=poll.absent)
     checkpoint_file.save(checkpoint)  # a generation is durable before anything is sent under its name
     if checkpoint.generations:
         _leave_witness(checkpoint_file)

@@ -20,13 +20,15 @@ from pathlib import Path
 
 from common.clock import Clock
 from journal.checkpoint import Checkpoint, FileId, Fingerprint, Generation
-from journal.files import Found, Key, NotAFileError, begins, continues, files_of
+from journal.files import Found, Key, NotAFileError, absence, begins, continues, files_of
 from producer.processes import held_open
 from producer.reader import Reader, copied, head_of, line_end
 from producer.record import Piece
 
 # Waiting lines are counted up to this many bytes, which takes some 10 ms; beyond, their number is unknown
 COUNTED_BYTES = 16 * 1024 * 1024
+# A rotation may leave no log for a moment: none of the rotated ones was written to for so long when that is said
+ABSENT_AFTER = 60.0
 # How often the directory is looked at until two looks agree on what is gone and what is new
 LOOKS = 4
 
@@ -37,10 +39,12 @@ class SourceError(Exception):
 
 @dataclass(slots=True)
 class Poll:
-    """One look at the directory: where to read on, oldest first, and the problems (for the user)."""
+    """One look at the directory: where to read on, oldest first, and for the user the problems, and that there is no
+    log."""
 
     unread: list[tuple[Generation, Found]] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+    absent: str | None = None
 
 
 class Source:
@@ -76,6 +80,9 @@ class Source:
         """One look at the directory, and the changes in it that a rotation in the middle of it could fake."""
         poll = Poll()
         found = self._find(checkpoint)
+        now = self._clock.now().timestamp()
+        if not any(seen.live or now - seen.modified < ABSENT_AFTER for seen in found.values()):
+            poll.absent = absence(self.log)
         reading = self._known(checkpoint, found, poll)
         # an unreadable file cannot be compared: a file that seems new may be its copy
         hidden = any(each.files and each.id not in reading for each in checkpoint.generations)

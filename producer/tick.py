@@ -152,6 +152,8 @@ class Producer:
         self._say("failed")
 
     def _record(self, report: Shipped) -> None:
+        if not self._settings.owns_log:  # else it is nginx's to make, at its start
+            self._concern("log", report.absent)
         for problem in report.problems:
             log.error("%s", problem, extra=event("concern", part="log", problem=problem))
         self._count(report)

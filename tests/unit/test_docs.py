@@ -30,7 +30,7 @@ EMPTY = "–"
 # what is written like a setting: values of settings, and variables of other programs
 NO_SETTINGS = {
     *("TRIM_HORIZON", "KINESIS_PERSISTENCE", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"),
-    *("AWS_CA_BUNDLE", "EX_TEMPFAIL", "ON_DEMAND", "PERSIST_STATE"),
+    *("AWS_CA_BUNDLE", "EX_NOINPUT", "EX_TEMPFAIL", "ON_DEMAND", "PERSIST_STATE"),
 }
 
 FOLDERS = "appliance|bench|cli|common|dashboard|docs|entrypoint|host|journal|lambda|locks|nginx|producer|script"

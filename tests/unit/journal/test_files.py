@@ -39,9 +39,11 @@ def test_a_file_with_two_names_is_there_once_and_no_folder_is(tmp_path: Path) ->
 
 
 def test_a_log_that_is_no_file(tmp_path: Path) -> None:
-    (tmp_path / "access.log").mkdir()
+    (tmp_path / "access.log").symlink_to("/dev/null")
     with pytest.raises(NotAFileError, match="to a file, not a device"):
         files_of(tmp_path / "access.log")
+    with pytest.raises(NotAFileError, match=r"is a folder: set LOG_FILE to the log in it, e\.g\. .*/access\.log"):
+        files_of(tmp_path)
 
 
 def test_a_file_whose_name_is_another_ones_by_now(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from producer.__main__ import LOCKED, NOT_ALL_SHIPPED, SHIPPED, UNUSABLE, main
+from producer.__main__ import LOCKED, NO_LOG, NOT_ALL_SHIPPED, SHIPPED, UNUSABLE, main
 from producer.schedule import STOP_SECONDS
 from tests.keys import KEY
 from tests.waiting import eventually
@@ -98,7 +98,6 @@ def test_once_ships_what_is_there_and_never_rotates(tmp_path: Path, endpoint: tu
     host, keys = endpoint
     process = Process(tmp_path, host)
     process.environment["LOG_ROTATE_BYTES"] = "1024"
-    assert process.once()[0] == SHIPPED
     process.log.write_bytes(b"x" * 2000 + b"\nb\n")
     code, output = process.once()
     assert code == SHIPPED
@@ -142,6 +141,15 @@ def test_a_log_of_the_host_is_only_read(tmp_path: Path, endpoint: tuple[str, lis
     assert process.once() == (SHIPPED, "")
 
 
+def test_once_without_a_log(tmp_path: Path) -> None:
+    process = Process(tmp_path, "127.0.0.1:1")
+    process.environment["LOG_FILE"] = str(process.log.with_name("acces.log"))
+    process.log.touch()
+    code, output = process.once()
+    assert code == NO_LOG
+    assert f"the log {process.log.with_name('acces.log')} is not there; its folder holds access.log" in output
+
+
 def test_once_that_cannot_ship_all(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         process = Process(tmp_path, f"127.0.0.1:{silent.getsockname()[1]}")
@@ -174,7 +182,7 @@ def test_help_names_the_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="0"):
         main(["--help"])
     text = capsys.readouterr().out
-    for code in (SHIPPED, NOT_ALL_SHIPPED, UNUSABLE, LOCKED):
+    for code in (SHIPPED, NOT_ALL_SHIPPED, UNUSABLE, NO_LOG, LOCKED):
         assert f"\n  {code} " in text
 
 

@@ -469,6 +469,19 @@ def test_with_firehose(tmp_path: Path) -> None:
     assert (tick["lines"], tick["records"], tick["first"]["record_id"]) == (2, 1, "record-1")
 
 
+def test_a_log_of_others_that_is_not_there_is_said_once_while_it_lasts(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    log = tmp_path / "nginx" / "access.log"
+    setup = Setup(tmp_path, log_file=log)
+    setup.tick()
+    status = setup.tick()
+    assert caplog.text.count("is not there") == 1
+    assert f"the log {log} is not there" in status["error"]
+    log.touch()
+    assert setup.tick()["error"] is None
+
+
 def test_a_log_of_others_is_not_rotated(tmp_path: Path) -> None:
     clock = FakeClock()
     ours = rotator_for(Settings(data_dir=tmp_path, log_disk_bytes=10**9), clock)

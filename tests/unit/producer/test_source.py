@@ -9,6 +9,7 @@ import pytest
 
 from journal.checkpoint import Checkpoint, CheckpointError
 from producer import reader as reading
+from producer import source as source_module
 from producer.processes import UNSEEN_AFTER
 from producer.ship import Shipped, ship_once
 from producer.source import SourceError
@@ -69,16 +70,36 @@ def machine(tmp_path: Path) -> Machine:
 
 
 def test_a_log_that_is_not_there_yet(machine: Machine) -> None:
-    assert machine.poll() == Shipped()
+    machine.write(b"a\n", "access-log")
+    report = machine.poll()
+    assert report == Shipped(absent=report.absent)
+    assert report.absent
+    assert report.absent.startswith(f"the log {machine.log} is not there; its folder holds access-log")
     machine.write(b"a\n")
-    assert machine.poll().lines == 1
+    assert machine.poll().absent is None
     assert machine.arrived == [b"a"]
 
 
 def test_a_folder_that_is_not_there_yet(tmp_path: Path) -> None:
     (tmp_path / "log").mkdir()
     source = source_of(tmp_path / "nowhere" / "access.log", FakeClock())
-    assert not ship_once(source, checkpoint_of(tmp_path / "log" / "x"), sink_of(FakeKinesis(), FakeClock())).problems
+    report = ship_once(source, checkpoint_of(tmp_path / "log" / "x"), sink_of(FakeKinesis(), FakeClock()))
+    assert report.absent
+    assert "nor can its folder be read (No such file or directory)" in report.absent
+
+
+def test_a_pattern_is_no_log(machine: Machine) -> None:
+    machine.write(b"a\n")
+    machine.log = machine.log.with_name("*.log")
+    assert "LOG_FILE names one file; it is no pattern" in (machine.poll().absent or "")
+
+
+def test_a_log_that_a_rotation_has_just_taken_away_is_not_missed_at_once(machine: Machine) -> None:
+    machine.write(b"a\n")
+    machine.rotate("access.log.1")
+    assert machine.poll().absent is None
+    machine.age(source_module.ABSENT_AFTER + 1)
+    assert machine.poll().absent
 
 
 def test_a_partial_line_waits_for_its_newline(machine: Machine) -> None:
