@@ -19,6 +19,7 @@ from journal.archived import CLOCKS_APART, Archived
 from journal.audit import audit
 from journal.checkpoint import CheckpointError, CheckpointFile
 from journal.ranges import Ranges
+from producer import reread
 from producer.reader import BLOCK_BYTES, FINAL_AFTER
 from producer.record import FRAGMENT_BYTES
 from tests.fake_kinesis import checkpoint_of, error, refuse_all
@@ -365,6 +366,50 @@ def test_what_is_emptied_and_filled_while_it_is_read_is_not_sent(world: World, m
 
     monkeypatch.setattr(world.source, "pieces", late)
     assert world.run().sent == 0
+
+
+def test_what_is_emptied_and_filled_before_its_middle_is_read_is_not_sent(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What stands before the range is read from the new content, too: only a look after the bytes were read tells."""
+    world.write(b"a\n")
+    world.ship()
+    world.deliver()
+    world.write(b"b\n")
+    world.ship()
+    world.deliver(lose=True)
+    world.run()
+    world.wait()
+    whole = reread._whole
+
+    def late(*arguments):  # type: ignore[no-untyped-def]
+        world.log.write_bytes(b"x\ny\n")
+        return whole(*arguments)
+
+    monkeypatch.setattr(reread, "_whole", late)
+    assert world.run().sent == 0
+
+
+def test_the_times_outlive_a_process_that_dies_while_it_reads_the_bucket(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.write(b"a\n")
+    world.ship()
+    world.deliver(lose=True)
+
+    def killed(_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(world.repair, "_compare", killed)
+    with pytest.raises(KeyboardInterrupt):
+        world.run()
+    world.wait()
+    world.write(b"b\n")
+    world.ship()
+    now = world.clock.now().timestamp()
+    os.utime(world.settings.checkpoint_file, (now, now))
+    world.start()
+    assert world.run().missing == 2
 
 
 def test_a_part_of_a_line_is_sent_as_the_line_it_is_of(world: World) -> None:

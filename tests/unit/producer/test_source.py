@@ -248,6 +248,20 @@ def test_refilled_while_it_is_read(machine: Machine, monkeypatch: pytest.MonkeyP
     assert list(pieces) == []
 
 
+def test_refilled_between_the_poll_and_the_reading(machine: Machine) -> None:
+    """Only the bytes before the offset tell, and they are compared again when the file is read."""
+    machine.write(b"same\na\n")
+    machine.poll()
+    machine.write(b"b\n")
+    source, checkpoint = source_of(machine.log, machine.clock), checkpoint_of(machine.log).load()
+    assert checkpoint
+    poll = source.poll(checkpoint)
+    assert poll.unread
+    os.truncate(machine.log, 0)
+    machine.write(b"same\nx\ny\n")
+    assert list(source.pieces(poll)) == []
+
+
 def test_an_unterminated_last_line_of_a_rotated_log(machine: Machine) -> None:
     machine.write(b"a\nhalf")
     machine.rotate("access.log.1")
