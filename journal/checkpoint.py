@@ -9,13 +9,15 @@ import hashlib
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Protocol
 
 from common.atomic import write_atomic
 
 VERSION = 1
+# Generations without a file that are remembered: a log that rotates daily and keeps three months of files
+REMEMBERED = 128
 # Stands beside the checkpoint from the first line sent on: lines were sent under names that only the checkpoint knows
 WITNESS = "archived.json"
 
@@ -71,8 +73,9 @@ class Generation:
     """One incarnation of the log's bytes.
 
     `offset`: everything from `start` to it is acknowledged. `start`: where the first record sent under this name
-    began; None as long as there is none. `head`: the file's first bytes when it was first seen. `tail`: the
-    bytes just before `position`. `inside_line`: the offset stands within a line that travels as fragments. `closed`:
+    began; None as long as there is none. `head`: the file's first bytes; `starts`: its first lines, as long as these
+    are all there is, by which a copy that was made before the last line is known. `tail`: the bytes just before
+    `position`. `inside_line`: the offset stands within a line that travels as fragments. `closed`:
     the last line's virtual newline is acknowledged, one byte past the end of the file. `size` and `name`: the file as
     last seen, for messages.
     """
@@ -87,6 +90,7 @@ class Generation:
     size: int = 0
     name: str = ""
     start: int | None = None
+    starts: list[Fingerprint] = field(default_factory=list)
 
     @property
     def acknowledged(self) -> tuple[int, int]:
@@ -114,9 +118,15 @@ class Generation:
 
 @dataclass(slots=True)
 class Checkpoint:
-    """The generations that have a file on disk, oldest first."""
+    """The generations that have a file on disk, oldest first, and those that had one, the last REMEMBERED of them."""
 
     generations: list[Generation] = field(default_factory=list)
+    ended: list[Generation] = field(default_factory=list)
+
+    def end(self, generation: Generation) -> None:
+        """No file holds it any more; a copy of it is still known by its content."""
+        self.generations.remove(generation)
+        self.ended = [*self.ended, generation][-REMEMBERED:]
 
     def acknowledge(self, batch: Sequence[Record], acknowledged: Sequence[object | None]) -> None:
         """Move over the contiguous acknowledged prefix of each generation in `batch`, and never over a gap."""
@@ -178,7 +188,8 @@ class CheckpointFile:
                     "start the newer program that wrote it"
                 )
             generations = [_generation(item) for item in tree["generations"]]
-            if len({generation.id for generation in generations}) != len(generations):
+            ended = [_generation(item) for item in tree.get("ended", [])]
+            if len({generation.id for generation in generations + ended}) != len(generations + ended):
                 raise ValueError("a generation stands in it twice")
         except (ValueError, TypeError, KeyError) as error:
             raise CheckpointError(
@@ -186,23 +197,30 @@ class CheckpointFile:
                 f"delete it and {WITNESS} to send every log on disk again from its beginning (what is in S3 already "
                 "is then doubled)"
             ) from error
-        return Checkpoint(generations)
+        return Checkpoint(generations, ended)
 
 
 def encode(checkpoint: Checkpoint) -> bytes:
-    tree = {"version": VERSION, "generations": [asdict(generation) for generation in checkpoint.generations]}
-    return json.dumps(tree, indent=1).encode() + b"\n"
+    """Saved after each call, so it is made without `asdict` and indents, which take ten times as long."""
+    tree = {"version": VERSION, "generations": checkpoint.generations, "ended": checkpoint.ended}
+    return json.dumps(tree, default=_plain).encode() + b"\n"
+
+
+def _plain(value: Generation | FileId | Fingerprint) -> dict[str, Any]:
+    return {name: getattr(value, name) for name in value.__slots__}
 
 
 def _generation(item: Any) -> Generation:
     """The inverse of `asdict`, trusting nothing. Raises ValueError, TypeError, KeyError."""
-    item = {"start": 0} | item  # not there before repair was: a generation then began with its file
+    # `start` was not there before repair was: a generation then began with its file; nor was `starts`
+    item = {"start": 0, "starts": []} | item
     generation: Generation = _strictly(
         Generation,
         item,
         files=[_strictly(FileId, file) for file in item["files"]],
         head=_strictly(Fingerprint, item["head"]),
         tail=_strictly(Fingerprint, item["tail"]),
+        starts=[_strictly(Fingerprint, each) for each in item["starts"]],
     )
     if not re.fullmatch("[0-9a-f]{24}", generation.id):
         raise ValueError(f"{generation.id!r} is no generation")

@@ -96,6 +96,12 @@ def begins(descriptor: int, generation: Generation) -> bool:
     return Fingerprint.of(os.pread(descriptor, generation.head.length, 0)) == generation.head
 
 
+def begins_copy(descriptor: int, generation: Generation) -> bool:
+    """Whether the file starts as the generation's does, as far as it goes: as a copy, perhaps a shorter one."""
+    data = os.pread(descriptor, generation.head.length, 0)
+    return Fingerprint.of(data) in [generation.head, *generation.starts]
+
+
 def continues(descriptor: int, generation: Generation) -> bool:
     """Whether the file starts as the generation's does and has the bytes before its offset. Raises OSError."""
     tail, position = generation.tail, generation.position

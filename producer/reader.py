@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ BLOCK_BYTES = 4 * 1024 * 1024
 # A rotated file that no process holds open is complete after so long without a write, even without a last newline.
 # nginx's workers reopen within moments of SIGUSR1; a line is one write, so half a line means a full disk or a crash.
 FINAL_AFTER = 10.0
+# First lines of a short log that are remembered one by one
+STARTS = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +79,7 @@ class Reader:
         before = os.pread(descriptor, generation.tail.length, position - generation.tail.length)
         if before and Fingerprint.of(before) != generation.tail:
             return  # replaced since the poll; the next one sees what is there now
-        _make_durable(descriptor)
+        make_durable(descriptor)
         while position < limit:
             length = min(READ_BYTES, BLOCK_BYTES, limit - position)
             data = _follows(descriptor, position, length if position else max(length, generation.head.length), before)
@@ -120,9 +123,11 @@ def copied(descriptor: int, original: int) -> bool:
     return True
 
 
-def head_of(descriptor: int, size: int) -> Fingerprint:
-    """The fingerprint by which the file is known again."""
-    return Fingerprint.of(os.pread(descriptor, min(WINDOW_BYTES, size), 0))
+def head_of(descriptor: int, size: int) -> tuple[Fingerprint, list[Fingerprint]]:
+    """The fingerprint by which the file is known again, and those of its first lines if that holds all of it."""
+    data = os.pread(descriptor, min(WINDOW_BYTES, size), 0)
+    ends = [match.end() for match in re.finditer(b"\n", data)][:STARTS] if len(data) < WINDOW_BYTES else []
+    return Fingerprint.of(data), [Fingerprint.of(data[:end]) for end in ends]
 
 
 def _follows(descriptor: int, position: int, length: int, before: bytes) -> bytes | None:
@@ -148,7 +153,7 @@ def line_end(descriptor: int, position: int, limit: int) -> int | None:
     return None
 
 
-def _make_durable(descriptor: int) -> None:
+def make_durable(descriptor: int) -> None:
     """Keep a power cut from taking back what is about to be sent: its offsets would then name other lines."""
     try:
         os.fdatasync(descriptor)

@@ -1,8 +1,9 @@
 """The log and its rotated siblings, as generations with offsets.
 
-Rotated logs stand beside `access.log` as `access.log.<anything>` or `access.log-<anything>`. They are known again by
-device and inode *and* by content (the first bytes, and those just before the offset), as inodes are reused and a log
-can be emptied and refilled under the same one. A file that matches neither is a new generation.
+Rotated logs stand beside `access.log` as `access.log.<anything>` or `access.log-<anything>`. A file belongs to a
+generation by its content: the first bytes, and those just before the offset. Device and inode only say where to look,
+as inodes are reused and a log can be emptied and refilled under the same one. A file that matches no generation, of
+those that have no file any more either, is a new one.
 
 After a rename the generation goes on under another name. After copytruncate the log's content no longer matches, but
 the copy's does: the generation goes on in the copy, and the log is a new one. A copy whose original still grows is read
@@ -12,18 +13,19 @@ only after the original is gone. A generation begins with its first complete lin
 from __future__ import annotations
 
 import copy
+import os
 import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from common.clock import Clock
 from journal.checkpoint import Checkpoint, FileId, Fingerprint, Generation
-from journal.files import Found, Key, NotAFileError, absence, begins, continues, files_of
+from journal.files import Found, Key, NotAFileError, absence, begins_copy, continues, files_of
 from producer.processes import held_open
-from producer.reader import Reader, copied, head_of, line_end
-from producer.record import Piece
+from producer.reader import Reader, copied, head_of, line_end, make_durable
+from producer.record import WINDOW_BYTES, Piece
 
 # Waiting lines are counted up to this many bytes, which takes some 10 ms; beyond, their number is unknown
 COUNTED_BYTES = 16 * 1024 * 1024
@@ -66,10 +68,10 @@ class Source:
 
         Raises SourceError. A file that cannot be read, or that is gone before it was read, is one of the `problems`.
         """
-        before = list(checkpoint.generations)
+        before, ended = list(checkpoint.generations), list(checkpoint.ended)
         agreed: object = None
         for _ in range(LOOKS):
-            checkpoint.generations = copy.deepcopy(before)
+            checkpoint.generations, checkpoint.ended = copy.deepcopy(before), list(ended)
             poll, changes = self._look(checkpoint)
             if changes in ([], agreed):
                 break
@@ -95,7 +97,7 @@ class Source:
                 continue
             readable = False
             with self._reporting(poll, seen):
-                started = self._claim(seen, [*checkpoint.generations, *fresh.values()], reading)
+                started = self._claim(seen, checkpoint, fresh, reading)
                 readable = True
                 if started:
                     fresh[seen.key] = started
@@ -162,7 +164,10 @@ class Source:
                     continue
                 same: bool | None = None  # as long as it could not be read
                 with self._reporting(poll, seen), self._reader.open(seen) as descriptor:
-                    same = continues(descriptor, generation) or (file.copy and begins(descriptor, generation))
+                    longer = None if file.copy else _longer_head(descriptor, generation, seen)
+                    same = continues(descriptor, generation) or (file.copy and begins_copy(descriptor, generation))
+                    if same and longer:
+                        generation.head, generation.starts = longer
                 if same is not False:
                     kept.append(file)
                 if same:
@@ -177,43 +182,72 @@ class Source:
 
     def _reopen(self, generation: Generation, seen: Found, checkpoint: Checkpoint, reading: dict[str, Found]) -> None:
         """A file whose virtual newline is acknowledged has grown: the added bytes are another generation's."""
-        fresh = self._fresh(generation.files, generation.head)
+        fresh = self._fresh(generation.files, generation.head, generation.starts)
         fresh.offset, fresh.tail = generation.position, generation.tail
         checkpoint.generations[checkpoint.generations.index(generation)] = fresh
         del reading[generation.id]
         reading[fresh.id] = seen
 
-    def _claim(self, seen: Found, generations: list[Generation], reading: dict[str, Found]) -> Generation | None:
+    def _claim(
+        self, seen: Found, checkpoint: Checkpoint, fresh: dict[Key, Generation], reading: dict[str, Found]
+    ) -> Generation | None:
         """Find the generation that a new file belongs to; if it begins one, return that."""
         with self._reader.open(seen) as descriptor:
-            for generation in generations:
+            if known := self._known_by_content(descriptor, seen, checkpoint):
+                # its file is gone and it goes on in this one: moved, restored, or left by copytruncate
+                if known not in checkpoint.generations:
+                    checkpoint.ended.remove(known)
+                    known = replace(known)
+                    checkpoint.generations.insert(0, known)
+                whole = seen.size >= known.position
+                known.files = [FileId(seen.device, seen.inode, copy=not whole)]
+                if whole:
+                    reading[known.id] = seen
+                    if known.closed and seen.size > known.position:
+                        self._reopen(known, seen, checkpoint, reading)
+                return None
+            for generation in [*checkpoint.generations, *fresh.values()]:
                 original = reading.get(generation.id)
-                if not generation.files and continues(descriptor, generation):
-                    # the generation's file is gone and goes on in this one: moved, restored, or left by copytruncate
-                    generation.files = [FileId(seen.device, seen.inode)]
-                    reading[generation.id] = seen
-                    return None
-                if original and seen.size and not seen.live and self._copied(descriptor, original):
+                if original and seen.size and not seen.live and self._copied(seen, original):
                     generation.files.append(FileId(seen.device, seen.inode, copy=True))
+                    return None
+                if original and not original.live and original.size and self._copied(original, seen):
+                    # a copy that goes on further than its original
+                    generation.files.append(FileId(seen.device, seen.inode))
+                    reading[generation.id] = seen
                     return None
             if line_end(descriptor, 0, seen.size) is None and not (seen.size and self._reader.final(seen, descriptor)):
                 return None
             head = head_of(descriptor, seen.size)
-        return self._fresh([FileId(seen.device, seen.inode)], head)
+        return self._fresh([FileId(seen.device, seen.inode)], *head)
 
-    def _copied(self, descriptor: int, original: Found) -> bool:
-        with self._reader.open(original) as other:
+    def _known_by_content(self, descriptor: int, seen: Found, checkpoint: Checkpoint) -> Generation | None:
+        """The generation without a file whose bytes these are, or, of a rotated log, begin to be: a copy that is being
+        made, or one that was cut short."""
+        gone = [each for each in [*checkpoint.generations, *checkpoint.ended] if not each.files]
+        gone.sort(key=lambda each: -each.position)
+        for generation in gone:
+            if continues(descriptor, generation):
+                return generation
+        for generation in gone:
+            short = not seen.live and os.fstat(descriptor).st_size < generation.position
+            if short and begins_copy(descriptor, generation):
+                return generation
+        return None
+
+    def _copied(self, seen: Found, original: Found) -> bool:
+        with self._reader.open(seen) as descriptor, self._reader.open(original) as other:
             return copied(descriptor, other)
 
-    def _fresh(self, files: list[FileId], head: Fingerprint) -> Generation:
+    def _fresh(self, files: list[FileId], head: Fingerprint, starts: list[Fingerprint]) -> Generation:
         """A new generation. The time in its id files those of its lines that carry none."""
         name = f"{int(self._clock.now().timestamp()):08x}{self._rng.getrandbits(64):016x}"
-        return Generation(name, files, head)
+        return Generation(name, files, head, starts=starts)
 
     def _forget(self, checkpoint: Checkpoint, poll: Poll) -> None:
         """Drop the generations whose file is gone, and say so when that lost something."""
         for generation in [each for each in checkpoint.generations if not each.files]:
-            checkpoint.generations.remove(generation)
+            checkpoint.end(generation)
             where = f"{self.log.with_name(generation.name)} (generation {generation.id})"
             if generation.unread:
                 poll.problems.append(
@@ -236,3 +270,12 @@ class Source:
             pass  # gone since the listing; the next poll says what that cost
         except OSError as error:
             poll.problems.append(f"{seen.path} cannot be read ({error.strerror}): allow this user to read it")
+
+
+def _longer_head(descriptor: int, generation: Generation, seen: Found) -> tuple[Fingerprint, list[Fingerprint]] | None:
+    """More of the beginning than was there when the generation was first seen, and durable like what is sent. Whether
+    the file still is the generation's is to be asked after this."""
+    if generation.head.length >= min(seen.size, WINDOW_BYTES):
+        return None
+    make_durable(descriptor)
+    return head_of(descriptor, seen.size)

@@ -35,14 +35,33 @@ def full() -> Checkpoint:
                 size=11,
                 name="access.log.1",
             ),
-            Generation("5e9a0001" + "f" * 16, [FileId(1, 4)], Fingerprint.of(b"x"), inside_line=True),
-        ]
+            Generation(
+                "5e9a0001" + "f" * 16,
+                [FileId(1, 4)],
+                Fingerprint.of(b"x"),
+                inside_line=True,
+                starts=[Fingerprint.of(b"x")],
+            ),
+        ],
+        [Generation("5e9a0002" + "f" * 16, [], Fingerprint.of(b"y"))],
     )
 
 
 def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
     CheckpointFile(tmp_path / "checkpoint.json").save(full())
     assert CheckpointFile(tmp_path / "checkpoint.json").load() == full()
+
+
+def test_a_checkpoint_of_a_version_that_forgot_what_had_ended_is_read(tmp_path: Path) -> None:
+    tree = json.loads(encode(full()))
+    del tree["ended"]
+    for generation in tree["generations"]:
+        del generation["starts"]
+    (tmp_path / "checkpoint.json").write_text(json.dumps(tree))
+    checkpoint = CheckpointFile(tmp_path / "checkpoint.json").load()
+    assert checkpoint
+    assert [each.id for each in checkpoint.generations] == [each.id for each in full().generations]
+    assert checkpoint.ended == []
 
 
 def test_nothing_saved_yet(tmp_path: Path) -> None:
@@ -89,6 +108,7 @@ def broken(**changes: Any) -> bytes:
         broken(files=None),
         broken(head={}),
         broken(id="5e9a0001" + "f" * 16),  # twice
+        broken(id="5e9a0002" + "f" * 16),  # has a file, and has none
     ],
 )
 def test_a_damaged_checkpoint_is_an_error_with_a_remedy(tmp_path: Path, data: bytes) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from journal.checkpoint import Checkpoint, CheckpointError
+from journal.checkpoint import REMEMBERED, Checkpoint, CheckpointError
 from producer import reader as reading
 from producer import source as source_module
 from producer.processes import UNSEEN_AFTER
@@ -327,6 +327,54 @@ def test_an_acknowledged_rotated_log_may_go_without_a_word(machine: Machine) -> 
     checkpoint = checkpoint_of(machine.log).load()
     assert checkpoint
     assert checkpoint.generations == []
+
+
+@pytest.mark.parametrize("name", ["access.log.2", "access.log.bak", "access.log-20261130"])
+def test_a_log_that_has_ended_and_comes_back_is_known_by_its_content(machine: Machine, name: str) -> None:
+    """`gunzip -k`, a backup, a restored file: sent once, under whatever name, and on from where it was sent to."""
+    lines = [b"line %d of many" % number for number in range(100)]
+    content = b"".join(line + b"\n" for line in lines)
+    machine.write(content)
+    machine.poll()
+    machine.rotate("access.log.1").unlink()
+    machine.write(b"next\n")
+    machine.poll()
+    machine.write(content[:1500], name)  # is being written
+    assert machine.poll().records == 0
+    machine.write(content[1500:], name)
+    assert machine.poll() == Shipped()
+    machine.write(b"more\n", name)
+    machine.age(60)
+    assert not machine.poll().problems
+    assert machine.arrived == [*lines, b"next", b"more"]
+    assert len(machine.generations) == 2
+
+
+def test_a_copy_beside_its_original_that_goes_on_further(machine: Machine) -> None:
+    machine.write(b"a\nb\n")
+    machine.poll()
+    machine.rotate("access.log.1")
+    machine.write(b"a\nb\n")
+    machine.write(b"c\n")  # the web server went on with a copy
+    machine.poll()
+    assert machine.arrived == [b"a", b"b", b"c"]
+    assert len(machine.generations) == 1
+
+
+def test_only_so_many_logs_that_ended_are_remembered(machine: Machine) -> None:
+    for number in range(REMEMBERED + 2):
+        machine.write(b"line %d\n" % number)
+        machine.poll()
+        machine.log.unlink()
+    machine.poll()
+    checkpoint = checkpoint_of(machine.log).load()
+    assert checkpoint
+    assert (checkpoint.generations, len(checkpoint.ended)) == ([], REMEMBERED)
+    machine.write(b"line 2\n", "access.log.1")
+    machine.write(b"line 1\n", "access.log.2")
+    machine.poll()
+    assert machine.arrived[-1] == b"line 1"
+    assert len(machine.arrived) == REMEMBERED + 3
 
 
 def test_what_is_compressed_or_has_another_name_is_left_alone(machine: Machine) -> None:
