@@ -74,9 +74,10 @@ def repair(settings: Settings, clock: Clock, s3: S3Client, key: str) -> Found:
     left = Counter(digests(s3, bucket, key, IfMatch=head["ETag"]))
     lines, ledger = left.total(), Ledger()
     checkpoint = CheckpointFile(settings.checkpoint_file).load()
-    files, _ = look_at_files(settings.log_file, clock.now().timestamp())
+    generations = checkpoint.generations if checkpoint else []
+    files, _ = look_at_files(settings, generations, clock.now().timestamp())
     there = set()
-    for generation in checkpoint.generations if checkpoint else ():
+    for generation in generations:
         held, _ = held_by(generation, files)
         if held and generation.start is not None:
             there.add(generation.id)

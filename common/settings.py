@@ -185,6 +185,11 @@ class Settings(BaseSettings):
     log_file: File = Field(default_factory=lambda given: given.get("data_dir", Path("/data")) / "log" / "access.log")
     """Log to ship. Empty: `log/access.log` below DATA_DIR. Any other log is for the producer without the appliance,
     which neither rotates nor deletes it."""
+    log_rotated_dirs: Annotated[
+        str, _matches(r"(/[^:]*(:/[^:]*)*)?", "folders are absolute paths with colons between")
+    ] = Field("", examples=["/var/log/old:/srv/archive"])
+    """Folders into which LOG_FILE is rotated, with colons between them. Its own folder needs no mention, nor one in
+    which a rotated log was found already."""
     log_rotate_bytes: Annotated[int, Field(ge=1024)] = 100 * 1024 * 1024
     """Size at which access.log is rotated (100 MiB). A rotated log is deleted once all of it is archived."""
     log_rotate_seconds: Annotated[int, Field(ge=1)] = 86_400
@@ -237,6 +242,10 @@ class Settings(BaseSettings):
     def owns_log(self) -> bool:
         """Whether the log is DATA_DIR's own, so that the producer rotates it, and deletes what is archived."""
         return self.log_file == self.data_dir / "log" / "access.log"
+
+    @property
+    def rotated_dirs(self) -> list[Path]:
+        return [Path(folder) for folder in self.log_rotated_dirs.split(":") if folder]
 
     # Log, checkpoint and what was seen archived live and die together: in one folder
 

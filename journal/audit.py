@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from common.clock import Clock
@@ -130,10 +129,10 @@ def deletable(file: OnDisk, row: Row) -> tuple[bool, str]:
 # Looking
 
 
-def look_at_files(log: Path, now: float) -> tuple[list[OnDisk], list[str]]:
+def look_at_files(settings: Settings, generations: Sequence[Generation], now: float) -> tuple[list[OnDisk], list[str]]:
     """The files of the log, and the names of those that are compressed. Raises OSError."""
     files, unread = [], []
-    for found in files_of(log):
+    for found in files_of(settings.log_file, generations, settings.rotated_dirs):
         if found.compressed:
             unread.append(found.path.name)
             continue
@@ -182,7 +181,7 @@ def audit(settings: Settings, clock: Clock, s3: S3Client, *, grace: float, ledge
     checkpoint = CheckpointFile(settings.checkpoint_file).load()
     saved = settings.checkpoint_file.stat().st_mtime if checkpoint else now
     generations = checkpoint.generations if checkpoint else []
-    files, unread = look_at_files(settings.log_file, now)
+    files, unread = look_at_files(settings, generations, now)
     # what the producer would note now; nothing of it is saved
     archived.note(generations, now, settings.repair_after, saved=saved, finely=True)
     kept = settings.delivery.has_ledger

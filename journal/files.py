@@ -1,11 +1,14 @@
-"""The files of a log (itself, its rotated siblings, and those of them that are compressed), and where lines begin."""
+"""The files of a log, wherever rotation has put them, which generation's they are, and where lines begin."""
 
 from __future__ import annotations
 
 import difflib
 import errno
 import os
+import re
 import stat
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +16,9 @@ from journal.checkpoint import Fingerprint, Generation
 
 # These hold what another file held as text before; reading them as lines would send their bytes as rejected ones
 COMPRESSED = (".gz", ".bz2", ".xz", ".zst", ".lz4", ".Z", ".zip")
+# A number, a date, a time: 1, 20261130, 2026-11-30_16:05, 30Nov2026
+_MONTH = "Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec"
+_DATE = rf"(?:\d|{_MONTH})(?:[\dTZ:_.+-]|{_MONTH})*"
 # How many names a message lists, at most
 NAMED = 5
 STEP = 64 * 1024  # bytes read at once, backwards: a line is far shorter, almost always
@@ -53,29 +59,73 @@ class Found:
         raise FileNotFoundError(errno.ENOENT, "renamed or deleted", str(self.path))
 
 
-def files_of(log: Path) -> list[Found]:
-    """The log and its rotated siblings, by name. A file with several names is there once. Raises OSError."""
-    try:
-        paths = sorted(log.parent.iterdir())
-    except FileNotFoundError:
-        return []
+def rotated(name: str) -> re.Pattern[str]:
+    """The names that rotation gives to the files of a log, and copies of them; not those of another log beside it.
+
+    logrotate's numbers and dates, before the extension, too; cronolog's dates; s6-log's `@<time>.s` beside `current`.
+    """
+    stem, _, extension = name.rpartition(".")
+    log, stem, extension = re.escape(name), re.escape(stem), re.escape(extension)
+    numbered = rf"{stem}(?:\.\d+|[._-](?=(?:\D*\d){{6}}){_DATE})\.{extension}(?:\..+)?" if stem else log
+    saved = r"@[0-9a-f]{24}\.[su]" if name == "current" else log
+    return re.compile(rf"{log}[.-].+|{log}_?{_DATE}.*|{_DATE}[._-]?{log}(?:\..+)?|{numbered}|{saved}", re.DOTALL)
+
+
+def files_of(log: Path, generations: Collection[Generation] = (), folders: Iterable[Path] = ()) -> list[Found]:
+    """The log and what rotation has made of it, each file once. Raises OSError.
+
+    They are in the log's folder, in `folders`, and where a file of the `generations` was last seen: by their names, or
+    as one of those files, whatever its name.
+    """
+    known = {file.key for generation in generations for file in generation.files}
+    seen_in = [log.parent / Path(each.name).parent for each in generations]
     found: dict[Key, Found] = {}
-    for path in paths:  # the log sorts before its siblings, so that a link to it is not taken for a rotated one
+    named = rotated(log.name).fullmatch
+    for folder in dict.fromkeys([log.parent, *folders, *seen_in]):
+        for seen in _files_in(folder, log):
+            # cronolog's 2026/11/29/access.log
+            same_name = folder != log.parent and seen.path.name == log.name
+            if seen.live or seen.key in known or same_name or named(seen.path.name):
+                # a link to the log is the log
+                found[seen.key] = seen if seen.live else found.get(seen.key, seen)
+    return list(found.values())
+
+
+def strays(log: Path, generations: Collection[Generation], folders: Iterable[Path]) -> list[Found]:
+    """All other files beside those, and in the folders beside the log: one of them may be a log that was moved.
+
+    Raises OSError. Those that are new are none of the log's: other logs lie there, too.
+    """
+    ours = files_of(log, generations, folders)
+    around = [path for path in log.parent.iterdir() if path.is_dir()]
+    found: dict[Key, Found] = {}
+    for folder in dict.fromkeys([log.parent, *folders, *(seen.path.parent for seen in ours), *around]):
+        with suppress(PermissionError):
+            found |= {seen.key: seen for seen in _files_in(folder, log)}
+    for seen in ours:
+        found.pop(seen.key, None)
+    return list(found.values())
+
+
+def _files_in(folder: Path, log: Path) -> Iterator[Found]:
+    """The plain files of a folder, by name. The log is found as what it is a link to."""
+    try:
+        paths = sorted(folder.iterdir())
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    for path in paths:
         live = path == log
-        if not live and not path.name.startswith((f"{log.name}.", f"{log.name}-")):
-            continue
         try:
             status = path.stat()
         except OSError:  # renamed meanwhile, or a link to nowhere
             continue
         if stat.S_ISREG(status.st_mode):
-            seen = Found(path, status.st_dev, status.st_ino, status.st_size, status.st_mtime, live)
-            found.setdefault(seen.key, seen)
+            real = path.resolve() if live and path.is_symlink() else path
+            yield Found(real, status.st_dev, status.st_ino, status.st_size, status.st_mtime, live)
+        elif live and stat.S_ISDIR(status.st_mode):
+            raise NotAFileError(f"{path} is a folder: set LOG_FILE to the log in it, e.g. {path / 'access.log'}")
         elif live:
-            if stat.S_ISDIR(status.st_mode):
-                raise NotAFileError(f"{path} is a folder: set LOG_FILE to the log in it, e.g. {path / 'access.log'}")
             raise NotAFileError(f"{path} is no plain file: let nginx write its access log to a file, not a device")
-    return list(found.values())
 
 
 def absence(log: Path) -> str:

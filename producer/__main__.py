@@ -21,8 +21,9 @@ from producer.batch import CUTS
 from producer.schedule import serve
 from producer.ship import ship_once
 from producer.sink import make_sink
-from producer.source import Source, SourceError
+from producer.source import Source
 from producer.tick import log_shipped
+from producer.whereabouts import SourceError
 
 log = logging.getLogger("producer")
 
@@ -87,7 +88,7 @@ def once(settings: Settings) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     clock, rng = SystemClock(), random.SystemRandom()
-    source, checkpoint_file = Source(settings.log_file, clock, rng), CheckpointFile(settings.checkpoint_file)
+    source, checkpoint_file = Source.of(settings, clock, rng), CheckpointFile(settings.checkpoint_file)
     with closing(make_sink(settings, clock, rng, stop=stop.is_set, pause=stop.wait)) as sink:
         report = ship_once(source, checkpoint_file, sink, cut=CUTS[settings.delivery], stop=stop.is_set)
     if report.records:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
 from journal.checkpoint import Checkpoint, Fingerprint, Generation
-from journal.files import Found, continues, files_of, line_start
+from journal.files import Found, continues, line_start
 from journal.ranges import Ranges
 from producer.reader import BLOCK_BYTES, line_end
 from producer.record import FRAGMENT_BYTES, WINDOW_BYTES, Piece
@@ -41,7 +41,7 @@ def pieces_again(
 
 def _open(source: Source, generation: Generation) -> tuple[Found, int] | None:
     """A file that holds all that is acknowledged of the generation; originals before copies."""
-    found = {seen.key: seen for seen in files_of(source.log)}
+    found = source.whereabouts.find([generation])
     for file in sorted(generation.files, key=lambda file: file.copy):
         try:
             descriptor = found[file.key].open()

@@ -49,7 +49,7 @@ def serve(settings: Settings) -> int:
     rotator = rotator_for(settings, clock)
     producer = Producer(
         settings,
-        Source(settings.log_file, clock, rng),
+        Source.of(settings, clock, rng),
         CheckpointFile(settings.checkpoint_file),
         rotator,
         clock,
@@ -59,7 +59,7 @@ def serve(settings: Settings) -> int:
     sink = make_sink(settings, clock, rng, stop=stop.is_set, pause=stop.wait)
     repair = Repair(
         settings,
-        Source(settings.log_file, clock, rng),
+        Source.of(settings, clock, rng),
         clock,
         connect=lambda: connect(settings),
         sink=lambda ended: make_sink(settings, clock, rng, stop=ended, pause=stop.wait),

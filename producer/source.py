@@ -15,28 +15,28 @@ from __future__ import annotations
 import copy
 import os
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from common.clock import Clock
+from common.settings import Settings
 from journal.checkpoint import Checkpoint, FileId, Fingerprint, Generation
-from journal.files import Found, Key, NotAFileError, absence, begins_copy, continues, files_of
+from journal.files import Found, Key, absence, begins_copy, continues
 from producer.processes import held_open
 from producer.reader import Reader, copied, head_of, line_end, make_durable
 from producer.record import WINDOW_BYTES, Piece
+from producer.whereabouts import Whereabouts
 
 # Waiting lines are counted up to this many bytes, which takes some 10 ms; beyond, their number is unknown
 COUNTED_BYTES = 16 * 1024 * 1024
 # A rotation may leave no log for a moment: none of the rotated ones was written to for so long when that is said
 ABSENT_AFTER = 60.0
+# A file that was renamed may be written to for a while: so long after the last write it is kept open
+KEPT_AFTER = 60.0
 # How often the directory is looked at until two looks agree on what is gone and what is new
 LOOKS = 4
-
-
-class SourceError(Exception):
-    """The log cannot be read at all; the message says what to do."""
 
 
 @dataclass(slots=True)
@@ -57,11 +57,17 @@ class Source:
         rng: random.Random,
         *,
         held: Callable[[int, int], bool | None] = held_open,
+        folders: Sequence[Path] = (),
     ) -> None:
         self.log = log
         self._clock = clock
         self._rng = rng
-        self._reader = Reader(clock, held, lambda key: self._list().get(key))
+        self.whereabouts = Whereabouts(log, folders)
+        self._reader = Reader(clock, held, self.whereabouts.of)
+
+    @classmethod
+    def of(cls, settings: Settings, clock: Clock, rng: random.Random) -> Source:
+        return cls(settings.log_file, clock, rng, folders=settings.rotated_dirs)
 
     def poll(self, checkpoint: Checkpoint) -> Poll:
         """Bring `checkpoint` up to what is on disk; to be saved before anything of it is sent.
@@ -81,7 +87,7 @@ class Source:
     def _look(self, checkpoint: Checkpoint) -> tuple[Poll, list[object]]:
         """One look at the directory, and the changes in it that a rotation in the middle of it could fake."""
         poll = Poll()
-        found = self._find(checkpoint)
+        found = self.whereabouts.find(checkpoint.generations)
         now = self._clock.now().timestamp()
         if not any(seen.live or now - seen.modified < ABSENT_AFTER for seen in found.values()):
             poll.absent = absence(self.log)
@@ -103,17 +109,23 @@ class Source:
                     fresh[seen.key] = started
                     reading[started.id] = seen
             blind = blind or not readable
+        self._seek([each for each in checkpoint.generations if not each.files and each.position], checkpoint, reading)
         changes: list[object] = [each.id for each in checkpoint.generations if not each.files]
         changes += [key for key, seen in found.items() if key in fresh and not seen.live]
         checkpoint.generations += [fresh[key] for key in found if key in fresh]
         if not blind:  # else a file that could not be read may be the one a generation goes on in
             self._forget(checkpoint, poll)
+        unfinished: list[Found] = []
         for generation in checkpoint.generations:
             seen_as = reading.get(generation.id)
             if seen_as:
-                generation.size, generation.name = seen_as.size, seen_as.path.name
+                generation.size = seen_as.size
+                generation.name = self.whereabouts.name(seen_as) or generation.name
                 if generation.unread:
                     poll.unread.append((generation, seen_as))
+                if generation.unread or seen_as.live or now - seen_as.modified < KEPT_AFTER:
+                    unfinished.append(seen_as)
+        self.whereabouts.keep(unfinished)
         return poll, changes
 
     def pieces(self, poll: Poll) -> Iterator[Piece]:
@@ -135,22 +147,6 @@ class Source:
             return None
 
     # Which file is what
-
-    def _find(self, checkpoint: Checkpoint) -> dict[Key, Found]:
-        """The rotated files, least recently written first, then the log itself."""
-        found = self._list()
-        if any(file.key not in found for generation in checkpoint.generations for file in generation.files):
-            # a listing that runs during a rename may miss a file
-            found = self._list() | found
-        return dict(sorted(found.items(), key=lambda item: (item[1].live, item[1].modified, item[1].path.name)))
-
-    def _list(self) -> dict[Key, Found]:
-        try:
-            return {seen.key: seen for seen in files_of(self.log) if not seen.compressed}
-        except NotAFileError as error:
-            raise SourceError(str(error)) from error
-        except PermissionError as error:
-            raise SourceError(f"{self.log.parent} cannot be read: allow this user to list it") from error
 
     def _known(self, checkpoint: Checkpoint, found: dict[Key, Found], poll: Poll) -> dict[str, Found]:
         """Keep of each generation the files that still are what they were; return the one to read it from."""
@@ -175,18 +171,17 @@ class Source:
             generation.files = kept
             if readable:  # the longest original, or the longest copy
                 *_, best = max(readable, key=lambda one: one[:2])
-                reading[generation.id] = best
-                if generation.closed and best.size > generation.position:
-                    self._reopen(generation, best, checkpoint, reading)
+                self._go_on(generation, best, checkpoint, reading)
         return reading
 
-    def _reopen(self, generation: Generation, seen: Found, checkpoint: Checkpoint, reading: dict[str, Found]) -> None:
-        """A file whose virtual newline is acknowledged has grown: the added bytes are another generation's."""
-        fresh = self._fresh(generation.files, generation.head, generation.starts)
-        fresh.offset, fresh.tail = generation.position, generation.tail
-        checkpoint.generations[checkpoint.generations.index(generation)] = fresh
-        del reading[generation.id]
-        reading[fresh.id] = seen
+    def _go_on(self, generation: Generation, seen: Found, checkpoint: Checkpoint, reading: dict[str, Found]) -> None:
+        """Read the generation from this file. If its virtual newline is acknowledged and the file has grown, the added
+        bytes are another generation's."""
+        if generation.closed and seen.size > generation.position:
+            fresh = self._fresh(generation.files, generation.head, generation.starts)
+            fresh.offset, fresh.tail = generation.position, generation.tail
+            checkpoint.generations[checkpoint.generations.index(generation)] = generation = fresh
+        reading[generation.id] = seen
 
     def _claim(
         self, seen: Found, checkpoint: Checkpoint, fresh: dict[Key, Generation], reading: dict[str, Found]
@@ -202,9 +197,7 @@ class Source:
                 whole = seen.size >= known.position
                 known.files = [FileId(seen.device, seen.inode, copy=not whole)]
                 if whole:
-                    reading[known.id] = seen
-                    if known.closed and seen.size > known.position:
-                        self._reopen(known, seen, checkpoint, reading)
+                    self._go_on(known, seen, checkpoint, reading)
                 return None
             for generation in [*checkpoint.generations, *fresh.values()]:
                 original = reading.get(generation.id)
@@ -235,6 +228,18 @@ class Source:
                 return generation
         return None
 
+    def _seek(self, lost: list[Generation], checkpoint: Checkpoint, reading: dict[str, Found]) -> None:
+        """Look for the generations whose file is gone in files of other names, and in the folders beside the log."""
+        for seen in self.whereabouts.strays() if lost else ():
+            try:
+                with self._reader.open(seen) as descriptor:
+                    found = next((each for each in lost if not each.files and continues(descriptor, each)), None)
+            except OSError:
+                continue  # perhaps another program's
+            if found:
+                found.files = [FileId(seen.device, seen.inode)]
+                self._go_on(found, seen, checkpoint, reading)
+
     def _copied(self, seen: Found, original: Found) -> bool:
         with self._reader.open(seen) as descriptor, self._reader.open(original) as other:
             return copied(descriptor, other)
@@ -248,11 +253,12 @@ class Source:
         """Drop the generations whose file is gone, and say so when that lost something."""
         for generation in [each for each in checkpoint.generations if not each.files]:
             checkpoint.end(generation)
-            where = f"{self.log.with_name(generation.name)} (generation {generation.id})"
+            where = f"{self.log.parent / generation.name} (generation {generation.id})"
             if generation.unread:
                 poll.problems.append(
                     f"{generation.unread} bytes are lost: {where} was deleted, compressed or emptied before it was "
-                    "read to its end; let logrotate use `delaycompress`, not `copytruncate`, and keep several files"
+                    "read to its end, or moved to a folder that LOG_ROTATED_DIRS does not name; let logrotate use "
+                    "`delaycompress`, not `copytruncate`, and keep several files"
                 )
             elif generation.name == self.log.name:
                 poll.problems.append(

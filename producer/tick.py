@@ -22,7 +22,8 @@ from producer.put import Sink
 from producer.repair import Repaired
 from producer.rotate import Rotator
 from producer.ship import Shipped, ship_once
-from producer.source import Source, SourceError
+from producer.source import Source
+from producer.whereabouts import SourceError
 
 log = logging.getLogger(__name__)
 

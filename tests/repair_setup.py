@@ -37,6 +37,7 @@ class World:
         self.bucket.page = 1000
         self.bucket.created = self.bucket.now = self.clock.now()
         self.source = source_of(self.log, self.clock)
+        self.starts = 0
         self.archive = Archive(self.bucket.client, "bucket", rng=random.Random(1), sleep=lambda _: None)
         self.doubled: list[tuple[str, int]] = []
         self.start()
@@ -57,7 +58,10 @@ class World:
             file.write(data)
 
     def ship(self) -> None:
-        ship_once(self.source, checkpoint_of(self.log), sink_of(self.stream, self.clock))
+        """By a producer that was just started: it has no file open."""
+        self.starts += 1
+        source = source_of(self.log, self.clock, seed=self.starts)
+        ship_once(source, checkpoint_of(self.log), sink_of(self.stream, self.clock))
 
     def deliver(self, *, lose: bool = False, hour: str = "2026/11/23/10") -> None:
         """Archive the stream's records, or lose them; either way the stream is empty afterwards."""

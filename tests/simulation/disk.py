@@ -11,7 +11,7 @@ import errno
 import heapq
 import os
 from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path, PosixPath
 from typing import IO, Any, Self
 
@@ -31,7 +31,7 @@ class Disk:
         self._inodes: dict[int, int] = {}  # real → simulated
         self._modified: dict[int, float] = {}
         self._free: list[int] = []
-        self._released: list[int] = []
+        self._released: dict[int, int] = {}  # simulated → real
         self._made = 100
         self.durable: dict[int, int] = {}  # simulated inode → bytes that survive a power cut
         # What a power cut may put in the place of a replaced file, until the directory is durable; None: no file
@@ -40,11 +40,12 @@ class Disk:
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """The producer runs here; it has no file open yet."""
+        """The producer runs here; what it has kept open keeps its inode."""
         global _running
-        for inode in self._released:
+        kept = _open_inodes()
+        for inode in [each for each, real in self._released.items() if real not in kept]:
+            del self._released[inode]
             heapq.heappush(self._free, inode)
-        self._released.clear()
         _running = self
         try:
             yield
@@ -80,13 +81,22 @@ class Disk:
 
     def deleted(self, path: Path) -> None:
         """To be called before the file goes: its inode is free again as soon as nobody has it open."""
-        self._released.append(self.inode(path))
+        self._released[self.inode(path)] = os.stat(path).st_ino  # noqa: PTH116
 
     def seen(self, status: os.stat_result) -> os.stat_result:
         inode = self._inodes.get(status.st_ino, status.st_ino)
         modified = self._modified.get(status.st_ino, 0.0)
         ten = (status.st_mode, inode, DEVICE, 1, 0, 0, status.st_size, 0, 0, 0)
         return os.stat_result((*ten, 0.0, modified, 0.0))
+
+
+def _open_inodes() -> set[int]:
+    """Of the files that this process has open."""
+    found = set()
+    for path in Path("/proc/self/fd").iterdir():
+        with suppress(OSError):  # that of the listing is gone by now
+            found.add(path.stat().st_ino)
+    return found
 
 
 class SimPath(PosixPath):

@@ -36,6 +36,7 @@ from journal.checkpoint import CheckpointFile
 from producer import batch as batching
 from producer import reader as reading
 from producer import record as recording
+from producer import whereabouts
 from producer.ship import Shipped, ship_once
 from producer.signed import signed
 from producer.sink import RETRY_SECONDS, KinesisSink
@@ -59,6 +60,7 @@ PREFIX = "logs/"
 # So small that some lines reach every limit
 SMALL: list[tuple[Any, dict[str, Any]]] = [
     (files, {"os": SimOs()}),
+    (whereabouts, {"os": SimOs()}),
     (reading, {"BLOCK_BYTES": 1500, "FRAGMENT_BYTES": 500, "WINDOW_BYTES": 100, "os": SimOs()}),
     (recording, {"MAX_RECORD_BYTES": 700, "PACK_BYTES": 600, "FRAGMENT_BYTES": 500, "WINDOW_BYTES": 100}),
     (batching, {"MAX_BATCH_RECORDS": 5, "MAX_BATCH_BYTES": 3500}),

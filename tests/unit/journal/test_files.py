@@ -14,6 +14,18 @@ from journal.files import NotAFileError, files_of
         ("access.log.1", True, False),
         ("access.log-20261123", True, False),
         ("access.log.20261123T160500Z-0", True, False),
+        ("access.1.log", True, False),
+        ("access-20261123.log", True, False),
+        ("access_2026-11-23_16.log.gz", True, True),
+        ("access-23Nov2026.log", True, False),
+        ("20261123-access.log", True, False),
+        ("access.log_2026", True, False),
+        ("access.log20261123", True, False),
+        ("access-2.log", False, False),
+        ("access.api.log", False, False),
+        ("access_ssl.log", False, False),
+        ("access.log_ssl", False, False),
+        ("access-api-20261123.log", False, False),
         ("access.log.2.gz", True, True),
         ("access.log-20261123.xz", True, True),
         ("access.logs", False, False),
@@ -26,6 +38,21 @@ def test_names(tmp_path: Path, name: str, ours: bool, compressed: bool) -> None:
     found = files_of(tmp_path / "access.log")
     assert [(each.path.name, each.size, each.live) for each in found] == [(name, 2, name == "access.log")] * ours
     assert any(each.compressed for each in found) == compressed
+
+
+@pytest.mark.parametrize("name", ["@400000005fc3c9a50a8e2f3c.s", "@400000005fc3c9a50a8e2f3c.u"])
+def test_names_of_s6(tmp_path: Path, name: str) -> None:
+    for each in ("current", name, "lock", "state"):
+        (tmp_path / each).touch()
+    assert [each.path.name for each in files_of(tmp_path / "current")] == [name, "current"]
+
+
+def test_a_link_to_the_log_that_sorts_before_it(tmp_path: Path) -> None:
+    """cronolog writes to a file with a date, to which the log is a link."""
+    dated = tmp_path / "access-20261130.log"
+    dated.touch()
+    (tmp_path / "access.log").symlink_to(dated.name)
+    assert [(each.path, each.live) for each in files_of(tmp_path / "access.log")] == [(dated, True)]
 
 
 def test_a_file_with_two_names_is_there_once_and_no_folder_is(tmp_path: Path) -> None:

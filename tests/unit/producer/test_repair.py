@@ -300,7 +300,7 @@ def test_a_log_that_is_gone_is_said_and_remembered(world: World, caplog: pytest.
     world.ship()
     world.deliver(lose=True)
     world.run()
-    world.log.rename(world.log.with_name("gone"))
+    world.log.rename(world.settings.data_dir / "gone")
     world.ship()
     world.wait()
     repaired = world.run()

@@ -12,7 +12,7 @@ from producer import reader as reading
 from producer import source as source_module
 from producer.processes import UNSEEN_AFTER
 from producer.ship import Shipped, ship_once
-from producer.source import SourceError
+from producer.whereabouts import SourceError
 from tests.fake_kinesis import (
     FakeClock,
     FakeKinesis,
@@ -34,19 +34,20 @@ class Machine:
         self.stream = FakeKinesis()
         self.held: bool | None = False
         self.starts = 0
+        self.folders: list[Path] = []
 
     def write(self, data: bytes, name: str = "access.log") -> Path:
-        path = self.log.with_name(name)
+        path = self.log.parent / name
         with path.open("ab") as file:
             file.write(data)
         return path
 
     def rotate(self, name: str) -> Path:
-        return self.log.rename(self.log.with_name(name))
+        return self.log.rename(self.log.parent / name)
 
     def poll(self) -> Shipped:
         self.starts += 1
-        source = source_of(self.log, self.clock, held=self.held, seed=self.starts)
+        source = source_of(self.log, self.clock, held=self.held, seed=self.starts, folders=self.folders)
         return ship_once(source, checkpoint_of(self.log), sink_of(self.stream, self.clock))
 
     def age(self, seconds: float) -> None:
@@ -327,6 +328,92 @@ def test_an_acknowledged_rotated_log_may_go_without_a_word(machine: Machine) -> 
     checkpoint = checkpoint_of(machine.log).load()
     assert checkpoint
     assert checkpoint.generations == []
+
+
+def test_a_log_that_was_renamed_to_what_nobody_foresaw(machine: Machine) -> None:
+    """The same file in the same folder."""
+    machine.write(b"a\n")
+    machine.poll()
+    machine.write(b"b\n")
+    machine.rotate("quite another name")
+    machine.write(b"c\n")
+    assert machine.poll().problems == []
+    machine.write(b"d\n", "quite another name")  # before the web server reopens
+    machine.write(b"no\n", "one of others")
+    machine.poll()
+    assert machine.arrived == [b"a", b"b", b"c", b"d"]
+    assert len(machine.generations) == 2
+
+
+@pytest.mark.parametrize("name", ["old/access.log.1", "old/whatever"])
+def test_a_log_that_was_moved_to_a_folder_below(machine: Machine, name: str) -> None:
+    """From then on the folder is known to be one of the log's."""
+    machine.log.with_name("old").mkdir()
+    machine.write(b"before\n", "old/access.log.2")
+    machine.write(b"a\n")
+    machine.poll()
+    assert machine.arrived == [b"a"]
+    machine.write(b"b\n")
+    machine.rotate(name)
+    machine.write(b"c\n")
+    assert machine.poll().problems == []
+    assert machine.arrived == [b"a", b"b", b"c"]
+    machine.poll()
+    assert machine.arrived == [b"a", b"b", b"c", b"before"]
+
+
+def test_a_log_that_is_a_link_which_is_switched_to_another_folder(machine: Machine) -> None:
+    """As cronolog does it; of a folder that was once one of the log's, all is found."""
+    for day in ("29", "30"):
+        machine.log.with_name(day).mkdir()
+    machine.write(b"a\n", "29/access.log")
+    machine.log.symlink_to("29/access.log")
+    machine.poll()
+    machine.write(b"b\n", "29/access.log")
+    machine.log.unlink()
+    machine.log.symlink_to("30/access.log")
+    machine.write(b"c\n", "30/access.log")
+    assert machine.poll().problems == []
+    machine.write(b"d\n", "29/access.log")
+    assert machine.poll().problems == []
+    assert machine.arrived == [b"a", b"b", b"c", b"d"]
+    assert len(machine.generations) == 2
+
+
+def test_folders_that_are_named(machine: Machine, tmp_path: Path) -> None:
+    far = tmp_path / "far" / "away"
+    far.mkdir(parents=True)
+    machine.folders = [far, tmp_path / "not there"]
+    machine.write(b"a\n")
+    machine.poll()
+    machine.write(b"b\n")
+    machine.log.rename(far / "access.log.2")
+    machine.write(b"c\n")
+    machine.log.rename(far / "access.log.1")  # never seen before
+    assert machine.poll().problems == []
+    assert sorted(machine.arrived) == [b"a", b"b", b"c"]
+
+
+def test_a_producer_that_runs_reads_a_log_to_its_end_wherever_it_was_moved(machine: Machine, tmp_path: Path) -> None:
+    source = source_of(machine.log, machine.clock)
+
+    def poll() -> Shipped:
+        return ship_once(source, checkpoint_of(machine.log), sink_of(machine.stream, machine.clock))
+
+    machine.write(b"a\n")
+    poll()
+    machine.write(b"b\n")
+    (tmp_path / "far" / "away").mkdir(parents=True)
+    moved = machine.log.rename(tmp_path / "far" / "away" / "1")
+    assert poll().problems == []
+    with moved.open("ab") as file:
+        file.write(b"c\n")
+    moved.unlink()
+    assert poll().problems == []
+    machine.clock.advance(source_module.KEPT_AFTER)
+    poll()
+    assert poll().problems == []
+    assert machine.arrived == [b"a", b"b", b"c"]
 
 
 @pytest.mark.parametrize("name", ["access.log.2", "access.log.bak", "access.log-20261130"])
