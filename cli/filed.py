@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import sys
 from collections.abc import Generator, Iterator
 from contextlib import closing
@@ -57,12 +56,12 @@ def digest(line: bytes) -> bytes:
 
 def filed(log: Found, generation: str, start: int, end: int, prefix: str) -> Iterator[tuple[HourlyObject, Item]]:
     """Runs of the lines at [start, end) of the file, each with its object. Raises OSError."""
-    with os.fdopen(log.open(), "rb") as file:
-        file.seek(start)
+    with log.content() as content:
         while start < end:
-            lines = file.read(min(CHUNK, end - start))
+            lines = content.pread(min(CHUNK, end - start), start)
             if not lines:
                 return
-            lines += b"" if lines.endswith(b"\n") else file.readline()
+            while not lines.endswith(b"\n") and (more := content.pread(CHUNK, start + len(lines))):
+                lines += more[: more.find(b"\n") + 1] or more
             yield from file_runs(Record(lines, generation, start, None, 0.0, None), prefix)
             start += len(lines)

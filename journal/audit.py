@@ -6,8 +6,8 @@ the ledgers in the bucket say at this moment. `appliance audit` prints it, the d
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -132,34 +132,27 @@ def deletable(file: OnDisk, row: Row) -> tuple[bool, str]:
 def look_at_files(settings: Settings, generations: Sequence[Generation], now: float) -> tuple[list[OnDisk], list[str]]:
     """The files of the log, and the names of those that are compressed. Raises OSError."""
     files, unread = [], []
+    stamped = {file.key: file for generation in generations for file in generation.files if file.stamp}
     for found in files_of(settings.log_file, generations, settings.rotated_dirs):
-        if found.compressed:
+        age = max(0.0, now - found.modified)
+        if known := found.key in stamped and found.remembered(stamped[found.key]):
+            files.append(OnDisk(known, known.size, age))
+        elif found.compressed:
             unread.append(found.path.name)
-            continue
-        try:
-            descriptor = found.open()
-        except FileNotFoundError:
-            continue  # rotated or deleted meanwhile
-        try:
-            complete = line_start(descriptor, found.size)
-        finally:
-            os.close(descriptor)
-        files.append(OnDisk(found, complete, max(0.0, now - found.modified)))
+        else:
+            with suppress(FileNotFoundError), found.content() as content:  # rotated or deleted meanwhile
+                files.append(OnDisk(found, line_start(content, found.size), age))
     return files, unread
 
 
 def _holds(file: OnDisk, generation: Generation) -> bool:
     """Whether the file still has the bytes that were acknowledged last: it may have been emptied and filled anew."""
-    if not any(file.found.key == each.key for each in generation.files):
-        return False
-    try:
-        descriptor = file.found.open()
-    except OSError:
-        return False
-    try:
-        return continues(descriptor, generation)
-    finally:
-        os.close(descriptor)
+    known = next((each for each in generation.files if each.key == file.found.key), None)
+    if known is None or known.stamp:
+        return known is not None and known.stamp == file.found.stamp and not known.copy
+    with suppress(OSError), file.found.content() as content:
+        return continues(content, generation)
+    return False
 
 
 def held_by(generation: Generation, files: Sequence[OnDisk]) -> tuple[list[OnDisk], list[OnDisk]]:

@@ -40,11 +40,17 @@ class Fingerprint:
 
 @dataclass(frozen=True, slots=True)
 class FileId:
-    """A file a generation's bytes stand in. `copy`: made from another one and perhaps shorter (copytruncate)."""
+    """A file a generation's bytes stand in. `copy`: made from another one and perhaps shorter (copytruncate).
+
+    `stamp`: what a compressed file looked like when it was read, and is not read again as long as it does; `size`:
+    bytes that it holds.
+    """
 
     device: int
     inode: int
     copy: bool = False
+    stamp: str = ""
+    size: int = 0
 
     @property
     def key(self) -> tuple[int, int]:
@@ -118,10 +124,14 @@ class Generation:
 
 @dataclass(slots=True)
 class Checkpoint:
-    """The generations that have a file on disk, oldest first, and those that had one, the last REMEMBERED of them."""
+    """The generations that have a file on disk, oldest first, and those that had one, the last REMEMBERED of them.
+
+    `ignored`: files beside the log that hold no lines; each was said once.
+    """
 
     generations: list[Generation] = field(default_factory=list)
     ended: list[Generation] = field(default_factory=list)
+    ignored: list[FileId] = field(default_factory=list)
 
     def end(self, generation: Generation) -> None:
         """No file holds it any more; a copy of it is still known by its content."""
@@ -189,6 +199,7 @@ class CheckpointFile:
                 )
             generations = [_generation(item) for item in tree["generations"]]
             ended = [_generation(item) for item in tree.get("ended", [])]
+            ignored = [_file(item) for item in tree.get("ignored", [])]
             if len({generation.id for generation in generations + ended}) != len(generations + ended):
                 raise ValueError("a generation stands in it twice")
         except (ValueError, TypeError, KeyError) as error:
@@ -197,12 +208,12 @@ class CheckpointFile:
                 f"delete it and {WITNESS} to send every log on disk again from its beginning (what is in S3 already "
                 "is then doubled)"
             ) from error
-        return Checkpoint(generations, ended)
+        return Checkpoint(generations, ended, ignored)
 
 
 def encode(checkpoint: Checkpoint) -> bytes:
     """Saved after each call, so it is made without `asdict` and indents, which take ten times as long."""
-    tree = {"version": VERSION, "generations": checkpoint.generations, "ended": checkpoint.ended}
+    tree = {"version": VERSION} | {name: getattr(checkpoint, name) for name in Checkpoint.__slots__}
     return json.dumps(tree, default=_plain).encode() + b"\n"
 
 
@@ -217,7 +228,7 @@ def _generation(item: Any) -> Generation:
     generation: Generation = _strictly(
         Generation,
         item,
-        files=[_strictly(FileId, file) for file in item["files"]],
+        files=[_file(file) for file in item["files"]],
         head=_strictly(Fingerprint, item["head"]),
         tail=_strictly(Fingerprint, item["tail"]),
         starts=[_strictly(Fingerprint, each) for each in item["starts"]],
@@ -227,6 +238,11 @@ def _generation(item: Any) -> Generation:
     if generation.tail.length > generation.position:
         raise ValueError(f"generation {generation.id} remembers more than it has read")
     return generation
+
+
+def _file(item: Any) -> FileId:
+    file: FileId = _strictly(FileId, {"stamp": "", "size": 0} | item)  # compressed files were not read before
+    return file
 
 
 def _strictly(kind: Any, item: Any, **decoded: Any) -> Any:

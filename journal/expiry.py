@@ -6,15 +6,15 @@ would bring lines back whose time is over.
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 from common.settings import Settings
 from journal.archived import CLOCKS_APART, Archived
 from journal.checkpoint import Generation
-from journal.files import STEP, continues, files_of, line_start
+from journal.files import STEP, Content, continues, files_of, line_start
 from journal.ranges import Ranges
 
 # The line's own time: the one before its first quote, whatever a client has put behind that
@@ -28,34 +28,28 @@ def expire(archived: Archived, generations: Sequence[Generation], settings: Sett
     # S3 rounds up to the next midnight, by its own clock
     moment = now - timedelta(days=settings.s3_expire_days) - CLOCKS_APART
     older: dict[str, Ranges] = {}
-    found = {one.key: one for one in files_of(settings.log_file)}
+    found = {one.key: one for one in files_of(settings.log_file, generations, settings.rotated_dirs)}
     for generation in generations:
         known = archived.generations[generation.id]
         if datetime.fromtimestamp(int(generation.id[:8], 16), UTC) >= moment or not known.acknowledged - known.archived:
             continue
         for file in generation.files:
-            try:
-                descriptor = found[file.key].open()
-            except (KeyError, FileNotFoundError):
-                continue
-            try:
-                if continues(descriptor, generation):
-                    older[generation.id] = Ranges.of(0, older_than(moment, descriptor, generation.position))
-            finally:
-                os.close(descriptor)
+            with suppress(KeyError, FileNotFoundError), found[file.key].content() as content:
+                if continues(content, generation):
+                    older[generation.id] = Ranges.of(0, older_than(moment, content, generation.position))
     for name, known in archived.generations.items():
         if known.gone is not None and known.gone < moment.timestamp():
             older[name] = known.acknowledged
     archived.absorb(older)
 
 
-def older_than(moment: datetime, descriptor: int, size: int) -> int:
+def older_than(moment: datetime, content: Content, size: int) -> int:
     """Where the lines that are older than `moment` end: lines are in the order of their times. What has no time that
     can be read counts as younger. Raises OSError."""
     low, high = 0, size
     while high - low > STEP:
-        begin = line_start(descriptor, (low + high) // 2)
-        first = _TIME.search(os.pread(descriptor, STEP, begin))
+        begin = line_start(content, (low + high) // 2)
+        first = _TIME.search(content.pread(STEP, begin))
         if first and _is_before(first[1], moment):
             low = begin + first.end()
         elif begin > low:
@@ -63,7 +57,7 @@ def older_than(moment: datetime, descriptor: int, size: int) -> int:
         else:
             return low
     end = low
-    for line in _TIME.finditer(os.pread(descriptor, high - low, low)):
+    for line in _TIME.finditer(content.pread(high - low, low)):
         if not _is_before(line[1], moment):
             break
         end = low + line.end()

@@ -8,14 +8,20 @@ import os
 import re
 import stat
 from collections.abc import Collection, Iterable, Iterator
-from contextlib import suppress
-from dataclasses import dataclass
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Protocol
 
-from journal.checkpoint import Fingerprint, Generation
+from journal.checkpoint import FileId, Fingerprint, Generation
+from journal.packed import MAGIC_BYTES, Packed, way_of
 
-# These hold what another file held as text before; reading them as lines would send their bytes as rejected ones
+# Names of compressed files, for those that need not know for sure
 COMPRESSED = (".gz", ".bz2", ".xz", ".zst", ".lz4", ".Z", ".zip")
+# A text has next to none of these: of random bytes every ninth is one. So many bytes of it are looked at.
+_CONTROL = bytes({*range(32), 127} - set(b"\t\n\r\x1b"))
+SAMPLE = 4096
+FEW, MOST = 8, 0.08
 # A number, a date, a time: 1, 20261130, 2026-11-30_16:05, 30Nov2026
 _MONTH = "Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec"
 _DATE = rf"(?:\d|{_MONTH})(?:[\dTZ:_.+-]|{_MONTH})*"
@@ -26,13 +32,39 @@ STEP = 64 * 1024  # bytes read at once, backwards: a line is far shorter, almost
 Key = tuple[int, int]
 
 
+class Content(Protocol):
+    """The bytes of a log, wherever they are."""
+
+    def pread(self, length: int, position: int) -> bytes: ...
+    @property
+    def size(self) -> int: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Plain:
+    descriptor: int
+
+    def pread(self, length: int, position: int) -> bytes:
+        return os.pread(self.descriptor, length, position)
+
+    @property
+    def size(self) -> int:
+        return os.fstat(self.descriptor).st_size
+
+    def close(self) -> None:
+        os.close(self.descriptor)
+
+
 class NotAFileError(OSError):
     """The log is a device or a folder; the message says what to do."""
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A file as the directory listing showed it. `live`: the log itself, not a rotated one."""
+    """A file as the directory listing showed it. `live`: the log itself, not a rotated one.
+
+    `stamp`: of a compressed file, what it looked like when it was listed; its `size` is then that of what it holds.
+    """
 
     path: Path
     device: int
@@ -40,6 +72,7 @@ class Found:
     size: int
     modified: float
     live: bool
+    stamp: str = ""
 
     @property
     def key(self) -> Key:
@@ -48,6 +81,29 @@ class Found:
     @property
     def compressed(self) -> bool:
         return not self.live and self.path.name.endswith(COMPRESSED)
+
+    @property
+    def look(self) -> str:
+        return f"{self.size}-{self.modified}"
+
+    @contextmanager
+    def content(self) -> Iterator[Content]:
+        """What the file holds, unpacked. The log itself is what it is. Raises OSError, BrokenError as it is read."""
+        plain = Plain(self.open())
+        way = None if self.live else way_of(plain.pread(MAGIC_BYTES, 0))
+        with closing(Packed(plain.descriptor, way) if way else plain) as content:
+            yield content
+
+    def measured(self, content: Content) -> Found:
+        """The same file with the size of what it holds."""
+        return replace(self, size=content.size, stamp=self.look) if isinstance(content, Packed) else self
+
+    def remembered(self, file: FileId) -> Found | None:
+        """The same with what was found out about it when it was a compressed file of this look."""
+        return replace(self, size=file.size, stamp=file.stamp) if file.stamp == self.look else None
+
+    def file(self, *, copy: bool = False) -> FileId:
+        return FileId(self.device, self.inode, copy, self.stamp, self.size if self.stamp else 0)
 
     def open(self) -> int:
         """A descriptor of this very file. Raises OSError; FileNotFoundError when its name is another file's by now."""
@@ -141,33 +197,46 @@ def absence(log: Path) -> str:
     return f"{said}; its folder holds {near or 'nothing'}. Set LOG_FILE to the log of the web server, or start that one"
 
 
-def begins(descriptor: int, generation: Generation) -> bool:
+def begins(content: Content, generation: Generation) -> bool:
     """Whether the file starts as the generation's does. Raises OSError."""
-    return Fingerprint.of(os.pread(descriptor, generation.head.length, 0)) == generation.head
+    return Fingerprint.of(content.pread(generation.head.length, 0)) == generation.head
 
 
-def begins_copy(descriptor: int, generation: Generation) -> bool:
+def begins_copy(content: Content, generation: Generation) -> bool:
     """Whether the file starts as the generation's does, as far as it goes: as a copy, perhaps a shorter one."""
-    data = os.pread(descriptor, generation.head.length, 0)
+    data = content.pread(generation.head.length, 0)
     return Fingerprint.of(data) in [generation.head, *generation.starts]
 
 
-def continues(descriptor: int, generation: Generation) -> bool:
+def continues(content: Content, generation: Generation) -> bool:
     """Whether the file starts as the generation's does and has the bytes before its offset. Raises OSError."""
     tail, position = generation.tail, generation.position
     return (
-        begins(descriptor, generation)
-        and os.fstat(descriptor).st_size >= position
-        and (not tail.length or Fingerprint.of(os.pread(descriptor, tail.length, position - tail.length)) == tail)
+        begins(content, generation)
+        and content.size >= position
+        and (not tail.length or Fingerprint.of(content.pread(tail.length, position - tail.length)) == tail)
     )
 
 
-def line_start(descriptor: int, position: int) -> int:
+def line_start(content: Content, position: int) -> int:
     """Where the line begins that reaches up to `position`: behind the last newline before it, or 0. Raises OSError."""
     while position > 0:
         step = min(STEP, position)
-        newline = os.pread(descriptor, step, position - step).rfind(b"\n")
+        newline = content.pread(step, position - step).rfind(b"\n")
         if newline >= 0:
             return position - step + newline + 1
         position -= step
     return 0
+
+
+def is_text(content: Content) -> bool:
+    """Whether these are lines: nothing encrypted, shredded, or compressed in a way that is not read. Raises OSError.
+
+    A hole at the beginning, which copytruncate may leave, says nothing.
+    """
+    position = 0
+    while (block := content.pread(STEP, position)) and not block.strip(b"\0"):
+        position += len(block)
+    sample = block.lstrip(b"\0")[:SAMPLE]
+    control = len(sample) - len(sample.translate(None, _CONTROL))
+    return bool(sample) and (control < FEW or control < MOST * len(sample))

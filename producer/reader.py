@@ -10,12 +10,12 @@ import errno
 import os
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 
 from common.clock import Clock
 from journal.checkpoint import Fingerprint, Generation
-from journal.files import STEP, Found, Key
+from journal.files import STEP, Content, Found, Key, Plain
 from producer.processes import released
 from producer.record import FRAGMENT_BYTES, PACK_BYTES, WINDOW_BYTES, Kind, Piece, count_lines
 
@@ -39,53 +39,51 @@ class Reader:
     find: Callable[[Key], Found | None]
 
     @contextmanager
-    def open(self, seen: Found) -> Iterator[int]:
-        """A descriptor of that very file, under whatever name it has by now. Raises OSError."""
-        try:
-            descriptor = seen.open()
-        except FileNotFoundError:
-            if (moved := self.find(seen.key)) is None:
-                raise
-            descriptor = moved.open()
-        try:
-            yield descriptor
-        finally:
-            os.close(descriptor)
+    def open(self, seen: Found) -> Iterator[Content]:
+        """What that very file holds, under whatever name it has by now. Raises OSError, BrokenError as it is read."""
+        with ExitStack() as stack:
+            try:
+                content = stack.enter_context(seen.content())
+            except FileNotFoundError:
+                if (moved := self.find(seen.key)) is None:
+                    raise
+                content = stack.enter_context(replace(moved, live=seen.live).content())
+            yield content
 
-    def final(self, seen: Found, descriptor: int) -> bool:
+    def final(self, seen: Found, content: Content) -> bool:
         """Whether the file is as it was seen, and no process will write to it any more."""
         age = self.clock.now().timestamp() - seen.modified
         if seen.live or age < FINAL_AFTER:
             return False
         # in this order: only a file that no process holds open has its last size
-        return released(self.held(seen.device, seen.inode), age) and os.fstat(descriptor).st_size == seen.size
+        return released(self.held(seen.device, seen.inode), age) and content.size == seen.size
 
     def count_lines(self, seen: Found, position: int) -> int:
         """The lines from `position` to the size the poll has seen. Raises OSError."""
-        with self.open(seen) as descriptor:
-            return count_lines(os.pread(descriptor, seen.size - position, position))
+        with self.open(seen) as content:
+            return count_lines(content.pread(seen.size - position, position))
 
     def pieces(self, generation: Generation, seen: Found) -> Iterator[Piece]:
         """From the generation's offset to the size the poll has seen, or to the last complete line before it."""
         try:
-            with self.open(seen) as descriptor:
-                yield from self._read_open(generation, seen, descriptor)
+            with self.open(seen) as content:
+                yield from self._read_open(generation, seen, content)
         except FileNotFoundError:
             return  # gone since the poll; the next one says what that cost
 
-    def _read_open(self, generation: Generation, seen: Found, descriptor: int) -> Iterator[Piece]:
+    def _read_open(self, generation: Generation, seen: Found, content: Content) -> Iterator[Piece]:
         position, inside_line, limit = generation.position, generation.inside_line, seen.size
         long_end: int | None = None
-        before = os.pread(descriptor, generation.tail.length, position - generation.tail.length)
+        before = content.pread(generation.tail.length, position - generation.tail.length)
         if before and Fingerprint.of(before) != generation.tail:
             return  # replaced since the poll; the next one sees what is there now
-        make_durable(descriptor)
+        _make_durable(content)
         while position < limit:
             length = min(READ_BYTES, BLOCK_BYTES, limit - position)
-            data = _follows(descriptor, position, length if position else max(length, generation.head.length), before)
+            data = _follows(content, position, length if position else max(length, generation.head.length), before)
             if data and b"\n" not in data and len(data) < limit - position:  # the start of a long line: all of it
                 length = min(BLOCK_BYTES, limit - position)
-                data = _follows(descriptor, position, length, before)
+                data = _follows(content, position, length, before)
             if data is None:
                 return
             if not position:  # nothing stands before the first byte, so its head tells the file
@@ -96,12 +94,12 @@ class Reader:
             if cut and not inside_line:
                 piece = Piece(generation.id, position, data[:cut], before)
             elif not inside_line and len(data) < BLOCK_BYTES:
-                if not self.final(seen, descriptor):
+                if not self.final(seen, content):
                     return
                 piece = Piece(generation.id, position, data, before, Kind.LAST_LINE)
             else:
-                long_end = long_end or line_end(descriptor, position, limit)
-                long_end = long_end or (limit if self.final(seen, descriptor) else None)
+                long_end = long_end or line_end(content, position, limit)
+                long_end = long_end or (limit if self.final(seen, content) else None)
                 if long_end is None:
                     return
                 data = data[: min(FRAGMENT_BYTES, long_end - position)]
@@ -113,38 +111,47 @@ class Reader:
             before = (before + piece.data[-WINDOW_BYTES:])[-WINDOW_BYTES:]
 
 
-def copied(descriptor: int, original: int) -> bool:
+def copied(content: Content, original: Content) -> bool:
     """Whether `original` begins with all bytes of the file."""
     position, length = 0, WINDOW_BYTES
-    while mine := os.pread(descriptor, length, position):
-        if os.pread(original, len(mine), position) != mine:
+    while mine := content.pread(length, position):
+        if original.pread(len(mine), position) != mine:
             return False
         position, length = position + len(mine), BLOCK_BYTES
     return True
 
 
-def head_of(descriptor: int, size: int) -> tuple[Fingerprint, list[Fingerprint]]:
+def head_of(content: Content, size: int) -> tuple[Fingerprint, list[Fingerprint]]:
     """The fingerprint by which the file is known again, and those of its first lines if that holds all of it."""
-    data = os.pread(descriptor, min(WINDOW_BYTES, size), 0)
+    data = content.pread(min(WINDOW_BYTES, size), 0)
     ends = [match.end() for match in re.finditer(b"\n", data)][:STARTS] if len(data) < WINDOW_BYTES else []
     return Fingerprint.of(data), [Fingerprint.of(data[:end]) for end in ends]
 
 
-def _follows(descriptor: int, position: int, length: int, before: bytes) -> bytes | None:
+def longer_head(content: Content, generation: Generation, size: int) -> tuple[Fingerprint, list[Fingerprint]] | None:
+    """More of the beginning than was there when the generation was first seen, and durable like what is sent. Whether
+    the file still is the generation's is to be asked after this."""
+    if generation.head.length >= min(size, WINDOW_BYTES):
+        return None
+    _make_durable(content)
+    return head_of(content, size)
+
+
+def _follows(content: Content, position: int, length: int, before: bytes) -> bytes | None:
     """`length` bytes at `position`, or None when the file has shrunk or `before` no longer stands before them.
 
     One read gets both, so that a file that is emptied and refilled at this very moment is noticed.
     """
-    chunk = os.pread(descriptor, len(before) + length, position - len(before))
+    chunk = content.pread(len(before) + length, position - len(before))
     if len(chunk) < len(before) + length or not chunk.startswith(before):
         return None
     return chunk[len(before) :]
 
 
-def line_end(descriptor: int, position: int, limit: int) -> int | None:
+def line_end(content: Content, position: int, limit: int) -> int | None:
     """The offset behind the newline of the line at `position`; None if there is none before `limit`."""
     while position < limit:
-        block = os.pread(descriptor, min(STEP, limit - position), position)
+        block = content.pread(min(STEP, limit - position), position)
         if not block:
             break
         if (newline := block.find(b"\n")) >= 0:
@@ -153,10 +160,12 @@ def line_end(descriptor: int, position: int, limit: int) -> int | None:
     return None
 
 
-def make_durable(descriptor: int) -> None:
+def _make_durable(content: Content) -> None:
     """Keep a power cut from taking back what is about to be sent: its offsets would then name other lines."""
+    if not isinstance(content, Plain):
+        return
     try:
-        os.fdatasync(descriptor)
+        os.fdatasync(content.descriptor)
     except OSError as error:
         if error.errno not in (errno.EINVAL, errno.EROFS, errno.ENOSYS):
             raise

@@ -65,7 +65,7 @@ class Whereabouts:
 
     def _list(self) -> dict[Key, Found]:
         try:
-            found = {seen.key: seen for seen in files_of(self.log, self._known, self._folders) if not seen.compressed}
+            found = {seen.key: seen for seen in files_of(self.log, self._known, self._folders)}
         except NotAFileError as error:
             raise SourceError(str(error)) from error
         except PermissionError as error:

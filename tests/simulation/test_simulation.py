@@ -21,7 +21,7 @@ from archiver.ledger import Ledger
 from archiver.progress import Done, Progress
 from archiver.writer import Writer
 from journal.checkpoint import Checkpoint, CheckpointFile
-from producer import source
+from producer import identity, source
 from producer.record import Record
 from tests.fake_s3 import FakeS3
 from tests.simulation.disk import SimOs
@@ -148,7 +148,7 @@ def side_object_deleted_too_early(patch: pytest.MonkeyPatch) -> None:
 
 def content_is_not_compared(patch: pytest.MonkeyPatch) -> None:
     """A file is known by its inode alone."""
-    patch.setattr(source, "continues", lambda descriptor, each: os.fstat(descriptor).st_size >= each.position)
+    patch.setattr(identity, "continues", lambda content, each: content.size >= each.position)
 
 
 def log_is_not_made_durable(patch: pytest.MonkeyPatch) -> None:

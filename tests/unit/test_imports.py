@@ -34,6 +34,7 @@ ALLOWED_HERE_ONLY = {
     "cli/tail.py": {"rich"},
     "appliance/supervise.py": {"supervisor"},
     "appliance/watchdog.py": {"supervisor"},
+    "journal/packed.py": {"compression"},  # of the standard library, from Python 3.14 on
     "producer/record.py": {"isal"},
     "producer/schedule.py": {"apscheduler"},
 }

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from journal import expiry
 from journal.expiry import older_than
+from journal.files import Plain
 
 START = datetime(2026, 11, 1, tzinfo=UTC)
 FAKE = b"[01/Jan/2000:00:00:00 +0000]"
@@ -26,7 +27,7 @@ def older(content: bytes, minute: int) -> int:
     with tempfile.TemporaryFile() as file:
         file.write(content)
         file.flush()
-        return older_than(START + timedelta(minutes=minute), file.fileno(), os.fstat(file.fileno()).st_size)
+        return older_than(START + timedelta(minutes=minute), Plain(file.fileno()), os.fstat(file.fileno()).st_size)
 
 
 @given(

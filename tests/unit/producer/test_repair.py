@@ -428,7 +428,8 @@ def test_a_part_of_a_line_is_sent_as_the_line_it_is_of(world: World) -> None:
 
 @pytest.mark.parametrize("newline", [b"\n", b""])
 def test_a_line_longer_than_a_block_is_taken_up_at_the_fragment(world: World, newline: bytes) -> None:
-    long = random.Random(1).randbytes(BLOCK_BYTES + 3 * FRAGMENT_BYTES // 2).replace(b"\n", b" ")
+    visible = bytes(ord("!") + number % 94 for number in range(256))
+    long = random.Random(1).randbytes(BLOCK_BYTES + 3 * FRAGMENT_BYTES // 2).translate(visible)
     world.write(b"first\n" + long + newline)
     world.log.rename(world.log.with_name("access.log.1"))
     os.utime(world.log.with_name("access.log.1"), (0, 0))

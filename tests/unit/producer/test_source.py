@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
+import lzma
 import os
+import random
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from journal import packed
 from journal.checkpoint import REMEMBERED, Checkpoint, CheckpointError
 from producer import reader as reading
 from producer import source as source_module
@@ -464,11 +470,98 @@ def test_only_so_many_logs_that_ended_are_remembered(machine: Machine) -> None:
     assert len(machine.arrived) == REMEMBERED + 3
 
 
-def test_what_is_compressed_or_has_another_name_is_left_alone(machine: Machine) -> None:
-    for name in ("access.log.2.gz", "access.log-20200418.zst", "error.log", "access.logs", "old-access.log"):
+def test_what_has_another_name_is_left_alone(machine: Machine) -> None:
+    for name in ("error.log", "access.logs", "old-access.log"):
         machine.write(b"no\n", name)
     machine.poll()
     assert machine.arrived == []
+
+
+LINES = [b"line %d of a log" % number for number in range(200)]
+TEXT = b"".join(line + b"\n" for line in LINES)
+PACKERS: dict[str, Callable[[bytes], bytes]] = {".gz": gzip.compress, ".bz2": bz2.compress, ".xz": lzma.compress}
+
+
+@pytest.mark.parametrize("ending", PACKERS)
+def test_a_log_that_was_compressed_before_it_was_read_to_its_end(machine: Machine, ending: str) -> None:
+    """logrotate's `compress` without `delaycompress`."""
+    machine.write(TEXT[:999])
+    machine.poll()
+    machine.write(TEXT[999:])
+    machine.log.unlink()
+    machine.write(PACKERS[ending](TEXT), f"access.log.1{ending}")
+    machine.write(b"next\n")
+    assert machine.poll().problems == []
+    assert machine.arrived == [*LINES, b"next"]
+    machine.rotate("access.log.2")
+    machine.write(TEXT, "access.log.1")  # gunzip -k
+    assert machine.poll() == Shipped()
+    assert len(machine.generations) == 2
+
+
+@pytest.mark.parametrize(
+    "name", [*(f"access.log.3{ending}" for ending in PACKERS), "access.log.3.whatever", "access.log.3"]
+)
+def test_a_compressed_log_that_was_never_seen(machine: Machine, name: str) -> None:
+    """It is known by its content, whatever it is called; so is it after `gunzip`."""
+    packed = PACKERS.get(Path(name).suffix, gzip.compress)(TEXT)
+    machine.write(packed[:-9], name)
+    assert machine.poll() == Shipped(absent=None), "it is being made"
+    machine.write(packed[-9:], name)
+    report = machine.poll()
+    assert (report.lines, report.lag, report.problems) == (200, 0, [])
+    machine.write(TEXT[:3000], "access.log.4")
+    machine.write(TEXT, "access.log.5")
+    (machine.log.parent / name).unlink()
+    assert machine.poll() == Shipped()
+    assert machine.arrived == LINES
+
+
+def test_a_compressed_log_is_read_once(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    machine.write(gzip.compress(TEXT), "access.log.1.gz")
+    machine.poll()
+    monkeypatch.setattr(packed.Packed, "pread", lambda *_: pytest.fail("read again"))
+    assert machine.poll() == Shipped()
+
+
+def test_a_compressed_log_that_is_cut_short_is_said_once_and_waits(machine: Machine) -> None:
+    whole = gzip.compress(TEXT)
+    machine.write(whole[:-20], "access.log.1.gz")
+    machine.age(source_module.BEING_MADE + 1)
+    (problem,) = machine.poll().problems
+    assert "access.log.1.gz is ignored: it ends early or is damaged" in problem
+    assert machine.poll().problems == []
+    machine.write(whole[-20:], "access.log.1.gz")
+    assert machine.poll().lines == 200
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("access.log.1", random.Random(1).randbytes(4000)),
+        ("access.log.1", bytes(4000)),
+        ("access.log.1.lzma", lzma.compress(TEXT, lzma.FORMAT_ALONE)),
+        ("access.log.1.gpg", b"\x85\x02\x0c\x03" + random.Random(2).randbytes(500)),
+        ("access.log.1.br", random.Random(3).randbytes(300) + b"\n"),
+        ("access.log.1.tgz", gzip.compress(b"access.log" + bytes(502) + TEXT)),
+        ("access.log.1.zst", b"\x28\xb5\x2f\xfd" + random.Random(4).randbytes(500)),
+    ],
+)
+def test_what_is_neither_text_nor_compressed_as_it_is_read_here_is_said_once(
+    machine: Machine, name: str, content: bytes
+) -> None:
+    machine.write(content, name)
+    machine.write(b"a\n")
+    machine.age(source_module.BEING_MADE + 1)
+    (problem,) = machine.poll().problems
+    assert f"{name} is ignored: it " in problem
+    assert machine.poll().problems == []
+    assert machine.arrived == [b"a"]
+
+
+def test_a_hole_at_the_beginning_makes_no_log_a_binary(machine: Machine) -> None:
+    machine.write(bytes(100_000) + TEXT, "access.log.1")
+    assert machine.poll().lines == 200
 
 
 def test_links_to_the_log_are_the_log(machine: Machine) -> None:

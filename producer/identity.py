@@ -1,0 +1,159 @@
+"""Which file holds which generation: known by its content, and by nothing else.
+
+A generation is known by its first bytes and by those before its offset; a copy, by all of its bytes, or by its first as
+long as it is shorter. Inodes only say which file to compare first.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager, suppress
+from dataclasses import replace
+
+from common.clock import Clock
+from journal.checkpoint import Checkpoint, FileId, Fingerprint, Generation
+from journal.files import Content, Found, Key, begins_copy, continues, is_text
+from journal.packed import BrokenError
+from producer.reader import Reader, copied, head_of, line_end, longer_head
+
+# Says of a file that it cannot be read
+Reporting = Callable[[Found], AbstractContextManager[None]]
+
+
+class NoTextError(Exception):
+    """What lies beside the log is no log; the message says so."""
+
+
+class Identity:
+    """`reading`, in all of its methods: the file that each generation is to be read from."""
+
+    def __init__(self, reader: Reader, clock: Clock, rng: random.Random) -> None:
+        self._reader = reader
+        self._clock = clock
+        self._rng = rng
+
+    def known(self, checkpoint: Checkpoint, found: Mapping[Key, Found], reporting: Reporting) -> dict[str, Found]:
+        """Keep of each generation the files that still are what they were; return the one to read it from."""
+        reading: dict[str, Found] = {}
+        for generation in list(checkpoint.generations):
+            kept: list[FileId] = []
+            readable: list[tuple[bool, int, Found]] = []
+            for file in generation.files:
+                seen = found.get(file.key)
+                if seen is None:
+                    continue
+                same: bool | None = True
+                if unpacked := seen.remembered(file):
+                    seen = unpacked
+                else:
+                    same, seen = self._compared(seen, generation, reporting, copy=file.copy)
+                if same is not False:
+                    kept.append(seen.file(copy=file.copy))
+                if same:
+                    readable.append((not file.copy, seen.size, seen))
+            generation.files = kept
+            if readable:  # the longest original, or the longest copy
+                *_, best = max(readable, key=lambda one: one[:2])
+                self._go_on(generation, best, checkpoint, reading)
+        return reading
+
+    def _compared(
+        self, seen: Found, generation: Generation, reporting: Reporting, *, copy: bool
+    ) -> tuple[bool | None, Found]:
+        """Whether a file that held the generation still does, and the file with its size; None: it cannot be read."""
+        same: bool | None = None
+        with reporting(seen), suppress(BrokenError), self._reader.open(seen) as content:
+            same = False  # also of a compressed file that ends early: it has the inode of what it is made of
+            seen = seen.measured(content)
+            longer = None if copy else longer_head(content, generation, seen.size)
+            same = continues(content, generation) or (copy and begins_copy(content, generation))
+            if same and longer:
+                generation.head, generation.starts = longer
+        return same, seen
+
+    def _go_on(self, generation: Generation, seen: Found, checkpoint: Checkpoint, reading: dict[str, Found]) -> None:
+        """Read the generation from this file. If its virtual newline is acknowledged and the file has grown, the added
+        bytes are another generation's."""
+        if generation.closed and seen.size > generation.position:
+            fresh = self._fresh(generation.files, generation.head, generation.starts)
+            fresh.offset, fresh.tail = generation.position, generation.tail
+            checkpoint.generations[checkpoint.generations.index(generation)] = generation = fresh
+        reading[generation.id] = seen
+
+    def claim(
+        self, seen: Found, checkpoint: Checkpoint, fresh: dict[Key, Generation], reading: dict[str, Found]
+    ) -> Generation | None:
+        """Find the generation that a new file belongs to; if it begins one, return that.
+
+        Raises OSError, BrokenError, NoTextError.
+        """
+        with self._reader.open(seen) as content:
+            seen = seen.measured(content)
+            if known := self._known_by_content(content, seen, checkpoint):
+                # its file is gone and it goes on in this one: moved, restored, or left by copytruncate
+                if known not in checkpoint.generations:
+                    checkpoint.ended.remove(known)
+                    known = replace(known)
+                    checkpoint.generations.insert(0, known)
+                whole = seen.size >= known.position
+                known.files = [seen.file(copy=not whole)]
+                if whole:
+                    self._go_on(known, seen, checkpoint, reading)
+                return None
+            for generation in [*checkpoint.generations, *fresh.values()]:
+                original = reading.get(generation.id)
+                if original and seen.size and not seen.live and self._copied(seen, original):
+                    generation.files.append(seen.file(copy=True))
+                    return None
+                if original and not original.live and original.size and self._copied(original, seen):
+                    # a copy that goes on further than its original
+                    generation.files.append(seen.file())
+                    reading[generation.id] = seen
+                    return None
+            if seen.size and not seen.live and not is_text(content):
+                raise NoTextError("it is no text, nor compressed by gzip, bzip2, xz or, with Python 3.14, zstd")
+            if line_end(content, 0, seen.size) is None and not (seen.size and self._reader.final(seen, content)):
+                return None
+            head = head_of(content, seen.size)
+        started = self._fresh([seen.file()], *head)
+        reading[started.id] = seen
+        return started
+
+    def _known_by_content(self, content: Content, seen: Found, checkpoint: Checkpoint) -> Generation | None:
+        """The generation without a file whose bytes these are, or, of a rotated log, begin to be: a copy that is being
+        made, or one that was cut short."""
+        gone = [each for each in [*checkpoint.generations, *checkpoint.ended] if not each.files]
+        gone.sort(key=lambda each: -each.position)
+        for generation in gone:
+            if continues(content, generation):
+                return generation
+        for generation in gone:
+            short = not seen.live and content.size < generation.position
+            if short and begins_copy(content, generation):
+                return generation
+        return None
+
+    def seek(
+        self, lost: list[Generation], strays: Iterable[Found], checkpoint: Checkpoint, reading: dict[str, Found]
+    ) -> None:
+        """Look for the generations whose file is gone in files of other names and of other folders."""
+        for seen in strays:
+            try:
+                with self._reader.open(seen) as content:
+                    measured = seen.measured(content)
+                    found = next((each for each in lost if not each.files and continues(content, each)), None)
+            except OSError:
+                continue  # perhaps another program's
+            if found:
+                found.files = [measured.file()]
+                self._go_on(found, measured, checkpoint, reading)
+
+    def _copied(self, seen: Found, original: Found) -> bool:
+        with self._reader.open(seen) as content, self._reader.open(original) as other:
+            return copied(content, other)
+
+    def _fresh(self, files: list[FileId], head: Fingerprint, starts: list[Fingerprint]) -> Generation:
+        """A new generation. The time in its id files those of its lines that carry none."""
+        name = f"{int(self._clock.now().timestamp()):08x}{self._rng.getrandbits(64):016x}"
+        return Generation(name, files, head, starts=starts)
