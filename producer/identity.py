@@ -141,13 +141,13 @@ class Identity:
         for seen in strays:
             try:
                 with self._reader.open(seen) as content:
-                    measured = seen.measured(content)
                     found = next((each for each in lost if not each.files and continues(content, each)), None)
+                    if found:
+                        measured = seen.measured(content)
+                        found.files = [measured.file()]
+                        self._go_on(found, measured, checkpoint, reading)
             except OSError:
                 continue  # perhaps another program's
-            if found:
-                found.files = [measured.file()]
-                self._go_on(found, measured, checkpoint, reading)
 
     def _copied(self, seen: Found, original: Found) -> bool:
         with self._reader.open(seen) as content, self._reader.open(original) as other:
