@@ -67,6 +67,11 @@ def table(audit: Audit, delivery: Delivery) -> list[str]:
             if ranges:
                 why = ": archived once, the object was deleted since" if what == "removed" else ""
                 lines.append(f"{what} in {row.name} {row.id}: bytes {ranges}{why}".replace("  ", " "))
+    lines += [
+        f"{name} was set back, or a clone of this machine carries it on: the bucket holds more of it than was sent "
+        "from here, so nothing of it counts as archived. The producer lets it go on as a new generation"
+        for name in audit.parted
+    ]
     for name, may, reason in audit.rotated():
         lines.append(f"{name} may be deleted: {'yes' if may else 'no'}, because {reason}")
     return [*lines, _verdict(audit, delivery)]

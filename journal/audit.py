@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from common.clock import Clock
 from common.settings import Settings
 from journal.archived import Archived, ArchivedFile, Known
-from journal.checkpoint import CheckpointFile, Generation
+from journal.checkpoint import Checkpoint, CheckpointFile, Generation
 from journal.expiry import expire
 from journal.files import Found, Key, continues, files_of, line_start
 from journal.ledgers import Ledgers, LedgersError
@@ -62,11 +62,13 @@ class Row:
 
 @dataclass(slots=True)
 class Audit:
-    """`copies`: files that hold nothing but what another one holds. `unread`: compressed files, which are not read."""
+    """`copies`: files that hold nothing but what another one holds. `unread`: compressed files, which are not read.
+    `parted`: logs of which the bucket holds more than was sent from here; nothing of theirs counts as archived."""
 
     rows: list[Row] = field(default_factory=list)
     copies: list[tuple[OnDisk, Row]] = field(default_factory=list)
     unread: list[str] = field(default_factory=list)
+    parted: list[str] = field(default_factory=list)
 
     def total(self, column: str) -> int:
         return sum(getattr(row, column).total for row in self.rows)
@@ -183,18 +185,24 @@ def audit(settings: Settings, clock: Clock, s3: S3Client, *, grace: float, ledge
     if kept:
         expire(archived, generations, settings, clock.now())
     answer = Audit(unread=unread)
+    # read again: what was sent since is more than the first one knows of
+    latest = CheckpointFile(settings.checkpoint_file).load() or Checkpoint()
+    parted = {each.id for each in latest.generations if each.exceeded_by(held_there)}
     claimed: set[Key] = set()
     for generation in generations:
         held, copies = held_by(generation, files)
         best = held[0] if held else None
         claimed |= {one.found.key for one in [*held, *copies]}
         known = archived.generations[generation.id]
+        if generation.id in parted:
+            answer.parted.append(generation.name)
+            known.archived = Ranges()
         old = known.acknowledged if now - saved >= grace else known.acknowledged_before(now - grace)
         row = compare(
             generation.id,
             known,
             best,
-            ledgers=held_there.get(generation.id, Ranges()),
+            ledgers=held_there.get(generation.id, Ranges()) if generation.id not in parted else Ranges(),
             acknowledged_before=old if kept else Ranges(),
         )
         answer.rows.append(row)

@@ -8,12 +8,13 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Protocol
 
 from common.atomic import write_atomic
+from journal.ranges import Ranges
 
 VERSION = 1
 # Generations without a file that are remembered: a log that rotates daily and keeps three months of files
@@ -83,7 +84,8 @@ class Generation:
     are all there is, by which a copy that was made before the last line is known. `tail`: the bytes just before
     `position`. `inside_line`: the offset stands within a line that travels as fragments. `closed`:
     the last line's virtual newline is acknowledged, one byte past the end of the file. `size` and `name`: the file as
-    last seen, for messages.
+    last seen, for messages. `sent`: nothing behind it was ever sent. `limit`: behind the last line before it, another
+    generation goes on.
     """
 
     id: str
@@ -97,6 +99,12 @@ class Generation:
     name: str = ""
     start: int | None = None
     starts: list[Fingerprint] = field(default_factory=list)
+    sent: int = 0
+    limit: int | None = None
+
+    def exceeded_by(self, ledgers: Mapping[str, Ranges]) -> bool:
+        """Whether these hold bytes of it that were not sent from here; a virtual newline is one more."""
+        return self.id in ledgers and ledgers[self.id].end > self.sent + 1
 
     @property
     def acknowledged(self) -> tuple[int, int]:
@@ -223,8 +231,8 @@ def _plain(value: Generation | FileId | Fingerprint) -> dict[str, Any]:
 
 def _generation(item: Any) -> Generation:
     """The inverse of `asdict`, trusting nothing. Raises ValueError, TypeError, KeyError."""
-    # `start` was not there before repair was: a generation then began with its file; nor was `starts`
-    item = {"start": 0, "starts": []} | item
+    # not there in older versions; without `start` a generation began with its file
+    item = {"start": 0, "starts": [], "sent": item["size"], "limit": None} | item
     generation: Generation = _strictly(
         Generation,
         item,

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager
 from dataclasses import replace
 
 from common.clock import Clock
 from journal.checkpoint import Checkpoint, FileId, Fingerprint, Generation
-from journal.files import Content, Found, Key, begins_copy, continues, is_text
+from journal.files import Content, Found, Key, begins_copy, continues, is_text, line_start
 from journal.packed import BrokenError
 from producer.reader import Reader, copied, head_of, line_end, longer_head
 
@@ -63,22 +63,34 @@ class Identity:
     ) -> tuple[bool | None, Found]:
         """Whether a file that held the generation still does, and the file with its size; None: it cannot be read."""
         same: bool | None = None
-        with reporting(seen), suppress(BrokenError), self._reader.open(seen) as content:
-            same = False  # also of a compressed file that ends early: it has the inode of what it is made of
-            seen = seen.measured(content)
-            longer = None if copy else longer_head(content, generation, seen.size)
-            same = continues(content, generation) or (copy and begins_copy(content, generation))
+        with reporting(seen), self._reader.open(seen) as content:
+            try:
+                seen = seen.measured(content)
+                longer = None if copy else longer_head(content, generation, seen.size)
+                same = continues(content, generation) or (copy and begins_copy(content, generation))
+            except BrokenError:  # a compressed file that ends early: it has the inode of another one
+                same, longer = False, None
             if same and longer:
                 generation.head, generation.starts = longer
         return same, seen
 
     def _go_on(self, generation: Generation, seen: Found, checkpoint: Checkpoint, reading: dict[str, Found]) -> None:
-        """Read the generation from this file. If its virtual newline is acknowledged and the file has grown, the added
-        bytes are another generation's."""
-        if generation.closed and seen.size > generation.position:
-            fresh = self._fresh(generation.files, generation.head, generation.starts)
-            fresh.offset, fresh.tail = generation.position, generation.tail
-            checkpoint.generations[checkpoint.generations.index(generation)] = generation = fresh
+        """Read the generation from this file, or to where another one goes on; if it was read to there, that one.
+
+        Where its virtual newline is acknowledged and the file has grown, and where other bytes may have been sent under
+        its name (`setback.py`). Raises OSError.
+        """
+        limit = generation.position if generation.closed else generation.limit
+        if limit is not None and seen.size > limit:
+            with self._reader.open(seen) as content:
+                end = limit if generation.closed else line_start(content, limit)
+                if generation.position >= end:
+                    fresh = self._fresh(generation.files, generation.head, generation.starts)
+                    before = min(generation.tail.length, end)
+                    fresh.offset, fresh.tail = end, Fingerprint.of(content.pread(before, end - before))
+                    checkpoint.generations[checkpoint.generations.index(generation)] = generation = fresh
+                else:
+                    seen = replace(seen, size=end)
         reading[generation.id] = seen
 
     def claim(
@@ -96,6 +108,8 @@ class Identity:
                     checkpoint.ended.remove(known)
                     known = replace(known)
                     checkpoint.generations.insert(0, known)
+                if seen.live:  # restored, or cloned: what was not seen before may have gone on elsewhere, differently
+                    known.limit = known.sent if known.limit is None else known.limit
                 whole = seen.size >= known.position
                 known.files = [seen.file(copy=not whole)]
                 if whole:

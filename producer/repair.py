@@ -28,6 +28,7 @@ from journal.ranges import Ranges
 from producer.batch import batches
 from producer.put import ClosableSink, Traffic
 from producer.reread import pieces_again
+from producer.setback import SetBack
 from producer.source import Source
 
 if TYPE_CHECKING:
@@ -87,6 +88,7 @@ class Repair:
         self._turn = turn
         self._stop = stop
         self._ledgers = Ledgers(settings.s3_bucket, settings.s3_prefix, settings.target)
+        self.set_back = SetBack(settings, clock, self._ledgers, connect, turn, self._say)
         self._checkpoint_file = CheckpointFile(settings.checkpoint_file)
         self._archived_file = ArchivedFile(settings.archived_file)
         self._next = clock.monotonic() + settings.repair_interval
@@ -163,6 +165,7 @@ class Repair:
                 bucket,
                 extra=event("bucket_created_again", bucket=bucket),
             )
+        self.set_back.check(read.ranges)
         archived.absorb(read.ranges)
         if read.problems:
             raise LedgersError("; ".join(read.problems[:NAMED]), passing=False)

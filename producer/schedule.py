@@ -93,6 +93,8 @@ def serve(settings: Settings) -> int:
     try:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: sys.exit())
+        if settings.delivery.has_ledger:
+            repair.set_back.look_back()
         scheduler.start()
     except SystemExit:
         for number in (signal.SIGTERM, signal.SIGINT):

@@ -134,7 +134,7 @@ class Source:
         for generation in checkpoint.generations:
             seen_as = reading.get(generation.id)
             if seen_as:
-                generation.size = seen_as.size
+                generation.size, generation.sent = seen_as.size, max(seen_as.size, generation.sent)
                 generation.name = self.whereabouts.name(seen_as) or generation.name
                 if generation.unread:
                     poll.unread.append((generation, seen_as))

@@ -241,7 +241,8 @@ class Appliance:
             tree = json.loads(path.read_bytes())
         for generation in tree["generations"]:
             name, offset = generation["id"], generation["offset"]
-            reach = self._world.stream.acknowledged.reach(name, 0)
+            start = generation["offset"] if generation["start"] is None else generation["start"]
+            reach = self._world.stream.acknowledged.reach(name, start)
             if offset > reach:
                 raise Violation(f"{self.name}: the checkpoint claims {offset} of {name}, acknowledged is {reach}")
             if offset < self._offsets.get(name, 0):

@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import random
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -22,7 +23,8 @@ from journal.ranges import Ranges
 from producer import reread
 from producer.reader import BLOCK_BYTES, FINAL_AFTER
 from producer.record import FRAGMENT_BYTES
-from tests.fake_kinesis import checkpoint_of, error, refuse_all
+from producer.ship import ship_once
+from tests.fake_kinesis import checkpoint_of, error, lose_answer, refuse_all, sink_of
 from tests.fake_s3 import DOWN, LOST
 from tests.repair_setup import AFTER, World
 from tests.statuses import status_json
@@ -638,3 +640,80 @@ def test_a_lost_answer_sends_it_once_more_and_the_ledger_takes_it_out(world: Wor
     world.wait()
     assert world.run().missing == 0
     assert len(world.lines) == 2
+
+
+# A log that was set back
+
+
+@pytest.fixture
+def snapshot(world: World) -> Callable[[], None]:
+    """Restores, by the bytes of the files, what is in the folder now, with a line that is half there."""
+    world.write(b"a\nb\n")
+    world.ship()
+    world.deliver()
+    world.write(b"hal")
+    world.ship()
+    world.run()
+    saved = {path: path.read_bytes() for path in world.log.parent.iterdir() if path.is_file()}
+
+    def restore() -> None:
+        for path, content in saved.items():
+            path.write_bytes(content)
+
+    return restore
+
+
+def go_on(world: World, text: bytes) -> None:
+    world.write(text)
+    world.ship()
+    world.deliver()
+
+
+@pytest.mark.parametrize("first", ["the start", "a run"])
+def test_a_log_that_was_set_back_goes_on_as_a_new_generation(
+    world: World, snapshot: Callable[[], None], caplog: pytest.LogCaptureFixture, first: str
+) -> None:
+    go_on(world, b"f\nc\nd\n")
+    assert len(world.lines) == 5
+    snapshot()
+    world.start()
+    if first == "the start":
+        world.repair.set_back.look_back()
+        go_on(world, b"F\nx\n")
+        assert len(world.lines) == 7, "half-F and x"
+    else:
+        go_on(world, b"F\n")
+        assert len(world.lines) == 5, "taken for what was there before"
+        world.run()
+        world.ship()
+        world.deliver()
+        assert len(world.lines) == 6
+    assert "was set back, or a clone of this machine carries it on" in caplog.text
+    go_on(world, b"y\nz\n")
+    world.wait()
+    assert (world.run().missing, len(world.lines)) == (0, 9 if first == "the start" else 8)
+
+
+def test_the_audit_calls_nothing_archived_that_another_log_may_have_sent(
+    world: World, snapshot: Callable[[], None]
+) -> None:
+    go_on(world, b"f\nc\nd\n")
+    snapshot()
+    go_on(world, b"F\n")
+    found = audit(world.settings, world.clock, world.bucket.client, grace=0)
+    assert found.parted == ["access.log"]
+    assert found.total("archived") == 0
+    assert found.total("missing") == 9
+
+
+def test_what_was_sent_before_a_kill_is_no_sign_of_another_log(world: World) -> None:
+    world.write(b"a\n")
+    world.stream.script = [lose_answer]
+    ship_once(world.source, checkpoint_of(world.log), sink_of(world.stream, world.clock, stop=lambda: True))
+    world.deliver()
+    world.start()
+    world.repair.set_back.look_back()
+    world.ship()
+    checkpoint = checkpoint_of(world.log).load()
+    assert checkpoint
+    assert [each.limit for each in checkpoint.generations] == [None]

@@ -7,6 +7,7 @@ import gzip
 import lzma
 import os
 import random
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -197,9 +198,28 @@ def test_a_restored_volume_has_other_inodes_and_goes_on(machine: Machine) -> Non
     machine.write(data + b"c\n")
     assert machine.log.stat().st_ino != keep.stat().st_ino
     keep.unlink()
+    machine.write(b"d\n")
     machine.poll()
-    assert machine.arrived == [b"a", b"b", b"c"]
-    assert len(machine.generations) == 1
+    assert machine.arrived == [b"a", b"b", b"c", b"d"]
+    # what the log had when it was last seen is known; what came since may be other bytes where the log was before
+    names = [generation for generation, _ in delivered(machine.stream.records)]
+    assert (len(set(names)), len(set(names[:2])), len(set(names[2:]))) == (2, 1, 1)
+
+
+def test_a_copy_of_the_whole_folder_goes_on_beside_the_original(machine: Machine, tmp_path: Path) -> None:
+    """No offset gets two lines, also where nobody can read the bucket."""
+    machine.log.parent.joinpath("one").mkdir()
+    machine.log = machine.log.parent / "one" / "access.log"
+    machine.write(b"a\nb\nhal")
+    machine.poll()
+    other = Machine(tmp_path / "two")
+    shutil.copytree(machine.log.parent, other.log.parent)
+    other.stream, other.starts = machine.stream, 100
+    machine.write(b"f\nc\n")
+    other.write(b"F\nx\n")
+    for each in (machine, other, machine, other):
+        each.poll()
+    assert sorted(machine.arrived) == [b"a", b"b", b"c", b"halF", b"half", b"x"]
 
 
 def test_emptied_and_refilled_under_the_same_inode(machine: Machine) -> None:
