@@ -89,10 +89,13 @@ class Found:
     @contextmanager
     def content(self) -> Iterator[Content]:
         """What the file holds, unpacked. The log itself is what it is. Raises OSError, BrokenError as it is read."""
-        plain = Plain(self.open())
-        way = None if self.live else way_of(plain.pread(MAGIC_BYTES, 0))
-        with closing(Packed(plain.descriptor, way) if way else plain) as content:
-            yield content
+        with closing(Plain(self.open())) as plain:
+            way = None if self.live else way_of(plain.pread(MAGIC_BYTES, 0))
+            if way is None:
+                yield plain
+            else:
+                with closing(Packed(plain.descriptor, way)) as packed:
+                    yield packed
 
     def measured(self, content: Content) -> Found:
         """The same file with the size of what it holds."""

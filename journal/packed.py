@@ -46,7 +46,7 @@ class Packed:
     """Reads forward; for what lies further back than KEPT it begins anew."""
 
     def __init__(self, descriptor: int, way: Way) -> None:
-        self._file = os.fdopen(descriptor, "rb")
+        self._file = os.fdopen(descriptor, "rb", closefd=False)
         self._way = way
         self._size: int | None = None
         self._begin()
