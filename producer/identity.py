@@ -110,10 +110,8 @@ class Identity:
                     checkpoint.generations.insert(0, known)
                 if seen.live:  # restored, or cloned: what was not seen before may have gone on elsewhere, differently
                     known.limit = known.sent if known.limit is None else known.limit
-                whole = seen.size >= known.position
-                known.files = [seen.file(copy=not whole)]
-                if whole:
-                    self._go_on(known, seen, checkpoint, reading)
+                known.files = [seen.file(copy=seen.size < known.position)]
+                self._go_on(known, seen, checkpoint, reading)
                 return None
             for generation in [*checkpoint.generations, *fresh.values()]:
                 original = reading.get(generation.id)

@@ -58,6 +58,9 @@ class Faults:
     truncated: float = _up_to(0.1)
     regrown: float = _up_to(0.8)  # of the truncations: at once longer than before
     deleted: float = _up_to(0.2)  # a rotated file that is in the stream
+    packed: float = _up_to(0.2)  # a rotated file is compressed: the packed one grows beside it, then takes its place
+    copied: float = _up_to(0.2)  # a rotated file, unpacked if it is packed, gets a copy beside it
+    strange: float = _up_to(0.1)  # a file that is no log appears beside it
     deleted_too_early: float = _up_to(0.05)  # a rotated file that may not be
     clock_jumps: float = _up_to(0.05)
     # Lambda, for each invocation

@@ -7,6 +7,7 @@ the end, must arrive.
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import random
@@ -36,6 +37,8 @@ REQUESTS: list[tuple[bytes, str, str, str]] = [
 ]
 # A line is not cut within its first bytes: a file that holds no more than these cannot be told from others
 CLEAR = 18
+# By so much of its beginning a copy is known before it is complete: WINDOW_BYTES of the simulation
+KNOWN = 100
 
 
 class Line(NamedTuple):
@@ -81,6 +84,8 @@ class Web:
         self._rest = b""  # of a line that is not written to its end
         self._copy: Path | None = None
         self._copied: int | None = None  # bytes, once the copy is complete
+        self._packing: tuple[LogFile, Path, bytes] | None = None
+        self._copying: tuple[Path, bytes] | None = None
         self._descriptor = -1
         self._live = LogFile(log)
         self.reopen()
@@ -163,6 +168,12 @@ class Web:
                 elif self._copied is None or self._live.content.endswith(b"\n"):
                     self.write(rng.choice([1, 2, 3, 12]))
                 return
+            if rng.random() < faults.packed:
+                self.pack()
+            if rng.random() < faults.copied:
+                self.copy()
+            if rng.random() < faults.strange:
+                self.strange()
             if rng.random() < faults.deleted:
                 self.delete(early=False)
             if rng.random() < faults.deleted_too_early:
@@ -189,9 +200,10 @@ class Web:
                 self._say(f"{self.name} writes {count} lines")
                 self.write(count)
 
-    def _new_name(self) -> Path:
+    def _new_name(self, packed: str = "") -> Path:
         self._count += 1
-        return self.log.with_name(f"{self.log.name}{'.-'[self._count % 2]}{self._count}")
+        name, number = self.log.name, self._count
+        return self.log.with_name([f"{name}.{number}", f"{name}-{number}", f"access.{number}.log"][number % 3] + packed)
 
     def _move(self, file: LogFile, target: Path) -> None:
         file.path.rename(target)
@@ -221,10 +233,11 @@ class Web:
         os.close(self._descriptor)
 
     def held(self, _device: int, inode: int) -> bool:
-        """Whether nginx has this file open, or logrotate, which copies into it."""
+        """Whether nginx has this file open, or logrotate or cp, which copies into it."""
         with self.disk.aside():
             copying = self._copy if self._copied is None else None
-            return inode in [self.disk.inode(path) for path in (self._live.path, copying) if path]
+            others = [path for path in (copying, self._copying and self._copying[0]) if path]
+            return inode in [self.disk.inode(path) for path in (self._live.path, *others)]
 
     def begin_copy(self) -> None:
         """copytruncate: the copy is there, perhaps not all of it, and the log is not emptied yet."""
@@ -253,6 +266,66 @@ class Web:
         self._destroy(content, since=self._copied if whole else self._copied + 1)
         self._copy = self._copied = None
         self._empty()
+
+    def pack(self) -> None:
+        """logrotate's compress, in two parts: first half a file, later all of it in place of the plain one."""
+        if self._packing:
+            file, path, content = self._packing
+            self._packing = None
+            if any(file is each for each in self.rotated):
+                data, file.content = gzip.compress(content, mtime=0), bytearray(content)
+                self._say(f"{self.name} has packed {file.path.name}")
+                path.write_bytes(data)
+                self.disk.touched(path)
+                self.disk.deleted(file.path)
+                file.path.unlink()
+                file.path = path
+            else:
+                self._remove(path)
+            return
+        plain = [file for file in self.rotated if file is not self._live and file.path.suffix != ".gz"]
+        if plain:
+            file = self.rng.choice(plain)
+            path = self._new_name(".gz")
+            content = bytes(file.content)
+            data = gzip.compress(content, mtime=0)
+            self._say(f"{self.name} packs {file.path.name} to {path.name}")
+            self._put(path, data[: len(data) // 2])
+            self._packing = file, path, content
+
+    def copy(self) -> None:
+        """Of what is rotated, by gunzip, cp or an editor; in two parts, of which the first is long enough to tell."""
+        if self._copying:
+            path, data = self._copying
+            self._copying = None
+            path.write_bytes(data)
+            self.disk.touched(path)
+            return
+        whole = [file for file in self.rotated if file is not self._live]
+        if whole:
+            file = self.rng.choice(whole)
+            path, data = self._new_name(), bytes(file.content)
+            self._say(f"{self.name} copies {file.path.name} to {path.name}")
+            self._put(path, data[: self.rng.randint(min(len(data), KNOWN), len(data))])
+            self._copying = path, data
+            self.disk.durable[self.disk.inode(file.path)] = max(
+                len(data), self.disk.durable[self.disk.inode(file.path)]
+            )
+
+    def strange(self) -> None:
+        path = self._new_name(self.rng.choice([".gpg", ".br", ""]))
+        self._say(f"{self.name}: {path.name} appears, which is no log")
+        self._put(path, self.rng.randbytes(3000))
+
+    def _put(self, path: Path, data: bytes) -> None:
+        """A file that no program loses."""
+        path.write_bytes(data)
+        self.disk.created(path)
+        self.disk.durable[self.disk.inode(path)] = 10**9
+
+    def _remove(self, path: Path) -> None:
+        self.disk.deleted(path)
+        path.unlink()
 
     def truncate(self, regrow: bool) -> None:
         size = len(self._live.content)
@@ -328,6 +401,10 @@ class Web:
         with self.disk.aside():
             if self._copy:
                 self.end_copy(at_once=True)
+            if self._packing:
+                self.pack()
+            if self._copying:
+                self.copy()
             if self._live.path != self.log:
                 self.reopen()
             if self._rest:
