@@ -6,16 +6,20 @@ long as it is shorter. Inodes only say which file to compare first.
 
 from __future__ import annotations
 
+import logging
 import random
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import replace
 
 from common.clock import Clock
+from common.log import event
 from journal.checkpoint import Checkpoint, FileId, Fingerprint, Generation
 from journal.files import Content, Found, Key, begins_copy, continues, is_text, line_start
 from journal.packed import BrokenError
-from producer.reader import Reader, copied, head_of, line_end, longer_head
+from producer.reader import Reader, copied, head_of, line_end, longer_head, moved_to
+
+log = logging.getLogger(__name__)
 
 # Says of a file that it cannot be read
 Reporting = Callable[[Found], AbstractContextManager[None]]
@@ -127,10 +131,28 @@ class Identity:
                 raise NoTextError("it is no text, nor compressed by gzip, bzip2, xz or, with Python 3.14, zstd")
             if line_end(content, 0, seen.size) is None and not (seen.size and self._reader.final(seen, content)):
                 return None
-            head = head_of(content, seen.size)
-        started = self._fresh([seen.file()], *head)
+            started = self._fresh([seen.file()], *head_of(content, seen.size))
+            if seen.live:
+                self._take_over_edited(started, content, seen, checkpoint)
         reading[started.id] = seen
         return started
+
+    @staticmethod
+    def _take_over_edited(started: Generation, content: Content, seen: Found, checkpoint: Checkpoint) -> None:
+        """If the log is one that was edited in place, go on behind what was sent of it, as long as most is still there:
+        a log that was emptied and filled has little that it had before."""
+        for edited in [each for each in checkpoint.generations if not each.files and not each.closed]:
+            end = moved_to(content, edited.tail)
+            if end is not None and 2 * end >= edited.position:
+                started.offset, started.tail = end, edited.tail
+                checkpoint.end(edited)
+                log.warning(
+                    "%s was edited in place: its lines up to byte %d were sent before, as they were then; it goes on "
+                    "from there as generation %s",
+                    *(seen.path, end, started.id),
+                    extra=event("concern", part="log", problem="edited"),
+                )
+                return
 
     def _known_by_content(self, content: Content, seen: Found, checkpoint: Checkpoint) -> Generation | None:
         """The generation without a file whose bytes these are, or, of a rotated log, begin to be: a copy that is being

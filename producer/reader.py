@@ -121,6 +121,19 @@ def copied(content: Content, original: Content) -> bool:
     return True
 
 
+def moved_to(content: Content, tail: Fingerprint) -> int | None:
+    """Where the bytes that stood before an offset stand now, in a file that was edited; None if nowhere, or if they are
+    no whole window with a whole line in it: of other lines a client may choose the end. Raises OSError."""
+    position, data = 0, b""
+    while tail.length >= WINDOW_BYTES and (block := content.pread(BLOCK_BYTES, position)):
+        position, data = position + len(block), data[-tail.length :] + block
+        for newline in re.finditer(b"\n", data):
+            window = data[max(0, newline.end() - tail.length) : newline.end()]
+            if window.count(b"\n") > 1 and Fingerprint.of(window) == tail:
+                return position - len(data) + newline.end()
+    return None
+
+
 def head_of(content: Content, size: int) -> tuple[Fingerprint, list[Fingerprint]]:
     """The fingerprint by which the file is known again, and those of its first lines if that holds all of it."""
     data = content.pread(min(WINDOW_BYTES, size), 0)

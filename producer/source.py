@@ -180,8 +180,8 @@ class Source:
                 )
             elif generation.name == self.log.name:
                 poll.problems.append(
-                    f"{where} was deleted or emptied, and no copy stands beside it: what was written to it since it "
-                    f"was read up to byte {generation.position} is lost, if anything was; {advice}"
+                    f"{where} was deleted, emptied or edited, and no copy stands beside it: what was written to it "
+                    f"since it was read up to byte {generation.position} is lost, if anything was; {advice}"
                 )
 
     @contextmanager

@@ -8,6 +8,7 @@ import lzma
 import os
 import random
 import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -488,6 +489,33 @@ def test_only_so_many_logs_that_ended_are_remembered(machine: Machine) -> None:
     machine.poll()
     assert machine.arrived[-1] == b"line 1"
     assert len(machine.arrived) == REMEMBERED + 3
+
+
+@pytest.mark.parametrize("command", ["7d", "1,20d", "s/line 3 /line three /", "100s/of/out of/"])
+def test_a_log_that_was_edited_in_place(machine: Machine, command: str, caplog: pytest.LogCaptureFixture) -> None:
+    """What was sent is not sent again, whether it is still there or not."""
+    machine.write(TEXT)
+    machine.poll()
+    subprocess.run(["sed", "-i", command, machine.log], check=True)
+    machine.write(b"next\n")
+    caplog.clear()
+    assert machine.poll().problems == []
+    assert machine.arrived == [*LINES, b"next"]
+    assert "was edited in place: its lines up to byte " in caplog.text
+    caplog.clear()
+    assert machine.poll() == Shipped()
+    assert caplog.text == ""
+
+
+def test_a_log_that_was_emptied_is_not_taken_for_an_edited_one(machine: Machine) -> None:
+    """Though it has a line that ends like the last one sent, as a client may have it."""
+    same = b"x" * 3000
+    machine.write(b"a " + same + b"\n")
+    machine.poll()
+    os.truncate(machine.log, 0)
+    machine.write(b"b " + same + b"\nc\n")
+    machine.poll()
+    assert machine.arrived == [b"a " + same, b"b " + same, b"c"]
 
 
 def test_what_has_another_name_is_left_alone(machine: Machine) -> None:
