@@ -117,9 +117,10 @@ class Identity:
                 known.files = [seen.file(copy=seen.size < known.position)]
                 self._go_on(known, seen, checkpoint, reading)
                 return None
-            for generation in [*checkpoint.generations, *fresh.values()]:
+            # a new log may begin like a rotated one that is there: the same request in the same second
+            for generation in () if seen.live or not seen.size else [*checkpoint.generations, *fresh.values()]:
                 original = reading.get(generation.id)
-                if original and seen.size and not seen.live and self._copied(seen, original):
+                if original and self._copied(seen, original):
                     generation.files.append(seen.file(copy=True))
                     return None
                 if original and not original.live and original.size and self._copied(original, seen):

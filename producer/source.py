@@ -61,16 +61,19 @@ class Source:
         *,
         held: Callable[[int, int], bool | None] = held_open,
         folders: Sequence[Path] = (),
+        keeps_open: bool = True,
     ) -> None:
         self.log = log
         self._clock = clock
+        self._keeps_open = keeps_open
         self.whereabouts = Whereabouts(log, folders)
         self._reader = Reader(clock, held, self.whereabouts.of)
         self._identity = Identity(self._reader, clock, rng)
 
     @classmethod
     def of(cls, settings: Settings, clock: Clock, rng: random.Random) -> Source:
-        return cls(settings.log_file, clock, rng, folders=settings.rotated_dirs)
+        # a log of its own is deleted by the producer, to make room at once
+        return cls(settings.log_file, clock, rng, folders=settings.rotated_dirs, keeps_open=not settings.owns_log)
 
     def poll(self, checkpoint: Checkpoint) -> Poll:
         """Bring `checkpoint` up to what is on disk; to be saved before anything of it is sent.
@@ -140,7 +143,8 @@ class Source:
                     poll.unread.append((generation, seen_as))
                 if generation.unread or seen_as.live or now - seen_as.modified < KEPT_AFTER:
                     unfinished.append(seen_as)
-        self.whereabouts.keep(unfinished)
+        if self._keeps_open:
+            self.whereabouts.keep(unfinished)
         return poll, changes
 
     def pieces(self, poll: Poll) -> Iterator[Piece]:

@@ -14,12 +14,14 @@ from pathlib import Path
 
 import pytest
 
+from common.settings import Settings
 from journal import packed
 from journal.checkpoint import REMEMBERED, Checkpoint, CheckpointError
 from producer import reader as reading
 from producer import source as source_module
 from producer.processes import UNSEEN_AFTER
 from producer.ship import Shipped, ship_once
+from producer.source import Source
 from producer.whereabouts import SourceError
 from tests.fake_kinesis import (
     FakeClock,
@@ -421,6 +423,16 @@ def test_folders_that_are_named(machine: Machine, tmp_path: Path) -> None:
     assert sorted(machine.arrived) == [b"a", b"b", b"c"]
 
 
+def test_a_log_that_the_producer_itself_deletes_makes_room_at_once(tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path)
+    log = settings.log_file
+    log.parent.mkdir()
+    log.write_bytes(b"a\n")
+    source = Source.of(settings, FakeClock(), random.Random(1))
+    source.poll(Checkpoint())
+    assert str(log) not in [str(path.resolve()) for path in Path("/proc/self/fd").iterdir()]
+
+
 def test_a_producer_that_runs_reads_a_log_to_its_end_wherever_it_was_moved(machine: Machine, tmp_path: Path) -> None:
     source = source_of(machine.log, machine.clock)
 
@@ -467,12 +479,21 @@ def test_a_log_that_has_ended_and_comes_back_is_known_by_its_content(machine: Ma
 def test_a_copy_beside_its_original_that_goes_on_further(machine: Machine) -> None:
     machine.write(b"a\nb\n")
     machine.poll()
-    machine.rotate("access.log.1")
-    machine.write(b"a\nb\n")
-    machine.write(b"c\n")  # the web server went on with a copy
+    machine.rotate("access.log.2")
+    machine.write(b"a\nb\nc\n", "access.log.1")
     machine.poll()
     assert machine.arrived == [b"a", b"b", b"c"]
     assert len(machine.generations) == 1
+
+
+def test_a_new_log_that_begins_like_the_rotated_one_is_another(machine: Machine) -> None:
+    """The same request, twice in one second, and a rotation in between."""
+    machine.write(b"a\n")
+    machine.poll()
+    machine.rotate("access.log.1")
+    machine.write(b"a\nb\n")
+    machine.poll()
+    assert machine.arrived == [b"a", b"a", b"b"]
 
 
 def test_only_so_many_logs_that_ended_are_remembered(machine: Machine) -> None:
