@@ -83,6 +83,11 @@ class Found:
         return not self.live and self.path.name.endswith(COMPRESSED)
 
     @property
+    def dated(self) -> bool:
+        """Whether the name has a number or a date, as those that rotation gives have: `access.log.errors` has none."""
+        return re.search(rf"(?:^|[._-]|log){_DATE}(?:[._-]|$)", self.path.name) is not None
+
+    @property
     def look(self) -> str:
         return f"{self.size}-{self.modified}"
 

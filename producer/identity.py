@@ -17,7 +17,7 @@ from common.log import event
 from journal.checkpoint import Checkpoint, FileId, Fingerprint, Generation
 from journal.files import Content, Found, Key, begins_copy, continues, is_text, line_start
 from journal.packed import BrokenError
-from producer.reader import Reader, copied, head_of, line_end, longer_head, moved_to
+from producer.reader import Reader, copied, head_of, line_end, longer_head, made_of, moved_to
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 Reporting = Callable[[Found], AbstractContextManager[None]]
 
 
-class NoTextError(Exception):
+class NoLogError(Exception):
     """What lies beside the log is no log; the message says so."""
 
 
@@ -102,7 +102,7 @@ class Identity:
     ) -> Generation | None:
         """Find the generation that a new file belongs to; if it begins one, return that.
 
-        Raises OSError, BrokenError, NoTextError.
+        Raises OSError, BrokenError, NoLogError.
         """
         with self._reader.open(seen) as content:
             seen = seen.measured(content)
@@ -129,7 +129,9 @@ class Identity:
                     reading[generation.id] = seen
                     return None
             if seen.size and not seen.live and not is_text(content):
-                raise NoTextError("it is no text, nor compressed by gzip, bzip2, xz or, with Python 3.14, zstd")
+                raise NoLogError("it is no text, nor compressed by gzip, bzip2, xz or, with Python 3.14, zstd")
+            if not seen.live and not seen.dated and any(self._made_of(content, each) for each in reading.values()):
+                raise NoLogError("it is a part of another log here, which is sent")
             if line_end(content, 0, seen.size) is None and not (seen.size and self._reader.final(seen, content)):
                 return None
             started = self._fresh([seen.file()], *head_of(content, seen.size))
@@ -187,6 +189,10 @@ class Identity:
     def _copied(self, seen: Found, original: Found) -> bool:
         with self._reader.open(seen) as content, self._reader.open(original) as other:
             return copied(content, other)
+
+    def _made_of(self, content: Content, original: Found) -> bool:
+        with self._reader.open(original) as other:
+            return made_of(content, other)
 
     def _fresh(self, files: list[FileId], head: Fingerprint, starts: list[Fingerprint]) -> Generation:
         """A new generation. The time in its id files those of its lines that carry none."""

@@ -121,6 +121,26 @@ def copied(content: Content, original: Content) -> bool:
     return True
 
 
+def made_of(content: Content, original: Content) -> bool:
+    """Whether the first and the last line of the file stand in `original`, too: it is what `grep` found in it, or a
+    part of it. Raises OSError."""
+    end = line_end(content, 0, content.size)
+    if end is None or end > STEP:
+        return False
+    last = content.pread(STEP, max(0, content.size - STEP)).removesuffix(b"\n").rpartition(b"\n")[2] + b"\n"
+    return _holds_line(original, content.pread(end, 0)) and _holds_line(original, last)
+
+
+def _holds_line(content: Content, line: bytes) -> bool:
+    position, data = 0, b"\n"
+    while block := content.pread(BLOCK_BYTES, position):
+        data = data[-len(line) :] + block
+        if b"\n" + line in data:
+            return True
+        position += len(block)
+    return False
+
+
 def moved_to(content: Content, tail: Fingerprint) -> int | None:
     """Where the bytes that stood before an offset stand now, in a file that was edited; None if nowhere, or if they are
     no whole window with a whole line in it: of other lines a client may choose the end. Raises OSError."""

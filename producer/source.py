@@ -24,7 +24,7 @@ from common.settings import Settings
 from journal.checkpoint import Checkpoint, FileId, Generation
 from journal.files import Found, Key, absence
 from journal.packed import BrokenError
-from producer.identity import Identity, NoTextError
+from producer.identity import Identity, NoLogError
 from producer.processes import held_open
 from producer.reader import Reader
 from producer.record import Piece
@@ -121,7 +121,7 @@ class Source:
                     if now - seen.modified >= BEING_MADE:
                         self._ignore(checkpoint, seen, poll, f"{error}: it is not sent until it is whole")
                         readable = True
-                except NoTextError as error:
+                except NoLogError as error:
                     self._ignore(checkpoint, seen, poll, str(error))
                     readable = True
             blind = blind or not readable

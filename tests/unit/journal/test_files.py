@@ -55,6 +55,27 @@ def test_a_link_to_the_log_that_sorts_before_it(tmp_path: Path) -> None:
     assert [(each.path, each.live) for each in files_of(tmp_path / "access.log")] == [(dated, True)]
 
 
+@pytest.mark.parametrize(
+    ("name", "dated"),
+    [
+        ("access.log.1", True),
+        ("access.log-20261123", True),
+        ("access.1.log", True),
+        ("access.log20261123", True),
+        ("20261123-access.log", True),
+        ("access.log.20261123T160500Z-0", True),
+        ("access.log.2.gz", True),
+        ("access.log.errors", False),
+        ("access.log.old", False),
+        ("access.log.bak", False),
+    ],
+)
+def test_names_with_a_number_or_a_date(tmp_path: Path, name: str, dated: bool) -> None:
+    (tmp_path / name).touch()
+    (found,) = files_of(tmp_path / "access.log")
+    assert found.dated == dated
+
+
 def test_a_file_with_two_names_is_there_once_and_no_folder_is(tmp_path: Path) -> None:
     log = tmp_path / "access.log"
     assert files_of(log / "nowhere") == files_of(tmp_path / "nowhere" / "access.log") == []

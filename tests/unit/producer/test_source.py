@@ -628,6 +628,19 @@ def test_what_is_neither_text_nor_compressed_as_it_is_read_here_is_said_once(
     assert machine.arrived == [b"a"]
 
 
+@pytest.mark.parametrize("packed", [False, True])
+def test_what_grep_found_in_a_log_is_not_sent_again(machine: Machine, packed: bool) -> None:
+    machine.write(gzip.compress(TEXT) if packed else TEXT, "access.log.1.gz" if packed else "access.log")
+    machine.poll()
+    machine.write(b"".join(line + b"\n" for line in LINES if b"7" in line), "access.log.sevens")
+    (problem,) = machine.poll().problems
+    assert "access.log.sevens is ignored: it is a part of another log here, which is sent" in problem
+    assert machine.poll() == Shipped(absent=None)
+    machine.write(LINES[5] + b"\nnew\n", "access.log.old")  # may be a log of its own
+    assert machine.poll().lines == 2
+    assert machine.arrived == [*LINES, LINES[5], b"new"]
+
+
 def test_a_hole_at_the_beginning_makes_no_log_a_binary(machine: Machine) -> None:
     machine.write(bytes(100_000) + TEXT, "access.log.1")
     assert machine.poll().lines == 200
