@@ -9,71 +9,18 @@ from __future__ import annotations
 import re
 from pathlib import Path
 from typing import Annotated, Literal, Self
-from urllib.parse import urlsplit
 
-from pydantic import (
-    AfterValidator,
-    Field,
-    PlainSerializer,
-    PlainValidator,
-    ValidationError,
-    WithJsonSchema,
-    model_validator,
-)
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic import Field, ValidationError, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from common.delivery import DELIVERIES, KINESIS, Delivery, delivery_of
+from common.delivery import KINESIS
 from common.log import redact
 from common.record_key import FORM
+from common.values import Address, Endpoint, File, Port, Role, Upstream, Way, matches
 
 
 class SettingsError(Exception):
     """One or more environment variables have a value that cannot be used; the message is for the user."""
-
-
-def _matches(pattern: str, rule: str) -> AfterValidator:
-    def check(value: str) -> str:
-        if not re.fullmatch(pattern, value):
-            raise ValueError(rule)
-        return value
-
-    return AfterValidator(check)
-
-
-def _upstream(value: str) -> str:
-    try:
-        parts = urlsplit(value)
-        whole = parts.path in ("", "/") and not parts.query and not parts.fragment and not parts.username
-    except ValueError:  # its message repeats the value
-        whole = False
-    if value and not (whole and parts.scheme in ("http", "https") and re.fullmatch(r"[\w.:\[\]/-]+", value)):
-        raise ValueError("an upstream is a URL without a path, such as http://app:3000")
-    return value
-
-
-def _localstack(value: str) -> str:
-    try:
-        parts = urlsplit(value if "://" in value else f"//{value}")
-        usable = bool(parts.hostname) and parts.port != 0 and parts.scheme in ("", "http", "https")
-    except ValueError:
-        usable = False
-    if value and (not usable or re.search(r"[\s?#@]", value) or parts.path.strip("/")):
-        raise ValueError("use host, host:port or http(s)://host:port; an IPv6 address stands in [brackets]")
-    return value
-
-
-Address = Annotated[str, _matches(r"[0-9A-Za-z.:-]*", "an address is an IPv4 or IPv6 address or a host name")]
-Port = Annotated[int, Field(ge=1, le=65535)]
-Role = Annotated[str, _matches(r"[\w+=,.@-]{1,64}", "a role name has 1 to 64 letters, digits and +=,.@-_")]
-File = Annotated[Path, AfterValidator(Path.absolute)]
-# NoDecode: the variable holds a name, not the JSON of a dataclass
-Way = Annotated[
-    Delivery,
-    NoDecode,
-    PlainValidator(delivery_of),
-    PlainSerializer(str),
-    WithJsonSchema({"type": "string", "enum": [*DELIVERIES]}),
-]
 
 
 class Settings(BaseSettings):
@@ -86,12 +33,12 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(case_sensitive=False, env_ignore_empty=True, frozen=True)
 
     # Where AWS is
-    localstack_host: Annotated[str, AfterValidator(_localstack)] = Field("", examples=["192.168.99.100"])
+    localstack_host: Endpoint = Field("", examples=["192.168.99.100"])
     """LocalStack or another AWS-compatible endpoint: host, host:port or URL. Without a port: 4566, else LocalStack's
     old port of each service. Empty: what answers on EMULATOR_PORT of this machine, else the embedded emulator."""
     target: Literal["localstack", "aws"] = "localstack"
     """`aws`: real AWS, with the SDK's usual credentials. Nothing is provisioned from here."""
-    aws_default_region: Annotated[str, _matches(r"[a-z0-9-]{4,32}", "a region is a name such as us-east-1")] = (
+    aws_default_region: Annotated[str, matches(r"[a-z0-9-]{4,32}", "a region is a name such as us-east-1")] = (
         "us-east-1"
     )
     """The AWS region."""
@@ -103,14 +50,14 @@ class Settings(BaseSettings):
     # Names
     s3_bucket: Annotated[
         str,  # S3 User Guide, "Bucket naming rules"
-        _matches(
+        matches(
             r"(?!\d+\.\d+\.\d+\.\d+$)[a-z0-9](?:[a-z0-9-]|\.(?!\.)){1,61}[a-z0-9]",
             "a bucket name has 3 to 63 lower-case letters, digits, dots and hyphens",
         ),
     ] = "my-bucket"
     """Bucket of the hourly objects."""
     s3_prefix: Annotated[
-        str, _matches(r"([^/*?$][^*?$]*/)?", "a prefix does not start with /, ends with / and has none of *?$: logs/")
+        str, matches(r"([^/*?$][^*?$]*/)?", "a prefix does not start with /, ends with / and has none of *?$: logs/")
     ] = Field("", examples=["logs/"])
     """Prefix of every key."""
     s3_expire_days: Annotated[int, Field(ge=0, le=36_500)] = 0
@@ -119,18 +66,18 @@ class Settings(BaseSettings):
     nothing. With TARGET=aws the rule is Terraform's, by `expire_after_days`: set both alike."""
     kinesis_data_stream: Annotated[
         str,
-        _matches(r"[a-zA-Z0-9_.-]{1,128}", "a stream name has 1 to 128 letters, digits, dots, hyphens and underscores"),
+        matches(r"[a-zA-Z0-9_.-]{1,128}", "a stream name has 1 to 128 letters, digits, dots, hyphens and underscores"),
     ] = "web-log-stream"
     """Kinesis data stream."""
     lambda_function: Annotated[
-        str, _matches(r"[a-zA-Z0-9_-]{1,64}", "a function name has 1 to 64 letters, digits, hyphens and underscores")
+        str, matches(r"[a-zA-Z0-9_-]{1,64}", "a function name has 1 to 64 letters, digits, hyphens and underscores")
     ] = "stream-transformation"
     """Function that writes the objects."""
     lambda_role: Role = "lambda-ex"
     """IAM role of the function."""
     record_key: Annotated[
         str,
-        _matches(rf"(?:{FORM})?", "a key is what the appliance keeps in record.key, or `terraform output`"),
+        matches(rf"(?:{FORM})?", "a key is what the appliance keeps in record.key, or `terraform output`"),
     ] = Field("", examples=["…"], repr=False)
     """Key that producer and function share: it signs the place of each record, so that no other program can claim bytes
     of the log. Empty: the appliance takes the function's, or makes one; elsewhere nothing is signed."""
@@ -140,7 +87,7 @@ class Settings(BaseSettings):
     """`firehose`: lines go to FIREHOSE_STREAM instead of the data stream. They are delivered at least once, and
     Firehose names the objects."""
     firehose_stream: Annotated[
-        str, _matches(r"[a-zA-Z0-9_.-]{1,64}", "a delivery stream name has 1 to 64 letters, digits and ._-")
+        str, matches(r"[a-zA-Z0-9_.-]{1,64}", "a delivery stream name has 1 to 64 letters, digits and ._-")
     ] = "web-log-delivery"
     """Firehose delivery stream, with DELIVERY=firehose."""
     firehose_role: Role = "firehose-ex"
@@ -165,7 +112,7 @@ class Settings(BaseSettings):
     """Port nginx listens on."""
     http_host: Address = ""
     """Address nginx listens on. Empty: all of them. `script/up` sets 127.0.0.1."""
-    upstream: Annotated[str, AfterValidator(_upstream)] = Field("", examples=["http://app:3000"])
+    upstream: Upstream = Field("", examples=["http://app:3000"])
     """Application that nginx passes every request to. Empty: the landing page."""
     upstream_verify: bool = True
     """Whether an UPSTREAM of https:// has to prove its name by its certificate. `false`: anybody on the way may read
@@ -186,7 +133,7 @@ class Settings(BaseSettings):
     """Log to ship. Empty: `log/access.log` below DATA_DIR. Any other log is for the producer without the appliance,
     which neither rotates nor deletes it."""
     log_rotated_dirs: Annotated[
-        str, _matches(r"(/[^:]*(:/[^:]*)*)?", "folders are absolute paths with colons between")
+        str, matches(r"(/[^:]*(:/[^:]*)*)?", "folders are absolute paths with colons between")
     ] = Field("", examples=["/var/log/old:/srv/archive"])
     """Folders into which LOG_FILE is rotated, with colons between them. Its own folder needs no mention, nor one in
     which a rotated log was found already."""
