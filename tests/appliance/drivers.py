@@ -317,7 +317,7 @@ class Container:
 
     def emulator_key(self) -> dict[str, str]:
         if not self._key:  # its volume keeps it
-            lines = self.run("cat", "/data/emulator/credentials").stdout.splitlines()
+            lines = self.run("sh", "-c", 'cat "$DATA_DIR/emulator/credentials"').stdout.splitlines()
             self._key = {name.upper(): value for name, _, value in (line.partition(" = ") for line in lines[1:])}
         return self._key
 

@@ -44,7 +44,7 @@ def pouring(flood: Flood, seconds: float, meanwhile: Callable[[], object]) -> No
         thread.join()
 
 
-def exactly_once(url: str, run: str, flood: Flood) -> None:
+def exactly_once(appliance: Appliance, run: str, flood: Flood) -> None:
     """Each request that was answered is archived once, and none that was refused."""
 
     def identity(entry: dict[str, Any]) -> str | None:
@@ -52,7 +52,7 @@ def exactly_once(url: str, run: str, flood: Flood) -> None:
         return path if path.startswith(f"/{run}/") else None
 
     def archive() -> list[tuple[str, dict[str, Any]]]:
-        s3 = s3_client(url)
+        s3 = s3_client(appliance)
         try:
             return entries(s3, "my-bucket")
         finally:
@@ -84,7 +84,7 @@ def test_a_full_disk_is_survived(appliance: Appliance, small_disk: dict[str, str
     ready(appliance)
     assert len(flood.answered) > 1000
     assert len(flood.refused) > 1000
-    exactly_once(appliance.emulator_url, run, flood)
+    exactly_once(appliance, run, flood)
 
 
 @pytest.mark.emulator
@@ -110,7 +110,7 @@ def test_the_limit_of_all_logs_holds(native: Native) -> None:
     assert flood.refused
     assert limit // 2 < largest <= limit
     eventually(lambda: get(native.http_port, "/") == 200, within=60, every=0.5, why=native.output()[-3000:])
-    exactly_once(native.emulator_url, run, flood)
+    exactly_once(native, run, flood)
 
 
 def size(path: Path) -> int:

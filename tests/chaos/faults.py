@@ -273,4 +273,4 @@ def mount(folder: Path, size: str) -> bool:
 
 
 def unmount(folder: Path) -> None:
-    subprocess.run(["umount", str(folder)], capture_output=True, check=False)
+    subprocess.run(["umount", "--lazy", str(folder)], capture_output=True, check=False)
