@@ -187,7 +187,10 @@ class Watch:
     def _wait(self, reason: str) -> None:
         now = self.clock.monotonic()
         if self._reminded_at is None or now >= self._reminded_at + REMIND_EVERY:
-            log.warning(
+            # at a start the endpoint may be starting, too
+            first = self._reminded_at is None and self._provisioned_at is None
+            log.log(
+                logging.INFO if first else logging.WARNING,
                 "waiting for %s: %s; nginx serves and logs meanwhile",
                 *(self._endpoint, reason),
                 extra=event("unreachable", part="endpoint", error=reason),

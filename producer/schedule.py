@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import random
 import signal
 import sys
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -21,6 +23,7 @@ from common import door
 from common.clock import Clock, SystemClock
 from common.log import event
 from common.settings import Settings
+from common.status import EntrypointStatus, StatusError, read_status
 from journal.archived import ArchivedFile
 from journal.checkpoint import CheckpointFile
 from journal.ledgers import connect
@@ -40,6 +43,8 @@ STOP_TIMEOUTS: dict[str, Any] = {"connect_timeout": 1.0, "read_timeout": 2.0}
 LOOK_SECONDS = 1.0
 # By how much wall clock and monotonic clock may part within LOOK_SECONDS before the wall clock counts as set
 JUMP = timedelta(seconds=1)
+# How long the entrypoint may take to make what lines are sent to, before it is tried without its word
+START_SECONDS = 30.0
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -54,6 +59,7 @@ def serve(settings: Settings) -> int:
         rotator,
         clock,
         next_poll(settings.poll_interval),
+        until_provisioned(settings, clock),
     )
     stop = threading.Event()
     sink = make_sink(settings, clock, rng, stop=stop.is_set, pause=stop.wait)
@@ -173,6 +179,22 @@ def next_poll(interval: float) -> Callable[[datetime], datetime]:
     """When the first poll after a moment is."""
     step = timedelta(seconds=interval)
     return lambda now: now + step - (now - EPOCH) % step
+
+
+def until_provisioned(settings: Settings, clock: Clock) -> Callable[[], bool]:
+    """Whether the appliance's entrypoint may still be making what lines are sent to: they wait, without a complaint."""
+    end = clock.monotonic() + START_SECONDS if settings.owns_log else -math.inf
+
+    def hold() -> bool:
+        nonlocal end
+        if clock.monotonic() < end:
+            with suppress(StatusError):
+                entrypoint = read_status(settings.status_dir, EntrypointStatus)
+                if entrypoint and entrypoint.state == "ready":
+                    end = -math.inf
+        return clock.monotonic() < end
+
+    return hold
 
 
 def follow_clock(scheduler: BlockingScheduler, clock: Clock, stop: threading.Event) -> None:

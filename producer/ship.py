@@ -97,7 +97,7 @@ def ship_once(
 
 
 def _first_start(checkpoint_file: CheckpointFile) -> Checkpoint:
-    log.warning(
+    log.info(
         "no checkpoint at %s: first start, all logs are sent from their beginning",
         checkpoint_file.path,
         extra=event("first_start", checkpoint=str(checkpoint_file.path)),

@@ -41,7 +41,7 @@ STATUS_SECONDS = 1.0
 class Producer:
     """Runs one tick after the other. Never raises; the next tick tries again.
 
-    `next_poll`: the time of the first poll after a moment.
+    `next_poll`: the time of the first poll after a moment. `hold`: whether what lines are sent to is still being made.
     """
 
     def __init__(
@@ -52,7 +52,9 @@ class Producer:
         rotator: Rotator | None,
         clock: Clock,
         next_poll: Callable[[datetime], datetime],
+        hold: Callable[[], bool] = lambda: False,
     ) -> None:
+        self._hold = hold
         self._source = source
         self._checkpoint_file = checkpoint_file
         self._rotator = rotator
@@ -67,11 +69,16 @@ class Producer:
         self._logged = ("", 0.0)
         self._error: str | None = None
         self._concerns: dict[str, str] = {}
+        self._held = False
 
     def tick(self, sink: Sink, stop: Callable[[], bool]) -> None:
         """Ship what is there until `stop`."""
         with self._running:
             if stop():
+                return
+            self._held = self._hold()
+            if self._held:
+                self._say("starting", last_tick=self._clock.now())
                 return
             begun = self._clock.monotonic()
             with suppress(OSError):  # no room for it now
@@ -105,7 +112,12 @@ class Producer:
         """Tick now if a request asks for it, then put its id into the status, and remove the request.
 
         Without room for log lines every look ticks: the sooner all is archived, the sooner requests are taken again.
+        What was held back at the start goes as soon as it may.
         """
+        if self._hold():
+            return
+        if self._held:
+            self.tick(sink, stop)
         try:
             request = self._settings.ship_request.read_text(errors="replace").strip()
         except OSError:  # mostly: there is none

@@ -19,23 +19,32 @@ import pytest
 from common import door
 from common.atomic import RESERVE
 from common.settings import Settings
-from common.status import ProducerStatus
+from common.status import EntrypointStatus, ProducerStatus
 from producer.put import Traffic
 from producer.repair import Repaired
-from producer.schedule import Every, follow_clock, make_scheduler, next_poll, rotator_for
+from producer.schedule import (
+    START_SECONDS,
+    Every,
+    follow_clock,
+    make_scheduler,
+    next_poll,
+    rotator_for,
+    until_provisioned,
+)
 from producer.tick import OVERDUE_AFTER, REMEMBERED_TICKS, Producer
 from tests.fake_kinesis import (
     FakeClock,
     FakeFirehose,
     FakeKinesis,
     checkpoint_of,
+    delivered,
     error,
     firehose_sink_of,
     refuse,
     sink_of,
     source_of,
 )
-from tests.statuses import status_json
+from tests.statuses import say, status_json
 from tests.waiting import eventually
 
 START = datetime(2020, 4, 18, 1, 42, 18, 500_000, tzinfo=UTC)
@@ -182,6 +191,44 @@ class Setup:
         return timedelta(milliseconds=round((due - self.clock.now()).total_seconds() * 1000))
 
 
+def test_lines_wait_for_the_entrypoint_at_a_start_and_go_at_once_then(
+    setup: Setup, caplog: pytest.LogCaptureFixture
+) -> None:
+    hold = until_provisioned(setup.settings, setup.clock)
+    setup.producer = Producer(
+        setup.settings,
+        source_of(setup.log, setup.clock),
+        checkpoint_of(setup.log),
+        None,
+        setup.clock,
+        next_poll(60),
+        hold,
+    )
+    setup.log.write_text("one\n")
+    assert setup.tick()["state"] == "starting"
+    setup.settings.ship_request.write_text("asked")
+    setup.producer.answer(setup.sink, lambda: False)
+    assert (delivered(setup.stream.records), setup.settings.ship_request.exists()) == ({}, True)
+    say(setup.settings.status_dir, EntrypointStatus, {"state": "provisioning"})
+    assert hold()
+    say(setup.settings.status_dir, EntrypointStatus, {"state": "ready"})
+    setup.producer.answer(setup.sink, lambda: False)
+    assert list(delivered(setup.stream.records).values()) == [b"one"]
+    assert setup.status()["ship_request"] == "asked"
+    say(setup.settings.status_dir, EntrypointStatus, {"state": "failed"})
+    assert not hold(), "only a start waits"
+    assert [each.levelname for each in caplog.records if each.levelno > logging.INFO] == []
+
+
+def test_lines_do_not_wait_for_ever(setup: Setup) -> None:
+    hold = until_provisioned(setup.settings, setup.clock)
+    assert hold()
+    setup.clock.sleep(START_SECONDS)
+    assert not hold()
+    elsewhere = setup.settings.model_copy(update={"log_file": setup.log.with_name("other.log")})
+    assert not until_provisioned(elsewhere, setup.clock)(), "a host has no entrypoint"
+
+
 @pytest.fixture
 def setup(tmp_path: Path) -> Setup:
     return Setup(tmp_path)
@@ -200,7 +247,7 @@ def test_the_status_of_a_tick(setup: Setup, caplog: pytest.LogCaptureFixture) ->
     assert tick["at"] == status["shipped_at"] == status["last_tick"]
     assert [(start, end) for _, start, end in tick["ranges"]] == [(0, 4)]
     assert abs(setup.due_in() - timedelta(seconds=60) - OVERDUE_AFTER) < timedelta(milliseconds=2)
-    (line,) = [record.getMessage() for record in caplog.records if record.levelno == logging.INFO]
+    line = caplog.messages[-1]
     assert line == (
         "shipped 2 lines in 2 records, 4 bytes; first shardId-000000000000 1, last shardId-000000000000 2; lag 4 bytes"
     )
