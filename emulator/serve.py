@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from hypercorn.asyncio import serve
 from hypercorn.config import Config
@@ -20,10 +22,18 @@ from emulator.guard import guarded
 KEEP_ALIVE = 75  # seconds, MiniStack's own
 
 
+def restore(data: Any, load: Callable[[Any], None] = lambda_svc.load_persisted_state) -> None:
+    """Load functions. One that was being made when the emulator ended has no thread any more that would end that."""
+    load(data)
+    for function in lambda_svc._functions._data.values():
+        function["config"] |= {"State": "Active", "StateReasonCode": "", "LastUpdateStatus": "Successful"}
+
+
 async def run(host: str, port: str, key: dict[str, str]) -> None:
     # MiniStack would give functions the account's number as their key
     credentials = {**key, "AWS_SESSION_TOKEN": ""}
     lambda_runtime.execution_credentials = lambda_svc.execution_credentials = lambda _configuration: credentials
+    lambda_svc.load_persisted_state = restore
     memory.install(asyncio.get_running_loop())
     config = Config()
     config.bind = [f"[{host}]:{port}" if ":" in host else f"{host}:{port}"]

@@ -74,7 +74,12 @@ def ensure_function(
         return None if busy else current
 
     def settled() -> dict[str, Any]:
-        current = run.until(f"function {name} to be ready", ready)
+        try:
+            current = run.until(f"function {name} to be ready", ready)
+        except UnavailableError:
+            # what was to end this state has ended itself, as an emulator's thread does with the emulator
+            lambda_.delete_function(FunctionName=name)
+            raise
         if "Failed" in (current.get("State"), current.get("LastUpdateStatus")):
             reason = current.get("StateReason") or current.get("LastUpdateStatusReason") or "no reason was given"
             raise ProvisionError(

@@ -316,6 +316,17 @@ def test_a_new_role_that_lambda_does_not_know_yet_is_waited_for(play: Callable[[
     assert function(lambda_).state == "created"
 
 
+def test_a_function_that_stays_pending_is_made_anew_by_the_next_run(play: Callable[[str], Played]) -> None:
+    """An emulator that was stopped in the half second after it made one keeps it so for ever."""
+    lambda_ = play("lambda")
+    lambda_.seconds = 0
+    for _ in range(2):
+        lambda_.answer("get_function_configuration", configured(State="Pending"))
+    lambda_.answer("delete_function", {}, FunctionName="f")
+    with pytest.raises(UnavailableError, match="gave up waiting for function f to be ready"):
+        function(lambda_)
+
+
 def test_a_role_that_lambda_never_knows_ends_the_wait(play: Callable[[str], Played]) -> None:
     lambda_ = play("lambda")
     lambda_.refuse("get_function_configuration", "ResourceNotFoundException", 404)
