@@ -81,4 +81,5 @@ def combined(
 
 def bytes_of(text: str) -> bytes:
     """The bytes behind a text in which bytes were made visible: the documented inverse."""
-    return re.sub(rb"\\x([0-9A-F]{2})", lambda match: bytes.fromhex(match[1].decode()), text.encode())
+    shown = rb"\\x([89A-F][0-9A-F]|5C)"
+    return re.sub(shown, lambda match: bytes.fromhex(match[1].decode()), text.encode())

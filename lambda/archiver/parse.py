@@ -28,7 +28,8 @@ _ANY_TIME = re.compile(_TIME)
 _REQUEST = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]++) (.+) (HTTP/\d++\.\d++)", re.DOTALL)  # token: RFC 9110, 5.6.2
 _SIMPLE_REQUEST = re.compile(rb"([A-Z]++) (/[^ ]*+)")  # HTTP/0.9 names no version
 _NGINX_ESCAPE = re.compile(rb'\\(?:x([0-9A-Fa-f]{2})|(["\\]))')
-_LOOKS_ESCAPED = re.compile(rb"\\(?=x[0-9A-F]{2})")
+# Only such a byte is shown by an escape, and the backslash that keeps another one from looking so
+_LOOKS_ESCAPED = re.compile(rb"\\(?=x(?:[89A-F][0-9A-F]|5C))")
 _JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 # A byte that is no UTF-8 is decoded as one of these
 _SHOWN = {0xDC00 + byte: f"\\x{byte:02X}" for byte in range(0x80, 0x100)}
@@ -101,8 +102,8 @@ def hour_of(seconds: float) -> str:
 def visible(data: bytes) -> str:
     r"""Bytes as text that shows all of them: UTF-8 where it is valid, `\xHH` for the other bytes.
 
-    A backslash followed by x and two upper-case hex digits becomes `\x5C`, so replacing every `\xHH` by its byte
-    gives the original.
+    A backslash that would make text look like one, `\x80` to `\xFF` or `\x5C`, becomes `\x5C`; so replacing these by
+    their bytes gives the original.
     """
     if b"\\x" in data:
         data = _LOOKS_ESCAPED.sub(rb"\\x5C", data)

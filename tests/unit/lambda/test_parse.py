@@ -112,7 +112,10 @@ def test_a_line_of_a_megabyte_is_an_entry() -> None:
     [
         (b"plain", "plain"),
         (b"\xff\xfe", r"\xFF\xFE"),
-        (rb"\x41", r"\x5Cx41"),
+        (rb"\x41", r"\x41"),
+        (rb"\x22", r"\x22"),
+        (rb"\x80", r"\x5Cx80"),
+        (rb"\x5Cx80", r"\x5Cx5Cx80"),
         (rb"\x5C", r"\x5Cx5C"),
         (rb"\xab", r"\xab"),
         (b"\\\xff", r"\\xFF"),
