@@ -35,6 +35,12 @@ def lock(settings: Settings) -> int:
             f"an appliance already runs on DATA_DIR {settings.data_dir}. Mend it by stopping that one, "
             "or give this one a folder of its own, -e DATA_DIR=/data2"
         ) from None
+    except OSError as error:
+        os.close(descriptor)
+        raise StartError(
+            f"DATA_DIR {settings.data_dir} cannot be reserved: {error.strerror}. Mend it with a folder or volume on "
+            "a file system that has locks, such as this machine's own disk, e.g. -v web-log:/data"
+        ) from None
     return descriptor
 
 

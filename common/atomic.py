@@ -61,5 +61,8 @@ def _replace(path: Path, data: bytes, durable: bool, mode: int | None) -> None:
         directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
         try:
             os.fsync(directory)
+        except OSError as error:
+            if error.errno != errno.EINVAL:  # fsync(2): a file system, such as CIFS, that knows no such thing
+                raise
         finally:
             os.close(directory)

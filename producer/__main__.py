@@ -117,6 +117,9 @@ def locked(checkpoint: Path) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise LockedError(f"another producer holds {path}: stop it, or let it do the work") from None
+        except OSError as error:
+            remedy = f"{path} cannot be locked ({error.strerror}); mend it with a DATA_DIR on this machine's own disk"
+            raise LockedError(remedy) from None
         yield
 
 

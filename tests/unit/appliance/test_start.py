@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import socket
 import stat
@@ -50,6 +52,17 @@ def test_two_appliances_do_not_share_a_folder(settings: Settings) -> None:
     finally:
         os.close(held)
     os.close(lock(settings))
+
+
+def test_a_file_system_without_locks_is_named_with_the_remedy(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with pytest.raises(StartError, match="cannot be reserved: No locks available"):
+        lock(settings)
 
 
 def test_prepare_leaves_the_log_and_makes_the_rest_anew(settings: Settings) -> None:

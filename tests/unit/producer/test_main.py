@@ -19,9 +19,11 @@ from typing import Any
 
 import pytest
 
+from common.status import EntrypointStatus
 from producer.__main__ import LOCKED, NO_LOG, NOT_ALL_SHIPPED, SHIPPED, UNUSABLE, main
 from producer.schedule import STOP_SECONDS
 from tests.keys import KEY
+from tests.statuses import say
 from tests.waiting import eventually
 
 ROOT = Path(__file__).parents[3]
@@ -68,7 +70,9 @@ class Process:
         self.environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
         self.environment |= {"DATA_DIR": str(folder), "LOCALSTACK_HOST": host, "POLL_INTERVAL": "60"}
         (folder / "run").mkdir()
-        (folder / "run" / "record.key").write_text(KEY)  # as the entrypoint leaves it
+        # as the entrypoint leaves it
+        (folder / "run" / "record.key").write_text(KEY)
+        say(folder / "run" / "status", EntrypointStatus, {"state": "ready"})
 
     @contextmanager
     def running(self, *arguments: str) -> Iterator[subprocess.Popen[str]]:
