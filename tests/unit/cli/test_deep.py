@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import base64
+import gzip
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -242,3 +243,17 @@ def test_firehose_cannot_tell(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     options = argparse.Namespace(repair=False, deep=True, grace=0.0, json=False)
     assert command.main(World(tmp_path, **given).settings, options) == UNUSABLE
     assert "or compared" in capsys.readouterr().err
+
+
+def test_a_log_that_was_compressed_since_is_compared_once_the_producer_has_seen_it(world: World) -> None:
+    write(world, *(line(number) for number in range(5)))
+    deliver(world)
+    rotated = world.log.with_name("access.log.1")
+    world.log.rename(rotated)
+    write(world, line(5))
+    deliver(world)
+    rotated.with_name("access.log.1.gz").write_bytes(gzip.compress(rotated.read_bytes()))
+    rotated.unlink()
+    world.ship()
+    found = looked(world)
+    assert (found.compared, unlike(found)) == (6, [])
