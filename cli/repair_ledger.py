@@ -24,7 +24,7 @@ from common.errors import AWS_ERRORS, explain, status_of
 from common.settings import Settings
 from journal.archived import Archived, ArchivedError, ArchivedFile
 from journal.audit import held_by, look_at_files
-from journal.checkpoint import CheckpointError, CheckpointFile
+from journal.checkpoint import Checkpoint, CheckpointError, CheckpointFile
 from journal.files import Found as FoundFile
 from journal.hourly import HOUR, NAME, REJECTED
 
@@ -73,11 +73,10 @@ def repair(settings: Settings, clock: Clock, s3: S3Client, key: str) -> Found:
         raise CommandError(f"{name} does not exist: the function begins it with the next line of that hour") from None
     left = Counter(digests(s3, bucket, key, IfMatch=head["ETag"]))
     lines, ledger = left.total(), Ledger()
-    checkpoint = CheckpointFile(settings.checkpoint_file).load()
-    generations = checkpoint.generations if checkpoint else []
-    files, _ = look_at_files(settings, generations, clock.now().timestamp())
+    checkpoint = CheckpointFile(settings.checkpoint_file).load() or Checkpoint()
+    files, _ = look_at_files(settings, checkpoint, clock.now().timestamp())
     there = set()
-    for generation in generations:
+    for generation in checkpoint.generations:
         held, _ = held_by(generation, files)
         if held and generation.start is not None:
             there.add(generation.id)

@@ -62,7 +62,7 @@ class Row:
 
 @dataclass(slots=True)
 class Audit:
-    """`copies`: files that hold nothing but what another one holds. `unread`: compressed files, which are not read.
+    """`copies`: files that hold nothing but what another one holds. `unread`: files that no poll has read as logs.
     `parted`: logs of which the bucket holds more than was sent from here; nothing of theirs counts as archived."""
 
     rows: list[Row] = field(default_factory=list)
@@ -82,7 +82,7 @@ class Audit:
         """(name, whether it may be deleted, why) of every rotated log."""
         files = [(row.file, row) for row in self.rows if row.file] + self.copies
         answers = [(file.name, *deletable(file, row)) for file, row in files if not file.found.live]
-        reason = "it is compressed, and not read; the ledgers do not tell whether its lines are archived"
+        reason = "it is no log, or it is compressed and no poll has read it yet"
         return sorted([*answers, *((name, False, reason) for name in self.unread)])
 
 
@@ -131,15 +131,16 @@ def deletable(file: OnDisk, row: Row) -> tuple[bool, str]:
 # Looking
 
 
-def look_at_files(settings: Settings, generations: Sequence[Generation], now: float) -> tuple[list[OnDisk], list[str]]:
-    """The files of the log, and the names of those that are compressed. Raises OSError."""
+def look_at_files(settings: Settings, checkpoint: Checkpoint, now: float) -> tuple[list[OnDisk], list[str]]:
+    """The files of the log, and the names of those that no poll has read as such. Raises OSError."""
     files, unread = [], []
-    stamped = {file.key: file for generation in generations for file in generation.files if file.stamp}
-    for found in files_of(settings.log_file, generations, settings.rotated_dirs):
+    stamped = {file.key: file for generation in checkpoint.generations for file in generation.files if file.stamp}
+    ignored = {(file.key, file.stamp) for file in checkpoint.ignored}
+    for found in files_of(settings.log_file, checkpoint.generations, settings.rotated_dirs):
         age = max(0.0, now - found.modified)
         if known := found.key in stamped and found.remembered(stamped[found.key]):
             files.append(OnDisk(known, known.size, age))
-        elif found.compressed:
+        elif found.compressed or (found.key, found.look) in ignored:
             unread.append(found.path.name)
         else:
             with suppress(FileNotFoundError), found.content() as content:  # rotated or deleted meanwhile
@@ -176,7 +177,7 @@ def audit(settings: Settings, clock: Clock, s3: S3Client, *, grace: float, ledge
     checkpoint = CheckpointFile(settings.checkpoint_file).load()
     saved = settings.checkpoint_file.stat().st_mtime if checkpoint else now
     generations = checkpoint.generations if checkpoint else []
-    files, unread = look_at_files(settings, generations, now)
+    files, unread = look_at_files(settings, checkpoint or Checkpoint(), now)
     # what the producer would note now; nothing of it is saved
     archived.note(generations, now, settings.repair_after, saved=saved, finely=True)
     kept = settings.delivery.has_ledger

@@ -169,12 +169,34 @@ def test_a_last_line_without_its_end(world: World) -> None:
     assert numbers(world)[2:] == [9, 0, 0]
 
 
-def test_a_compressed_log_cannot_be_answered_for(world: World) -> None:
+def test_a_compressed_log_that_was_read_is_like_any_other(world: World) -> None:
+    world.write(b"a\nb\n")
+    world.ship()
+    world.write(b"c\n")
+    world.log.with_name("access.log.1.gz").write_bytes(gzip.compress(world.log.read_bytes()))
+    world.log.unlink()
+    world.ship()
+    world.deliver()
+    assert numbers(world) == [6, 6, 6, 0, 0]
+    os.utime(world.log.with_name("access.log.1.gz"), (0, 0))
+    world.ship()
+    may, why = answer_for(world, "access.log.1.gz")
+    assert (may, why) == (True, "all of its 6 bytes are archived")
+
+
+def test_a_compressed_log_that_no_poll_has_seen_cannot_be_answered_for(world: World) -> None:
     world.log.with_name("access.log.2.gz").write_bytes(gzip.compress(b"a\n"))
     may, why = answer_for(world, "access.log.2.gz")
     assert not may
     assert "compressed" in why
     assert numbers(world) == [0, 0, 0, 0, 0]
+
+
+def test_a_file_that_is_no_log_counts_for_nothing(world: World) -> None:
+    world.log.with_name("access.log.1").write_bytes(bytes(range(1, 32)) * 100)
+    world.ship()
+    assert numbers(world) == [0, 0, 0, 0, 0]
+    assert answer_for(world, "access.log.1") == (False, "it is no log, or it is compressed and no poll has read it yet")
 
 
 def test_a_copy_is_answered_for_as_what_it_is_a_copy_of(world: World) -> None:

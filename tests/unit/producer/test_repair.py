@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import logging
 import os
@@ -412,6 +413,22 @@ def test_the_times_outlive_a_process_that_dies_while_it_reads_the_bucket(
     os.utime(world.settings.checkpoint_file, (now, now))
     world.start()
     assert world.run().missing == 2
+
+
+def test_what_was_lost_is_sent_again_from_a_compressed_log(world: World) -> None:
+    world.write(b"a\nb\nc\n")
+    world.ship()
+    world.bucket.now = world.clock.now()
+    (generation,) = checkpoint_of(world.log).load().generations  # type: ignore[union-attr]
+    world.bucket.file("2026/11/23/10", (generation.id, 0, 2))
+    world.deliver(lose=True)
+    world.log.with_name("access.log.1.gz").write_bytes(gzip.compress(world.log.read_bytes()))
+    world.log.unlink()
+    world.ship()
+    world.run()
+    world.wait()
+    assert world.run().sent == 4
+    assert world.sent() == [b"b", b"c"]
 
 
 def test_a_part_of_a_line_is_sent_as_the_line_it_is_of(world: World) -> None:
