@@ -125,9 +125,11 @@ class Source:
                     self._ignore(checkpoint, seen, poll, str(error))
                     readable = True
             blind = blind or not readable
-        lost = [each for each in checkpoint.generations if not each.files and each.position]
-        if lost:
-            self._identity.seek(lost, self.whereabouts.strays(), checkpoint, reading)
+        lost = [each for each in checkpoint.generations if not each.files]
+        if any(each.position for each in lost):
+            strays = self.whereabouts.strays()
+            self._identity.seek([each for each in lost if each.position], strays, checkpoint, reading)
+        self._identity.seek(lost, self.whereabouts.kept().values(), checkpoint, reading)
         changes: list[object] = [each.id for each in checkpoint.generations if not each.files]
         changes += [key for key, seen in found.items() if key in fresh and not seen.live]
         checkpoint.generations += [fresh[key] for key in found if key in fresh]

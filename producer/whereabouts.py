@@ -45,6 +45,15 @@ class Whereabouts:
     def strays(self) -> list[Found]:
         return strays(self.log, self._known, self._folders)
 
+    def kept(self) -> dict[Key, Found]:
+        """What is kept open, wherever it is. Another file with its content comes first: it may be the log, restored."""
+        found = {}
+        for key, descriptor in self._kept.items():
+            status = os.fstat(descriptor)
+            path = OPEN_FILES / str(descriptor)
+            found[key] = Found(path, *key, status.st_size, status.st_mtime, live=False)
+        return found
+
     def name(self, seen: Found) -> str | None:
         """The file's path, below the log's folder if it is; None when it has none any more."""
         if seen.path.parent == OPEN_FILES:
@@ -70,9 +79,4 @@ class Whereabouts:
             raise SourceError(str(error)) from error
         except PermissionError as error:
             raise SourceError(f"{error.filename} cannot be read: allow this user to list it") from error
-        for key, descriptor in self._kept.items():
-            if key not in found:
-                status = os.fstat(descriptor)
-                path = OPEN_FILES / str(descriptor)
-                found[key] = Found(path, *key, status.st_size, status.st_mtime, live=False)
         return found

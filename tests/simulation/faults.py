@@ -60,6 +60,7 @@ class Faults:
     deleted: float = _up_to(0.2)  # a rotated file that is in the stream
     packed: float = _up_to(0.2)  # a rotated file is compressed: the packed one grows beside it, then takes its place
     copied: float = _up_to(0.2)  # a rotated file, unpacked if it is packed, gets a copy beside it
+    restored: float = _up_to(0.1)  # the log is put back from a copy just made: the same bytes under another inode
     strange: float = _up_to(0.1)  # a file that is no log appears beside it
     deleted_too_early: float = _up_to(0.05)  # a rotated file that may not be
     clock_jumps: float = _up_to(0.05)

@@ -193,6 +193,8 @@ class Web:
                 self.begin_copy()
                 if rng.random() < 0.5:
                     self.end_copy(at_once=True)
+            elif rng.random() < faults.restored:
+                self.restore()
             elif rng.random() < faults.truncated:
                 self.truncate(rng.random() < faults.regrown)
             else:
@@ -311,6 +313,16 @@ class Web:
             self.disk.durable[self.disk.inode(file.path)] = max(
                 len(data), self.disk.durable[self.disk.inode(file.path)]
             )
+
+    def restore(self) -> None:
+        self._say(f"{self.name} puts its log back from a copy")
+        copy = self._new_name(".restored")
+        self._put(copy, bytes(self._live.content))
+        self.disk.durable[self.disk.inode(copy)] = len(self._live.content)
+        self.disk.deleted(self.log)
+        copy.rename(self.log)
+        os.close(self._descriptor)
+        self._descriptor = os.open(self.log, os.O_WRONLY | os.O_APPEND)
 
     def strange(self) -> None:
         path = self._new_name(self.rng.choice([".gpg", ".br", ""]))

@@ -433,6 +433,20 @@ def test_a_log_that_the_producer_itself_deletes_makes_room_at_once(tmp_path: Pat
     assert str(log) not in [str(path.resolve()) for path in Path("/proc/self/fd").iterdir()]
 
 
+@pytest.mark.parametrize("command", ["", "7d"])
+def test_a_producer_that_runs_takes_no_other_inode_for_another_log(machine: Machine, command: str) -> None:
+    """It has the old one open still."""
+    source = source_of(machine.log, machine.clock)
+    machine.write(TEXT)
+    for more in ([], [b"next"], [b"last"]):
+        for line in more:
+            subprocess.run(["sed", "-i", command, machine.log], check=True)
+            machine.write(line + b"\n")
+        report = ship_once(source, checkpoint_of(machine.log), sink_of(machine.stream, machine.clock))
+        assert report.problems == []
+    assert machine.arrived == [*LINES, b"next", b"last"]
+
+
 def test_a_producer_that_runs_reads_a_log_to_its_end_wherever_it_was_moved(machine: Machine, tmp_path: Path) -> None:
     source = source_of(machine.log, machine.clock)
 
