@@ -18,7 +18,7 @@ from appliance.disk import complaint, look
 from common.clock import SystemClock, iso
 from common.delivery import Delivery
 from common.settings import Settings
-from common.status import EntrypointStatus, ProducerStatus, Statuses, WatchdogStatus, read_all
+from common.status import HONOURED, EntrypointStatus, ProducerStatus, Statuses, WatchdogStatus, read_all
 
 TIMEOUT = 2.0
 # A program that has ended by itself so often within so many minutes is not ok, although it answers in between
@@ -66,6 +66,8 @@ def check_entrypoint(status: EntrypointStatus | None, now: datetime) -> Check:
         return Check("entrypoint", "degraded", f"has not looked since {since}; its lines in the log say what keeps it")
     if status.state != "ready":
         return Check("entrypoint", "degraded", f"{status.state}: {status.error or status.endpoint}")
+    if status.conditional_writes not in (None, HONOURED):
+        return Check("entrypoint", "degraded", status.conditional_writes)
     return Check("entrypoint", "ok", f"provisioned at {status.endpoint}")
 
 

@@ -18,6 +18,8 @@ from common.atomic import write_atomic
 
 # Of the producer: what its last tick came to, or what it does
 State = Literal["starting", "shipping", "idle", "behind", "failed", "stopped"]
+# What a status says of a capability that the endpoint has
+HONOURED = "honoured"
 Endpoint = Literal["aws", "embedded", "endpoint"]
 # Goes up when an older reader would take a file for something else
 VERSION: Literal[1] = 1

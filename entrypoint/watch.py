@@ -14,7 +14,7 @@ from common.clock import Clock, backoff
 from common.errors import AWS_ERRORS, explain
 from common.log import event
 from common.settings import Settings
-from common.status import EntrypointStatus, write_status
+from common.status import HONOURED, EntrypointStatus, write_status
 from entrypoint.errors import ProvisionError, UnavailableError
 from entrypoint.provision import PIPELINES, SERVICES, Clients, connect, look_on_aws, provision
 from entrypoint.resources import Outcome
@@ -34,7 +34,6 @@ RETRY_CAP = 3.0
 # Seconds after which "still waiting" is said again, and after which a setting that did not keep is tried again.
 REMIND_EVERY = 30.0
 # A capability's value in the status when all is well; and the resources that are probed anew when they were made anew.
-HONOURED = "honoured"
 PROBED = {"bucket", "delivery stream"}
 # Seconds one run of provisioning may wait for stream, function and mapping to become ready.
 PROVISION_WITHIN = 60.0

@@ -43,6 +43,16 @@ def test_an_error_of_the_pipeline_is_degraded_not_failing() -> None:
     assert (waiting.state, waiting.reason) == ("degraded", "waiting: http://localstack:4566")
 
 
+@pytest.mark.parametrize(
+    ("writes", "state", "reason"),
+    [("it ignores If-Match", "degraded", "it ignores If-Match"), ("honoured", "ok", "provisioned at e")],
+)
+def test_an_endpoint_without_conditional_writes_is_not_ok(writes: str, state: str, reason: str) -> None:
+    status = EntrypointStatus(state="ready", endpoint="e", conditional_writes=writes)
+    found = health.check_entrypoint(status, NOW)
+    assert (found.state, found.reason) == (state, reason)
+
+
 @pytest.mark.parametrize(("count", "problems"), [(2, []), (3, ["emulator"]), (14, ["emulator"])])
 def test_a_program_that_ends_again_and_again_is_not_ok_though_it_answers(count: int, problems: list[str]) -> None:
     times = [NOW - timedelta(seconds=20 * number) for number in range(count)]
