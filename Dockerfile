@@ -3,12 +3,18 @@
 # docs/hardening.md says how to pin it
 ARG BASE=debian:trixie-slim
 FROM ${BASE} AS environment
+ENV PIP_CERT=/etc/ssl/certs/ca-certificates.crt \
+    SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt \
+    NODE_EXTRA_CA_CERTS=/etc/ssl/certs/ca-certificates.crt
 SHELL ["/bin/bash", "-euo", "pipefail", "-c"]
+WORKDIR /build
+# script/up puts the authorities there that this machine's user trusts besides, such as a company's
+COPY LICENSE ca.pe[m] ./
 # hadolint ignore=DL3008
 RUN apt-get update \
  && apt-get install --yes --no-install-recommends ca-certificates python3 python3-venv \
+ && { [ ! -e ca.pem ] || cat ca.pem >>/etc/ssl/certs/ca-certificates.crt; } \
  && rm -rf /var/lib/apt/lists/*
-WORKDIR /build
 COPY locks/uv.txt locks/runtime.txt ./
 # the environment's python is the system's, which the second stage has at the same place
 RUN python3 -m venv /build/tools \

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -34,3 +35,26 @@ def test_the_users_key_goes_only_where_the_appliance_talks_to_somebody_else(
     assert ("--env AWS_SECRET_ACCESS_KEY" in run) is not embedded
     assert (f"--env EMULATOR_HOST=0.0.0.0 --publish 127.0.0.1:{port}:{port}" in run) is embedded
     assert "EMULATOR_HOST" not in run or embedded
+
+
+def test_proxies_and_certificates_of_the_environment_reach_the_build(tmp_path: Path) -> None:
+    checkout = tmp_path / "checkout"
+    (checkout / "script").mkdir(parents=True)
+    shutil.copy(ROOT / "script" / "up", checkout / "script")
+    engine = tmp_path / "docker"
+    engine.write_text(ENGINE)
+    engine.chmod(0o755)
+    own = tmp_path / "company.pem"
+    own.write_text("a company's authority\n")
+    environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "EMULATOR_PORT": str(free_port())}
+    environment |= {"HTTPS_PROXY": "http://proxy:3128", "NODE_EXTRA_CA_CERTS": str(own)}
+    command = [str(checkout / "script" / "up"), "--docker"]
+    subprocess.run(command, env=environment, capture_output=True, timeout=60, check=True)
+    said = Path(f"{engine}.said").read_text().splitlines()
+    assert [line for line in said if line.startswith("build ")] == [
+        "build --build-arg HTTPS_PROXY --tag kinesis-lambda-logging ."
+    ]
+    assert (checkout / "ca.pem").read_text() == own.read_text()
+    del environment["NODE_EXTRA_CA_CERTS"]
+    subprocess.run(command, env=environment, capture_output=True, timeout=60, check=True)
+    assert not (checkout / "ca.pem").exists()
