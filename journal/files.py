@@ -29,6 +29,7 @@ _DATE = rf"(?:\d|{_MONTH})(?:[\dTZ:_.+-]|{_MONTH})*"
 NAMED = 5
 STEP = 64 * 1024  # bytes read at once, backwards: a line is far shorter, almost always
 
+OPEN_FILES = Path("/proc/self/fd")
 Key = tuple[int, int]
 
 
@@ -81,6 +82,11 @@ class Found:
     @property
     def compressed(self) -> bool:
         return not self.live and self.path.name.endswith(COMPRESSED)
+
+    @property
+    def nameless(self) -> bool:
+        """Found by a descriptor only."""
+        return self.path.parent == OPEN_FILES
 
     @property
     def dated(self) -> bool:

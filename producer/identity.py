@@ -21,6 +21,8 @@ from producer.reader import Reader, copied, head_of, line_end, longer_head, made
 
 log = logging.getLogger(__name__)
 
+# Bytes that no other file begins with by chance
+SURE = 16
 # Says of a file that it cannot be read
 Reporting = Callable[[Found], AbstractContextManager[None]]
 
@@ -106,7 +108,12 @@ class Identity:
         """
         with self._reader.open(seen) as content:
             seen = seen.measured(content)
-            if known := self._known_by_content(content, seen, checkpoint):
+            known = self._known_by_content(content, seen, checkpoint)
+            # what is known by less than a line may be the beginning of anything
+            sure = known is not None and known.position >= SURE
+            if seen.size and not seen.live and not sure and not is_text(content):
+                raise NoLogError("it is no text, nor compressed by gzip, bzip2, xz or, with Python 3.14, zstd")
+            if known:
                 # its file is gone and it goes on in this one: moved, restored, or left by copytruncate
                 if known not in checkpoint.generations:
                     checkpoint.ended.remove(known)
@@ -126,10 +133,8 @@ class Identity:
                 if original and not original.live and original.size and self._copied(original, seen):
                     # a copy that goes on further than its original
                     generation.files.append(seen.file())
-                    reading[generation.id] = seen
+                    self._go_on(generation, seen, checkpoint, reading)
                     return None
-            if seen.size and not seen.live and not is_text(content):
-                raise NoLogError("it is no text, nor compressed by gzip, bzip2, xz or, with Python 3.14, zstd")
             if not seen.live and not seen.dated and any(self._made_of(content, each) for each in reading.values()):
                 raise NoLogError("it is a part of another log here, which is sent")
             if line_end(content, 0, seen.size) is None and not (seen.size and self._reader.final(seen, content)):

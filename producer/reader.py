@@ -53,8 +53,8 @@ class Reader:
     def final(self, seen: Found, content: Content) -> bool:
         """Whether the file is as it was seen, and no process will write to it any more."""
         age = self.clock.now().timestamp() - seen.modified
-        if seen.live or age < FINAL_AFTER:
-            return False
+        if seen.live or seen.nameless or age < FINAL_AFTER:
+            return False  # where it has no name, its last line may go on in another file
         # in this order: only a file that no process holds open has its last size
         return released(self.held(seen.device, seen.inode), age) and content.size == seen.size
 

@@ -7,9 +7,7 @@ from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 from journal.checkpoint import Generation
-from journal.files import Found, Key, NotAFileError, files_of, strays
-
-OPEN_FILES = Path("/proc/self/fd")
+from journal.files import OPEN_FILES, Found, Key, NotAFileError, files_of, strays
 
 
 class SourceError(Exception):
@@ -56,7 +54,7 @@ class Whereabouts:
 
     def name(self, seen: Found) -> str | None:
         """The file's path, below the log's folder if it is; None when it has none any more."""
-        if seen.path.parent == OPEN_FILES:
+        if seen.nameless:
             return None
         return str(seen.path.relative_to(self.log.parent) if seen.path.is_relative_to(self.log.parent) else seen.path)
 

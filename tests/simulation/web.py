@@ -294,6 +294,7 @@ class Web:
             self._say(f"{self.name} packs {file.path.name} to {path.name}")
             self._put(path, data[: len(data) // 2])
             self._packing = file, path, content
+            self._written_back(file)
 
     def copy(self) -> None:
         """Of what is rotated, by gunzip, cp or an editor; in two parts, of which the first is long enough to tell."""
@@ -310,9 +311,7 @@ class Web:
             self._say(f"{self.name} copies {file.path.name} to {path.name}")
             self._put(path, data[: self.rng.randint(min(len(data), KNOWN), len(data))])
             self._copying = path, data
-            self.disk.durable[self.disk.inode(file.path)] = max(
-                len(data), self.disk.durable[self.disk.inode(file.path)]
-            )
+            self._written_back(file)
 
     def restore(self) -> None:
         self._say(f"{self.name} puts its log back from a copy")
@@ -328,6 +327,11 @@ class Web:
         path = self._new_name(self.rng.choice([".gpg", ".br", ""]))
         self._say(f"{self.name}: {path.name} appears, which is no log")
         self._put(path, self.rng.randbytes(3000))
+
+    def _written_back(self, file: LogFile) -> None:
+        """A power cut takes nothing of a file that another one was made of: that would be another story."""
+        inode = self.disk.inode(file.path)
+        self.disk.durable[inode] = max(len(file.content), self.disk.durable[inode])
 
     def _put(self, path: Path, data: bytes) -> None:
         """A file that no program loses."""
