@@ -74,6 +74,7 @@ class Identity:
                 seen = seen.measured(content)
                 longer = None if copy else longer_head(content, generation, seen.size)
                 same = continues(content, generation) or (copy and begins_copy(content, generation))
+                same = same and (seen.live or generation.head.length >= SURE or is_text(content))
             except BrokenError:  # a compressed file that ends early: it has the inode of another one
                 same, longer = False, None
             if same and longer:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from common.clock import Clock
 from journal.checkpoint import Fingerprint, Generation
 from journal.files import STEP, Content, Found, Key, Plain
-from producer.processes import released
+from producer.processes import UNSEEN_AFTER, released
 from producer.record import FRAGMENT_BYTES, PACK_BYTES, WINDOW_BYTES, Kind, Piece, count_lines
 
 # Read at once: two packs, less room for the lines at the cuts. It stays in the processor's caches.
@@ -53,8 +53,9 @@ class Reader:
     def final(self, seen: Found, content: Content) -> bool:
         """Whether the file is as it was seen, and no process will write to it any more."""
         age = self.clock.now().timestamp() - seen.modified
-        if seen.live or seen.nameless or age < FINAL_AFTER:
-            return False  # where it has no name, its last line may go on in another file
+        # where it has no name, its last line may go on in another file
+        if seen.live or age < (UNSEEN_AFTER if seen.nameless else FINAL_AFTER):
+            return False
         # in this order: only a file that no process holds open has its last size
         return released(self.held(seen.device, seen.inode), age) and content.size == seen.size
 
