@@ -39,7 +39,7 @@ def run(
 def test_five_minutes_of_chaos_lose_and_double_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     outcome = run(tmp_path, 300, 190, capsys, STREAM_LOST)
     assert outcome.faults >= 100
-    assert outcome.confirmed >= 40_000
+    assert outcome.confirmed >= 20_000, "requests that were refused for lack of room are not among them"
     assert set(WEIGHTS) - {"disk full"} <= set(outcome.counts), "a kind of fault has never happened"
 
 

@@ -25,7 +25,7 @@ def docker(*arguments: str, timeout: float = 120) -> str:
 @pytest.fixture(scope="session", autouse=True)
 def docker_engine() -> None:
     if engine("docker") is None:
-        pytest.skip("no Docker engine answers; enable these tests with: apt-get install docker.io, and start it")
+        pytest.skip("no Docker engine answers; enable these tests by starting Docker")
 
 
 @pytest.fixture(scope="session")
