@@ -26,6 +26,8 @@ def run(options: argparse.Namespace) -> int:
             from cli.verify import main as command
         case "audit":
             from cli.audit import main as command
+        case "import":
+            from cli.importing import main as command
         case "repair-ledger":
             from cli.repair_ledger import main as command
         case "logs":

@@ -6,6 +6,7 @@ It imports nothing of the commands, so that `--help` is there at once.
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 EPILOG = """\
 Settings are the appliance's own environment variables. Colours and tables are for terminals, and NO_COLOR=1 turns the
@@ -86,6 +87,21 @@ filed in another form count as found otherwise.
 
 Exit codes: 0 nothing is missing, 1 something is, or is archived otherwise, 2 cannot tell. With DELIVERY=firehose it is
 always 2: there are no ledgers, so only what is acknowledged can be known.
+"""
+
+IMPORT = """\
+Plain files and what gzip, bzip2 or xz has packed, in the combined format. The command returns when the stream has
+acknowledged the lines. A file is known by its content: the same again, renamed or packed, adds nothing, so after an
+interruption, or a loss, import the same files again. A file that has grown is gone on with, as long as
+log/imported.json is there. One that begins like an imported one and goes on otherwise is refused. What the producer
+sends, or has sent, is skipped. --json counts bytes as they are unpacked.
+
+Examples:
+  appliance import old/access.log.*
+  appliance import --json access-2019.log.xz | jq .lines
+
+Exit codes: 0 all is acknowledged or was skipped, 1 not all, 2 a file cannot be imported, or wrong settings: nothing is
+sent. With DELIVERY=firehose it is always 2: without ledgers, a second import would double every line.
 """
 
 REPAIR_LEDGER = """\
@@ -186,6 +202,9 @@ def parser() -> argparse.ArgumentParser:
         metavar="SECONDS",
         help="count as missing what was acknowledged this long ago; at most, and by default, REPAIR_AFTER",
     )
+
+    old = command("import", "archive old logs once, however often they are given", IMPORT, "one object")
+    old.add_argument("files", type=Path, nargs="+", metavar="FILE", help="as the command itself can read it")
 
     ledger = command(
         "repair-ledger", "give an hourly object whose ledger is gone a new one", REPAIR_LEDGER, "one object"

@@ -30,6 +30,7 @@ ALLOWED = {
 ALLOWED_HERE_ONLY = {
     "cli/awscli.py": {"awscli"},
     "cli/filed.py": {"archiver"},
+    "cli/importing.py": {"producer"},
     "cli/screen.py": {"rich"},
     "cli/tail.py": {"rich"},
     "appliance/supervise.py": {"supervisor"},

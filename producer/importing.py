@@ -1,0 +1,223 @@
+"""Old logs, named one by one, become acknowledged records: `appliance import`.
+
+A generation's id is made of the file's content, unpacked. So the same content, whatever it is called and however it is
+compressed, claims the same places again, and the ledgers drop it. `imported.json`, beside the checkpoint, tells of a
+file that has grown since; what can be neither the same nor a longer one for sure is refused, neither lost nor doubled.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import stat
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime
+from functools import partial
+from itertools import chain
+from pathlib import Path
+
+from common.atomic import write_atomic
+from common.clock import Clock
+from common.settings import Settings
+from journal.checkpoint import Checkpoint, CheckpointFile, Generation
+from journal.files import STEP, Content, Found, begins_copy, continues, files_of, is_text
+from producer.batch import batches
+from producer.processes import held_open
+from producer.put import Sink
+from producer.reader import Reader, head_of
+
+MEMORY = "imported.json"
+_TIME = re.compile(rb"\[(\d\d/[A-Z][a-z]{2}/\d{4}:\d\d:\d\d:\d\d [+-]\d{4})\]")
+
+
+class ImportingError(Exception):
+    """Nothing was sent; the message says what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A content that was imported: its size, under which generation, its first bytes, and from where on."""
+
+    size: int
+    generation: str
+    head: str
+    start: int
+
+
+@dataclass(slots=True)
+class Old:
+    """A file to be imported, or `skipped`: why not. `sent`: bytes of it that are acknowledged."""
+
+    found: Found
+    generation: Generation | None = None
+    skipped: str = ""
+    sent: int = 0
+
+    @property
+    def left(self) -> int:
+        return self.found.size - self.generation.offset - self.sent if self.generation else 0
+
+
+@dataclass(slots=True)
+class Imported:
+    """`bytes` of `total`, lines and records that are acknowledged. `error`: why it ended early."""
+
+    files: list[Old]
+    total: int = 0
+    bytes: int = 0
+    lines: int = 0
+    records: int = 0
+    error: str | None = None
+    by_id: dict[str, Old] = field(default_factory=dict)
+
+
+def prepare(settings: Settings, paths: Sequence[Path], progress: Callable[[Path], None]) -> Imported:
+    """Read the files through, and remember their contents durably. Raises ImportingError, CheckpointError, OSError."""
+    checkpoint = CheckpointFile(settings.checkpoint_file).load() or Checkpoint()
+    memory = settings.checkpoint_file.with_name(MEMORY)
+    known = _load(memory)
+    ours = {seen.key for seen in files_of(settings.log_file, checkpoint.generations, settings.rotated_dirs)}
+    found: list[Found] = []
+    wrong: list[str] = []
+    for path in paths:
+        progress(path)
+        try:
+            found.append(_measured(path))
+        except OSError as error:
+            wrong.append(f"{path}: {error.strerror or error}")
+    result = Imported([])
+    # a file that goes on from another one comes after it
+    for seen in sorted(found, key=lambda each: each.size):
+        old = Old(seen, skipped="the producer sends it itself")
+        try:
+            if seen.key not in ours:
+                old = _old(seen, checkpoint, known, partial(progress, seen.path))
+        except OSError as error:
+            wrong.append(f"{seen.path}: {error.strerror or error}")
+            continue
+        result.files.append(old)
+        if old.generation:
+            if shorter := result.by_id.get(old.generation.id):
+                shorter.generation, shorter.skipped = None, f"{seen.path} holds all of it"
+            result.by_id[old.generation.id] = old
+    if wrong:
+        raise ImportingError("nothing was imported. " + "; ".join(wrong))
+    result.total = sum(old.left for old in result.files)
+    if result.by_id:
+        write_atomic(memory, json.dumps({digest: asdict(each) for digest, each in known.items()}).encode() + b"\n")
+    return result
+
+
+def send(result: Imported, sink: Sink, clock: Clock, progress: Callable[[Imported], None]) -> None:
+    """Send the files, those with the oldest lines first, until all is acknowledged or refused. Raises OSError."""
+    reader = Reader(clock, held_open, lambda _: None)
+    olds = [result.by_id[name] for name in sorted(result.by_id)]
+    pieces = chain.from_iterable(reader.pieces(old.generation, old.found) for old in olds if old.generation)
+    for batch in batches(pieces):
+        put = sink.put(batch)
+        for record, place in zip(batch, put.acknowledged, strict=True):
+            if place is not None:
+                old = result.by_id[record.generation]
+                size = min(record.end, old.found.size) - record.start  # without a virtual newline
+                old.sent += size
+                result.bytes += size
+                result.lines += record.lines
+                result.records += 1
+        progress(result)
+        if put.error:
+            result.error = put.error
+            return
+
+
+def _measured(path: Path) -> Found:
+    """The file with the size of what it holds. Raises OSError, also for what is no log."""
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError("it is no file")
+    seen = Found(path, status.st_dev, status.st_ino, status.st_size, status.st_mtime, live=False)
+    with seen.content() as content:
+        seen = seen.measured(content)
+        if seen.size and not is_text(content):
+            raise OSError("it is no text, nor compressed by gzip, bzip2, xz or, with Python 3.14, zstd")
+    return seen
+
+
+def _old(seen: Found, checkpoint: Checkpoint, known: dict[str, Known], progress: Callable[[], None]) -> Old:
+    """Which generation the file is, noted in `known`. Raises OSError."""
+    if not seen.size:
+        return Old(seen, skipped="it is empty")
+    with seen.content() as content:
+        head, _ = head_of(content, seen.size)
+        digest, before = _digest(content, seen.size, known, progress)
+        if digest not in known:
+            start = 0
+            for one in (each for each in [*checkpoint.generations, *checkpoint.ended] if each.head.length):
+                if continues(content, one) or (seen.size < one.position and begins_copy(content, one)):
+                    if one.files or seen.size <= one.offset:
+                        return Old(seen, skipped=f"the producer sends it, or has sent it, as generation {one.id}")
+                    start = max(start, one.offset)
+            if before and before.size == max(
+                each.size for each in known.values() if each.generation == before.generation
+            ):
+                known[digest] = replace(before, size=seen.size, head=head.digest)
+            elif before or any(each.head == head.digest for each in known.values()):
+                raise OSError(
+                    "it begins like a file that was imported, and is neither the same nor goes on from it: cut off "
+                    "what it shares with that one, and import the rest"
+                )
+            else:
+                name = f"{_first_second(content.pread(STEP, 0)):08x}{digest[:16]}"
+                known[digest] = Known(seen.size, name, head.digest, start)
+    return Old(seen, Generation(known[digest].generation, [], head, known[digest].start))
+
+
+def _digest(
+    content: Content, size: int, known: Mapping[str, Known], progress: Callable[[], None]
+) -> tuple[str, Known | None]:
+    """The digest of all of it, and the longest content in `known` that it begins with. Raises OSError."""
+    running, position, before = hashlib.blake2b(digest_size=16), 0, None
+    for end in sorted({each.size for each in known.values() if each.size < size} | {size}):
+        for block in _blocks(content, position, end):
+            running.update(block)
+            progress()
+        position, before = end, (known.get(running.hexdigest()) if end < size else None) or before
+    return running.hexdigest(), before
+
+
+def _blocks(content: Content, position: int, end: int) -> Iterator[bytes]:
+    while position < end:
+        block = content.pread(min(STEP, end - position), position)
+        if not block:
+            raise OSError("it became shorter while it was read")
+        yield block
+        position += len(block)
+
+
+def _first_second(data: bytes) -> int:
+    """The first time in it: lines without a time are filed in its hour. 0 if there is none."""
+    for match in _TIME.finditer(data):
+        try:
+            return min(max(0, int(datetime.strptime(match[1].decode(), "%d/%b/%Y:%H:%M:%S %z").timestamp())), 2**32 - 1)
+        except (ValueError, OverflowError):
+            continue
+    return 0
+
+
+def _load(path: Path) -> dict[str, Known]:
+    """Raises ImportingError, OSError."""
+    try:
+        known = {digest: Known(**each) for digest, each in json.loads(path.read_bytes()).items()}
+        if not all(
+            re.fullmatch("[0-9a-f]{24}", each.generation) and each.size > each.start >= 0 for each in known.values()
+        ):
+            raise ValueError("an entry of it is none")
+    except FileNotFoundError:
+        return {}
+    except (ValueError, TypeError, AttributeError) as error:
+        raise ImportingError(
+            f"{path} is damaged ({error}): put back a good one, or delete it (a file that was imported and has grown "
+            "since is then doubled)"
+        ) from None
+    return known

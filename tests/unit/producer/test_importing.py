@@ -1,0 +1,184 @@
+"""Old logs: known by what they hold, each line claimed under one place, whatever the file is called."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import lzma
+import os
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from common.settings import Settings
+from journal.checkpoint import CheckpointFile
+from producer.importing import MEMORY, Imported, ImportingError, prepare, send
+from producer.put import Sink
+from producer.ship import ship_once
+from producer.source import Source
+from tests.fake_kinesis import FakeClock, FakeKinesis, delivered, refuse, refuse_all, sink_of, source_of
+
+
+class World:
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.settings = Settings(_env_file=None, data_dir=directory / "data")
+        self.settings.log_file.parent.mkdir(parents=True)
+        self.stream = FakeKinesis()
+        self.clock = FakeClock()
+
+    def write(self, name: str, data: bytes) -> Path:
+        path = self.directory / name
+        path.write_bytes(data)
+        os.utime(path, (0, 0))
+        return path
+
+    def load(self, *paths: Path) -> Imported:
+        result = prepare(self.settings, paths, lambda _: None)
+        send(result, sink_of(self.stream, self.clock), self.clock, lambda _: None)
+        return result
+
+    def ship(self) -> None:
+        assert not ship_once(*self.producer).error
+
+    @property
+    def producer(self) -> tuple[Source, CheckpointFile, Sink]:
+        source, checkpoint = (
+            source_of(self.settings.log_file, self.clock),
+            CheckpointFile(self.settings.checkpoint_file),
+        )
+        return source, checkpoint, sink_of(self.stream, self.clock)
+
+    @property
+    def lines(self) -> Counter[bytes]:
+        """What an exactly-once reader has."""
+        return Counter(delivered(self.stream.records).values())
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path)
+
+
+def some(name: str, count: int = 40, begin: int = 0) -> list[bytes]:
+    date = "18/Apr/2020:03:42:18 +0200"
+    return [f'192.0.2.1 - - [{date}] "GET /{name}/{n} HTTP/1.1" 200 1 "-" "a"'.encode() for n in range(begin, count)]
+
+
+def text(lines: list[bytes]) -> bytes:
+    return b"".join(line + b"\n" for line in lines)
+
+
+def test_the_same_content_is_sent_under_the_same_places(world: World) -> None:
+    data = text(some("a"))
+    first = world.load(world.write("old.log", data))
+    assert (first.lines, first.bytes, first.total) == (40, len(data), len(data))
+    names = {each.key.split(":")[0] for each in world.stream.records}
+    assert {int(name[:8], 16) for name in names} == {1587174138}, "of its first line"
+    for name, packed in [("b.gz", gzip.compress(data)), ("c", bz2.compress(data)), ("d.xz", lzma.compress(data))]:
+        world.load(world.write(name, packed))
+        world.settings.checkpoint_file.with_name(MEMORY).unlink()  # no memory is needed
+    assert world.lines == Counter(some("a"))
+
+
+def test_copies_given_at_once_are_sent_once(world: World) -> None:
+    data = text(some("a"))
+    paths = [world.write("a", data), world.write("b.gz", gzip.compress(data)), world.write("c", text(some("c")))]
+    result = world.load(*paths)
+    assert len([old for old in result.files if "holds all of it" in old.skipped]) == 1
+    assert result.lines == 80
+    assert world.lines == Counter(some("a") + some("c"))
+
+
+@pytest.mark.parametrize("ending", [b"\n", b""])
+@pytest.mark.parametrize("before", [1, 3, 40])
+def test_a_file_that_has_grown_is_gone_on_with(world: World, before: int, ending: bytes) -> None:
+    first = text(some("a", before)).removesuffix(b"\n") + ending
+    world.load(world.write("old.log", first))
+    world.load(world.write("old.log", text(some("a", 60))))
+    world.load(world.write("old.log.gz", gzip.compress(text(some("a", 99)))))
+    world.load(world.write("old.log", first))
+    assert world.lines == Counter(some("a", 99))
+
+
+def test_grown_copies_given_at_once(world: World) -> None:
+    world.load(*(world.write(str(count), text(some("a", count))) for count in (60, 5, 90)))
+    assert world.lines == Counter(some("a", 90))
+
+
+@pytest.mark.parametrize("lines", [some("a", 30), some("a") + some("other", 5)])
+def test_what_only_begins_like_an_imported_one_is_refused(world: World, lines: list[bytes]) -> None:
+    world.load(world.write("old.log", text(some("a", 40))))
+    world.load(world.write("old.log", text(some("a", 50))))
+    with pytest.raises(ImportingError, match=r"other.log: it begins like a file that was imported"):
+        world.load(world.write("other.log", text(lines)))
+    assert world.lines == Counter(some("a", 50))
+
+
+def test_an_interrupted_import_goes_on(world: World) -> None:
+    path = world.write("old.log", text(some("a", 20_000)))
+    world.stream.script = [refuse([1]), *[refuse_all] * 100]
+    stopped = world.load(path)
+    assert stopped.error
+    assert 0 < stopped.bytes < stopped.total
+    world.stream.script = []
+    assert not world.load(path).error
+    assert world.lines == Counter(some("a", 20_000))
+
+
+def test_what_the_producer_sends_or_has_sent_is_not_doubled(world: World) -> None:
+    log = world.settings.log_file
+    log.write_bytes(text(some("a", 30)))
+    world.ship()
+    copy = world.write("copy", text(some("a", 30)))
+    assert [old.skipped[:12] for old in world.load(log, copy).files] == ["the producer"] * 2
+    log.rename(log.with_name("elsewhere"))
+    log.with_name("elsewhere").unlink()
+    log.write_bytes(text(some("new", 3)))
+    world.ship()
+    assert world.load(copy).files[0].skipped
+    for _ in range(2):
+        assert world.load(world.write("longer", text(some("a", 35)))).lines == 5
+    assert world.lines == Counter(some("a", 35) + some("new", 3))
+
+
+def test_what_the_producer_is_about_to_send_is_left_to_it(world: World) -> None:
+    world.settings.log_file.write_bytes(text(some("a", 30)))
+    world.stream.script = [refuse_all] * 100
+    assert ship_once(*world.producer).error
+    world.stream.script = []
+    assert world.load(world.write("copy", text(some("a", 30)))).files[0].skipped
+    world.ship()
+    assert world.lines == Counter(some("a", 30))
+
+
+def test_all_that_is_wrong_is_said_before_anything_is_sent(world: World) -> None:
+    packed = gzip.compress(text(some("b")))
+    paths = [
+        world.write("a", text(some("a"))),
+        world.write("cut.gz", packed[:-9]),
+        world.write("noise", bytes(range(256))),
+    ]
+    with pytest.raises(ImportingError) as caught:
+        world.load(*paths, world.directory / "none", world.directory)
+    for said in ("cut.gz: ", "noise: it is no text", "none: No such file", f"{world.directory}: it is no file"):
+        assert said in str(caught.value)
+    assert not world.stream.records
+    assert not world.settings.checkpoint_file.with_name(MEMORY).exists()
+
+
+def test_a_last_line_that_may_still_be_written_is_left(world: World) -> None:
+    path = world.write("old.log", text(some("a", 3)) + b"half")
+    moment = world.clock.now().timestamp()
+    os.utime(path, (moment, moment))
+    result = world.load(path, world.write("empty", b""))
+    assert [old.left for old in result.files] == [0, 4]
+    assert world.lines == Counter(some("a", 3))
+
+
+@pytest.mark.parametrize("memory", ["", "[]", "{", '{"a": {}}', '{"a": 1}'])
+def test_a_damaged_memory_is_an_error(world: World, memory: str) -> None:
+    world.settings.checkpoint_file.with_name(MEMORY).write_text(memory)
+    with pytest.raises(ImportingError, match=r"imported.json is damaged"):
+        world.load(world.write("a", text(some("a"))))
