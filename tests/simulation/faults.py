@@ -81,6 +81,8 @@ class Faults:
     s3_late: float = _up_to(0.8, apart=True)  # of the calls in flight at a kill: they take effect some calls later
     # Another program that may PutRecords, for each step
     forged: float = _up_to(0.2, apart=True)  # it claims bytes of a log, whose lines may come yet
+    # The stream, for each step
+    resharded: float = _up_to(0.1, apart=True)  # its shards close, as full as they are, and others take over
 
     @classmethod
     def drawn(cls, rng: random.Random, apart: random.Random) -> Faults:

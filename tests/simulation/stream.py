@@ -78,7 +78,8 @@ class Stream:
     def __init__(
         self, shards: int, clock: FakeClock, rng: random.Random, prefix: str, say: Callable[[str], None]
     ) -> None:
-        self.shards: list[list[Sent]] = [[] for _ in range(shards)]
+        self.shards: list[list[Sent]] = []
+        self.reshard(shards)
         self.faults = Faults()
         self.clock = clock
         self.rng = rng
@@ -146,6 +147,11 @@ class Stream:
     def close(self) -> None:
         pass
 
+    def reshard(self, count: int) -> None:
+        """So many new shards take what comes; the old ones keep what they have."""
+        self._open = len(self.shards)
+        self.shards += [[] for _ in range(count)]
+
     def _store(self, key: str, data: bytes) -> dict[str, Any]:
         place = place_of(key)
         shard = self.add(key, data)
@@ -157,7 +163,7 @@ class Stream:
     def add(self, key: str, data: bytes) -> int:
         """A record of the producer's, or of anybody's; the shard it is in."""
         self._numbers += 1
-        shard = int(hashlib.md5(place_of(key).encode()).hexdigest(), 16) % len(self.shards)
+        shard = self._open + int(hashlib.md5(place_of(key).encode()).hexdigest(), 16) % (len(self.shards) - self._open)
         self.shards[shard].append(Sent(key, data, self._numbers, self.clock.now().timestamp()))
         return shard
 

@@ -308,6 +308,8 @@ class World:
         for _ in range(self.setting.steps):
             if self._forger.random() < self.faults.forged:
                 self._forge()
+            if self._lambda.random() < self.faults.resharded:
+                self._reshard(self._lambda.randint(1, 4))
             appliance = rng.choice(self.appliances)
             chance = rng.random()
             if chance < 0.4:
@@ -338,6 +340,12 @@ class World:
         """The producer waits."""
         if self.rng.random() < self.faults.meanwhile_written:
             self.rng.choice(self.appliances).web.act(gently=True)
+
+    def _reshard(self, count: int) -> None:
+        """A parent may be read after its children, which AWS does not do: the order of batches is not promised."""
+        self.say(f"{count} other shards take over")
+        self.stream.reshard(count)
+        self.positions += [0] * count
 
     def _forge(self) -> None:
         """Another program claims the bytes behind what is acknowledged, or some before: unsigned, or signed with what
