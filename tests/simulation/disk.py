@@ -21,12 +21,14 @@ _running: Disk | None = None
 
 class Disk:
     """`step` is called with the name of each operation, before it (`read`, `write`) and after one that changed
-    something (`after`); what it raises happens there. `replaced` is told which file was just put in place.
+    something (`after`); what it raises happens there. `replaced` is told which file was just put in place, `moved`
+    which one was renamed by the producer to what, or deleted (None).
     """
 
     def __init__(self, step: Callable[[str, str], None], replaced: Callable[[Path], None]) -> None:
         self.step = step
         self.replaced = replaced
+        self.moved: Callable[[Path, Path | None], None] = lambda _path, _target: None
         self.now: Callable[[], float] = lambda: 0.0
         self._inodes: dict[int, int] = {}  # real → simulated
         self._modified: dict[int, float] = {}
@@ -151,11 +153,26 @@ class SimPath(PosixPath):
         disk.step("after", "replace")
         return moved
 
+    def rename(self, target: Any) -> Self:
+        disk = _running
+        if disk is None:
+            return super().rename(target)
+        disk.step("write", "rename")
+        moved = super().rename(target)
+        disk.moved(Path(self), Path(target))
+        disk.step("after", "rename")
+        return moved
+
     def unlink(self, missing_ok: bool = False) -> None:
         disk = _running
-        if disk is not None:
-            disk.step("unlink", "unlink")
+        if disk is None:
+            super().unlink(missing_ok)
+            return
+        disk.step("unlink", "unlink")
+        with suppress(KeyError, FileNotFoundError):  # not of the log, or gone already
+            disk.deleted(self)
         super().unlink(missing_ok)
+        disk.moved(Path(self), None)
 
 
 class _Writing:

@@ -64,6 +64,8 @@ class Faults:
     strange: float = _up_to(0.1)  # a file that is no log appears beside it
     deleted_too_early: float = _up_to(0.05)  # a rotated file that may not be
     clock_jumps: float = _up_to(0.05)
+    meanwhile_rotated: float = _up_to(0.03, apart=True)  # the appliance's own rotation, in the middle of a tick
+    no_room: float = _up_to(0.2, apart=True)  # for each look of it
     # Lambda, for each invocation
     redelivered: float = _up_to(0.3)  # the position in the shard moves back by any number of records
     at_the_same_time: float = _up_to(0.6)  # several invocations, one S3 call of one of them after the other

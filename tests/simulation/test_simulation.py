@@ -21,7 +21,7 @@ from archiver.ledger import Ledger
 from archiver.progress import Done, Progress
 from archiver.writer import Writer
 from journal.checkpoint import Checkpoint, CheckpointFile
-from producer import identity, source
+from producer import identity, rotate, source
 from producer.record import Record
 from tests.fake_s3 import FakeS3
 from tests.simulation.disk import SimOs
@@ -209,6 +209,11 @@ def places_are_not_verified(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Key, "holds", lambda *_: True)
 
 
+def rotated_away_unread(patch: pytest.MonkeyPatch) -> None:
+    """The appliance deletes what it has renamed, however much of it is sent."""
+    patch.setattr(rotate, "_holds", lambda *_: True)
+
+
 MUTANTS: list[Callable[[pytest.MonkeyPatch], None]] = [
     high_water_mark,
     checkpoint_over_a_gap,
@@ -225,6 +230,7 @@ MUTANTS: list[Callable[[pytest.MonkeyPatch], None]] = [
     progress_is_not_kept,
     time_is_not_looked_at,
     places_are_not_verified,
+    rotated_away_unread,
 ]
 
 

@@ -1,4 +1,4 @@
-"""The web server and its logrotate: what is written, and so what must arrive.
+"""The web server and its logrotate, or none where the appliance rotates: what is written, and so what must arrive.
 
 The truth is the bytes: each file's content is remembered, and at the end cut into lines. What was destroyed (emptied
 or deleted) before it was in the stream may have arrived or not; all that was in the stream by then, or is on disk at
@@ -67,8 +67,11 @@ class Web:
         rng: random.Random,
         sent: Callable[[bytes], bool],
         say: Callable[[str], None],
+        *,
+        rotates: bool,
     ) -> None:
         self.name = name
+        self._rotates = rotates
         self.log = log
         self.disk = disk
         self.clock = clock
@@ -163,7 +166,7 @@ class Web:
         rng, faults = self.rng, self.faults
         with self.disk.aside():
             if gently:
-                if self._live.path == self.log and self._copy is None and rng.random() < faults.renamed:
+                if self._live.path == self.log and self._copy is None and rng.random() < self._rename_chance:
                     self.rename()
                 elif self._copied is None or self._live.content.endswith(b"\n"):
                     self.write(rng.choice([1, 2, 3, 12]))
@@ -174,7 +177,7 @@ class Web:
                 self.copy()
             if rng.random() < faults.strange:
                 self.strange()
-            if rng.random() < faults.deleted:
+            if self._rotates and rng.random() < faults.deleted:
                 self.delete(early=False)
             if rng.random() < faults.deleted_too_early:
                 self.delete(early=True)
@@ -185,11 +188,11 @@ class Web:
                 if self._copied is None or self._live.content.endswith(b"\n"):
                     self.write(rng.randint(0, 3))
                 self.end_copy(at_once=rng.random() < 0.5)
-            elif rng.random() < faults.renamed:
+            elif rng.random() < self._rename_chance:
                 self.rename()
                 if rng.random() >= faults.late_reopen:
                     self.reopen()
-            elif rng.random() < faults.copytruncated and self._live.content:
+            elif self._rotates and rng.random() < faults.copytruncated and self._live.content:
                 self.begin_copy()
                 if rng.random() < 0.5:
                     self.end_copy(at_once=True)
@@ -201,6 +204,30 @@ class Web:
                 count = rng.choice([1, 2, 3, 3, 5, 12])
                 self._say(f"{self.name} writes {count} lines")
                 self.write(count)
+
+    @property
+    def _rename_chance(self) -> float:
+        return self.faults.renamed if self._rotates else 0.0
+
+    def moved(self, path: Path, target: Path | None) -> None:
+        """The appliance has renamed the log, or deleted a rotated one: all of it must be safe by then."""
+        file = next((each for each in [*self.rotated, self._live] if each.path == path), None)
+        if file is None:
+            return
+        if target is None:
+            self._say(f"{self.name} has deleted {path.name}")
+            self.rotated.remove(file)
+            self.must.update(cut(bytes(file.content)))
+        else:
+            self._say(f"{self.name} has renamed {path.name} to {target.name}")
+            file.path = target
+            self.rotated.append(file)
+
+    def signalled(self) -> None:
+        """By SIGUSR1."""
+        with self.disk.aside():
+            if self._live.path != self.log and self.rng.random() >= self.faults.late_reopen:
+                self.reopen()
 
     def _new_name(self, packed: str = "") -> Path:
         self._count += 1

@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 from unittest import mock
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -37,6 +37,7 @@ from producer import batch as batching
 from producer import reader as reading
 from producer import record as recording
 from producer import whereabouts
+from producer.rotate import Rotator
 from producer.ship import Shipped, ship_once
 from producer.signed import signed
 from producer.sink import RETRY_SECONDS, KinesisSink
@@ -56,6 +57,7 @@ from tests.simulation.web import Line, Web, started
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
+Result = TypeVar("Result")
 PREFIX = "logs/"
 # So small that some lines reach every limit
 SMALL: list[tuple[Any, dict[str, Any]]] = [
@@ -87,6 +89,11 @@ LIMITS = [
 TIME_OUTS = [1200, 2000, 6000]
 # Nginx and logrotate take at most so many turns while the producer is at one tick, which lasts some milliseconds
 MEANWHILE = 3
+# At how many bytes, and at which age in seconds, an appliance rotates its log
+ROTATED_AT = [300, 3000, 10**9]
+ROTATED_AFTER = [60, 3600]
+# How often it looks, for each step
+LOOKS = 0.2
 # After the faults have stopped, everything has arrived within so many ticks and invocations
 DRAIN_TICKS = 6
 DRAIN_INVOCATIONS = 2000
@@ -157,9 +164,16 @@ class Appliance:
         self.log = SimPath(folder / "access.log")
         self._checkpoint = SimPath(folder / "checkpoint.json")
         self.faults = Faults()
-        self.web = Web(name, folder / "access.log", self.disk, world.clock, self._rng, self._sent, world.say)
+        self._owns_log = world.keeper.random() < 0.5
+        self.web = Web(
+            *(name, folder / "access.log", self.disk, world.clock, self._rng, self._sent, world.say),
+            rotates=not self._owns_log,
+        )
+        self.disk.moved = self.web.moved
+        self._limit, self._age = world.keeper.choice(ROTATED_AT), world.keeper.choice(ROTATED_AFTER)
         self._dead = False
         self._turns = 0
+        self._looking = False
         self._offsets: dict[str, int] = {}
         self.start()
 
@@ -169,7 +183,11 @@ class Appliance:
     def start(self) -> None:
         world = self._world
         self._dead = False
-        self._source = Source(self.log, world.clock, random.Random(self._rng.getrandbits(64)), held=self.web.held)
+        self._source = Source(
+            *(self.log, world.clock, random.Random(self._rng.getrandbits(64))),
+            held=self.web.held,
+            keeps_open=not self._owns_log,
+        )
         self._file = CheckpointFile(self._checkpoint)
         self._sink = KinesisSink(
             lambda: cast(Any, _Client(self, world.stream)),
@@ -179,34 +197,61 @@ class Appliance:
             retry_seconds=self._rng.choice([0.0, RETRY_SECONDS]),
             key=lambda: KEY,
         )
+        self._rotator = Rotator(
+            *(self.log, self.log, self._limit, self._age, world.clock, CheckpointFile(self._checkpoint)),
+            is_full=lambda: world.keeper.random() < self.faults.no_room,
+            held=lambda path: self.web.held(0, self.disk.inode(path)),
+            find_nginx=lambda _: 1,
+            kill=lambda *_: self.web.signalled(),
+        )
+
+    def rotate(self) -> None:
+        """One look of the appliance's own rotation."""
+        if self._owns_log:
+            self._alive(self._look)
+
+    def _look(self) -> None:
+        if not self._looking:  # never two at a time
+            self._looking = True
+            try:
+                self._rotator.look()
+            finally:
+                self._looking = False
 
     def tick(self) -> Shipped | None:
         """One poll; None when it ended early."""
-        say, rng, report = self._world.say, self._rng, None
+        say, rng = self._world.say, self._rng
         if rng.random() < self.faults.producer_restarted:
             say(f"{self.name} starts its producer anew")
             self.start()
         say(f"{self.name} ships")
-        self._turns = MEANWHILE
-        try:
-            with self.disk.running():
-                report = ship_once(
-                    self._source, self._file, self._sink, stop=lambda: rng.random() < self.faults.producer_stopped
-                )
-        except Crash as crash:
-            say(f"{self.name}: {crash}")
-            if rng.random() < self.faults.power_cut:
-                say(f"{self.name}: power cut")
-                self.web.power_cut()
-                self._offsets.clear()
-            self.start()
-        except OSError as error:
-            say(f"{self.name}: {error}")
-        else:
+        report = self._alive(
+            lambda: ship_once(
+                self._source, self._file, self._sink, stop=lambda: rng.random() < self.faults.producer_stopped
+            )
+        )
+        if report:
             say(f"{self.name} has shipped {report.records} records, {report.lag} bytes left; {report.error}")
             for problem in report.problems:
                 say(f"{self.name}: {problem}")
         return report
+
+    def _alive(self, act: Callable[[], Result]) -> Result | None:
+        """Run a part of the producer; None when it ended early."""
+        self._turns = MEANWHILE
+        try:
+            with self.disk.running():
+                return act()
+        except Crash as crash:
+            self._world.say(f"{self.name}: {crash}")
+            if self._rng.random() < self.faults.power_cut:
+                self._world.say(f"{self.name}: power cut")
+                self.web.power_cut()
+                self._offsets.clear()
+            self.start()
+        except OSError as error:
+            self._world.say(f"{self.name}: {error}")
+        return None
 
     def _step(self, kind: str, name: str) -> None:
         """An operation of the producer begins, or has just taken effect (`after`)."""
@@ -224,6 +269,9 @@ class Appliance:
             self._turns -= 1
             self._world.say(f"  in the middle of {name}:")
             self.web.act()
+        if self._turns and self._owns_log and self._world.keeper.random() < faults.meanwhile_rotated:
+            self._turns -= 1
+            self._look()
         if kind in ("write", "after") and rng.random() < faults.disk_full:
             raise full() if kind == "write" else broken()
         if kind == "read" and rng.random() < faults.read_error:
@@ -270,6 +318,7 @@ class World:
         self.rng = random.Random(seed)
         self._lambda = random.Random(f"{seed}/lambda")
         self._forger = random.Random(f"{seed}/forger")
+        self.keeper = random.Random(f"{seed}/keeper")
         self.setting = Setting.drawn(self.rng, self._lambda)
         self.clock = SimClock(self.rng)
         self.stream = Stream(self.setting.shards, self.clock, self._chance(), PREFIX, say)
@@ -311,6 +360,8 @@ class World:
             if self._lambda.random() < self.faults.resharded:
                 self._reshard(self._lambda.randint(1, 4))
             appliance = rng.choice(self.appliances)
+            if self.keeper.random() < LOOKS:
+                appliance.rotate()
             chance = rng.random()
             if chance < 0.4:
                 appliance.web.act()
