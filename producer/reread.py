@@ -7,12 +7,15 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 
-from journal.checkpoint import Checkpoint, Fingerprint, Generation
-from journal.files import Content, Found, continues, line_start
+from journal.checkpoint import Checkpoint, FileId, Fingerprint, Generation
+from journal.files import Content, Found, begins_copy, continues, line_start
 from journal.ranges import Ranges
 from producer.reader import BLOCK_BYTES, line_end
 from producer.record import FRAGMENT_BYTES, WINDOW_BYTES, Piece
 from producer.source import Poll, Source
+
+# Whether a file is what it was
+Same = Callable[[Content, Generation], bool]
 
 
 def pieces_again(
@@ -36,22 +39,28 @@ def pieces_again(
 
 
 @contextmanager
-def _opened(source: Source, generation: Generation) -> Iterator[tuple[Found, Content] | None]:
-    """A file that holds all that is acknowledged of the generation; originals before copies."""
+def _opened(source: Source, generation: Generation) -> Iterator[tuple[Found, Content, Same] | None]:
+    """A file that holds all that is acknowledged of the generation, or a copy that holds its first lines: copytruncate
+    may leave less than was read. Originals before copies."""
     found = source.whereabouts.find([generation])
     with ExitStack() as stack:
         opened = None
-        for file in sorted(generation.files, key=lambda file: file.copy):
+        files = sorted(generation.files, key=lambda file: file.copy)
+        ways: list[tuple[FileId, Same]] = [(file, continues) for file in files]
+        for file, same in ways + [(file, begins_copy) for file in files if file.copy]:
             with suppress(KeyError, OSError):
                 seen = found[file.key]
                 content = stack.enter_context(seen.content())
-                if continues(content, generation):
-                    opened = replace(seen.measured(content), size=content.size), content
+                if same(content, generation):
+                    size = content.size if same is continues else line_start(content, content.size)
+                    opened = replace(seen.measured(content), size=size), content, same
                     break
         yield opened
 
 
-def _pieces(source: Source, generation: Generation, ranges: Ranges, seen: Found, content: Content) -> Iterator[Piece]:
+def _pieces(
+    source: Source, generation: Generation, ranges: Ranges, seen: Found, content: Content, same: Same
+) -> Iterator[Piece]:
     for start, end in _whole(content, ranges, seen.size):
         before = content.pread(min(WINDOW_BYTES, start), start - min(WINDOW_BYTES, start))
         part = replace(
@@ -63,7 +72,7 @@ def _pieces(source: Source, generation: Generation, ranges: Ranges, seen: Found,
         )
         for piece in source.pieces(Poll([(part, replace(seen, size=min(end, seen.size)))])):
             # after the bytes were read, so that a log emptied and refilled meanwhile is noticed
-            if not continues(content, generation):
+            if not same(content, generation):
                 return
             yield piece
 

@@ -15,6 +15,7 @@ from journal.checkpoint import CheckpointFile
 from producer import reader as reading
 from producer.ship import Shipped, ship_once
 from tests.fake_kinesis import FakeClock, FakeKinesis, delivered, sink_of, source_of
+from tests.repair_setup import World
 from tests.simulation.disk import Disk, SimOs, SimPath, broken
 
 
@@ -193,6 +194,30 @@ def test_a_checkpoint_whose_folder_could_not_be_made_durable(bench: Bench) -> No
     bench.disk.unsettled.clear()
     bench.ship()
     assert bench.arrived() == [b"a"]
+
+
+def test_what_the_stream_lost_of_a_log_that_copytruncate_left_less_of(tmp_path: Path) -> None:
+    # before: the copy is shorter than what was read of the log: none of its lines was sent again
+    world = World(tmp_path)
+    copy = world.log.with_name("access.log.1")
+    first = b"a" * 2000
+    world.write(first + b"\nb\n")
+    world.ship()
+    shutil.copyfile(world.log, copy)
+    world.ship()
+    world.write(b"cut in the copy\n")
+    with copy.open("ab") as file:
+        file.write(b"cut")
+    world.ship()
+    world.deliver(lose=True)
+    os.truncate(world.log, 0)
+    world.write(b"another\n")
+    world.ship()
+    assert world.sent() == [b"another"]
+    world.run()
+    world.wait()
+    world.run()
+    assert [line for line in world.sent() if line != b"another"] == [first, b"b"]
 
 
 class PowerCut(BaseException):
