@@ -9,7 +9,8 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from tests.fake_s3 import DOWN, LOST, SLOW_DOWN, FakeS3
+from tests.fake_bucket import FakeBucket
+from tests.fake_s3 import DOWN, LOST, SLOW_DOWN
 from tests.simulation.faults import Crash, Faults, Violation
 from tests.simulation.stream import Ranges, Stream, foreign
 
@@ -27,13 +28,16 @@ def _within(some: list[tuple[str, int, int]], others: list[tuple[str, int, int]]
     return all(any(owner == o and s <= start and end <= e for o, s, e in others) for owner, start, end in some)
 
 
-class Bucket(FakeS3):
+class Bucket(FakeBucket):
     """`pause` is called before each call: others may run meanwhile."""
 
     def __init__(self, stream: Stream, rng: random.Random, say: Callable[[str], None], **limits: int) -> None:
         super().__init__(bucket="my-bucket", **limits)
+        self.page = 1000
+        self.created = stream.clock.now()
         self.injected = Faults()
         self.pause: Callable[[], None] = lambda: None
+        self.lines: set[bytes] = set()  # that are in it
         self.writes = 0
         self.late: list[Callable[[], object]] = []  # requests in flight, whose sender is dead
         self._stream = stream
@@ -42,6 +46,7 @@ class Bucket(FakeS3):
 
     def _call(self, name: str, request: dict[str, Any], act: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         self.pause()
+        self.now = self._stream.clock.now()
         rng, faults = self._rng, self.injected
         if rng.random() < faults.handler_killed:
             if rng.random() < 0.5:
@@ -107,6 +112,7 @@ class Bucket(FakeS3):
                 raise Violation(f"{key} has a line nobody sent: {line!r}")
             if item.owner:
                 ranges.add(item.owner, item.start, item.end)
+                self.lines.add(self._stream.places.get((item.owner, item.start), b""))
         length, ledger = self.ledger(key)
         if length != len(body):
             raise Violation(f"the ledger of {key} says {length} bytes, there are {len(body)}")

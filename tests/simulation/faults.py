@@ -65,6 +65,7 @@ class Faults:
     deleted_too_early: float = _up_to(0.05)  # a rotated file that may not be
     clock_jumps: float = _up_to(0.05)
     meanwhile_rotated: float = _up_to(0.03, apart=True)  # the appliance's own rotation, in the middle of a tick
+    meanwhile_ticked: float = _up_to(0.2, apart=True)  # for each look of repair's into the bucket
     no_room: float = _up_to(0.2, apart=True)  # for each look of it
     # Lambda, for each invocation
     redelivered: float = _up_to(0.3)  # the position in the shard moves back by any number of records
@@ -85,6 +86,7 @@ class Faults:
     forged: float = _up_to(0.2, apart=True)  # it claims bytes of a log, whose lines may come yet
     # The stream, for each step
     resharded: float = _up_to(0.1, apart=True)  # its shards close, as full as they are, and others take over
+    records_lost: float = _up_to(0.1, apart=True)  # acknowledged, and never read
 
     @classmethod
     def drawn(cls, rng: random.Random, apart: random.Random) -> Faults:

@@ -85,12 +85,13 @@ class Stream:
         self.rng = rng
         self.acknowledged = Ranges()
         self.lines: set[bytes] = set()
+        self.lost: set[tuple[str | None, int]] = set()  # places of lines that it had, and lost
         self.items: dict[str, dict[bytes, Item]] = {}  # key of an object → text → the line that is to be in it
         self._prefix = prefix
         self._say = say
         self._numbers = 0
         self._known: set[tuple[str, bytes]] = set()
-        self._places: dict[tuple[str, int], bytes] = {}
+        self.places: dict[tuple[str, int], bytes] = {}
         self._throttled_until = 0.0
 
     def put_records(self, *, StreamName: str, Records: list[dict[str, Any]]) -> dict[str, Any]:  # noqa: N803
@@ -152,6 +153,13 @@ class Stream:
         self._open = len(self.shards)
         self.shards += [[] for _ in range(count)]
 
+    def lose(self, shard: int, start: int, end: int) -> None:
+        """Records of a shard, before they were read."""
+        for record in self.shards[shard][start:end]:
+            if not record.data.startswith(FORGED):
+                self.lost.update((item.owner, item.start) for _, item in self.filed(place_of(record.key), record.data))
+        del self.shards[shard][start:end]
+
     def _store(self, key: str, data: bytes) -> dict[str, Any]:
         place = place_of(key)
         shard = self.add(key, data)
@@ -169,8 +177,8 @@ class Stream:
 
     def _learn(self, key: str, data: bytes) -> None:
         for place, line in places(key, data):
-            if self._places.setdefault(place, line) != line:
-                raise Violation(f"{place} names two lines: {self._places[place]!r} and {line!r}")
+            if self.places.setdefault(place, line) != line:
+                raise Violation(f"{place} names two lines: {self.places[place]!r} and {line!r}")
             self.lines.add(line)
         for target, item in self.filed(key, data):
             if self.items.setdefault(target.key, {}).setdefault(item.text, item) != item:

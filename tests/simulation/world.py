@@ -31,12 +31,15 @@ from archiver.archive import Archive, ContentionError, Limits
 from archiver.event import FRAGMENT, Key
 from archiver.parse import NotCombinedError, hour_of, parse, readable_hour
 from common import atomic
+from common.settings import Settings
 from journal import files
+from journal.archived import ArchivedFile
 from journal.checkpoint import CheckpointFile
 from producer import batch as batching
 from producer import reader as reading
 from producer import record as recording
 from producer import whereabouts
+from producer.repair import Repair, Repaired
 from producer.rotate import Rotator
 from producer.ship import Shipped, ship_once
 from producer.signed import signed
@@ -92,11 +95,14 @@ MEANWHILE = 3
 # At how many bytes, and at which age in seconds, an appliance rotates its log
 ROTATED_AT = [300, 3000, 10**9]
 ROTATED_AFTER = [60, 3600]
-# How often it looks, for each step
+# When repair sends again what is acknowledged, in seconds
+REPAIRED_AFTER = 60.0
+# How often an appliance looks after its logs, and repair into the bucket, for each step
 LOOKS = 0.2
 # After the faults have stopped, everything has arrived within so many ticks and invocations
 DRAIN_TICKS = 6
 DRAIN_INVOCATIONS = 2000
+DRAIN_REPAIRS = 4
 # A rotated file that ends without a newline is read to its end after ten minutes at the latest; clocks jump up to hours
 DRAIN_SECONDS = 5 * 3600.0
 
@@ -155,14 +161,18 @@ class Appliance:
     """One container: nginx, its log, the producer and its checkpoint."""
 
     def __init__(self, name: str, world: World, folder: Path) -> None:
-        folder.mkdir()
         self.name = name
+        self._settings = Settings(
+            s3_bucket=world.bucket.bucket, s3_prefix=PREFIX, repair_after=REPAIRED_AFTER, target="localstack"
+        ).model_copy(update={"data_dir": SimPath(folder), "log_file": SimPath(folder / "log" / "access.log")})
+        folder = folder / "log"
+        folder.mkdir(parents=True)
         self._world = world
         self._rng = random.Random(world.rng.getrandbits(64))
         self.disk = Disk(self._step, self._saved)
         self.disk.now = lambda: world.clock.now().timestamp()
         self.log = SimPath(folder / "access.log")
-        self._checkpoint = SimPath(folder / "checkpoint.json")
+        self._checkpoint = self._settings.checkpoint_file
         self.faults = Faults()
         self._owns_log = world.keeper.random() < 0.5
         self.web = Web(
@@ -173,37 +183,75 @@ class Appliance:
         self._limit, self._age = world.keeper.choice(ROTATED_AT), world.keeper.choice(ROTATED_AFTER)
         self._dead = False
         self._turns = 0
-        self._looking = False
+        self._looking = self._shipping = False
         self._offsets: dict[str, int] = {}
         self.start()
 
     def _sent(self, line: bytes) -> bool:
-        return line in self._world.stream.lines
+        """Whether nothing can keep it from the bucket any more."""
+        world = self._world
+        return line in (world.bucket if world.setting.faults.records_lost else world.stream).lines
 
     def start(self) -> None:
         world = self._world
-        self._dead = False
-        self._source = Source(
-            *(self.log, world.clock, random.Random(self._rng.getrandbits(64))),
-            held=self.web.held,
-            keeps_open=not self._owns_log,
-        )
+        self._dead = self._shipping = False
+        self._source = self._new_source()
         self._file = CheckpointFile(self._checkpoint)
-        self._sink = KinesisSink(
-            lambda: cast(Any, _Client(self, world.stream)),
-            "web-log-stream",
+        self._sink = self._new_sink()
+        self._repair = Repair(
+            self._settings,
+            self._new_source(),
             world.clock,
-            random.Random(self._rng.getrandbits(64)),
-            retry_seconds=self._rng.choice([0.0, RETRY_SECONDS]),
-            key=lambda: KEY,
+            connect=lambda: cast("S3Client", _Looking(self, world.bucket)),
+            sink=lambda _: self._new_sink(),
+            turn=self._turn,
         )
         self._rotator = Rotator(
             *(self.log, self.log, self._limit, self._age, world.clock, CheckpointFile(self._checkpoint)),
+            archived_file=ArchivedFile(self._settings.archived_file),
             is_full=lambda: world.keeper.random() < self.faults.no_room,
             held=lambda path: self.web.held(0, self.disk.inode(path)),
             find_nginx=lambda _: 1,
             kill=lambda *_: self.web.signalled(),
         )
+
+    def _new_source(self) -> Source:
+        return Source(
+            *(self.log, self._world.clock, random.Random(self._rng.getrandbits(64))),
+            held=self.web.held,
+            keeps_open=not self._owns_log,
+        )
+
+    def _new_sink(self) -> KinesisSink:
+        return KinesisSink(
+            lambda: cast(Any, _Client(self, self._world.stream)),
+            "web-log-stream",
+            self._world.clock,
+            random.Random(self._rng.getrandbits(64)),
+            retry_seconds=self._rng.choice([0.0, RETRY_SECONDS]),
+            key=lambda: KEY,
+        )
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """Nobody ships meanwhile."""
+        self._shipping = True
+        yield
+        self._shipping = False
+
+    def repair(self) -> Repaired | None:
+        """One run of repair; None when it ended early."""
+        self._world.say(f"{self.name} compares with the bucket")
+        repaired = self._alive(lambda: self._repair.run(REPAIRED_AFTER))
+        self._world.say(f"{self.name}: {repaired}")
+        return repaired
+
+    def look_at_bucket(self, look: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        """One of repair's calls; a tick may come before it."""
+        self._step("call", "a look at the bucket")
+        if not self._shipping and self._world.keeper.random() < self.faults.meanwhile_ticked:
+            self._ship()
+        return look()
 
     def rotate(self) -> None:
         """One look of the appliance's own rotation."""
@@ -224,16 +272,18 @@ class Appliance:
         if rng.random() < self.faults.producer_restarted:
             say(f"{self.name} starts its producer anew")
             self.start()
+        return self._alive(self._ship)
+
+    def _ship(self) -> Shipped:
+        say, rng = self._world.say, self._rng
         say(f"{self.name} ships")
-        report = self._alive(
-            lambda: ship_once(
+        with self._turn():
+            report = ship_once(
                 self._source, self._file, self._sink, stop=lambda: rng.random() < self.faults.producer_stopped
             )
-        )
-        if report:
-            say(f"{self.name} has shipped {report.records} records, {report.lag} bytes left; {report.error}")
-            for problem in report.problems:
-                say(f"{self.name}: {problem}")
+        say(f"{self.name} has shipped {report.records} records, {report.lag} bytes left; {report.error}")
+        for problem in report.problems:
+            say(f"{self.name}: {problem}")
         return report
 
     def _alive(self, act: Callable[[], Result]) -> Result | None:
@@ -285,6 +335,8 @@ class Appliance:
 
     def _saved(self, path: Path) -> None:
         """The checkpoint on disk claims nothing that is not acknowledged, and takes nothing back."""
+        if path != self._checkpoint:
+            return
         with self.disk.aside():
             tree = json.loads(path.read_bytes())
         for generation in tree["generations"]:
@@ -307,6 +359,20 @@ class _Client:
 
     def put_records(self, **request: Any) -> dict[str, Any]:
         return self._appliance.call(lambda: self._stream.put_records(**request))
+
+    def close(self) -> None:
+        pass
+
+
+class _Looking:
+    """The bucket as repair's client sees it."""
+
+    def __init__(self, appliance: Appliance, bucket: Bucket) -> None:
+        self._appliance = appliance
+        self._bucket = bucket
+
+    def __getattr__(self, name: str) -> Callable[..., dict[str, Any]]:
+        return lambda **request: self._appliance.look_at_bucket(lambda: getattr(self._bucket, name)(**request))
 
     def close(self) -> None:
         pass
@@ -359,9 +425,13 @@ class World:
                 self._forge()
             if self._lambda.random() < self.faults.resharded:
                 self._reshard(self._lambda.randint(1, 4))
+            if self._lambda.random() < self.faults.records_lost:
+                self._lose(self._lambda)
             appliance = rng.choice(self.appliances)
             if self.keeper.random() < LOOKS:
                 appliance.rotate()
+            if self.keeper.random() < LOOKS:
+                appliance.repair()
             chance = rng.random()
             if chance < 0.4:
                 appliance.web.act()
@@ -397,6 +467,16 @@ class World:
         self.say(f"{count} other shards take over")
         self.stream.reshard(count)
         self.positions += [0] * count
+
+    def _lose(self, rng: random.Random) -> None:
+        """All that waits, as when an emulator starts anew; or the oldest records of a shard, as their time is over."""
+        everything = rng.random() < 0.5
+        for shard in range(len(self.positions)) if everything else [rng.randrange(len(self.positions))]:
+            start, end = self.positions[shard], len(self.stream.shards[shard])
+            end = end if everything else rng.randint(start, end)
+            self.say(f"shard {shard} loses records {start} to {end}")
+            self.stream.lose(shard, start, end)
+            self._returned.pop(shard, None)
 
     def _forge(self) -> None:
         """Another program claims the bytes behind what is acknowledged, or some before: unsigned, or signed with what
@@ -494,6 +574,19 @@ class World:
                     break
             else:
                 raise Violation(f"{appliance.name} does not come to an end: {report}")
+        self._empty_shards()
+        for _ in range(DRAIN_REPAIRS):
+            self.clock.advance(DRAIN_SECONDS)
+            found = [appliance.repair() for appliance in self.appliances]
+            if any(repaired is None or (repaired.error and not repaired.missing) for repaired in found):
+                raise Violation(f"repair fails: {found}")
+            if not any(repaired and repaired.sent for repaired in found):
+                break
+            self._empty_shards()
+        else:
+            raise Violation(f"repair does not come to an end: {found}")
+
+    def _empty_shards(self) -> None:
         for _ in range(DRAIN_INVOCATIONS):
             if all(at == len(shard) for at, shard in zip(self.positions, self.stream.shards, strict=True)):
                 break
@@ -546,7 +639,8 @@ class World:
         # Then all that the stream has acknowledged or not, destroyed or not
         for key, items in self.stream.items.items():
             there = self.bucket.objects[key].body.splitlines(keepends=True) if key in self.bucket.objects else []
-            if missing := items.keys() - set(there):
+            held = {text for text, item in items.items() if (item.owner, item.start) not in self.stream.lost}
+            if missing := held - set(there):
                 raise Violation(f"{key} lacks what the stream had: {sorted(missing)}")
 
     def _rejected(self, lines: dict[bytes, Line], expected: Counter[bytes], may: Counter[bytes]) -> Counter[bytes]:
