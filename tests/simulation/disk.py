@@ -16,6 +16,8 @@ from pathlib import Path, PosixPath
 from typing import IO, Any, Self
 
 DEVICE = 7
+# name → simulated inode, time of change, content
+Image = dict[str, tuple[int | None, float, bytes]]
 _running: Disk | None = None
 
 
@@ -84,6 +86,32 @@ class Disk:
     def deleted(self, path: Path) -> None:
         """To be called before the file goes: its inode is free again as soon as nobody has it open."""
         self._released[self.inode(path)] = os.stat(path).st_ino  # noqa: PTH116
+
+    def image(self, folder: Path) -> Image:
+        """A snapshot of the files, each with its inode, if it has one here, and its time."""
+        found = {}
+        for path in sorted(folder.iterdir()):
+            real = path.stat().st_ino
+            found[path.name] = (self._inodes.get(real), self._modified.get(real, 0.0), path.read_bytes())
+        return found
+
+    def put_back(self, folder: Path, image: Image, *, same_inodes: bool) -> None:
+        for path in folder.iterdir():
+            path.unlink()
+        used = {inode for inode, _, _ in image.values()}
+        self._free = [inode for inode in range(101, self._made + 1) if inode not in used]
+        self._released.clear()
+        self.unsettled.clear()
+        self._inodes.clear()
+        for name, (inode, modified, data) in image.items():
+            path = folder / name
+            path.write_bytes(data)
+            if inode is not None:
+                if not same_inodes:
+                    self._made += 1
+                    inode = self._made
+                real = path.stat().st_ino
+                self._inodes[real], self._modified[real], self.durable[inode] = inode, modified, len(data)
 
     def seen(self, status: os.stat_result) -> os.stat_result:
         inode = self._inodes.get(status.st_ino, status.st_ino)

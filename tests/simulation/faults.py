@@ -66,6 +66,7 @@ class Faults:
     clock_jumps: float = _up_to(0.05)
     meanwhile_rotated: float = _up_to(0.03, apart=True)  # the appliance's own rotation, in the middle of a tick
     meanwhile_ticked: float = _up_to(0.2, apart=True)  # for each look of repair's into the bucket
+    set_back: float = _up_to(0.1, apart=True)  # for each step: a snapshot of the volume takes its place
     no_room: float = _up_to(0.2, apart=True)  # for each look of it
     # Lambda, for each invocation
     redelivered: float = _up_to(0.3)  # the position in the shard moves back by any number of records

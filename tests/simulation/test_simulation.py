@@ -24,6 +24,7 @@ from journal.archived import Archived
 from journal.checkpoint import Checkpoint, CheckpointFile
 from producer import identity, rotate, source
 from producer.record import Record
+from producer.setback import SetBack
 from tests.fake_s3 import FakeS3
 from tests.simulation.disk import SimOs
 from tests.simulation.faults import Violation
@@ -220,6 +221,11 @@ def nothing_is_repaired(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Archived, "missing", lambda *_: {})
 
 
+def nobody_looks_back(patch: pytest.MonkeyPatch) -> None:
+    """A log that was set back goes on under its name."""
+    patch.setattr(SetBack, "look_back", lambda _: None)
+
+
 MUTANTS: list[Callable[[pytest.MonkeyPatch], None]] = [
     high_water_mark,
     checkpoint_over_a_gap,
@@ -238,6 +244,7 @@ MUTANTS: list[Callable[[pytest.MonkeyPatch], None]] = [
     places_are_not_verified,
     rotated_away_unread,
     nothing_is_repaired,
+    nobody_looks_back,
 ]
 
 

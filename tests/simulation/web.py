@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tests.fake_kinesis import FakeClock
-from tests.simulation.disk import Disk
+from tests.simulation.disk import Disk, Image
 from tests.simulation.faults import Faults
 
 MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
@@ -55,6 +55,16 @@ class LogFile:
 
     path: Path
     content: bytearray = field(default_factory=bytearray)
+
+
+class Snapshot(NamedTuple):
+    """The files, and what is known of them."""
+
+    image: Image
+    rotated: dict[str, bytes]
+    live: bytes
+    may: Counter[bytes]
+    must: Counter[bytes]
 
 
 class Web:
@@ -222,6 +232,42 @@ class Web:
             self._say(f"{self.name} has renamed {path.name} to {target.name}")
             file.path = target
             self.rotated.append(file)
+
+    @property
+    def quiet(self) -> bool:
+        """Whether nothing is half done, and all that is written is in the stream."""
+        busy = self._copy or self._packing or self._copying or self._rest or self._live.path != self.log
+        files = [bytes(file.content) for file in [*self.rotated, self._live]]
+        return not busy and all(
+            content[-1:] in (b"", b"\n") and all(map(self._sent, cut(content))) for content in files
+        )
+
+    def snapshot(self) -> Snapshot:
+        with self.disk.aside():
+            files = {file.path.name: bytes(file.content) for file in self.rotated}
+            return Snapshot(
+                self.disk.image(self.log.parent), files, bytes(self._live.content), self.may.copy(), self.must.copy()
+            )
+
+    def set_back(self, to: Snapshot, *, same_inodes: bool) -> None:
+        """All files are as they were; what was written since is only where it was sent to."""
+        with self.disk.aside():
+            if self._live.path != self.log:
+                self.reopen()
+            written = self.expected() + self.may
+            os.close(self._descriptor)
+            self.disk.put_back(self.log.parent, to.image, same_inodes=same_inodes)
+            self._descriptor = os.open(self.log, os.O_WRONLY | os.O_APPEND)
+            self._copy = self._copied = self._packing = self._copying = None
+            self._rest = b""
+            self.rotated = [
+                LogFile(self.log.with_name(name), bytearray(content)) for name, content in to.rotated.items()
+            ]
+            self._live = LogFile(self.log, bytearray(to.live))
+            self.may, self.must = to.may.copy(), to.must.copy()
+            since = written - self.expected() - self.may
+            for line, count in since.items():
+                (self.must if line and line in self.lines and self._sent(line) else self.may)[line] += count
 
     def signalled(self) -> None:
         """By SIGUSR1."""

@@ -55,7 +55,7 @@ from tests.simulation.disk import Disk, SimOs, SimPath, broken, full
 from tests.simulation.faults import Crash, Faults, Violation
 from tests.simulation.invocation import Invocation
 from tests.simulation.stream import FORGED, Sent, Stream, foreign
-from tests.simulation.web import Line, Web, started
+from tests.simulation.web import Line, Snapshot, Web, started
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -182,6 +182,7 @@ class Appliance:
         self.disk.moved = self.web.moved
         self._limit, self._age = world.keeper.choice(ROTATED_AT), world.keeper.choice(ROTATED_AFTER)
         self._dead = False
+        self._snapshot: Snapshot | None = None
         self._turns = 0
         self._looking = self._shipping = False
         self._offsets: dict[str, int] = {}
@@ -252,6 +253,32 @@ class Appliance:
         if not self._shipping and self._world.keeper.random() < self.faults.meanwhile_ticked:
             self._ship()
         return look()
+
+    def snapshot(self) -> None:
+        """Of the volume, checkpoint and all, at a moment at which the checkpoint knows all lines."""
+        with self._world.calm():
+            self.tick()
+            if self.web.quiet:
+                self._world.say(f"{self.name}: a snapshot")
+                self._snapshot = self.web.snapshot()
+
+    def set_back(self) -> None:
+        """Start from the snapshot: of the volume, and the bucket can be read and has all that was sent; or of the
+        folder, and the bucket need not be read, but the log be polled before it is rotated."""
+        if self._snapshot is None:
+            return
+        same = self._world.keeper.random() < 0.5
+        with self._world.calm():
+            if same:
+                self._world.empty_shards()
+            self._world.say(f"{self.name} is set back{'' if same else ' to copies'}")
+            self.web.set_back(self._snapshot, same_inodes=same)
+            self._offsets.clear()
+            self.start()
+            if same:
+                self._alive(self._repair.set_back.look_back)
+            else:
+                self.tick()
 
     def rotate(self) -> None:
         """One look of the appliance's own rotation."""
@@ -416,6 +443,13 @@ class World:
         for appliance in self.appliances:
             appliance.faults = appliance.web.faults = faults
 
+    @contextmanager
+    def calm(self) -> Iterator[None]:
+        """No faults for a while."""
+        self.inject(Faults())
+        yield
+        self.inject(self.setting.faults)
+
     def run(self) -> None:
         """Live through it, drain, and judge. Raises Violation."""
         rng = self.rng
@@ -432,6 +466,11 @@ class World:
                 appliance.rotate()
             if self.keeper.random() < LOOKS:
                 appliance.repair()
+            if self.faults.set_back and not self.faults.records_lost:
+                if self.keeper.random() < LOOKS:
+                    appliance.snapshot()
+                if self.keeper.random() < self.faults.set_back:
+                    appliance.set_back()
             chance = rng.random()
             if chance < 0.4:
                 appliance.web.act()
@@ -574,7 +613,7 @@ class World:
                     break
             else:
                 raise Violation(f"{appliance.name} does not come to an end: {report}")
-        self._empty_shards()
+        self.empty_shards()
         for _ in range(DRAIN_REPAIRS):
             self.clock.advance(DRAIN_SECONDS)
             found = [appliance.repair() for appliance in self.appliances]
@@ -582,11 +621,11 @@ class World:
                 raise Violation(f"repair fails: {found}")
             if not any(repaired and repaired.sent for repaired in found):
                 break
-            self._empty_shards()
+            self.empty_shards()
         else:
             raise Violation(f"repair does not come to an end: {found}")
 
-    def _empty_shards(self) -> None:
+    def empty_shards(self) -> None:
         for _ in range(DRAIN_INVOCATIONS):
             if all(at == len(shard) for at, shard in zip(self.positions, self.stream.shards, strict=True)):
                 break
