@@ -154,6 +154,8 @@ class FaultProxy:
         if self._server is not None:
             self._server.close()
             self._server = None
+        # a connection that was taken a moment ago has no task yet
+        await asyncio.sleep(0.05)
         tasks = list(self._connections)
         for task in tasks:
             task.cancel()
