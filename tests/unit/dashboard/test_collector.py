@@ -80,6 +80,7 @@ def test_ship_now_leaves_a_request(settings: Settings, collector: Collector) -> 
     assert collector.state()["poll"]["shipping"]
 
 
+@pytest.mark.emulator  # it takes 15 s of waiting
 def test_an_endpoint_that_listens_and_says_nothing_keeps_nobody_waiting(settings: Settings) -> None:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))

@@ -170,6 +170,7 @@ def test_unfinished_headers_shut_nobody_out(serve: Serve) -> None:
 
 
 @needs_nginx
+@pytest.mark.emulator  # it takes 10 s of waiting
 @pytest.mark.usefixtures("many_files")
 def test_health_sees_that_nobody_gets_in_and_that_it_ends(serve: Serve) -> None:
     web = serve(files=256)
