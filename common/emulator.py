@@ -29,17 +29,13 @@ def read_key(file: Path) -> dict[str, str]:
 
 
 def make_key(file: Path) -> None:
-    """Make the key unless it is there; nobody but the file's owner may read it. Raises OSError."""
+    """Make the key unless it is there; only the file's owner may read it. Raises OSError."""
     if read_key(file):
         return
     # no 12 digits: MiniStack would take those for an account
     values = ("AKIA" + secrets.token_hex(14).upper(), secrets.token_urlsafe(30))
     lines = (f"{name} = {value}\n" for name, value in zip(NAMES, values, strict=True))
-    before = os.umask(0o077)
-    try:
-        write_atomic(file, "".join((f"[{PROFILE}]\n", *lines)).encode())
-    finally:
-        os.umask(before)
+    write_atomic(file, "".join((f"[{PROFILE}]\n", *lines)).encode(), mode=0o600)
 
 
 def become_unprivileged() -> None:

@@ -43,7 +43,7 @@ def main() -> None:
     kept = environment(os.environ)
     # it may hold what was left by a kill
     shutil.rmtree(kept["TMPDIR"], ignore_errors=True)
-    Path(kept["TMPDIR"]).mkdir()
+    Path(kept["TMPDIR"]).mkdir(exist_ok=True)
     os.chdir(HOME)
     os.execve(sys.executable, [sys.executable, "-m", "emulator.serve"], kept)  # noqa: S606 # no shell is wanted
 

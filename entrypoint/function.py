@@ -78,7 +78,7 @@ def ensure_function(
             current = run.until(f"function {name} to be ready", ready)
         except UnavailableError:
             # what was to end this state has ended itself, as an emulator's thread does with the emulator
-            lambda_.delete_function(FunctionName=name)
+            existing(lambda: lambda_.delete_function(FunctionName=name))
             raise
         if "Failed" in (current.get("State"), current.get("LastUpdateStatus")):
             reason = current.get("StateReason") or current.get("LastUpdateStatusReason") or "no reason was given"

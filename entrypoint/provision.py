@@ -172,7 +172,7 @@ def _with_our_key(clients: Clients, settings: Settings) -> object:
     found = clients.lambda_.get_function_configuration(FunctionName=settings.lambda_function)
     environment = found.get("Environment", {})
     theirs = environment.get("Variables", {}).get(record_key.VARIABLE, "")
-    if settings.delivery is KINESIS and theirs != settings.record_key and "Error" not in environment:
+    if settings.delivery.has_ledger and theirs != settings.record_key and "Error" not in environment:
         raise errors.ProvisionError(
             f"function {settings.lambda_function}: RECORD_KEY is not the key it verifies records with, so lines may be "
             "archived twice. Take it from there: terraform output -raw record_key"

@@ -116,6 +116,11 @@ class _BatchSink(ABC):
             self._client.close()
             self._client = None
 
+    @staticmethod
+    def own(_settings: Settings) -> dict[str, Any]:
+        """The fields of this sink alone."""
+        return {}
+
     @abstractmethod
     def _send(self, client: Any, records: Sequence[Record]) -> Any:
         """The call; what botocore makes of the answer, or raises."""
@@ -167,6 +172,10 @@ class KinesisSink(_BatchSink):
     _: KW_ONLY
     key: Callable[[], str] = lambda: ""
 
+    @staticmethod
+    def own(settings: Settings) -> dict[str, Any]:
+        return {"key": key_of(settings)}
+
     def _send(self, client: KinesisClient, records: Sequence[Record]) -> Any:
         key = self.key()
         keys = [signed(each.key, each.data, key) if key else each.key for each in records]
@@ -201,6 +210,9 @@ class FirehoseSink(_BatchSink):
         return Place(record_id=name) if name and isinstance(name, str) else None
 
 
+SINKS: dict[Delivery, type[_BatchSink]] = {each.delivery: each for each in (KinesisSink, FirehoseSink)}
+
+
 def make_sink(
     settings: Settings,
     clock: Clock,
@@ -212,9 +224,8 @@ def make_sink(
 ) -> ClosableSink:
     """The sink that DELIVERY names. botocore's own retries are off: the loop here knows which entries have failed."""
     once: dict[str, Any] = {"retries": {"total_max_attempts": 1}, **options}
-    service = settings.delivery.service
-    common: dict[str, Any] = {"target": settings.target, "stop": stop, "pause": pause}
-    place = (lambda: client(settings, service, **once)), settings.stream, clock, rng
-    if settings.delivery is KINESIS:
-        return KinesisSink(*place, **common, key=key_of(settings))
-    return FirehoseSink(*place, **common)
+    sink, service = SINKS[settings.delivery], settings.delivery.service
+    fields: dict[str, Any] = {"target": settings.target, "stop": stop, "pause": pause, **sink.own(settings)}
+    make: Any = sink
+    made: ClosableSink = make(lambda: client(settings, service, **once), settings.stream, clock, rng, **fields)
+    return made
