@@ -24,7 +24,7 @@ def lock(settings: Settings) -> int:
     with _writing(settings):
         if not settings.data_dir.exists():
             settings.data_dir.mkdir(parents=True)
-            # root's emulator runs as another user, who has to get through to his folder
+            # root's emulator runs as another user, and has to get through to its folder
             settings.data_dir.chmod(0o751 if os.geteuid() == 0 else 0o750)
         descriptor = os.open(settings.data_dir / "appliance.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:

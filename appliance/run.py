@@ -31,7 +31,7 @@ def for_programs(settings: Settings, endpoint: Endpoint) -> dict[str, str]:
     paths = [str(HOME), os.environ.get("PYTHONPATH", "")]
     given = dict(os.environ)
     if endpoint == "embedded":
-        # it has a key of its own; the user's are nobody's business there
+        # it has a key of its own, and no use for the user's
         given = {k: v for k, v in given.items() if not k.startswith("AWS_") or k.lower() in Settings.model_fields}
     return given | {
         "DATA_DIR": str(settings.data_dir),

@@ -115,7 +115,7 @@ class Settings(BaseSettings):
     upstream: Upstream = Field("", examples=["http://app:3000"])
     """Application that nginx passes every request to. Empty: the landing page."""
     upstream_verify: bool = True
-    """Whether an UPSTREAM of https:// has to prove its name by its certificate. `false`: anybody on the way may read
+    """Whether an UPSTREAM of https:// has to prove its name by its certificate. `false`: a machine on the way may read
     and change the requests."""
     upstream_ca: File = Path("/etc/ssl/certs/ca-certificates.crt")
     """Certificate authorities that UPSTREAM is believed by: a file in PEM form."""

@@ -1,4 +1,4 @@
-"""Which requests reach MiniStack, which itself answers everybody, every web page included, and checks no key.
+"""Which requests reach MiniStack, which itself answers every program and every web page, and checks no key.
 
 A program that signs with this DATA_DIR's key is answered. A web page cannot know the key; what a browser sends for a
 page is refused all the same, so that a key that got out does not open the emulator to pages.

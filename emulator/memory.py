@@ -56,7 +56,7 @@ def trim(records: list[Record], readers: list[dict[str, int]], shard: str, other
 
 
 def tidy() -> None:
-    """Forget what nobody is to read any more. No other thread may be reading a stream meanwhile."""
+    """Forget what is not to be read any more. No other thread may be reading a stream meanwhile."""
     now = time.time()
     for stream in list(kinesis._streams._data.values()):
         since = now - stream["RetentionPeriodHours"] * 3600

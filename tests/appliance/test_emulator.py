@@ -182,7 +182,7 @@ def test_one_that_ends_again_and_again_is_not_ok_though_it_answers(native: Nativ
 
 
 @pytest.mark.emulator
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 def test_natively_as_root_a_function_can_read_neither_log_nor_checkpoint(native: Native) -> None:
     native.start()
     ready(native)
@@ -194,7 +194,7 @@ def test_natively_as_root_a_function_can_read_neither_log_nor_checkpoint(native:
 
 
 @pytest.mark.emulator
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 def test_natively_as_root_a_folder_that_only_root_may_enter_ends_the_start_with_the_remedy(native: Native) -> None:
     closed = native.directory / "closed"
     closed.mkdir(mode=0o700)

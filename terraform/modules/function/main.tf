@@ -61,7 +61,7 @@ resource "aws_lambda_function" "this" {
   #checkov:skip=CKV_AWS_115:Shards and parallelization factor, or Firehose, bound the concurrency; a reserve would be taken from the account
   #checkov:skip=CKV_AWS_116:A dead-letter queue is for asynchronous invocations; here the mapping, or Firehose, keeps what failed
   #checkov:skip=CKV_AWS_117:It reaches only S3, through AWS's own endpoint: a VPC would need a gateway endpoint and give nothing
-  #checkov:skip=CKV_AWS_173:AWS's own key encrypts the environment; whoever may read the function's configuration may forge records
+  #checkov:skip=CKV_AWS_173:AWS's own key encrypts the environment; reading the function's configuration is enough to forge records
   #checkov:skip=CKV_AWS_272:The zip is built by script/bundle to the same bytes everywhere, and its hash is in the plan
   depends_on = [aws_iam_role_policy.this, aws_iam_role_policy.log]
 

@@ -180,7 +180,7 @@ def test_the_embedded_emulator_has_a_key_which_the_programs_find_and_nothing_of_
     assert read_key(settings.run_dir / "credentials") == key
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 def test_as_root_a_way_that_the_emulators_user_may_not_go_is_named(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
