@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import json
 import os
 import secrets
 import shutil
@@ -118,6 +119,17 @@ def ready(appliance: Appliance, within: float = 60) -> None:
         return True
 
     eventually(look, within=within, every=0.3)
+
+
+def polled(appliance: Appliance) -> None:
+    """Wait until it is ready, and the poll that its start puts off is over: what is logged now waits for the next."""
+    ready(appliance)
+
+    def look() -> bool:
+        status = json.loads(appliance.run("appliance", "status", "--json").stdout)
+        return bool(status["poll"]["state"] == "idle")
+
+    eventually(look, why="the first poll")
 
 
 class Native:

@@ -17,7 +17,7 @@ from urllib.parse import quote
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.appliance.drivers import Appliance, Native, get, ready, s3_client
+from tests.appliance.drivers import Appliance, Native, get, polled, ready, s3_client
 from tests.checker import entries, judge
 from tests.emulator import Emulator
 from tests.localstack_process import LocalStack, LocalStackImage
@@ -230,7 +230,7 @@ def walk(dashboard: Dashboard, prefix: str = "") -> tuple[list[Any], list[Any]]:
 @pytest.mark.emulator
 def test_ship_now_does_not_wait_for_the_poll(native: Native) -> None:
     native.start(POLL_INTERVAL="600")
-    ready(native)
+    polled(native)
     dashboard = Dashboard(native.dashboard_port)
     listening(dashboard)
     get(native.http_port, "/soon")
@@ -267,15 +267,14 @@ def test_an_endpoint_that_is_down_is_shown_as_that(native: Native, emulator: Emu
         state = dashboard.json("/api/state")
         assert not state["endpoint"]["reachable"]
         assert state["audit"]["verdict"] == "unknown"
+        assert node(state, "stream")["state"] == node(state, "bucket")["state"] == "failing"
         return state if dashboard.ask("/readyz")[0] == 503 else None
 
     state = eventually(down, within=60)
     assert state["endpoint"]["kind"] == "endpoint"
     assert f"127.0.0.1:{emulator.port} does not answer" in state["endpoint"]["error"]
     assert "LOCALSTACK_HOST" in state["endpoint"]["error"]
-    states = {one["id"]: one["state"] for one in state["nodes"]}
-    assert states["nginx"] == "ok"
-    assert states["stream"] == states["bucket"] == "failing"
+    assert node(state, "nginx")["state"] == "ok"
     assert all(node(state, name)["error_at"] for name in ("stream", "bucket"))
     assert fact(state, "bucket", "objects") == 1  # what was seen last
     assert state["behind"]["lines"] == 1
@@ -340,11 +339,12 @@ def test_it_shows_localstack_its_absence_and_its_return(
         def down() -> Any:
             state = dashboard.json("/api/state")
             assert not state["endpoint"]["reachable"]
+            # each is looked at by itself
+            assert {node(state, name)["state"] for name in ("stream", "function", "bucket")} == {"failing"}
             return state
 
         state = eventually(down, within=30)
         assert f"127.0.0.1:{own.port} does not answer" in state["endpoint"]["error"]
-        assert {node(state, name)["state"] for name in ("stream", "function", "bucket")} == {"failing"}
         get(native.http_port, "/5")
 
         own.start()  # empty: it has forgotten everything, and gets it again

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from playwright.sync_api import Browser, ConsoleMessage, Page, Request, sync_playwright
 
-from tests.appliance.drivers import ROOT, Native, get, ready
+from tests.appliance.drivers import ROOT, Native, get, polled
 from tests.waiting import eventually, free_port
 
 CHROMIUM = "/usr/bin/chromium"
@@ -41,7 +41,7 @@ class Site:
     def start(self, **settings: str) -> None:
         """Start it and wait until every part is ok, the dashboard included."""
         self.appliance.start(DASHBOARD_PORT=str(self.port), DASHBOARD_HOST="127.0.0.1", **settings)
-        ready(self.appliance)
+        polled(self.appliance)
         eventually(lambda: self.state()["nodes"][-1]["state"] == "ok", within=30, why="the dashboard sees the bucket")
 
     def request(self, path: str, agent: str = "test") -> None:
