@@ -122,7 +122,7 @@ def program(name: str, variables: dict[str, str]) -> None:
 
 def line_by_line(variables: dict[str, str], data: bytes) -> None:
     """Every line a record of its own, 500 a call, as the producer does while no more than that wait."""
-    settings = Settings(**{name.lower(): value for name, value in variables.items()})  # type: ignore[arg-type]
+    settings = Settings(**{name.lower(): value for name, value in variables.items()})
     sink = make_sink(settings, SystemClock(), random.Random(1), stop=lambda: False)
     records = list(singles(Piece("5e9a0000" + "0" * 16, 0, data)))
     for begin in range(0, len(records), 500):

@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Literal, Self
-
-from pydantic import Field, ValidationError, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from typing import Annotated, Literal
 
 from common.delivery import KINESIS
 from common.log import redact
 from common.record_key import FORM
+from common.typed import Field, SeveralWrongError, Variables
 from common.values import Address, Endpoint, File, Port, Role, Upstream, Way, matches
 
 
@@ -23,14 +21,12 @@ class SettingsError(Exception):
     """One or more environment variables have a value that cannot be used; the message is for the user."""
 
 
-class Settings(BaseSettings):
+class Settings(Variables):
     """What the user can set. Shapes and limits are checked here and nowhere else.
 
     `script/docs` makes docs/settings.md and settings.env of it: in this order, each comment the heading of a group, the
     text below each field its meaning.
     """
-
-    model_config = SettingsConfigDict(case_sensitive=False, env_ignore_empty=True, frozen=True)
 
     # Where AWS is
     localstack_host: Endpoint = Field("", examples=["192.168.99.100"])
@@ -164,8 +160,7 @@ class Settings(BaseSettings):
     log_format: Literal["human", "json", "syslog"] = "human"
     """`json`: one object a line. `syslog`: with the `<priority>` that journald and `logger --prio-prefix` read."""
 
-    @model_validator(mode="after")
-    def _fits_together(self) -> Self:
+    def check(self) -> None:
         if self.target == "aws" and self.localstack_host:
             raise ValueError("TARGET=aws and LOCALSTACK_HOST exclude each other; leave one of them out")
         if self.dashboard_port == self.http_port:
@@ -178,7 +173,6 @@ class Settings(BaseSettings):
                 f"LOG_DISK_BYTES={self.log_disk_bytes} has no room for one log of LOG_ROTATE_BYTES="
                 f"{self.log_rotate_bytes}. Mend it with: -e LOG_ROTATE_BYTES={max(1024, self.log_disk_bytes // 4)}"
             )
-        return self
 
     @property
     def stream(self) -> str:
@@ -233,22 +227,20 @@ def load_settings() -> Settings:
     """Read the environment. Raises SettingsError with one message that names every problem and its remedy."""
     try:
         return Settings()
-    except ValidationError as error:
+    except SeveralWrongError as error:
         raise SettingsError(explain(error)) from None
 
 
-def explain(error: ValidationError) -> str:
+def explain(error: SeveralWrongError) -> str:
     lines = ["The settings cannot be used:"]
-    for problem in error.errors():
-        if problem["type"] == "default_factory_not_called":
-            continue  # follows from another problem, which is said
-        what = problem["msg"].removeprefix("Value error, ")
-        if problem["loc"]:
-            name = str(problem["loc"][0])
+    for problem in error.problems:
+        what = str(problem)
+        if problem.where:
+            name = problem.where[0]
             field = Settings.model_fields[name]
             remedy = field.examples[0] if field.examples else field.default
             # a URL's user and password may hold anything, and the message goes to logs
-            given = re.sub(r"(?s)^(\w*://)?.*@", r"\1...@", str(problem["input"])) if field.repr else "…"
+            given = re.sub(r"(?s)^(\w*://)?.*@", r"\1...@", str(problem.given)) if field.repr else "…"
             what = f"{name.upper()}={redact(given)!r}: {what}. Mend it with: -e {name.upper()}={remedy}"
         lines.append(f"  {what}")
     return "\n".join(lines)

@@ -5,16 +5,14 @@ Written by the process; read by health, the command and the dashboard. Losing on
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
-from dataclasses import dataclass, field
+import json
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeVar
 
-from pydantic import AwareDatetime, TypeAdapter, ValidationError
-
 from common.atomic import write_atomic
+from common.typed import WrongError, read
 
 # Of the producer: what its last tick came to, or what it does
 State = Literal["starting", "shipping", "idle", "behind", "failed", "stopped"]
@@ -36,7 +34,7 @@ class Status:
 
     process: ClassVar[str]
     version: Literal[1] = VERSION
-    due: AwareDatetime | None = None
+    due: datetime | None = None
 
     def stale(self, now: datetime) -> bool:
         return self.due is not None and now > self.due
@@ -47,7 +45,7 @@ class ApplianceStatus(Status):
     """The start. `endpoint`: what it works with."""
 
     process: ClassVar[str] = "appliance"
-    started_at: AwareDatetime
+    started_at: datetime
     endpoint: Endpoint
 
 
@@ -56,7 +54,7 @@ class WatchdogStatus(Status):
     """`ended`: program -> when it ended by itself, though it was started again; the last times."""
 
     process: ClassVar[str] = "watchdog"
-    ended: dict[str, list[AwareDatetime]] = field(default_factory=dict)
+    ended: dict[str, list[datetime]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,8 +65,8 @@ class EntrypointStatus(Status):
     state: Literal["waiting", "provisioning", "ready", "failed"]
     endpoint: str | None = None
     resources: dict[str, str] = field(default_factory=dict)
-    checked_at: AwareDatetime | None = None
-    provisioned_at: AwareDatetime | None = None
+    checked_at: datetime | None = None
+    provisioned_at: datetime | None = None
     error: str | None = None
     conditional_writes: str | None = None
     event_time_prefixes: str | None = None
@@ -90,7 +88,7 @@ class Place:
 class Acknowledged:
     """What one tick has got acknowledged. `ranges`: generation, start, end."""
 
-    at: AwareDatetime
+    at: datetime
     lines: int
     records: int
     bytes: int
@@ -112,7 +110,7 @@ class TickSeconds:
 class Counters:
     """What the producer has done since it was started. `retries`: reason -> records; `shards`: shard -> records."""
 
-    started_at: AwareDatetime
+    started_at: datetime
     lines: int = 0
     records: int = 0
     bytes: int = 0
@@ -139,14 +137,14 @@ class ProducerStatus(Status):
 
     process: ClassVar[str] = "producer"
     state: State = "starting"
-    last_tick: AwareDatetime | None = None
-    next_poll: AwareDatetime | None = None
+    last_tick: datetime | None = None
+    next_poll: datetime | None = None
     error: str | None = None
     lag_bytes: int | None = None
     lag_lines: int | None = None
-    lag_since: AwareDatetime | None = None
+    lag_since: datetime | None = None
     ship_request: str | None = None
-    shipped_at: AwareDatetime | None = None
+    shipped_at: datetime | None = None
     acknowledged: list[Acknowledged] = field(default_factory=list)
     counters: Counters | None = None
 
@@ -156,7 +154,7 @@ class RepairStatus(Status):
     """The last comparison with the bucket, in bytes of the log. `request`: the `audit --repair` that it answers."""
 
     process: ClassVar[str] = "repair"
-    checked_at: AwareDatetime
+    checked_at: datetime
     archived: int = 0
     pending: int = 0
     missing: int = 0
@@ -178,37 +176,42 @@ class Statuses:
 
 
 S = TypeVar("S", bound=Status)
-_adapter: Callable[[Any], TypeAdapter[Any]] = functools.cache(TypeAdapter)
+
+
+def _utc(moment: datetime) -> str:
+    return moment.isoformat().replace("+00:00", "Z")
 
 
 def write_status(directory: Path, status: Status) -> None:
     """Replace what the process has said before. Raises OSError."""
     directory.mkdir(parents=True, exist_ok=True)
-    data = _adapter(type(status)).dump_json(status)
-    write_atomic(directory / f"{status.process}.json", data, durable=False)
+    data = json.dumps(asdict(status), default=_utc, separators=(",", ":"))
+    write_atomic(directory / f"{status.process}.json", data.encode(), durable=False)
 
 
 def read_status(directory: Path, kind: type[S]) -> S | None:
     """What a process last said, None when it has not said anything yet. Raises StatusError."""
     path = directory / f"{kind.process}.json"
     try:
-        found: S = _adapter(kind).validate_json(path.read_bytes())
+        found: S = read(kind, json.loads(path.read_bytes()))
     except FileNotFoundError:
         return None
     except OSError as error:
         raise StatusError(f"{path} cannot be read: {error.strerror}: let this user read DATA_DIR") from None
-    except ValidationError as error:
-        first = error.errors()[0]
-        if first["loc"] == ("version",):
+    except WrongError as error:
+        if error.where == ("version",):
             raise StatusError(
-                f"{path} has version {first['input']}, and this release reads {VERSION}: its writer is of another "
+                f"{path} has version {error.given}, and this release reads {VERSION}: its writer is of another "
                 "release; restart the appliance, so that all of it is of one"
             ) from None
-        where = ".".join(map(str, first["loc"])) or "the file"
-        raise StatusError(
-            f"{path} is damaged ({where}: {first['msg']}): it is replaced soon; if it stays, restart the appliance"
-        ) from None
+        raise StatusError(_damaged(path, ".".join(error.where) or "the file", error)) from None
+    except ValueError as error:
+        raise StatusError(_damaged(path, "the file", f"Invalid JSON: {error}")) from None
     return found
+
+
+def _damaged(path: Path, where: str, why: object) -> str:
+    return f"{path} is damaged ({where}: {why}): it is replaced soon; if it stays, restart the appliance"
 
 
 def read_all(directory: Path) -> Statuses:

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, PlainSerializer, PlainValidator, WithJsonSchema
-from pydantic_settings import NoDecode
-
-from common.delivery import DELIVERIES, Delivery, delivery_of
+from common.delivery import Delivery, delivery_of
+from common.typed import Field
 
 
-def matches(pattern: str, rule: str) -> AfterValidator:
+def matches(pattern: str, rule: str) -> Callable[[str], str]:
     def check(value: str) -> str:
         if not re.fullmatch(pattern, value):
             raise ValueError(rule)
         return value
 
-    return AfterValidator(check)
+    return check
 
 
 def _upstream(value: str) -> str:
@@ -44,17 +43,13 @@ def _localstack(value: str) -> str:
     return value
 
 
-Upstream = Annotated[str, AfterValidator(_upstream)]
-Endpoint = Annotated[str, AfterValidator(_localstack)]
+Upstream = Annotated[str, _upstream]
+Endpoint = Annotated[str, _localstack]
 Address = Annotated[str, matches(r"[0-9A-Za-z.:-]*", "an address is an IPv4 or IPv6 address or a host name")]
 Port = Annotated[int, Field(ge=1, le=65535)]
 Role = Annotated[str, matches(r"[\w+=,.@-]{1,64}", "a role name has 1 to 64 letters, digits and +=,.@-_")]
-File = Annotated[Path, AfterValidator(Path.absolute)]
-# NoDecode: the variable holds a name, not the JSON of a dataclass
-Way = Annotated[
-    Delivery,
-    NoDecode,
-    PlainValidator(delivery_of),
-    PlainSerializer(str),
-    WithJsonSchema({"type": "string", "enum": [*DELIVERIES]}),
-]
+File = Annotated[Path, Path.absolute]
+if TYPE_CHECKING:
+    Way = Delivery
+else:
+    Way = Annotated[Any, delivery_of]  # from its name

@@ -9,11 +9,13 @@ import os
 import re
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Annotated, get_args, get_origin
 from unittest import mock
 
 from cli.parser import parser
+from common.delivery import DELIVERIES, Delivery
 from common.settings import Settings
+from common.typed import Info
 
 ROOT = Path(__file__).resolve().parents[1]
 # Addresses and paths are other ones inside a container than outside
@@ -56,17 +58,18 @@ SETTINGS_ENV = """\
 """
 
 
-def _values(field: dict[str, Any]) -> str:
-    """What a setting may be, from its JSON schema."""
-    if "enum" in field:
-        return ", ".join(f"`{one}`" for one in field["enum"])
-    if "minimum" in field:
-        return f"{field['minimum']:,} to {field['maximum']:,}" if "maximum" in field else f"from {field['minimum']:,}"
-    if "examples" in field:
-        return f"such as `{field['examples'][0]}`"
-    if field.get("type") == "boolean":
-        return "`true`, `false`"
-    return {"path": "path"}.get(field.get("format", ""), "text")
+def _values(field: Info) -> str:
+    """What a setting may be, from its annotation."""
+    kind, *rules = get_args(field.kind) if get_origin(field.kind) is Annotated else (field.kind,)
+    names = [*DELIVERIES] if isinstance(field.default, Delivery) else get_args(kind)
+    if names:
+        return ", ".join(f"`{one}`" for one in names)
+    limits = next((rule for rule in rules if isinstance(rule, Info)), None)
+    if limits:
+        return f"from {limits.ge:,}" if limits.le is None else f"{limits.ge:,} to {limits.le:,}"
+    if field.examples:
+        return f"such as `{field.examples[0]}`"
+    return "`true`, `false`" if kind is bool else "path" if kind is Path else "text"
 
 
 def settings_page() -> str:
@@ -79,10 +82,11 @@ def settings_page() -> str:
         if isinstance(field, ast.AnnAssign)
     }
     lines = [SETTINGS]
-    for name, field in Settings.model_json_schema(mode="serialization")["properties"].items():
+    for name, field in Settings.model_fields.items():
         if name in headings:
             lines += [f"## {headings[name]}\n", "| name | default | values | meaning |", "|---|---|---|---|"]
-        default = f"`{str(field['default']).replace('True', 'true')}`" if field.get("default", "") != "" else "–"
+        known = "" if field.default_factory else str(field.default)
+        default = f"`{known.replace('True', 'true')}`" if known else "–"
         lines.append(f"| `{name.upper()}` | {default} | {_values(field)} | {meanings[name]} |")
     return "\n".join(lines).replace("|\n##", "|\n\n##") + "\n"
 

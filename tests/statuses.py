@@ -6,9 +6,8 @@ import json
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import TypeAdapter
-
 from common.status import ProducerStatus, Status, write_status
+from common.typed import read
 
 S = TypeVar("S", bound=Status)
 COUNTERS = {"started_at": "2026-11-23T14:05:00Z"}
@@ -16,7 +15,7 @@ COUNTERS = {"started_at": "2026-11-23T14:05:00Z"}
 
 def made(kind: type[S], facts: dict[str, Any]) -> S:
     """The status with that JSON; what it does not name is as by default."""
-    status: S = TypeAdapter(kind).validate_json(json.dumps(facts))
+    status: S = read(kind, json.loads(json.dumps(facts)))
     return status
 
 

@@ -50,7 +50,7 @@ def test_the_settings_file_is_read_alike_by_shell_and_systemd_and_is_valid() -> 
     given = dict(line.removeprefix("#").split("=", 1) for line in lines)
     assert all(re.fullmatch(r"[\w./-]+", value) for value in given.values())
     assert {name.lower() for name in given} <= set(Settings.model_fields)
-    settings = Settings(**{name.lower(): value for name, value in given.items()})  # type: ignore[arg-type]
+    settings = Settings(**{name.lower(): value for name, value in given.items()})
     assert settings.target == "aws"
     assert settings.log_format == "syslog"
     assert not settings.owns_log, "the host's logrotate rotates, not the producer"

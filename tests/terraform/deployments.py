@@ -54,7 +54,7 @@ class Deployment:
     @property
     def settings(self) -> Settings:
         """The same for the appliance. The region and host are the emulator's; retention and shards have defaults."""
-        return Settings(**{name.lower(): value for name, value in self.producer.items() if value})  # type: ignore[arg-type]
+        return Settings(**{name.lower(): value for name, value in self.producer.items() if value})
 
     def apply(self) -> Deployment:
         self.workspace.init()

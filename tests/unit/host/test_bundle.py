@@ -144,13 +144,12 @@ def test_the_wheel_needs_what_it_imports(made: dict[str, bytes], wheel_name: str
         required = re.findall(r"^Requires-Dist: ([\w-]+)(?![^\n]*extra)", wheel.read(metadata).decode(), re.MULTILINE)
         sources = [wheel.read(name).decode() for name in wheel.namelist() if name.endswith(".py")]
     assert set(required) == names(PROJECT["project"]["dependencies"])
-    # botocore comes with boto3, pydantic with pydantic-settings, compression with Python 3.14
+    # botocore comes with boto3, compression with Python 3.14
     known = {
         "common",
         "journal",
         "producer",
         "botocore",
-        "pydantic",
         "compression",
         *(name.replace("-", "_") for name in required),
     }

@@ -498,4 +498,4 @@ def test_the_import_is_light_and_uses_only_what_the_runtime_has() -> None:
     done = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, check=True, text=True)
     modules = {name.partition(".")[0] for name in done.stdout.split()}
     assert {"index", "archiver", "botocore"} <= modules
-    assert not modules & {"asyncio", "boto3", "pydantic", "appliance", "producer", "entrypoint"}
+    assert not modules & {"asyncio", "boto3", "common", "appliance", "producer", "entrypoint"}

@@ -23,7 +23,7 @@ from tests.fake_kinesis import FakeClock, FakeKinesis, delivered, refuse, refuse
 class World:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
-        self.settings = Settings(_env_file=None, data_dir=directory / "data")
+        self.settings = Settings(data_dir=directory / "data")
         self.settings.log_file.parent.mkdir(parents=True)
         self.stream = FakeKinesis()
         self.clock = FakeClock()
