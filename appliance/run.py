@@ -1,29 +1,27 @@
-"""Runs supervisord as the container's first process does: with this process's environment and what the programs need
-besides; hands signals on, collects orphans, and ends with it."""
+"""Runs the programs, with this process's environment and what they need, and looks after the disk meanwhile."""
 
 from __future__ import annotations
 
-import ctypes
 import logging
 import os
 import shlex
-import signal
-import subprocess
 import sys
 import tempfile
 import threading
+from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
-from types import FrameType
 
 from appliance.disk import Doorkeeper
+from appliance.supervise import supervise
 from common.log import event
 from common.settings import Settings
-from common.status import Endpoint
+from common.status import Endpoint, WatchdogStatus, write_status
 
 log = logging.getLogger("appliance")
 
 HOME = Path(__file__).resolve().parent.parent
-PR_SET_PDEATHSIG = 1  # prctl.h
+KEPT = 10  # times that a program has ended, of each
 
 
 def for_programs(settings: Settings, endpoint: Endpoint) -> dict[str, str]:
@@ -64,49 +62,21 @@ def exports() -> str:
     return "".join(f"export {name.upper()}={shlex.quote(value)}\n" for name, value in given.items())
 
 
-def _end_with_parent() -> None:
-    # prctl(2): when this process is killed, supervisord is told to stop, so that no program is left running alone
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-
-
 def run(settings: Settings, endpoint: Endpoint) -> int:
-    """Run supervisord until it ends; returns the exit status for the whole. Signals to stop are handed on."""
-    stopping = False
-    command = [sys.executable, "-m", "appliance.supervise", settings.log_format]
-    command += ["--configuration", str(HOME / "supervisord.conf")]
-    if os.geteuid() == 0:
-        command += ["--user", "root"]  # said on purpose: it would warn otherwise
+    """Run the programs until a signal ends them; returns the exit status for the whole."""
+    os.environ.update(for_programs(settings, endpoint))
     keeper = Doorkeeper(settings, endpoint)
     keeper.look()  # before nginx serves
-    supervisord = subprocess.Popen(
-        command,
-        env=for_programs(settings, endpoint),
-        start_new_session=True,  # Ctrl-C reaches this process alone, which then stops the programs in their order
-        preexec_fn=_end_with_parent,
-    )
     threading.Thread(target=keeper.watch, name="disk", daemon=True).start()
+    times: dict[str, list[datetime]] = {}
 
-    def stop(_signal: int, _frame: FrameType | None) -> None:
-        nonlocal stopping
-        stopping = True
-        os.kill(supervisord.pid, signal.SIGTERM)  # Popen.terminate() could collect the status itself
+    def ended(name: str, at: datetime) -> None:
+        times[name] = [*times.get(name, []), at][-KEPT:]
+        with suppress(OSError):  # the next one says it, too
+            write_status(settings.status_dir, WatchdogStatus(ended=times))
 
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
-        signal.signal(number, stop)
-    while True:
-        # as a container's first process this one inherits every orphan, and has to collect them all
-        pid, status = os.wait()
-        if pid == supervisord.pid:
-            supervisord.returncode = os.waitstatus_to_exitcode(status)
-            break
-    fatal = settings.run_dir / "fatal"
-    if fatal.exists():
-        name = fatal.read_text()
+    fatal = supervise(HOME / "supervisord.conf", settings.log_format, ended)
+    if fatal:
         message = "%s could not be kept running; its lines above say why. The appliance has ended."
-        log.error(message, name, extra=event("failed", part=name))
-        return 1
-    if not stopping:
-        ended = supervisord.returncode
-        log.error("supervisord ended by itself with status %s.", ended, extra=event("failed", part="supervisord"))
-        return 1
-    return 0
+        log.error(message, fatal, extra=event("failed", part=fatal))
+    return 1 if fatal else 0

@@ -1,21 +1,33 @@
-"""supervisord, looking at its programs ten times a second instead of once, and logging as LOG_FORMAT says.
+"""supervisord, in this process: keeps the programs of supervisord.conf running until this process is told to stop, or
+one of them cannot be kept running.
 
-It starts and restarts programs at a look, and stops each priority in two: at a second a look that was half of the time
-until nginx answered, and several of the ten seconds of `docker stop`.
-
-`python -m appliance.supervise FORMAT [OPTION …]`: the options are supervisord's.
+supervisord itself would go on with the rest, and exit with 0. It would also look once a second: it starts and restarts
+programs at a look, and stops each priority in two, so that this was half of the time until nginx answered, and several
+of the ten seconds of `docker stop`. Here a signal wakes it, and it looks ten times a second while something goes on.
 """
 
 from __future__ import annotations
 
+import ctypes
 import logging
+import os
+import signal
 import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
 
-from supervisor import loggers, poller, supervisord
+from supervisor import events, loggers, options, poller
+from supervisor.medusa.asyncore_25 import ExitNow
+from supervisor.supervisord import Supervisor
 
-from common.log import configure
+from common.emulator import PR_SET_PDEATHSIG
+from common.log import handler_for
 
-LOOK_EVERY = 0.1  # seconds
+LOOK_EVERY, LOOK_EVERY_IN_PEACE = 0.1, 1.0  # seconds
+GOES_ON = 3.0  # seconds after a signal, such as that of a child's end
 LEVELS = {
     loggers.LevelsByName.CRIT: logging.CRITICAL,
     loggers.LevelsByName.ERRO: logging.ERROR,
@@ -25,10 +37,59 @@ LEVELS = {
 log = logging.getLogger("supervisord")
 
 
-class AttentivePoller(poller.Poller):  # type: ignore[misc]
+class Poller(poller.SelectPoller):  # type: ignore[misc]
+    """Reads besides the pipe that a signal writes to: poll(2) itself would go on after one."""
+
+    def initialize(self) -> None:
+        super().initialize()
+        self._woken, waking = os.pipe()
+        for end in (self._woken, waking):
+            os.set_blocking(end, False)
+        signal.set_wakeup_fd(waking, warn_on_full_buffer=False)
+        self._lively_until = time.monotonic() + GOES_ON
+
     def poll(self, timeout: float) -> tuple[list[int], list[int]]:
-        looked: tuple[list[int], list[int]] = super().poll(min(timeout, LOOK_EVERY))
-        return looked
+        self.readables.add(self._woken)
+        lively = time.monotonic() < self._lively_until
+        readable, writable = super().poll(min(timeout, LOOK_EVERY if lively else LOOK_EVERY_IN_PEACE))
+        if self._woken in readable:
+            with suppress(BlockingIOError):
+                os.read(self._woken, 4096)
+            self._lively_until = time.monotonic() + GOES_ON
+        return [each for each in readable if each != self._woken], list(writable)
+
+
+class Options(options.ServerOptions):  # type: ignore[misc]
+    def sigreceiver(self, number: int, frame: object) -> None:
+        # it would start everything anew at a hang-up
+        super().sigreceiver(signal.SIGTERM if number == signal.SIGHUP else number, frame)
+
+    def setpgrp(self) -> None:
+        """In a program's process, before it becomes the program, which is to end when this one is killed."""
+        super().setpgrp()
+        _prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+class Supervised(Supervisor):  # type: ignore[misc]
+    """`fatal`: the program that could not be kept running. `ended`: called with one that has ended by itself."""
+
+    def __init__(self, settings: Options, ended: Callable[[str, datetime], None]) -> None:
+        super().__init__(settings)
+        self.fatal = ""
+        self._ended = ended
+
+    def runforever(self) -> None:
+        events.subscribe(events.ProcessStateFatalEvent, self._gave_up)
+        events.subscribe(events.ProcessStateExitedEvent, self._exited)
+        super().runforever()
+
+    def _gave_up(self, event: events.ProcessStateFatalEvent) -> None:
+        self.fatal = event.process.config.name
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    def _exited(self, event: events.ProcessStateExitedEvent) -> None:
+        if not event.expected:
+            self._ended(event.process.config.name, datetime.now(UTC))
 
 
 class Handler(loggers.Handler):  # type: ignore[misc]
@@ -50,12 +111,24 @@ def _log_here(logger: loggers.Logger, _format: str) -> None:
     logger.addHandler(handler)
 
 
-def main() -> None:
-    configure("INFO", sys.argv.pop(1), "supervisord", tag=True)
-    poller.Poller = AttentivePoller
+_prctl = ctypes.CDLL(None).prctl  # looked up here, as little should be done between fork and exec
+
+
+def supervise(configuration: Path, log_format: str, ended: Callable[[str, datetime], None]) -> str:
+    """Run the programs until a signal ends them all; the one that could not be kept running, empty if there is none.
+
+    They get this process's environment. As a container's first process it inherits every orphan, and collects them.
+    """
+    log.handlers, log.propagate = [handler_for(log_format, "supervisord", tag=True)], False
+    poller.Poller = Poller
     loggers.handle_stdout = _log_here
-    supervisord.main()
-
-
-if __name__ == "__main__":
-    main()
+    given = Options()
+    # said on purpose: it would warn that it runs as root otherwise
+    user = ["--user", "root"] if os.geteuid() == 0 else []
+    given.realize(["--configuration", str(configuration), *user])
+    given.first, given.test = True, False
+    supervised = Supervised(given, ended)
+    with suppress(ExitNow):
+        supervised.main()
+    given.close_logger()
+    return supervised.fatal

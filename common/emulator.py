@@ -6,13 +6,14 @@ import configparser
 import ctypes
 import os
 import secrets
+import signal
 from pathlib import Path
 
 from common.atomic import write_atomic
 
 # the image's user; where the appliance runs natively as root, the emulator and its functions become this one, too
 USER = 10001
-PR_SET_NO_NEW_PRIVS = 38  # prctl.h
+PR_SET_PDEATHSIG, PR_SET_NO_NEW_PRIVS = 1, 38  # prctl.h
 PROFILE = "default"
 # how the AWS SDKs call the two in their shared credentials file and, in capitals, in the environment
 NAMES = ("aws_access_key_id", "aws_secret_access_key")
@@ -45,3 +46,5 @@ def become_unprivileged() -> None:
         os.setgroups([])
         os.setgid(USER)
         os.setuid(USER)
+        # appliance/supervise.py has asked for it; the kernel drops it with the user
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -127,15 +127,14 @@ class SyslogFormatter(logging.Formatter):
         return "\n".join(f"<{priority}>{self._tag}{line}" for line in lines)
 
 
-def configure(
-    level: str = "INFO",
-    format: str = "human",  # noqa: A002 - as the setting is called
-    program: str = "",
+def handler_for(
+    format: str,  # noqa: A002 - as the setting is called
+    program: str,
     *,
     tag: bool = False,
     stream: TextIO | None = None,
-) -> None:
-    """Send this process's log to standard output, or `stream`, as LOG_FORMAT says (human, json, syslog).
+) -> logging.Handler:
+    """Writes to standard output, or `stream`, as LOG_FORMAT says (human, json, syslog).
 
     `program` names the process in JSON. In the other formats `appliance/tagged` puts the name before each line; a
     process that runs without it says `tag`.
@@ -144,7 +143,19 @@ def configure(
     formatters = {"human": HumanFormatter(shown), "json": JsonFormatter(program), "syslog": SyslogFormatter(shown)}
     handler = logging.StreamHandler(stream or sys.stdout)
     handler.setFormatter(formatters[format])
-    logging.basicConfig(level=level, handlers=[handler], force=True)
+    return handler
+
+
+def configure(
+    level: str = "INFO",
+    format: str = "human",  # noqa: A002 - as the setting is called
+    program: str = "",
+    *,
+    tag: bool = False,
+    stream: TextIO | None = None,
+) -> None:
+    """Send this process's log to standard output, as `handler_for` says."""
+    logging.basicConfig(level=level, handlers=[handler_for(format, program, tag=tag, stream=stream)], force=True)
     for chatty in ("apscheduler", "botocore", "boto3", "urllib3"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     sys.excepthook = log_uncaught

@@ -133,7 +133,7 @@ class World:
         eventually(look, within=READY_WITHIN, every=0.5, why="the appliance is ready")
 
     def alive(self) -> bool:
-        return bool(self.native.pids("supervisord"))
+        return bool(self.native.pids("-m appliance"))
 
     def crash(self) -> None:
         """The power fails; then it is there again."""

@@ -34,7 +34,6 @@ ALLOWED_HERE_ONLY = {
     "cli/screen.py": {"rich"},
     "cli/tail.py": {"rich"},
     "appliance/supervise.py": {"supervisor"},
-    "appliance/watchdog.py": {"supervisor"},
     "journal/packed.py": {"compression"},  # of the standard library, from Python 3.14 on
     "producer/record.py": {"isal"},
     "producer/schedule.py": {"apscheduler"},
@@ -42,7 +41,7 @@ ALLOWED_HERE_ONLY = {
 # file -> why it may read the environment
 READS_ENVIRONMENT = {
     "common/typed.py": "the one reader of the settings",
-    "appliance/run.py": "hands its own environment on to supervisord and the programs",
+    "appliance/run.py": "adds to its own environment what the programs need",
     "emulator/__main__.py": "hands on what MiniStack and the functions may know",
     "emulator/serve.py": "gets it",
     "common/aws.py": "credentials are the SDK's and no settings",
@@ -223,7 +222,7 @@ def test_a_breach_is_found(path: str, source: str) -> None:
         ("producer/ship.py", "import os\nos.fsync(0)\nfrom . import record\nfrom .record import Record"),
         ("lambda/index.py", "import os\nfrom archiver import event\nos.environ['S3_BUCKET']"),
         ("entrypoint/bucket.py", "if TYPE_CHECKING:\n    from mypy_boto3_s3 import S3Client"),
-        ("appliance/watchdog.py", "from supervisor import childutils"),
+        ("appliance/supervise.py", "from supervisor import events"),
     ],
 )
 def test_what_is_allowed_passes(path: str, source: str) -> None:
