@@ -78,11 +78,11 @@ ENV PATH=/app/cli/bin:/opt/venv/bin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
     DATA_DIR=/data
 # whatever modes the checkout had (umask, a file system without them)
 RUN chmod -R a-x,u=rwX,go=rX . \
- && chmod 755 appliance/tagged cli/bin/* nginx/start \
+ && chmod 755 appliance/healthy appliance/tagged cli/bin/* nginx/start \
  && python -m compileall -q appliance cli common dashboard emulator entrypoint journal producer
 USER 10001:10001
 VOLUME /data
 EXPOSE 80 4566 8080
 STOPSIGNAL SIGTERM
-HEALTHCHECK --interval=15s --timeout=5s --start-period=20s --retries=3 CMD ["appliance", "health"]
+HEALTHCHECK --interval=15s --timeout=5s --start-period=20s --retries=3 CMD ["/app/appliance/healthy"]
 CMD ["python", "-m", "appliance"]

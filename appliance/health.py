@@ -1,4 +1,6 @@
-"""Is the appliance healthy, and is it ready? `appliance health` for HEALTHCHECK, `--ready` for scripts.
+"""Is the appliance healthy, and is it ready? `appliance health` for people, `--ready` for scripts.
+
+HEALTHCHECK (appliance/healthy) reads what the appliance itself has found a moment ago.
 
 Unhealthy (exit 1): nginx does not answer, or a poll is overdue. A pipeline behind them that is down, or a disk that is
 about to be full, is *degraded* (exit 0): lines are kept in the log and nothing is lost by waiting, while a restart
@@ -10,11 +12,14 @@ from __future__ import annotations
 import argparse
 import http.client
 import json
+import time
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from typing import Literal
 
 from appliance.disk import complaint, look
+from common.atomic import write_atomic
 from common.clock import SystemClock, iso
 from common.delivery import Delivery
 from common.settings import Settings
@@ -23,6 +28,8 @@ from common.status import HONOURED, EntrypointStatus, ProducerStatus, Statuses, 
 TIMEOUT = 2.0
 # A program that has ended by itself so often within so many minutes is not ok, although it answers in between
 ENDED, WITHIN = 3, 10
+# Seconds between two looks for HEALTHCHECK, and for how long one counts
+LOOK_EVERY, COUNTS = 5.0, 15
 
 
 @dataclass(frozen=True)
@@ -103,12 +110,30 @@ def check(settings: Settings, statuses: Statuses, now: datetime) -> list[Check]:
     return [replace(one, reason=statuses.unusable.get(one.part, one.reason)) for one in found]
 
 
+def lines(checks: list[Check]) -> str:
+    return "".join(f"{one.part}: {one.state}: {one.reason}\n" for one in checks)
+
+
+def status(checks: list[Check], bad: tuple[str, ...] = ("failing",)) -> int:
+    return 1 if any(one.state in bad for one in checks) else 0
+
+
+def note(settings: Settings) -> None:
+    """Look, and write run/health: until when (Unix time) this counts, the exit status, and the lines below them."""
+    checks = check(settings, read_all(settings.status_dir), SystemClock().now())
+    text = f"{time.time() + COUNTS:.0f} {status(checks)}\n{lines(checks)}"
+    with suppress(OSError):  # then it is too old soon, and HEALTHCHECK looks by itself
+        write_atomic(settings.run_dir / "health", text.encode(), durable=False)
+
+
+def watch(settings: Settings) -> None:
+    """Look for ever."""
+    while True:
+        time.sleep(LOOK_EVERY)
+        note(settings)
+
+
 def main(settings: Settings, options: argparse.Namespace) -> int:
     checks = check(settings, read_all(settings.status_dir), SystemClock().now())
-    if options.json:
-        print(json.dumps([asdict(one) for one in checks]))
-    else:
-        for one in checks:
-            print(f"{one.part}: {one.state}: {one.reason}")
-    bad = {"degraded", "failing"} if options.ready else {"failing"}
-    return 1 if any(one.state in bad for one in checks) else 0
+    print(json.dumps([asdict(one) for one in checks]) + "\n" if options.json else lines(checks), end="")
+    return status(checks, ("degraded", "failing") if options.ready else ("failing",))

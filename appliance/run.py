@@ -1,4 +1,4 @@
-"""Runs the programs, with this process's environment and what they need, and looks after the disk meanwhile."""
+"""Runs the programs, with this process's environment and what they need, and looks after disk and health meanwhile."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
+from appliance import health
 from appliance.disk import Doorkeeper
 from appliance.supervise import supervise
 from common.log import event
@@ -67,7 +68,8 @@ def run(settings: Settings, endpoint: Endpoint) -> int:
     os.environ.update(for_programs(settings, endpoint))
     keeper = Doorkeeper(settings, endpoint)
     keeper.look()  # before nginx serves
-    threading.Thread(target=keeper.watch, name="disk", daemon=True).start()
+    for watch in (keeper.watch, lambda: health.watch(settings)):
+        threading.Thread(target=watch, daemon=True).start()
     times: dict[str, list[datetime]] = {}
 
     def ended(name: str, at: datetime) -> None:

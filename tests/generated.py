@@ -49,7 +49,8 @@ CLI = """\
 <!-- Made by script/docs from cli/parser.py: edit that. -->
 
 `script/appliance status` finds the container or the native appliance that `script/up` has started. In a container of
-your own: `docker exec -it <id> appliance status`. The image's HEALTHCHECK is `appliance health`.
+your own: `docker exec -it <id> appliance status`. The image's HEALTHCHECK says what `appliance health`
+says.
 """
 
 SETTINGS_ENV = """\

@@ -68,9 +68,12 @@ def test_health_fails_when_the_programs_hang_and_recovers(container: Container, 
     ready(container)
     assert container.run(*command).returncode == 0
     container.run("sh", "-c", "kill -STOP -1")
-    failed = container.run(*command)
-    assert failed.returncode == 1
-    assert "nginx: failing" in failed.stdout
+
+    def failed() -> bool:
+        looked = container.run(*command)
+        return looked.returncode == 1 and "nginx: failing" in looked.stdout
+
+    eventually(failed, within=30)
     container.run("sh", "-c", "kill -CONT -1")
     eventually(lambda: container.run(*command).returncode == 0)
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import http.server
 import json
+import subprocess
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -20,6 +21,7 @@ from tests.statuses import say
 from tests.waiting import free_port
 
 NOW = datetime(2026, 11, 23, 10, 0, 30, tzinfo=UTC)
+HEALTHY = Path(health.__file__).with_name("healthy")
 POLLED = NOW - timedelta(seconds=30)
 FRESH = ProducerStatus(last_tick=POLLED, due=NOW + timedelta(seconds=45))
 
@@ -123,6 +125,31 @@ def test_exit_status(settings: Settings, capsys: pytest.CaptureFixture[str]) -> 
     capsys.readouterr()
     assert main(["health", "--ready", "--json"]) == 0
     assert [one["state"] for one in json.loads(capsys.readouterr().out)] == ["ok", "ok", "ok", "ok"]
+
+
+@pytest.mark.usefixtures("nginx")
+def test_healthcheck_says_what_the_appliance_has_seen_a_moment_ago_and_else_looks_by_itself(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "appliance").write_text("#!/bin/sh\necho looks $*\nexit 7\n")
+    (tmp_path / "appliance").chmod(0o755)
+    given = {"DATA_DIR": str(settings.data_dir), "PATH": f"{tmp_path}:/usr/bin:/bin"}
+
+    def asked() -> tuple[int, str]:
+        ended = subprocess.run([HEALTHY], env=given, capture_output=True, text=True, timeout=30, check=False)
+        return ended.returncode, ended.stdout + ended.stderr
+
+    assert asked() == (7, "looks health\n"), "nothing is known yet"
+    health.note(settings)
+    code, said = asked()
+    assert (code, said.splitlines()[:2]) == (1, ["nginx: ok: answers", "producer: failing: has not polled yet"])
+    later = SystemClock().now() + timedelta(hours=1)
+    say(settings.status_dir, ProducerStatus, {"last_tick": later.isoformat(), "due": later.isoformat()})
+    health.note(settings)
+    assert asked()[0] == 0
+    monkeypatch.setattr(health, "COUNTS", -10)
+    health.note(settings)
+    assert asked() == (7, "looks health\n"), "too old"
 
 
 @pytest.mark.parametrize(
