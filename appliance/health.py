@@ -41,9 +41,15 @@ class Check:
 
 def check_nginx(settings: Settings) -> Check:
     """Ask nginx where clients do, so that what shuts them out is seen; at a path of its own, which is never logged."""
+    try:
+        path = settings.health_path.read_text()
+    except FileNotFoundError:
+        return Check("nginx", "failing", "is not started yet")
+    except OSError as error:
+        return Check("nginx", "failing", f"cannot be asked: {error}: run as the appliance's user")
     connection = http.client.HTTPConnection(settings.http_host or "127.0.0.1", settings.http_port, timeout=TIMEOUT)
     try:
-        connection.request("GET", settings.health_path.read_text())
+        connection.request("GET", path)
         status = connection.getresponse().status
     except (OSError, http.client.HTTPException) as error:
         return Check("nginx", "failing", f"does not answer on port {settings.http_port}: {error}")
@@ -61,8 +67,9 @@ def check_producer(status: ProducerStatus | None, now: datetime, delivery: Deliv
         return Check("producer", "failing", f"a poll is overdue since {iso(status.due)}")
     if status.error:
         return Check("producer", "degraded", status.error)
+    polled = f"last poll at {iso(status.last_tick)}" if status.last_tick else "the first poll is under way"
     known = "" if delivery.has_ledger else f"; acknowledged by {delivery.title} is all that can be known"
-    return Check("producer", "ok", f"last poll at {iso(status.last_tick)}{known}")
+    return Check("producer", "ok", f"{polled}{known}")
 
 
 def check_entrypoint(status: EntrypointStatus | None, now: datetime) -> Check:
@@ -72,7 +79,8 @@ def check_entrypoint(status: EntrypointStatus | None, now: datetime) -> Check:
         since = iso(status.checked_at)
         return Check("entrypoint", "degraded", f"has not looked since {since}; its lines in the log say what keeps it")
     if status.state != "ready":
-        return Check("entrypoint", "degraded", f"{status.state}: {status.error or status.endpoint}")
+        where = f"{status.state} {'for' if status.state == 'waiting' else 'at'} {status.endpoint}"
+        return Check("entrypoint", "degraded", f"{where}: {status.error}" if status.error else where)
     if status.conditional_writes not in (None, HONOURED):
         return Check("entrypoint", "degraded", status.conditional_writes)
     return Check("entrypoint", "ok", f"provisioned at {status.endpoint}")
@@ -81,6 +89,8 @@ def check_entrypoint(status: EntrypointStatus | None, now: datetime) -> Check:
 def check_disk(settings: Settings, statuses: Statuses) -> Check:
     try:
         room = look(settings, statuses.appliance.endpoint if statuses.appliance else "endpoint")
+    except FileNotFoundError:
+        return Check("disk", "degraded", f"{settings.log_file.parent} is not there (yet)")
     except OSError as error:
         return Check("disk", "degraded", f"cannot be looked at: {error}")
     problem = complaint(settings, room)

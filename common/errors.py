@@ -81,6 +81,15 @@ _MAKE = {
     "aws": "terraform/ makes it; check AWS_DEFAULT_REGION",
 }
 _CHECK = {"localstack": "LOCALSTACK_HOST", "aws": "AWS_DEFAULT_REGION"}
+# Without LOCALSTACK_HOST, what listens on EMULATOR_PORT of this machine is taken for an endpoint
+_FOREIGN = {
+    "localstack": "If another program has this port, name the endpoint with -e LOCALSTACK_HOST=…, or a free port with "
+    "-e EMULATOR_PORT=…",
+    "aws": "Check AWS_ENDPOINT_URL and this machine's way to AWS",
+}
+NO_AWS = "does not speak AWS's protocol"
+# Refusals in HTTP's words alone. AWS names its own, but to HEAD, which has no room for words
+_FOREIGN_CODES = {"400", "404", "405", "501"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,10 +127,11 @@ def explain(
         return Failure("refused", f"{what}: {reason}", remedy, reason)
     if isinstance(error, botocore.ConnectionError | botocore.HTTPClientError | ResponseParserError | OSError):
         where = _where(error)
-        remedy = REACH[target]
+        remedy = _FOREIGN[target] if reason == NO_AWS else REACH[target]
         if (urlsplit(where).hostname or "").endswith(_OWN_NAMES):
             remedy += f". {_OWN}"
-        return Failure("unreachable", f"{what}: {where} does not answer ({reason})", remedy, reason)
+        why = f"what answers at {where} {NO_AWS}" if reason == NO_AWS else f"{where} does not answer ({reason})"
+        return Failure("unreachable", f"{what}: {why}", remedy, reason)
     if isinstance(
         error, botocore.NoCredentialsError | botocore.PartialCredentialsError | botocore.CredentialRetrievalError
     ):
@@ -133,6 +143,7 @@ def explain(
 def _answered(error: ClientError, what: str, target: str, setting: str, remedies: Mapping[str, str]) -> Failure:
     code, status, operation = code_of(error) or "?", status_of(error), error.operation_name
     said = _line(str(error.response.get("Error", {}).get("Message") or ""))
+    said = "a web page" if said.startswith("<") else said
     cause = f"{operation} was refused with {code}" + (f" ({said})" if said else "")
     keys, another = _KEYS[target], f"name another one with -e {setting}=…" if setting else ""
     kind: Kind
@@ -149,6 +160,8 @@ def _answered(error: ClientError, what: str, target: str, setting: str, remedies
         remedy += f"; if it is another account's, {another}" if another else ""
     elif code in _ELSEWHERE:
         kind, remedy = "refused", "It is in another region: name that one with -e AWS_DEFAULT_REGION=…"
+    elif code in _FOREIGN_CODES and not operation.startswith("Head"):
+        kind, remedy, cause = "refused", _FOREIGN[target], f"{cause}: what answers there {NO_AWS}"
     elif code in _NOT_OFFERED or status == 501:
         kind, remedy = "refused", f"This endpoint does not offer it: check {_CHECK[target]}"
     elif missing(error):
@@ -188,9 +201,9 @@ def _where(error: Any) -> str:
 
 def _cause(error: Exception) -> str:
     """The innermost cause, e.g. `Connection refused`, without the objects urllib3 wraps it in."""
-    if isinstance(error, ResponseParserError):
-        return "what answers there does not speak AWS's protocol"
     text = str(getattr(error, "kwargs", {}).get("error", "")) or str(error)
+    if isinstance(error, ResponseParserError) or "BadStatusLine" in text:
+        return NO_AWS
     for pattern in (
         r"\[Errno -?\d+\] ([^'\")>]+)",
         r"(timed out|timeout)",

@@ -6,8 +6,6 @@ import functools
 from collections.abc import Callable
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
-from botocore.parsers import ResponseParserError
-
 from common import errors
 from common.errors import AWS_ERRORS
 
@@ -65,7 +63,7 @@ def explained(kind: str) -> Callable[[Callable[Concatenate[Any, str, P], T]], Ca
 def explain(error: Exception, kind: str, name: str, target: str = "localstack") -> ProvisionError:
     """Turn what botocore raised while it worked on `kind` `name` into the sentence for the user."""
     found = errors.explain(error, f"{kind} {name}", target, setting=SETTING[kind], remedies=REMEDIES.get(kind))
-    if found.kind == "unreachable" and not isinstance(error, ResponseParserError):
+    if found.kind == "unreachable" and found.reason != errors.NO_AWS:
         return UnavailableError(f"it does not answer ({found.reason})")  # said after the endpoint's name
     if found.kind == "denied":
         return ForbiddenError(str(found))

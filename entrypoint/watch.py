@@ -203,8 +203,9 @@ class Watch:
         self._set("failed", reason)
 
     def _set(self, state: State, error: str | None = None) -> None:
-        # while it is tried again, the reason why it failed before stays known, so that it is logged once
-        if state != "provisioning":
+        # while it is tried again, the reason why it failed before stays known, so that it is logged once; an endpoint
+        # that is provisioned answers again
+        if state != "provisioning" or self.state == "waiting":
             self.error = error
         self.state = state
         if not self.publish:

@@ -170,7 +170,7 @@ class FakeS3:
 
     def _existing(self, key: str, code: str) -> Stored:
         if key not in self.objects:
-            self._refuse(404, code, "GetObject")
+            self._refuse(404, code, "HeadObject" if code == "404" else "GetObject")
         return self.objects[key]
 
     def _upload(self, request: dict[str, Any]) -> Upload:

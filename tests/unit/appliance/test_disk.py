@@ -124,7 +124,7 @@ def test_a_disk_that_cannot_be_looked_at_changes_nothing(machine: Machine, caplo
     keeper = Doorkeeper(machine.settings, "endpoint")
     assert [keeper.look(), keeper.look()] == [RAREST] * 2
     assert len(caplog.records) == 1
-    assert "cannot be looked at" in str(machine.said)
+    assert "is not there (yet)" in str(machine.said)
 
 
 def test_what_is_new_is_logged_once(machine: Machine, caplog: pytest.LogCaptureFixture) -> None:

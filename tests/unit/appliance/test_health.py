@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,7 +17,7 @@ from cli.__main__ import main
 from common.clock import SystemClock
 from common.delivery import KINESIS
 from common.settings import Settings
-from common.status import EntrypointStatus, ProducerStatus, StatusError, WatchdogStatus, read_all, read_status
+from common.status import EntrypointStatus, ProducerStatus, StatusError, Statuses, WatchdogStatus, read_all, read_status
 from tests.statuses import say
 from tests.waiting import free_port
 
@@ -41,8 +42,20 @@ def test_a_producer_that_never_polled_is_failing() -> None:
 def test_an_error_of_the_pipeline_is_degraded_not_failing() -> None:
     seen = health.check_producer(replace(FRESH, error="stream web-log-stream is not there"), NOW, KINESIS)
     assert (seen.state, seen.reason) == ("degraded", "stream web-log-stream is not there")
-    waiting = health.check_entrypoint(EntrypointStatus(state="waiting", endpoint="http://localstack:4566"), NOW)
-    assert (waiting.state, waiting.reason) == ("degraded", "waiting: http://localstack:4566")
+
+
+@pytest.mark.parametrize(
+    ("state", "error", "reason"),
+    [
+        ("waiting", None, "waiting for http://there:4566"),
+        ("waiting", "it does not answer (timed out)", "waiting for http://there:4566: it does not answer (timed out)"),
+        ("provisioning", None, "provisioning at http://there:4566"),
+        ("failed", "bucket b: no", "failed at http://there:4566: bucket b: no"),
+    ],
+)
+def test_an_endpoint_that_is_not_ready_is_named(state: Any, error: str | None, reason: str) -> None:
+    status = EntrypointStatus(state=state, endpoint="http://there:4566", error=error)
+    assert health.check_entrypoint(status, NOW) == health.Check("entrypoint", "degraded", reason)
 
 
 @pytest.mark.parametrize(
@@ -109,8 +122,17 @@ def test_nginx_is_asked_where_clients_ask(settings: Settings, nginx: type[_Answe
 def test_nginx_that_is_down_is_failing(settings: Settings) -> None:
     seen = health.check_nginx(settings)
     assert (seen.state, str(settings.http_port) in seen.reason) == ("failing", True)
+
+
+def test_a_first_start_is_told_as_one(settings: Settings) -> None:
     settings.health_path.unlink()
-    assert health.check_nginx(settings).state == "failing", "not started yet"
+    settings.log_file.parent.rmdir()
+    found = {one.part: one for one in health.check(settings, Statuses(), NOW)}
+    assert found["nginx"].reason == "is not started yet"
+    assert found["producer"].reason == "has not polled yet"
+    assert found["disk"].reason == f"{settings.log_file.parent} is not there (yet)"
+    first = health.check_producer(ProducerStatus(state="shipping", due=NOW), NOW, KINESIS)
+    assert first == health.Check("producer", "ok", "the first poll is under way")
 
 
 @pytest.mark.usefixtures("nginx")

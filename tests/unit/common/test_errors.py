@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from http.client import BadStatusLine
+
 import pytest
 from botocore import exceptions as botocore
 from botocore.exceptions import ClientError
@@ -44,7 +46,8 @@ def refusal(code: str, status: int = 400, message: str = "it said no.", operatio
         ("403", 403, "denied", KEYS),
         ("NoSuchBucket", 404, "missing", "The entrypoint makes it"),
         ("ResourceNotFoundException", 400, "missing", "-e S3_BUCKET=…"),
-        ("404", 404, "missing", "The entrypoint makes it"),
+        ("405", 405, "refused", "-e EMULATOR_PORT=…"),
+        ("501", 501, "refused", "-e EMULATOR_PORT=…"),
         ("301", 301, "refused", "-e AWS_DEFAULT_REGION=…"),
         ("IllegalLocationConstraintException", 400, "refused", "-e AWS_DEFAULT_REGION=…"),
         ("NotImplemented", 501, "refused", "does not offer it"),
@@ -57,7 +60,9 @@ def test_an_answer(code: str, status: int, kind: Kind, remedy: str) -> None:
     found = explain(refusal(code, status), "it", "localstack", setting="S3_BUCKET", remedies={"OfThisPlace": remedy})
     assert (found.kind, found.code, found.reason) == (kind, code, code)
     what = "it is not there (yet)" if kind == "missing" else "it"
-    assert str(found) == f"{what}: DoIt was refused with {code} (it said no). {found.remedy}"
+    foreign = ": what answers there does not speak AWS's protocol" if code.isdigit() and kind == "refused" else ""
+    foreign = "" if code == "301" else foreign
+    assert str(found) == f"{what}: DoIt was refused with {code} (it said no){foreign}. {found.remedy}"
     assert remedy in found.remedy
     assert found.passing is (kind in ("throttled", "unavailable"))
 
@@ -101,7 +106,14 @@ def test_an_answer(code: str, status: int, kind: Kind, remedy: str) -> None:
         (
             ResponseParserError("not well-formed\n<html>"),
             "unreachable",
-            "it: the endpoint does not answer (what answers there does not speak AWS's protocol)",
+            "it: what answers at the endpoint does not speak AWS's protocol",
+        ),
+        (
+            botocore.ConnectionClosedError(
+                endpoint_url="http://h:1/", error=ProtocolError("Connection aborted.", BadStatusLine("220 mail ESMTP"))
+            ),
+            "unreachable",
+            "it: what answers at http://h:1 does not speak AWS's protocol",
         ),
         (
             botocore.SSLError(endpoint_url="https://x", error=OSError("EOF occurred in violation of protocol")),
@@ -153,6 +165,17 @@ def test_the_remedy_is_that_of_the_target(error: Exception, emulator: str, aws: 
     found = explain(error, "it", "aws").remedy
     assert aws in found
     assert "LOCALSTACK_HOST" not in found
+
+
+def test_what_http_alone_says_is_of_another_program_unless_it_has_no_room_for_more() -> None:
+    page = refusal("404", 404, message="<!DOCTYPE HTML>\n<html>not here</html>", operation="CreateBucket")
+    found = explain(page, "bucket b", "localstack")
+    assert found.problem == (
+        "bucket b: CreateBucket was refused with 404 (a web page): what answers there does not speak AWS's protocol"
+    )
+    assert "-e EMULATOR_PORT=…" in found.remedy
+    assert "LOCALSTACK_HOST" not in explain(page, "bucket b", "aws").remedy
+    assert explain(refusal("404", 404, operation="HeadBucket"), "bucket b", "localstack").kind == "missing"
 
 
 @pytest.mark.parametrize(

@@ -241,6 +241,24 @@ def test_lost_in_the_middle_it_provisions_again_when_it_is_back(watch: Watch, en
     assert endpoint.there == set(ALL)
 
 
+def test_an_endpoint_that_is_provisioned_is_not_said_to_be_away(
+    watch: Watch, endpoint: Endpoint, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    endpoint.error = UnavailableError("away")
+    watch.round()
+    endpoint.error = None
+    told: list[tuple[str, str | None]] = []
+    tell = watch._tell
+
+    def look(*arguments: Any) -> None:
+        told.append((status(settings)["state"], status(settings)["error"]))
+        tell(*arguments)
+
+    monkeypatch.setattr(watch, "_tell", look)
+    watch.round()
+    assert set(told) == {("provisioning", None)}
+
+
 def test_an_error_is_logged_once_for_each_change_of_its_words(
     watch: Watch, endpoint: Endpoint, settings: Settings, caplog: pytest.LogCaptureFixture
 ) -> None:
