@@ -79,6 +79,7 @@ class Periodic(Generic[T]):
         self._changed = audience.changed
         self._wanted = float("-inf")  # a look is needed that began at or after this
         self._ended = False
+        self._said = ""
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def start(self) -> None:
@@ -107,17 +108,19 @@ class Periodic(Generic[T]):
             known = isinstance(error, LookError)
             unanswered = isinstance(error, LookError) and error.unanswered
             text = redact(str(error) if known else f"{type(error).__name__}: {error}")
-            if text != self.seen.error:
+            # at the start everything else comes up too: what the first look misses is said if the second one does
+            early = known and self.seen.looked is None
+            if text != self._said and not early:
+                self._said = text
                 name: Event = "unreachable" if unanswered else "concern" if known else "failed"
                 facts: dict[str, Any] = event(name, part=self.name, error=text)
-                # at the start everything else comes up too, and says so itself
-                level = logging.INFO if known and self.seen.value is None else logging.WARNING
-                log.log(level, "%s: %s", self.name, text, extra=facts, exc_info=not known)
+                log.warning("%s: %s", self.name, text, extra=facts, exc_info=not known)
             since = self.seen.error_since if self.seen.error else self._clock.now()
             seen = Seen(self.seen.value, self.seen.at, text, since, begun, unanswered)
         else:
-            if self.seen.error:
-                log.info("%s: no longer: %s", self.name, self.seen.error, extra=event("resolved", part=self.name))
+            if self._said:
+                log.info("%s: no longer: %s", self.name, self._said, extra=event("resolved", part=self.name))
+                self._said = ""
         with self._changed:
             self.seen = seen
             self._changed.notify_all()

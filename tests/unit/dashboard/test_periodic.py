@@ -119,8 +119,26 @@ def test_the_event_says_whether_anybody_answered(caplog: pytest.LogCaptureFixtur
     caplog.set_level(logging.INFO)
     look = Look()
     part, _ = periodic(look)
+    part.once()
     look.error = error
     part.once()
     look.error = None
     part.once()
     assert [vars(record)["event"] for record in caplog.records] == [name, "resolved"]
+
+
+def test_what_is_not_there_at_the_start_is_said_when_it_stays_away(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    for looks, said in (
+        (1, []),
+        (3, ["part: the stream is not there (yet)", "part: no longer: the stream is not there (yet)"]),
+    ):
+        look = Look()
+        part, _ = periodic(look)
+        look.error = LookError("the stream is not there (yet)")
+        for _ in range(looks):
+            part.once()
+        assert part.seen.error == "the stream is not there (yet)"
+        look.error = None
+        part.once()
+        assert caplog.messages == said
