@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from cli.parser import parser
+from cli.parser import parsed
 from cli.screen import OK, PROBLEM, UNUSABLE, CommandError, say
 
 INTERRUPTED = 130  # as a shell says of what SIGINT ended
@@ -53,7 +53,7 @@ def run(options: argparse.Namespace) -> int:
 def main(arguments: Sequence[str] | None = None) -> int:
     try:
         try:
-            return run(parser().parse_args(arguments))
+            return run(parsed(arguments))
         finally:
             print(end="", flush=True)  # here, and not when Python ends, so that a failure of it is handled below
     except KeyboardInterrupt:

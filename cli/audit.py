@@ -32,6 +32,9 @@ ARRIVAL_SECONDS = 60.0
 LOOK_AGAIN = 0.5
 SAY_EVERY = 5.0
 WITHOUT_LEDGER = ("written", "acknowledged")
+REMOVED = (
+    "archived once, and not in the bucket now: the object was deleted or has expired, or S3_BUCKET or S3_PREFIX changed"
+)
 COLUMNS = (*WITHOUT_LEDGER, "archived", "missing", "pending")
 
 
@@ -65,7 +68,7 @@ def table(audit: Audit, delivery: Delivery) -> list[str]:
     for row in audit.rows:
         for what, ranges in (("missing", row.missing), ("pending", row.pending), ("removed", row.removed)):
             if ranges:
-                why = ": archived once, the object was deleted since" if what == "removed" else ""
+                why = f": {REMOVED}" if what == "removed" else ""
                 lines.append(f"{what} in {row.name} {row.id}: bytes {ranges}{why}".replace("  ", " "))
     lines += [
         f"{name} was set back, or a clone of this machine carries it on: the bucket holds more of it than was sent "
@@ -123,6 +126,17 @@ def deep_as_json(deep: Deep) -> dict[str, Any]:
     return {"compared": deep.compared, "not_compared": deep.long, "bytes": deep.total, "otherwise": unlike}
 
 
+def nothing_to_repair(audit: Audit, grace: float) -> str:
+    pending, sent = audit.total("pending"), audit.total("unacknowledged")
+    if not pending:
+        return "repair: nothing is missing, so nothing is sent again"
+    return (
+        f"repair: nothing is missing yet, so nothing is sent again: {sent:,} bytes wait for the next poll (`appliance "
+        f"ship-now`), and {pending - sent:,} were acknowledged less than {grace:g} s ago and may still arrive; --grace "
+        "0 takes these for missing now"
+    )
+
+
 def ask_for_repair(settings: Settings, clock: Clock, grace: float) -> str:
     """Have the producer send again what is missing; what it answered. Raises CommandError, StatusError, OSError."""
     producer = read_status(settings.status_dir, ProducerStatus)
@@ -153,7 +167,9 @@ def main(settings: Settings, options: argparse.Namespace) -> int:
             raise CommandError(f"{_only_acknowledged(delivery)}; nothing is sent again, or compared")
         with closing(connect(settings)) as s3:
             answer = audit(settings, clock, s3, grace=grace)
-            if options.repair and answer.total("missing"):
+            if options.repair and not answer.total("missing"):
+                print(nothing_to_repair(answer, grace), file=sys.stderr)
+            elif options.repair:
                 print(ask_for_repair(settings, clock, grace), file=sys.stderr)
                 end = clock.monotonic() + ARRIVAL_SECONDS
                 while answer.total("missing") and clock.monotonic() < end:

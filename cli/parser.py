@@ -6,7 +6,12 @@ It imports nothing of the commands, so that `--help` is there at once.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
+from typing import TypeVar
+
+N = TypeVar("N", int, float)
 
 EPILOG = """\
 Settings are the appliance's own environment variables. Colours and tables are for terminals, and NO_COLOR=1 turns the
@@ -74,7 +79,7 @@ AUDIT = """\
 The columns, in bytes:
   written       complete lines on disk
   acknowledged  confirmed by the stream (log/checkpoint.json)
-  archived      in an hourly object, by the ledgers in the bucket, or once seen there and deleted by its owner since
+  archived      in an hourly object, by the ledgers in the bucket; or seen in one before, and not in the bucket now
   missing       acknowledged more than REPAIR_AFTER seconds ago, and in no ledger
   pending       the rest: not acknowledged yet, or only lately
 
@@ -127,6 +132,7 @@ Exit codes: 0 no part is failing (with --ready: every part is ok), 1 otherwise, 
 """
 
 MOST_LINES = 1_000_000
+MOST_SECONDS = 86_400.0
 MOST_MINUTES = 5_256_000.0  # ten years
 
 
@@ -138,6 +144,14 @@ class _Help(argparse.RawDescriptionHelpFormatter):
             return super()._format_action_invocation(action)
         value = self._format_args(action, self._get_default_metavar_for_optional(action))
         return f"{', '.join(action.option_strings)} {value}"
+
+
+def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Ends the process with 2, and the usage of the command that was meant, when they are wrong."""
+    options, unknown = parser().parse_known_args(arguments)
+    if unknown:
+        options.wrong(f"unknown here: {' '.join(unknown)}")
+    return options
 
 
 def parser() -> argparse.ArgumentParser:
@@ -152,6 +166,7 @@ def parser() -> argparse.ArgumentParser:
     def command(name: str, short: str, epilog: str, json: str) -> argparse.ArgumentParser:
         described = f"{short[0].upper()}{short[1:]}."
         one = commands.add_parser(name, help=short, description=described, epilog=epilog, formatter_class=_Help)
+        one.set_defaults(wrong=one.error)
         one.add_argument("--json", action="store_true", help=f"print JSON: {json}")
         return one
 
@@ -162,12 +177,12 @@ def parser() -> argparse.ArgumentParser:
         "one object; with --watch one a line",
     )
     status.add_argument(
-        "--watch", type=positive, nargs="?", const=2.0, metavar="SECONDS", help="again and again, every 2 s by default"
+        "--watch", type=seconds, nargs="?", const=2.0, metavar="SECONDS", help="again and again, every 2 s by default"
     )
 
     ship = command("ship-now", "have the producer poll at once, and say what it shipped", SHIP, "one object")
     ship.add_argument(
-        "--timeout", type=positive, default=60.0, metavar="SECONDS", help="how long to wait (default: %(default)g)"
+        "--timeout", type=seconds, default=60.0, metavar="SECONDS", help="how long to wait (default: %(default)g)"
     )
 
     tail = command("tail", "follow the archived lines as they come", TAIL, "the lines as they are in the object")
@@ -182,7 +197,7 @@ def parser() -> argparse.ArgumentParser:
     tail.add_argument("--host", metavar="TEXT", help="only client addresses that contain this")
     tail.add_argument("--rejected", action="store_true", help="the lines that could not be parsed, and why")
     tail.add_argument(
-        "--interval", type=positive, default=1.0, metavar="SECONDS", help="between two looks (default: %(default)g)"
+        "--interval", type=seconds, default=1.0, metavar="SECONDS", help="between two looks (default: %(default)g)"
     )
 
     command(
@@ -198,7 +213,7 @@ def parser() -> argparse.ArgumentParser:
     )
     audit.add_argument(
         "--grace",
-        type=float,
+        type=grace,
         metavar="SECONDS",
         help="count as missing what was acknowledged this long ago; at most, and by default, REPAIR_AFTER",
     )
@@ -212,9 +227,11 @@ def parser() -> argparse.ArgumentParser:
     ledger.add_argument("key", metavar="KEY", help="the object's key, as the function's error says it")
 
     logs = command("logs", "print the function's own log, oldest line first", LOGS, "one object an entry")
-    logs.add_argument("of", choices=["lambda"], help="the other programs' lines are in the container's own log")
     logs.add_argument(
-        "--minutes", type=minutes_back, default=60.0, help="how far back, up to ten years (default: %(default)g)"
+        "of", type=function, metavar="lambda", help="the other programs' lines are in the container's own log"
+    )
+    logs.add_argument(
+        "--minutes", type=minutes, default=60.0, help="how far back, up to ten years (default: %(default)g)"
     )
 
     health = command("health", "check each part, as HEALTHCHECK does", HEALTH, "one list")
@@ -222,26 +239,38 @@ def parser() -> argparse.ArgumentParser:
     return made
 
 
-def positive(text: str) -> float:
-    """A number of seconds above 0, at most a day."""
-    value = float(text)
-    if not 0 < value <= 86400:
-        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 86400 seconds")
-    return value
+def _within(text: str, kind: Callable[[str], N], most: float, allowed: str) -> N:
+    with suppress(ValueError):
+        value = kind(text)
+        if 0 <= value <= most:
+            return value
+    raise argparse.ArgumentTypeError(f"{text}: use {allowed}")
 
 
 def count(text: str) -> int:
-    value = int(text)
-    if not 0 <= value <= MOST_LINES:
-        raise argparse.ArgumentTypeError(f"{text} is not between 0 and {MOST_LINES}")
-    return value
+    return _within(text, int, MOST_LINES, f"a whole number from 0 to {MOST_LINES}")
 
 
-def minutes_back(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value <= MOST_MINUTES:
-        raise argparse.ArgumentTypeError(f"{text}: a number above 0 and at most {MOST_MINUTES:.0f}, which is ten years")
-    return value
+def grace(text: str) -> float:
+    return _within(text, float, MOST_SECONDS, "a number of seconds from 0 to REPAIR_AFTER")
+
+
+def seconds(text: str) -> float:
+    return _above_0(text, MOST_SECONDS, f"a number of seconds above 0 and up to {MOST_SECONDS:g}")
+
+
+def minutes(text: str) -> float:
+    return _above_0(text, MOST_MINUTES, f"a number of minutes above 0 and up to {MOST_MINUTES:.0f}, which is ten years")
+
+
+def _above_0(text: str, most: float, allowed: str) -> float:
+    return _within(text, lambda text: float(text) or -1.0, most, allowed)
+
+
+def function(text: str) -> str:
+    if text == "lambda":
+        return text
+    raise argparse.ArgumentTypeError(
+        f"{text}: use lambda, the function's log; the other programs' lines are in the appliance's own log, which "
+        "`docker logs <id>` or the terminal of script/up shows"
+    )

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from botocore.exceptions import ClientError
 
 from cli.filed import Archive, HourlyObject, Ledger, LedgerError, Reader, State, digest, digests, filed
-from cli.screen import OK, CommandError
+from cli.screen import OK, UNUSABLE, CommandError
 from common.aws import client
 from common.clock import Clock, SystemClock
 from common.errors import AWS_ERRORS, explain, status_of
@@ -52,7 +52,7 @@ def target_of(key: str, prefix: str) -> HourlyObject:
     found = _KEY.fullmatch(key)
     if not found or found[1] != prefix:
         example = HourlyObject(prefix, "2020/04/18/01").key
-        raise CommandError(f"{key} is no hourly object of this archive: give a key such as {example}")
+        raise CommandError(f"{key} is no hourly object of this archive: give a key such as {example}", UNUSABLE)
     return HourlyObject(prefix, found[3], found[2] is not None)
 
 

@@ -78,7 +78,8 @@ def main(settings: Settings, options: argparse.Namespace) -> int:
         print(json.dumps(answer))
     else:
         shipped = "shipped {lines:,} lines, {bytes:,} bytes in {records:,} records".format_map(answer)
-        behind = f"{answer['behind_bytes'] or 0:,} bytes are behind"
+        lag = answer["behind_bytes"]
+        behind = "what is behind is not known" if lag is None else f"{lag:,} bytes are behind"
         print(f"{shipped if answer['lines'] else 'nothing was to be shipped'}; {behind}")
         if answer["error"]:
             say(answer["error"])

@@ -95,7 +95,7 @@ def rows(settings: Settings, report: Report) -> list[tuple[str, str, str]]:
     if report.format_error:
         found.append(("format", "degraded", printable(report.format_error)))
     if settings.delivery.has_ledger:
-        found.append(("archive", *_archive(report)))
+        found.append(("archive", *_archive(settings, report)))
     else:
         title = settings.delivery.title
         found.append(("archive", "unknown", f"{title} keeps no ledger: acknowledged is all that can be known"))
@@ -131,12 +131,15 @@ def _behind(producer: ProducerStatus, now: datetime) -> tuple[str, str]:
     return "behind", f"{lines}{producer.lag_bytes:,} bytes not acknowledged{since}"
 
 
-def _archive(report: Report) -> tuple[str, str]:
+def _archive(settings: Settings, report: Report) -> tuple[str, str]:
     repair = report.repair
     if report.repair_error:
         return "degraded", printable(report.repair_error)
     if repair is None:
-        return "unknown", "not compared with the bucket yet; `appliance audit` does it now"
+        return (
+            "unknown",
+            f"the producer compares it every {settings.repair_interval:g} s; `appliance audit` does it now",
+        )
     amounts = f"{repair.archived:,} bytes archived, {repair.pending:,} pending, {repair.missing:,} missing"
     return "degraded" if repair.missing else "ok", f"{amounts}, {_ago(repair.checked_at, report.now)}"
 

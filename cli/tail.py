@@ -44,8 +44,8 @@ def since(text: str, now: datetime) -> datetime:
 def statuses(text: str) -> re.Pattern[str]:
     """`404`, `4xx`, `4xx,500` as a pattern for a status. Raises CommandError."""
     parts = text.lower().split(",")
-    if not all(re.fullmatch(r"[1-9](?:\d\d|xx)", part) for part in parts):
-        raise CommandError(f"--status {text}: use 404, 4xx, or several with commas between them, 4xx,500", 2)
+    if not all(re.fullmatch(r"[1-9]\d\d|[1-5]xx", part) for part in parts):
+        raise CommandError(f"--status {text}: use 404, 1xx to 5xx, or several with commas between them, 4xx,500", 2)
     return re.compile("|".join(part.replace("x", r"\d") for part in parts))
 
 

@@ -43,7 +43,8 @@ class OnDisk(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class Row:
     """What became of one generation. `id` is empty for a log the producer has not seen yet; `file` is None when no
-    file on disk holds it any more. `removed`: archived once, but its owner has deleted the object since."""
+    file on disk holds it any more. `removed`: archived once, and not in the bucket now: its owner has
+    deleted the object, or named another bucket or prefix."""
 
     id: str
     name: str
@@ -75,8 +76,10 @@ class Audit:
 
     @property
     def verdict(self) -> str:
-        others = (f"{self.total(part):,} {part}" for part in ("acknowledged", "archived", "missing", "pending"))
-        return ", ".join([f"{self.total('written'):,} bytes written", *others])
+        parts = {part: f"{self.total(part):,} {part}" for part in ("acknowledged", "archived", "missing", "pending")}
+        if removed := self.total("removed"):
+            parts["archived"] += f" ({removed:,} of them not in the bucket now)"
+        return ", ".join([f"{self.total('written'):,} bytes written", *parts.values()])
 
     def rotated(self) -> list[tuple[str, bool, str]]:
         """(name, whether it may be deleted, why) of every rotated log."""
@@ -124,7 +127,7 @@ def deletable(file: OnDisk, row: Row) -> tuple[bool, str]:
     if file.age < QUIET_SECONDS:
         return False, f"it was written to {file.age:.0f} s ago"
     if row.removed:
-        return True, f"all of its {size:,} bytes were archived ({row.removed.total:,} of them deleted since)"
+        return True, f"all of its {size:,} bytes were archived ({row.removed.total:,} of them not in the bucket now)"
     return True, f"all of its {size:,} bytes are archived"
 
 

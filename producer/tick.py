@@ -64,7 +64,7 @@ class Producer:
         self._counting = Counting(clock.now())
         self._running = threading.Lock()
         last = read_all(settings.status_dir).producer or ProducerStatus()
-        self._status = replace(last, error=None, lag_bytes=0, lag_lines=0, lag_since=None)
+        self._status = replace(last, error=None, lag_bytes=None, lag_lines=None, lag_since=None)
         self._status_written = -STATUS_SECONDS
         self._logged = ("", 0.0)
         self._error: str | None = None
@@ -103,6 +103,8 @@ class Producer:
                 state, error = ("behind" if report.error or report.stopped else "idle"), report.error
                 name = "refused"
                 self._record(report)
+            if state == "failed":
+                self._status = replace(self._status, lag_bytes=None, lag_lines=None)
             self._error = error
             self._complain(error, name)
             self._counting.tick(self._clock.monotonic() - begun, self._rotator)
@@ -154,8 +156,9 @@ class Producer:
         return idle
 
     def stopped(self) -> None:
-        lag = self._status.lag_bytes or 0
+        lag = self._status.lag_bytes
         left = f"{lag} bytes are left for the next start" if lag else "everything is acknowledged"
+        left = "what is left for the next start is not known" if lag is None else left
         log.info("stopped; %s", left, extra=event("stopped", lag=lag))
         self._say("stopped")
 

@@ -81,7 +81,7 @@ def test_an_endpoint_that_is_away(capsys: pytest.CaptureFixture[str]) -> None:
 def test_minutes_that_no_log_is_old(minutes: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="2"):
         parser().parse_args(["logs", "lambda", "--minutes", minutes])
-    assert f"{minutes}: a number above 0 and at most 5256000" in capsys.readouterr().err
+    assert f"{minutes}: use a number of minutes above 0 and up to 5256000" in capsys.readouterr().err
 
 
 def test_ten_years_can_be_asked_for(cloudwatch: Any) -> None:

@@ -83,7 +83,10 @@ def test_an_object_deleted_by_its_owner_is_not_missing(world: World) -> None:
     world.wait(2 * AFTER)
     answer = audited(world)
     assert (answer.total("archived"), answer.total("removed"), answer.total("missing")) == (4, 4, 0)
-    assert any("removed in access.log" in line and "deleted since" in line for line in command.table(answer, KINESIS))
+    *_, removed, verdict = command.table(answer, KINESIS)
+    assert removed.startswith("removed in access.log ")
+    assert "not in the bucket now: the object was deleted or has expired, or S3_BUCKET or S3_PREFIX changed" in removed
+    assert "4 archived (4 of them not in the bucket now)" in verdict
     world.bucket.make_again(world.clock.now())
     assert numbers(world) == [4, 4, 0, 4, 0], "but a bucket that was made again has lost it"
 
@@ -149,7 +152,7 @@ def test_may_i_delete_this_rotated_log(world: World) -> None:
     os.utime(path, (0, 0))
     world.run()
     world.bucket.objects.clear()
-    assert answer_for(world) == (True, "all of its 4 bytes were archived (4 of them deleted since)")
+    assert answer_for(world) == (True, "all of its 4 bytes were archived (4 of them not in the bucket now)")
     with path.open("ab") as file:
         file.write(b"late\n")
     os.utime(path, (0, 0))
@@ -354,6 +357,25 @@ def test_repair_asks_the_producer_and_waits_for_the_lines(
     captured = capsys.readouterr()
     assert captured.err == "repair: 4 bytes were sent again\n"
     assert captured.out.splitlines()[-1] == "4 bytes written, 4 acknowledged, 4 archived, 0 missing, 0 pending"
+
+
+def test_repair_of_what_is_pending_says_what_is_waited_for(
+    world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    world.write(b"a\nb\n")
+    world.ship()
+    os.utime(world.settings.checkpoint_file, (world.clock.now().timestamp(),) * 2)
+    world.write(b"c\n")
+    assert run(world, monkeypatch, "--repair") == OK
+    assert capsys.readouterr().err == (
+        "repair: nothing is missing yet, so nothing is sent again: 2 bytes wait for the next poll (`appliance "
+        f"ship-now`), and 4 were acknowledged less than {AFTER:g} s ago and may still arrive; --grace 0 takes these "
+        "for missing now\n"
+    )
+    world.ship()
+    world.deliver()
+    assert run(world, monkeypatch, "--repair") == OK
+    assert capsys.readouterr().err == "repair: nothing is missing, so nothing is sent again\n"
 
 
 def test_a_producer_that_cannot_repair_or_does_not_answer(

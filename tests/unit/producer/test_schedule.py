@@ -293,6 +293,7 @@ def test_a_damaged_checkpoint_fails_each_tick_until_it_is_mended(setup: Setup) -
         status = setup.tick()
         assert status["state"] == "failed"
         assert "put back a good one" in status["error"]
+        assert (status["lag_bytes"], status["lag_lines"]) == (None, None), "it cannot be known"
     assert len(setup.stream.records) == 1
     path.write_bytes(good)
     assert setup.tick()["state"] == "idle"
