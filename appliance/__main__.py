@@ -12,13 +12,13 @@ import logging
 import os
 import sys
 
-from appliance.checks import StartError, check_dashboard, check_emulator, check_nginx, check_upstream
+from appliance.checks import StartError, check_dashboard, check_emulator, check_log, check_nginx, check_upstream
 from appliance.folder import lock, prepare
 from appliance.output import relayed
 from appliance.run import run
 from common.aws import answers
 from common.log import configure, event
-from common.settings import Settings, SettingsError, load_settings
+from common.settings import Settings, SettingsError, load_settings, require_data_dir
 from common.status import Endpoint
 
 log = logging.getLogger("appliance")
@@ -51,6 +51,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.parse_args(arguments)
     try:
         settings = load_settings()
+        require_data_dir(settings)
     except SettingsError as error:
         print(f"error: {error}", file=sys.stderr)  # LOG_FORMAT is one of them
         return 2
@@ -62,6 +63,7 @@ def start(settings: Settings) -> int:
     try:
         configure(settings.log_level, settings.log_format, "appliance", tag=True)
         endpoint = endpoint_for(settings)
+        check_log(settings)
         check_nginx(settings)
         check_upstream(settings)
         check_dashboard(settings)

@@ -46,6 +46,15 @@ def check_nginx(settings: Settings) -> None:
         ) from None
 
 
+def check_log(settings: Settings) -> None:
+    """Raise StartError for a log that is not the appliance's own, which it would neither rotate nor delete."""
+    if not settings.owns_log:
+        raise StartError(
+            f"LOG_FILE={settings.log_file} is for the producer on a host of its own (docs/host.md): nginx's log is "
+            f"{settings.data_dir / 'log' / 'access.log'}. Mend it by leaving LOG_FILE out; DATA_DIR moves the log"
+        )
+
+
 def check_upstream(settings: Settings) -> None:
     """Raise StartError when nothing could verify the certificate of UPSTREAM."""
     if settings.upstream.startswith("https:") and settings.upstream_verify:

@@ -6,19 +6,21 @@ bad values, each with the `-e` that mends it.
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import Annotated, Literal
 
 from common.delivery import KINESIS
 from common.log import redact
+from common.misspelt import SERVICE_LINK, misspelt
 from common.record_key import FORM
 from common.typed import Field, SeveralWrongError, Variables
 from common.values import Address, Endpoint, File, Port, Role, Upstream, Way, matches
 
 
 class SettingsError(Exception):
-    """One or more environment variables have a value that cannot be used; the message is for the user."""
+    """One or more environment variables cannot be used, or miss their name; the message is for the user."""
 
 
 class Settings(Variables):
@@ -223,16 +225,33 @@ class Settings(Variables):
         return self.run_dir / "ship.request"
 
 
+NAMES = [name.upper() for name in Settings.model_fields]
+
+
 def load_settings() -> Settings:
     """Read the environment. Raises SettingsError with one message that names every problem and its remedy."""
+    problems = misspelt(os.environ, NAMES)
     try:
-        return Settings()
+        settings = Settings()
     except SeveralWrongError as error:
-        raise SettingsError(explain(error)) from None
+        problems += explain(error)
+    if problems:
+        raise SettingsError("\n".join(["The settings cannot be used:", *(f"  {one}" for one in problems)]))
+    return settings
 
 
-def explain(error: SeveralWrongError) -> str:
-    lines = ["The settings cannot be used:"]
+def require_data_dir(settings: Settings) -> None:
+    """Raise SettingsError instead of making the default, which is the image's, on a machine of the user's."""
+    if not os.environ.get("DATA_DIR") and not settings.data_dir.exists():
+        raise SettingsError(
+            f"DATA_DIR is not set, and {settings.data_dir}, where the state is in a container, is not there. "
+            'Mend it with a folder for the state: DATA_DIR="$PWD/.data"'
+        )
+
+
+def explain(error: SeveralWrongError) -> list[str]:
+    """A sentence for each problem."""
+    found = []
     for problem in error.problems:
         what = str(problem)
         if problem.where:
@@ -241,6 +260,9 @@ def explain(error: SeveralWrongError) -> str:
             remedy = field.examples[0] if field.examples else field.default
             # a URL's user and password may hold anything, and the message goes to logs
             given = re.sub(r"(?s)^(\w*://)?.*@", r"\1...@", str(problem.given)) if field.repr else "…"
+            if SERVICE_LINK.match(given) and name.endswith("_port"):
+                what = f"Kubernetes sets it for a service called {name.removesuffix('_port')}, unless the pod has "
+                what += "`enableServiceLinks: false`"
             what = f"{name.upper()}={redact(given)!r}: {what}. Mend it with: -e {name.upper()}={remedy}"
-        lines.append(f"  {what}")
-    return "\n".join(lines)
+        found.append(what)
+    return found

@@ -14,7 +14,7 @@ from pathlib import Path
 from common import aws
 from common.clock import Clock, SystemClock
 from common.log import configure, event
-from common.settings import Settings, SettingsError, load_settings
+from common.settings import Settings, SettingsError, load_settings, require_data_dir
 from entrypoint.bundle import BundleError, bundle
 from entrypoint.errors import ProvisionError
 from entrypoint.provision import connect, look_on_aws, provision
@@ -33,6 +33,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         settings = load_settings()
         configure(settings.log_level, settings.log_format, "entrypoint")
+        if not options.plan:
+            require_data_dir(settings)
         code = bundle(FUNCTION_FOLDER)
     except (SettingsError, BundleError) as error:
         print(error, file=sys.stderr)

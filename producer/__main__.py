@@ -15,7 +15,7 @@ from pathlib import Path
 
 from common.clock import SystemClock
 from common.log import Event, configure, event
-from common.settings import Settings, SettingsError, load_settings
+from common.settings import Settings, SettingsError, load_settings, require_data_dir
 from journal.checkpoint import CheckpointError, CheckpointFile
 from producer.batch import CUTS
 from producer.schedule import serve
@@ -63,6 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         settings = load_settings()
         configure(settings.log_level, settings.log_format, "producer")
+        require_data_dir(settings)
         with locked(settings.checkpoint_file):
             return once(settings) if options.once else serve(settings)
     except SettingsError as error:

@@ -36,7 +36,7 @@ Every setting is an environment variable. It is set as usual for each way to sta
 | [a host of its own](host.md) | a line of `/etc/default/web-log-producer` |
 
 An empty value counts as not set. Values that cannot be used end the start, with one message that names each of them and
-the `-e` that mends it.
+the `-e` that mends it. So does a variable that is called nearly like a setting, such as POLL_INTERVALL.
 
 The AWS SDK reads `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_SESSION_TOKEN`, `AWS_CA_BUNDLE` and its other
 variables by itself. The embedded emulator gets [a key of its own](environments/embedded.md) instead; any other emulator

@@ -91,7 +91,7 @@ def test_cron_takes_over_where_the_service_stood(installed: Debian, pipeline: Pi
     eventually(lambda: requests.arrived(pipeline), within=90 + WITHIN, every=2)
 
 
-@pytest.mark.parametrize(("setting", "said"), [("S3_BUKET=x", "no such setting"), ("BATCH_SIZE=0", "Mend it with")])
+@pytest.mark.parametrize(("setting", "said"), [("S3_BUKET=x", "is S3_BUCKET meant?"), ("BATCH_SIZE=0", "Mend it with")])
 def test_settings_that_cannot_be_used_are_refused_and_change_nothing(
     installed: Debian, setting: str, said: str
 ) -> None:

@@ -41,6 +41,7 @@ ALLOWED_HERE_ONLY = {
 # file -> why it may read the environment
 READS_ENVIRONMENT = {
     "common/typed.py": "the one reader of the settings",
+    "common/settings.py": "judges the names in it",
     "appliance/run.py": "adds to its own environment what the programs need",
     "emulator/__main__.py": "hands on what MiniStack and the functions may know",
     "emulator/serve.py": "gets it",

@@ -12,7 +12,7 @@ import pytest
 
 from appliance import __main__ as start
 from appliance import checks
-from appliance.checks import StartError, check_dashboard, check_emulator, check_nginx
+from appliance.checks import StartError, check_dashboard, check_emulator, check_log, check_nginx
 from appliance.folder import lock, prepare
 from appliance.run import for_programs
 from common.emulator import read_key
@@ -137,6 +137,12 @@ def test_settings_that_cannot_be_used_end_the_start(
     monkeypatch.setenv("SHARD_COUNT", "many")
     assert start.main([]) == 2
     assert "-e SHARD_COUNT=1" in capsys.readouterr().err
+
+
+def test_a_log_of_others_is_refused(settings: Settings) -> None:
+    check_log(settings)
+    with pytest.raises(StartError, match=r"LOG_FILE=/var/log/nginx/access\.log is for the producer on a host"):
+        check_log(settings.model_copy(update={"log_file": Path("/var/log/nginx/access.log")}))
 
 
 def test_a_dashboard_port_that_is_taken_is_said(settings: Settings) -> None:

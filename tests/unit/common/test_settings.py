@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from common.delivery import DELIVERIES, KINESIS, Delivery
-from common.settings import Settings, SettingsError, load_settings
+from common.settings import Settings, SettingsError, load_settings, require_data_dir
 from tests.keys import KEY
 
 # The names and defaults that were agreed on (the first eight are the original's of 2020).
@@ -164,20 +164,23 @@ def test_a_password_is_not_repeated(monkeypatch: pytest.MonkeyPatch, name: str, 
     assert f"Mend it with: -e {name}=" in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    "program", ["appliance", "entrypoint", "producer", "dashboard", "cli health", "cli verify", "cli status"]
-)
-def test_no_program_repeats_a_password(program: str) -> None:
-    password = {"UPSTREAM": WITH_PASSWORD[0], "LOCALSTACK_HOST": WITH_PASSWORD[0]}
-    ended = subprocess.run(
+def run(program: str, **settings: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
         [sys.executable, "-m", *program.split()],
         cwd=Path(__file__).resolve().parents[3],
-        env=os.environ | password,
+        env=os.environ | settings,
         capture_output=True,
         text=True,
         timeout=30,
         check=False,
     )
+
+
+@pytest.mark.parametrize(
+    "program", ["appliance", "entrypoint", "producer", "dashboard", "cli health", "cli verify", "cli status"]
+)
+def test_no_program_repeats_a_password(program: str) -> None:
+    ended = run(program, UPSTREAM=WITH_PASSWORD[0], LOCALSTACK_HOST=WITH_PASSWORD[0])
     assert ended.returncode == 2
     assert "LOCALSTACK_HOST='http://...@host:4566'" in ended.stdout + ended.stderr
     assert "h1dden" not in ended.stdout + ended.stderr
@@ -192,6 +195,31 @@ def test_all_bad_values_are_told_at_once(monkeypatch: pytest.MonkeyPatch) -> Non
     lines = str(caught.value).splitlines()[1:]
     assert sorted(line.split("=")[0].strip() for line in lines) == sorted(bad)
     assert all(f"Mend it with: -e {name}=" in str(caught.value) for name in bad)
+
+
+@pytest.mark.parametrize("program", ["appliance", "entrypoint --once", "producer --once", "dashboard", "cli status"])
+def test_every_program_refuses_a_misspelt_setting_and_one_that_kubernetes_made(program: str) -> None:
+    wrong = {"POLL_INTERVALL": "5", "EMULATOR_PORT": "tcp://10.0.0.1:4566", "SHARD_COUNT": "two"}
+    ended = run(program, **wrong)
+    assert ended.returncode == 2
+    said = ended.stdout + ended.stderr
+    assert "POLL_INTERVALL: there is no such setting; is POLL_INTERVAL meant? Mend it with: -e POLL_INTERVAL=…" in said
+    assert "EMULATOR_PORT='tcp://10.0.0.1:4566': Kubernetes sets it for a service called emulator" in said
+    assert "Mend it with: -e SHARD_COUNT=1" in said
+
+
+@pytest.mark.skipif(Path("/data").exists(), reason="/data is there already")
+@pytest.mark.parametrize("program", ["appliance", "entrypoint --once", "producer --once"])
+def test_no_program_makes_the_containers_folder_on_a_users_machine(program: str) -> None:
+    ended = run(program)
+    assert ended.returncode == 2
+    assert 'Mend it with a folder for the state: DATA_DIR="$PWD/.data"' in ended.stdout + ended.stderr
+    assert not Path("/data").exists()
+
+
+def test_a_folder_that_was_named_need_not_exist(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATA_DIR", "/nowhere/data")
+    require_data_dir(load_settings())
 
 
 def test_aws_and_localstack_exclude_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
