@@ -1,13 +1,9 @@
-"""Variables of the environment that mean a setting and miss its name.
-
-`compgen -e | python -m common.misspelt` judges the names on standard input: script/up, before it starts a container.
-"""
+"""Variables of the environment that mean a setting and miss its name."""
 
 from __future__ import annotations
 
 import difflib
 import re
-import sys
 from collections.abc import Collection, Iterable, Mapping
 from itertools import combinations
 
@@ -62,10 +58,3 @@ def _spellings(name: str, left_out: int) -> Iterable[str]:
     """The letters of `name` without `left_out` of them. Names that are near each other have one in common."""
     letters = _letters(name)
     return map("".join, combinations(letters, max(0, len(letters) - left_out)))
-
-
-if __name__ == "__main__":
-    from common.settings import NAMES
-
-    if found := misspelt(dict.fromkeys(sys.stdin.read().split(), "…"), NAMES):
-        sys.exit("\n".join(["The settings cannot be used:", *(f"  {one}" for one in found)]))

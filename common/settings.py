@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -266,3 +267,11 @@ def explain(error: SeveralWrongError) -> list[str]:
             what = f"{name.upper()}={redact(given)!r}: {what}. Mend it with: -e {name.upper()}={remedy}"
         found.append(what)
     return found
+
+
+if __name__ == "__main__":  # script/up, of its own environment: the settings, and on standard input all names
+    os.environ.update(dict.fromkeys(set(sys.stdin.read().split()).difference(NAMES), "…"))
+    try:
+        load_settings()
+    except SettingsError as error:
+        sys.exit(str(error))
