@@ -1,0 +1,97 @@
+"""script/appliance and script/aws, with the appliance in a container of an engine that only writes down its orders."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.unit.test_up import Checkout
+from tests.waiting import eventually
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Checkout:
+    return Checkout(tmp_path, "docker")
+
+
+# An engine whose exec leaves what it started to go on, as Docker's client does
+CLIENT = """#!/bin/bash
+echo "$@" >> "$0.said"
+shift
+while [[ $1 == --* ]]; do [[ $1 != --env ]] || { export "$2"; shift; }; shift; done
+shift
+trap 'exit 130' INT
+setsid "$@" &
+wait $!
+"""
+TAIL = f"""#!{sys.executable}
+import os, pathlib, signal, time
+signal.signal(signal.SIGINT, signal.default_int_handler)
+pathlib.Path(__file__ + ".pid").write_text(str(os.getpid()))
+print("a line", flush=True)
+time.sleep(600)
+"""
+
+
+@contextmanager
+def followed(checkout: Checkout) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+    """script/appliance, and the process id of what it runs "in the container"."""
+    checkout.engine("docker", CLIENT)
+    program = checkout.engine("appliance", TAIL)
+    command = [str(checkout.path / "script" / "appliance"), "tail", "--json"]
+    with subprocess.Popen(command, env=checkout.environment, stdout=subprocess.PIPE, start_new_session=True) as script:
+        assert script.stdout
+        assert script.stdout.readline() == b"a line\n"
+        inside = int(Path(f"{program}.pid").read_text())
+        try:
+            yield script, inside
+        finally:
+            for pid in (inside, script.pid):
+                if alive(pid):
+                    os.kill(pid, signal.SIGKILL)
+
+
+def alive(pid: int) -> bool:
+    return Path(f"/proc/{pid}/cmdline").exists() and Path(f"/proc/{pid}/cmdline").read_bytes() != b""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_what_goes_on_in_the_container_ends_with_the_script(checkout: Checkout, number: signal.Signals) -> None:
+    with followed(checkout) as (script, inside):
+        os.killpg(script.pid, number)  # as a terminal does
+        eventually(lambda: not alive(inside))
+        assert script.wait(10) != 0
+
+
+def test_script_appliance_looks_where_script_up_started_it(checkout: Checkout) -> None:
+    checkout.up("--docker")
+    name = checkout.name
+    checkout.run("appliance", "status")
+    assert [line for line in checkout.said() if line.startswith("exec ")][-1].endswith(f" {name} appliance status")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "refused"),
+    [
+        ("s3 sync s3://my-bucket ./logs", True),
+        ("s3 cp --recursive s3://my-bucket/2026 .", True),
+        ("s3 cp file s3://my-bucket/key", True),
+        ("s3 cp s3://my-bucket/key -", False),
+        ("s3 sync s3://my-bucket s3://other --exclude athena/*", False),
+        ("s3 ls s3://my-bucket --recursive", False),
+    ],
+)
+def test_a_folder_of_the_users_that_the_container_does_not_have_is_said(
+    checkout: Checkout, arguments: str, refused: bool
+) -> None:
+    ended = checkout.run("aws", *arguments.split())
+    assert (ended.returncode == 2) is refused, ended.stderr
+    assert ("it runs in the container, which does not have your folders. Mend it with:" in ended.stderr) is refused
+    assert bool([line for line in checkout.said() if " aws s3 " in line]) is not refused
