@@ -29,7 +29,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from archiver.filing import Item
 from archiver.layout import HourlyObject
-from archiver.ledger import Ledger, LedgerError, reference
+from archiver.ledger import Ledger, LedgerError, reference, referenced
 from archiver.stored import LINES_KEY, METADATA_KEY, Reader, State, status_of
 from archiver.writer import SideBySide, Writer
 
@@ -75,6 +75,8 @@ class Archive:
     objects; with `sleep` it makes the waits between two rounds of a race.
 
     `side_by_side` makes the calls that copy the parts of one object; `map` makes them one after the other.
+    `remembered`: of so many objects, those written last, the state is kept for the next append, which then asks for
+    none. The condition of its write finds out when another writer came between.
     """
 
     def __init__(
@@ -86,6 +88,7 @@ class Archive:
         sleep: Callable[[float], None],
         limits: Limits | None = None,
         side_by_side: SideBySide = map,
+        remembered: int = 0,
     ) -> None:
         self._s3 = s3
         self._bucket = bucket
@@ -94,6 +97,8 @@ class Archive:
         self._sleep = sleep
         self._limits = limits or Limits()
         self._writer = Writer(s3, bucket, self._limits.max_copy, side_by_side)
+        self._remembered = remembered
+        self._known: dict[HourlyObject, State] = {}
 
     def append(self, target: HourlyObject, items: Sequence[Item], elsewhere: Elsewhere | None = None) -> Appended:
         """Add the items that are not there yet, in their order. `elsewhere` may close holes of a long ledger.
@@ -105,9 +110,12 @@ class Archive:
         # whose answer was an error may still arrive
         unused: dict[str, str | None] = {}
         cause: ClientError | None = None
+        known = self._known.pop(target, None)
+        if known and all(item.owner and known.ledger.covers(item.owner, item.start, item.end) for item in items):
+            known = None  # nothing would be written, so nothing would find out that the object is gone
         for conflicts, wait in enumerate(self._waits()):
             try:
-                state = self._reader.read(target)
+                state, known = known or self._reader.read(target), None
                 for key in [key for key, etag in unused.items() if etag != state.etag and key != state.side]:
                     self.forget(key)
                     del unused[key]
@@ -174,17 +182,26 @@ class Archive:
         if state.size < self._limits.min_part:
             # joined once: the new lines may be most of what fits the memory
             body = b"".join([self._reader.old_bytes(target, state, texts), *texts])
-            metadata = self._metadata(target, state, len(body), body.count(b"\n"), unused)
-            self._writer.put(target, state, body, metadata)
+            size = len(body)
+            lines: int | None = body.count(b"\n")
+            metadata = self._metadata(target, state, size, lines, unused)
+            etag = self._writer.put(target, state, body, metadata)
         else:
             if not state.intact and self._reader.read_from(target, state, state.size - 1) != b"\n":
                 texts.insert(0, b"\n")
             new = b"".join(texts)
+            size = state.size + len(new)
             lines = None if state.lines is None else state.lines + count
-            metadata = self._metadata(target, state, state.size + len(new), lines, unused)
-            self._writer.multipart(target, state, new, metadata)
+            metadata = self._metadata(target, state, size, lines, unused)
+            etag = self._writer.multipart(target, state, new, metadata)
         if state.side:
             self.forget(state.side)
+        if etag and self._remembered:
+            found = referenced(metadata[METADATA_KEY])
+            side = target.ledger_key(found[1]) if found else None
+            self._known[target] = State(etag, size, state.ledger, side, ledgered=True, intact=True, lines=lines)
+            for other in list(self._known)[: -self._remembered]:
+                del self._known[other]
         return Appended(count, written)
 
     def _is_long(self, ledger: Ledger) -> bool:

@@ -35,9 +35,10 @@ class Writer:
         self._max_copy = max_copy
         self._side_by_side = side_by_side
 
-    def put(self, target: HourlyObject, state: State, body: bytes, metadata: dict[str, str]) -> None:
+    def put(self, target: HourlyObject, state: State, body: bytes, metadata: dict[str, str]) -> str | None:
+        """Write all of it. Returns the new ETag, where the endpoint says it."""
         condition: Any = {"IfNoneMatch": "*"} if state.etag is None else {"IfMatch": state.etag}
-        self._s3.put_object(
+        done = self._s3.put_object(
             Bucket=self._bucket,
             Key=target.key,
             Body=body,
@@ -45,9 +46,10 @@ class Writer:
             ContentType=CONTENT_TYPE,
             **condition,
         )
+        return done.get("ETag")
 
-    def multipart(self, target: HourlyObject, state: State, new: bytes, metadata: dict[str, str]) -> None:
-        """Copy the old bytes inside S3, then `new` as the last part."""
+    def multipart(self, target: HourlyObject, state: State, new: bytes, metadata: dict[str, str]) -> str | None:
+        """Copy the old bytes inside S3, then `new` as the last part. Returns the new ETag, as above."""
         bucket, key, etag = self._bucket, target.key, state.etag or ""
         upload = self._s3.create_multipart_upload(Bucket=bucket, Key=key, Metadata=metadata, ContentType=CONTENT_TYPE)[
             "UploadId"
@@ -72,7 +74,7 @@ class Writer:
             number = len(parts) + 1
             sent = self._s3.upload_part(Bucket=bucket, Key=key, UploadId=upload, PartNumber=number, Body=new)
             parts.append({"PartNumber": number, "ETag": sent["ETag"]})
-            self._s3.complete_multipart_upload(
+            done = self._s3.complete_multipart_upload(
                 Bucket=bucket, Key=key, UploadId=upload, MultipartUpload={"Parts": parts}, IfMatch=etag
             )
         except Exception:
@@ -80,6 +82,7 @@ class Writer:
             with suppress(ClientError, BotoCoreError):
                 self._s3.abort_multipart_upload(Bucket=bucket, Key=key, UploadId=upload)
             raise
+        return done.get("ETag")
 
 
 def _spans(size: int, limit: int) -> Iterator[tuple[int, int]]:

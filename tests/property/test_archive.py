@@ -39,8 +39,9 @@ def fake() -> FakeS3:
     return FakeS3(min_part=TINY.min_part, max_copy=TINY.max_copy, max_metadata=TINY.max_metadata + len(METADATA_KEY))
 
 
-def archive(s3: FakeS3) -> Archive:
-    return Archive(cast("S3Client", s3), s3.bucket, rng=random.Random(next(SEEDS)), sleep=lambda _: None, limits=TINY)
+def archive(s3: FakeS3, remembered: int = 0) -> Archive:
+    rng, client = random.Random(next(SEEDS)), cast("S3Client", s3)
+    return Archive(client, s3.bucket, rng=rng, sleep=lambda _: None, limits=TINY, remembered=remembered)
 
 
 def item(owner: str, number: int) -> Item:
@@ -92,10 +93,10 @@ class ExactlyOnce(RuleBasedStateMachine):
     The model is the set of lines that were acknowledged (append returned) and those that may be there (it raised).
     """
 
-    @initialize()
-    def empty(self) -> None:
+    @initialize(remembered=st.integers(0, 1))
+    def empty(self, remembered: int) -> None:
         self.s3 = fake()
-        self.archive = archive(self.s3)
+        self.archive = archive(self.s3, remembered)
         self.acknowledged: set[bytes] = set()
         self.sent: set[bytes] = set()
 
@@ -137,6 +138,13 @@ class ExactlyOnce(RuleBasedStateMachine):
         self._deliver(mine)
         self.s3.faults = {}
 
+    @rule()
+    def delete(self) -> None:
+        """Another program deletes the object; what comes again is archived again."""
+        for key in (TARGET.key, *named_side(self.s3)):
+            self.s3.objects.pop(key, None)
+        self.acknowledged.clear()
+
     def _deliver(self, lines: list[tuple[str, int]]) -> None:
         self.sent |= {item(*line).text for line in lines}
         before = archived(self.s3)
@@ -172,6 +180,24 @@ class ExactlyOnce(RuleBasedStateMachine):
     @invariant()
     def the_side_object_is_there(self) -> None:
         assert named_side(self.s3) <= side_objects(self.s3)
+
+
+@pytest.mark.parametrize(("standing", "calls"), [(3, ["get_object", "put_object"]), (60, None)])
+def test_of_an_object_just_written_no_state_is_asked(standing: int, calls: list[str] | None) -> None:
+    s3 = fake()
+    remembering = archive(s3, 1)
+    remembering.append(TARGET, [run([("0a", number) for number in range(standing)])])
+    begun = len(s3.calls)
+    assert remembering.append(TARGET, [item("0b", 0)]).conflicts == 0
+    asked = [name for name, _ in s3.calls[begun:]]
+    assert "head_object" not in asked
+    assert calls in (None, asked)
+    # another writer comes between, then the object is deleted: neither is missed
+    archive(s3).append(TARGET, [item("0b", 1)])
+    assert remembering.append(TARGET, [item("0b", 1), item("0b", 2)]) == (1, 5, 1)
+    del s3.objects[TARGET.key]
+    assert remembering.append(TARGET, [item("0b", 2)]).lines == 1
+    assert archived(s3) == Counter([item("0b", 2).text])
 
 
 ExactlyOnce.TestCase.settings = settings(max_examples=100, stateful_step_count=20)
