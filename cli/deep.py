@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
-from cli.filed import FRAGMENT, HourlyObject, Ledger, digest, digests, filed
+from cli.filed import digest, digests, filed
+from common.archiver import FRAGMENT, HourlyObject, Ledger
 from common.errors import code_of, status_of
 from common.settings import Settings
 from journal.audit import Audit, Row

@@ -3,38 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-import sys
 from collections.abc import Generator, Iterator
 from contextlib import closing
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from common.archiver import HourlyObject, Item, Record, file_runs
 from journal.files import Found
-
-sys.path.append(str(Path(__file__).resolve().parents[1] / "lambda"))
-from archiver.archive import Archive
-from archiver.event import FRAGMENT, Record
-from archiver.filing import Item, file_runs
-from archiver.layout import HourlyObject
-from archiver.ledger import Ledger, LedgerError
-from archiver.stored import Reader, State
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
-
-__all__ = [
-    "FRAGMENT",
-    "Archive",
-    "HourlyObject",
-    "Item",
-    "Ledger",
-    "LedgerError",
-    "Reader",
-    "State",
-    "digest",
-    "digests",
-    "filed",
-]
 
 CHUNK = 512 * 1024
 

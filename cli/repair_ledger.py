@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from botocore.exceptions import ClientError
 
-from cli.filed import Archive, HourlyObject, Ledger, LedgerError, Reader, State, digest, digests, filed
+from cli.filed import digest, digests, filed
 from cli.screen import OK, UNUSABLE, CommandError
+from common.archiver import Archive, HourlyObject, Ledger, LedgerError, Reader, State
 from common.aws import client
 from common.clock import Clock, SystemClock
 from common.errors import AWS_ERRORS, explain, status_of

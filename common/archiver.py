@@ -1,0 +1,30 @@
+"""The function's own code, for what does here what the function does there. In the wheel it is a package of its own."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.append(str(Path(__file__).resolve().parents[1] / "lambda"))
+from archiver.archive import Archive, ContentionError, Elsewhere
+from archiver.event import FRAGMENT, Record
+from archiver.filing import Item, file_blocks, file_runs
+from archiver.layout import HourlyObject
+from archiver.ledger import Ledger, LedgerError
+from archiver.stored import Reader, State
+
+__all__ = [
+    "FRAGMENT",
+    "Archive",
+    "ContentionError",
+    "Elsewhere",
+    "HourlyObject",
+    "Item",
+    "Ledger",
+    "LedgerError",
+    "Reader",
+    "Record",
+    "State",
+    "file_blocks",
+    "file_runs",
+]
