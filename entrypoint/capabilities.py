@@ -8,14 +8,11 @@ from __future__ import annotations
 
 import base64
 import secrets
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Iterator
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
-from botocore.exceptions import ClientError
-
-from common.errors import AWS_ERRORS, code_of, status_of
+from common.conditions import COPY, ignored_conditions
 from common.settings import Settings
 from entrypoint import delivery
 from entrypoint.errors import UnavailableError
@@ -26,9 +23,6 @@ if TYPE_CHECKING:
 
     from entrypoint.provision import Clients
 
-# An ETag that no object has.
-NEVER = '"00000000000000000000000000000000"'
-PRECONDITION_FAILED = 412
 # The line that is sent through a delivery stream, in an hour that no real line can have
 PROBE_TIME = "01/Jan/1970:00:00:00 +0000"
 PROBE_HOUR = "1970/01/01/00/"
@@ -50,47 +44,6 @@ MEANINGS: dict[Filed, str] = {
     "unseen": "whether {endpoint} files lines under their own hour could not be seen within "
     f"{PROBE_WITHIN:g} s: `verify` tells it later",
 }
-
-
-def ignored_conditions(s3: S3Client, bucket: str, prefix: str) -> list[str]:
-    """The conditions of the archive's writes that this endpoint does not honour, in words; empty when all is well.
-
-    Writes `<prefix>ledger/probe-…`, which is deleted again. Raises AWS_ERRORS when the probe itself cannot be made.
-    """
-    key = f"{prefix}ledger/probe-{secrets.token_hex(8)}"
-    s3.put_object(Bucket=bucket, Key=key, Body=b"probe")
-    try:
-        attempts: dict[str, Callable[[], Any]] = {
-            "If-None-Match on PutObject": lambda: s3.put_object(Bucket=bucket, Key=key, Body=b"x", IfNoneMatch="*"),
-            "If-Match on PutObject": lambda: s3.put_object(Bucket=bucket, Key=key, Body=b"x", IfMatch=NEVER),
-            "If-Match on CompleteMultipartUpload": lambda: _complete(s3, bucket, key),
-        }
-        return [words for words, attempt in attempts.items() if not _refused(attempt)]
-    finally:
-        with suppress(*AWS_ERRORS):
-            s3.delete_object(Bucket=bucket, Key=key)
-
-
-def _refused(attempt: Callable[[], Any]) -> bool:
-    try:
-        attempt()
-    except ClientError as error:
-        if status_of(error) == PRECONDITION_FAILED:
-            return True
-        if status_of(error) != 501 and code_of(error) != "NotImplemented":
-            raise
-    return False
-
-
-def _complete(s3: S3Client, bucket: str, key: str) -> None:
-    upload = s3.create_multipart_upload(Bucket=bucket, Key=key)["UploadId"]
-    try:
-        part = s3.upload_part(Bucket=bucket, Key=key, UploadId=upload, PartNumber=1, Body=b"x")
-        parts: Any = {"Parts": [{"PartNumber": 1, "ETag": part["ETag"]}]}
-        s3.complete_multipart_upload(Bucket=bucket, Key=key, UploadId=upload, MultipartUpload=parts, IfMatch=NEVER)
-    finally:
-        with suppress(*AWS_ERRORS):
-            s3.abort_multipart_upload(Bucket=bucket, Key=key, UploadId=upload)
 
 
 def meaning(endpoint: str, ignored: list[str], shards: int) -> str:
@@ -143,8 +96,13 @@ def _small_objects(s3: S3Client, bucket: str, prefix: str) -> Iterator[tuple[str
 
 def overwrites(clients: Clients, settings: Settings, endpoint: str, _now: datetime, _run: Run) -> str:
     """Whether the bucket's endpoint keeps two writers apart: the sentence about what it ignores, or nothing."""
-    ignored = ignored_conditions(clients.s3, settings.s3_bucket, settings.s3_prefix)
+    ignored = _ignored(clients, settings)
     return meaning(endpoint, ignored, settings.shard_count) if ignored else ""
+
+
+def _ignored(clients: Clients, settings: Settings) -> list[str]:
+    found = ignored_conditions(clients.s3, settings.s3_bucket, settings.s3_prefix)
+    return [condition for condition in found if condition != COPY]
 
 
 def misfiles(clients: Clients, settings: Settings, endpoint: str, now: datetime, run: Run) -> str:

@@ -10,10 +10,11 @@ import pytest
 from moto import mock_aws
 
 from common import aws
+from common.conditions import COPY, ignored_conditions
 from common.settings import Settings
-from entrypoint.capabilities import ignored_conditions, meaning
+from entrypoint.capabilities import meaning
 
-ALL = ["If-None-Match on PutObject", "If-Match on PutObject", "If-Match on CompleteMultipartUpload"]
+ALL = ["If-None-Match on PutObject", "If-Match on PutObject", "If-Match on CompleteMultipartUpload", COPY]
 # what is known, so that a new version which changes it is noticed
 IGNORES = {"moto": ALL[2:], "ministack": [], "localstack": []}
 
