@@ -30,12 +30,11 @@ from common.clock import SystemClock
 from common.delivery import delivery_of
 from common.settings import Settings
 from journal.checkpoint import CheckpointFile
-from producer.batch import CUTS
 from producer.put import Sink
 from producer.record import PACK_BYTES, count_lines, gzipped
 from producer.schedule import next_poll
 from producer.ship import ship_once
-from producer.sink import make_sink
+from producer.sink import SINKS, make_sink
 from producer.source import Source
 from producer.tick import Producer
 from tests.appliance.drivers import ROOT
@@ -161,7 +160,9 @@ def over_http(log: Path, port: int, delivery: str) -> tuple[int, int]:
 
 def ship(log: Path, sink: Sink, delivery: str) -> tuple[int, int]:
     source = Source(log, SystemClock(), random.Random(1))
-    report = ship_once(source, CheckpointFile(log.with_name("checkpoint.json")), sink, cut=CUTS[delivery_of(delivery)])
+    report = ship_once(
+        source, CheckpointFile(log.with_name("checkpoint.json")), sink, cut=SINKS[delivery_of(delivery)].cut
+    )
     assert not report.lag, report
     return report.lines, report.traffic.bytes
 

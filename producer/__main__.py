@@ -17,10 +17,9 @@ from common.clock import SystemClock
 from common.log import Event, configure, event
 from common.settings import Settings, SettingsError, load_settings, require_data_dir
 from journal.checkpoint import CheckpointError, CheckpointFile
-from producer.batch import CUTS
 from producer.schedule import serve
 from producer.ship import ship_once
-from producer.sink import make_sink
+from producer.sink import SINKS, make_sink
 from producer.source import Source
 from producer.tick import log_shipped
 from producer.whereabouts import SourceError
@@ -91,7 +90,7 @@ def once(settings: Settings) -> int:
     clock, rng = SystemClock(), random.SystemRandom()
     source, checkpoint_file = Source.of(settings, clock, rng), CheckpointFile(settings.checkpoint_file)
     with closing(make_sink(settings, clock, rng, stop=stop.is_set, pause=stop.wait)) as sink:
-        report = ship_once(source, checkpoint_file, sink, cut=CUTS[settings.delivery], stop=stop.is_set)
+        report = ship_once(source, checkpoint_file, sink, cut=SINKS[settings.delivery].cut, stop=stop.is_set)
     if report.records:
         log_shipped(report)
     stopped = "stopped with lines left; the next run sends them" if report.stopped else None

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 from typing import TypeAlias
 
-from common.delivery import FIREHOSE, KINESIS, Delivery
 from producer.hourly import hourly
 from producer.record import Piece, Record, count_lines, packs, singles
 
@@ -51,10 +50,6 @@ def hourly_batches(pieces: Iterable[Piece]) -> Iterator[list[Record]]:
     """The same for Firehose: always packed, an hour a record."""
     packed = (record for piece in pieces for record in hourly(piece))
     yield from _fill(packed, MAX_FIREHOSE_RECORDS, min(PACKED_BATCH_BYTES, MAX_FIREHOSE_BYTES))
-
-
-# How the log is cut into calls
-CUTS: dict[Delivery, Cut] = {KINESIS: batches, FIREHOSE: hourly_batches}
 
 
 def _fill(records: Iterable[Record], most: int, limit: int) -> Iterator[list[Record]]:

@@ -25,10 +25,10 @@ from journal.checkpoint import CheckpointError, CheckpointFile
 from journal.expiry import expire
 from journal.ledgers import Ledgers, LedgersError
 from journal.ranges import Ranges
-from producer.batch import batches
 from producer.put import ClosableSink, Traffic
 from producer.reread import pieces_again
 from producer.setback import SetBack
+from producer.sink import SINKS
 from producer.source import Source
 
 if TYPE_CHECKING:
@@ -152,13 +152,14 @@ class Repair:
     def _compare(self, archived: Archived) -> None:
         """Bring `archived` up to what the bucket's ledgers say. Raises LedgersError."""
         bucket, prefix = self._settings.s3_bucket, self._settings.s3_prefix
-        expired = self._stops_after(READ_SECONDS)
         with closing(self._connect()) as s3:
             created = self._ledgers.created(s3)
             known = (archived.bucket, archived.prefix) == (bucket, prefix) and created in (None, archived.created)
             if known and not archived.unarchived():
                 return
-            read = self._ledgers.read(s3, archived.horizon(self._clock.now().timestamp()), expired)
+            read = self._ledgers.read(
+                s3, archived.horizon(self._clock.now().timestamp()), self._stops_after(READ_SECONDS)
+            )
         if archived.compared_with(bucket, prefix, created, read.oldest):
             log.warning(
                 "bucket %s was created again: all lines still on disk that it lacks are sent again",
@@ -174,8 +175,6 @@ class Repair:
         """Whether so much time has passed, or the producer is to stop."""
         deadline = self._clock.monotonic() + seconds
         return lambda: self._stop() or self._clock.monotonic() >= deadline
-
-    # What is sent again
 
     def _mend(self, archived: Archived, after: float, again: bool, repaired: Repaired) -> None:
         now = self._clock.now().timestamp()
@@ -222,7 +221,8 @@ class Repair:
             )
             sent: dict[str, list[tuple[int, int]]] = {}
             with closing(self._sink(stop)) as sink:
-                for batch in batches(pieces_again(self._source, checkpoint, due, self._say)):
+                pieces = pieces_again(self._source, checkpoint, due, self._say)
+                for batch in SINKS[self._settings.delivery].cut(pieces):
                     put = sink.put(batch)
                     for record, ack in zip(batch, put.acknowledged, strict=True):
                         if ack is not None:
@@ -244,8 +244,6 @@ class Repair:
             *(repaired.sent, repaired.records),
             extra=event("repaired", bytes=repaired.sent, lines=repaired.lines, records=repaired.records),
         )
-
-    # What is said
 
     def _requested(self) -> tuple[str | None, float]:
         """(id, seconds after which something counts as missing) of a request by `audit --repair`; else (None, …)."""

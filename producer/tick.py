@@ -16,12 +16,12 @@ from common.log import Event, event
 from common.settings import Settings
 from common.status import Acknowledged, Place, ProducerStatus, State, read_all, write_status
 from journal.checkpoint import CheckpointError, CheckpointFile
-from producer.batch import CUTS
 from producer.counters import Counting
 from producer.put import Sink
 from producer.repair import Repaired
 from producer.rotate import Rotator
 from producer.ship import Shipped, ship_once
+from producer.sink import SINKS
 from producer.source import Source
 from producer.whereabouts import SourceError
 
@@ -87,7 +87,7 @@ class Producer:
             state: State = "failed"
             error: str | None = None
             name: Event = "failed"
-            cut = CUTS[self._settings.delivery]
+            cut = SINKS[self._settings.delivery].cut
             try:
                 report = ship_once(
                     self._source, self._checkpoint_file, sink, cut=cut, stop=stop, progress=self._progress

@@ -40,10 +40,11 @@ from producer import reader as reading
 from producer import record as recording
 from producer import whereabouts
 from producer.repair import Repair, Repaired
+from producer.retrying import RETRY_SECONDS
 from producer.rotate import Rotator
 from producer.ship import Shipped, ship_once
 from producer.signed import signed
-from producer.sink import RETRY_SECONDS, KinesisSink
+from producer.sink import KinesisSink
 from producer.source import Source
 from tests.checker import entries, judge
 from tests.fake_kinesis import FakeClock

@@ -19,8 +19,9 @@ from common import record_key
 from common.settings import Settings
 from producer.hourly import hourly
 from producer.record import Piece, Record, singles
+from producer.retrying import BACKOFF_CAP, RETRY_SECONDS
 from producer.signed import key_of, signed
-from producer.sink import BACKOFF_CAP, RETRY_SECONDS, KinesisSink, make_sink
+from producer.sink import KinesisSink, make_sink
 from tests.fake_kinesis import (
     FakeClock,
     FakeFirehose,
