@@ -85,7 +85,9 @@ def archived(journey: Journey) -> str:
         journey.found = {key: lines for key in keys if (lines := found_lines(s3, journey, key))}
         return journey.objects if sum(map(len, journey.found.values())) >= len(journey.sent) else None
 
-    return journey.until(seen, f"Look at the function's log: {journey.function_log}")
+    direct = "The producer says it appended, but the objects do not hold these requests."
+    remedy = direct if journey.settings.delivery.is_direct else f"Look at the function's log: {journey.function_log}"
+    return journey.until(seen, remedy)
 
 
 def entries(journey: Journey) -> str:

@@ -127,6 +127,8 @@ def acknowledged(journey: Journey) -> str:
             shipped = f"{one.lines} line(s) as {one.records} record(s)"
             if one.first.record_id:
                 return f"{shipped}, record {one.first.record_id[:SHOWN_OF_ID]}…"
+            if one.first.key:
+                return f"{shipped}, in {one.first.key}"
             return f"{shipped}, {one.first.shard}, sequence number {one.first.sequence_number}"
         return None
 

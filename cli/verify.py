@@ -17,7 +17,7 @@ from cli.kinesis_steps import archived, entries, mapping, records, stream
 from cli.screen import OK, PROBLEM
 from cli.steps import Journey, StepError, acknowledged, bucket, function, requests, role
 from common.clock import SystemClock
-from common.delivery import FIREHOSE, KINESIS
+from common.delivery import FIREHOSE, KINESIS, S3
 from common.errors import AWS_ERRORS, explain
 from common.settings import Settings
 
@@ -46,7 +46,14 @@ _FIREHOSE: Steps = [
     ("objects in S3", delivered),
     ("JSON lines", delivered_entries),
 ]
-STEPS = {KINESIS: _KINESIS, FIREHOSE: _FIREHOSE}
+_S3: Steps = [
+    ("bucket", bucket),
+    ("requests to nginx", requests),
+    ("acknowledged by S3", acknowledged),
+    ("object in S3", archived),
+    ("JSON lines", entries),
+]
+STEPS = {KINESIS: _KINESIS, FIREHOSE: _FIREHOSE, S3: _S3}
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +39,14 @@ def ignored_conditions(s3: S3Client, bucket: str, prefix: str) -> list[str]:
     finally:
         with suppress(*AWS_ERRORS):
             s3.delete_object(Bucket=bucket, Key=key)
+
+
+def refusal(bucket: str, ignored: Sequence[str]) -> str:
+    """The sentence for the user about an endpoint at which nothing is written."""
+    return (
+        f"bucket {bucket}: the endpoint does not honour {', '.join(ignored)}, so lines could be lost or doubled, and "
+        "nothing is written. Take an endpoint that honours them, or -e DELIVERY=kinesis"
+    )
 
 
 def _refused(attempt: Callable[[], Any]) -> bool:

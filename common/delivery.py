@@ -16,15 +16,17 @@ class Delivery:
     are sent to, whose name is in the setting `stream_setting`.
 
     `has_ledger`: lines are in hourly objects, each with a ledger, so what is archived can be known. Without it the
-    service names the objects, many an hour, and acknowledged is all that can be known.
+    service names the objects, many an hour, and acknowledged is all that can be known. `is_direct`: nothing is between
+    the producer and the bucket, so what is acknowledged is archived.
     """
 
     name: str
     title: str
-    service: Literal["kinesis", "firehose"]
+    service: Literal["kinesis", "firehose", "s3"]
     kind: str
     stream_setting: str
     has_ledger: bool
+    is_direct: bool = False
 
     def __str__(self) -> str:
         return self.name
@@ -32,7 +34,8 @@ class Delivery:
 
 KINESIS = Delivery("kinesis", "Kinesis", "kinesis", "stream", "KINESIS_DATA_STREAM", has_ledger=True)
 FIREHOSE = Delivery("firehose", "Firehose", "firehose", "delivery stream", "FIREHOSE_STREAM", has_ledger=False)
-DELIVERIES = {each.name: each for each in (KINESIS, FIREHOSE)}
+S3 = Delivery("s3", "S3", "s3", "bucket", "S3_BUCKET", has_ledger=True, is_direct=True)
+DELIVERIES = {each.name: each for each in (KINESIS, FIREHOSE, S3)}
 
 
 def delivery_of(name: object) -> Delivery:

@@ -84,7 +84,8 @@ class Settings(Variables):
     # Delivery
     delivery: Way = KINESIS
     """`firehose`: lines go to FIREHOSE_STREAM instead of the data stream. They are delivered at least once, and
-    Firehose names the objects."""
+    Firehose names the objects. `s3`: the producer appends to the hourly objects by itself, each line exactly once as
+    with `kinesis`; there is no stream, no role and no function."""
     firehose_stream: Annotated[
         str, matches(r"[a-zA-Z0-9_.-]{1,64}", "a delivery stream name has 1 to 64 letters, digits and ._-")
     ] = "web-log-delivery"

@@ -74,14 +74,15 @@ class EntrypointStatus(Status):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """Where a record is: in a shard of the data stream, or by the name that Firehose gave it."""
+    """Where a record is: in a shard of the data stream, by the name that Firehose gave it, or in the object `key`."""
 
     shard: str | None = None
     sequence_number: str | None = None
     record_id: str | None = None
+    key: str | None = None
 
     def __str__(self) -> str:
-        return " ".join(filter(None, (self.shard, self.sequence_number, self.record_id)))
+        return " ".join(filter(None, (self.shard, self.sequence_number, self.record_id, self.key)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING, Literal
 
-from common.conditions import COPY, ignored_conditions
+from common.conditions import COPY, ignored_conditions, refusal
 from common.settings import Settings
 from entrypoint import delivery
 from entrypoint.errors import UnavailableError
@@ -98,6 +98,12 @@ def overwrites(clients: Clients, settings: Settings, endpoint: str, _now: dateti
     """Whether the bucket's endpoint keeps two writers apart: the sentence about what it ignores, or nothing."""
     ignored = _ignored(clients, settings)
     return meaning(endpoint, ignored, settings.shard_count) if ignored else ""
+
+
+def refuses(clients: Clients, settings: Settings, _endpoint: str, _now: datetime, _run: Run) -> str:
+    """Whether the producer may write to the bucket by itself: why it does not, or nothing."""
+    ignored = _ignored(clients, settings)
+    return refusal(settings.s3_bucket, ignored) if ignored else ""
 
 
 def _ignored(clients: Clients, settings: Settings) -> list[str]:

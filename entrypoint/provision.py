@@ -8,12 +8,12 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from common import aws
-from common.delivery import FIREHOSE, KINESIS
+from common.delivery import FIREHOSE, KINESIS, S3
 from common.errors import AWS_ERRORS, explain
 from common.settings import Settings
 from entrypoint import delivery, errors, policies, record_key
 from entrypoint.bucket import ensure_bucket
-from entrypoint.capabilities import misfiles, overwrites
+from entrypoint.capabilities import misfiles, overwrites, refuses
 from entrypoint.firehose import ensure_delivery_log, ensure_delivery_stream
 from entrypoint.function import (
     HANDLER,
@@ -158,13 +158,16 @@ def look_on_aws(clients: Clients, settings: Settings) -> list[Outcome]:
     Roles are left out: neither function nor delivery stream can exist on AWS without one, and looking would need a
     further permission. Raises ProvisionError, UnavailableError.
     """
-    bucket, function = settings.s3_bucket, settings.lambda_function
+    bucket = settings.s3_bucket
     probes: list[Probe] = [
         ("bucket", bucket, lambda: clients.s3.head_bucket(Bucket=bucket)),
-        ("function", function, lambda: _with_our_key(clients, settings)),
         *PIPELINES[settings.delivery].on_aws(clients, settings),
     ]
     return [Outcome(kind, name, _presence(kind, name, probe)) for kind, name, probe in probes]
+
+
+def _function_there(clients: Clients, settings: Settings) -> Probe:
+    return "function", settings.lambda_function, lambda: _with_our_key(clients, settings)
 
 
 def _with_our_key(clients: Clients, settings: Settings) -> object:
@@ -183,6 +186,7 @@ def _with_our_key(clients: Clients, settings: Settings) -> object:
 def _stream_and_mapping(clients: Clients, settings: Settings) -> list[Probe]:
     stream, function = settings.kinesis_data_stream, settings.lambda_function
     return [
+        _function_there(clients, settings),
         ("stream", stream, lambda: clients.kinesis.describe_stream_summary(StreamName=stream)),
         ("mapping", f"{stream} -> {function}", lambda: stream in streams_of(mappings(clients.lambda_, function))),
     ]
@@ -190,7 +194,10 @@ def _stream_and_mapping(clients: Clients, settings: Settings) -> list[Probe]:
 
 def _delivery_stream(clients: Clients, settings: Settings) -> list[Probe]:
     name = settings.firehose_stream
-    return [("delivery stream", name, lambda: clients.firehose.describe_delivery_stream(DeliveryStreamName=name))]
+    return [
+        _function_there(clients, settings),
+        ("delivery stream", name, lambda: clients.firehose.describe_delivery_stream(DeliveryStreamName=name)),
+    ]
 
 
 def _presence(kind: str, name: str, probe: Callable[[], Any]) -> State:
@@ -220,4 +227,5 @@ class Pipeline:
 PIPELINES = {
     KINESIS: Pipeline(_kinesis, _stream_and_mapping, "conditional_writes", overwrites),
     FIREHOSE: Pipeline(_firehose, _delivery_stream, "event_time_prefixes", misfiles),
+    S3: Pipeline(lambda *_: iter(()), lambda *_: [], "conditional_writes", refuses),  # the bucket is all there is
 }

@@ -118,7 +118,7 @@ def _wheel(root: Path) -> tuple[str, bytes]:
         copy.mkdir()
         for name in ("pyproject.toml", "LICENSE"):
             shutil.copyfile(root / name, copy / name)
-        for name in ("common", "journal", "producer"):
+        for name in ("common", "journal", "lambda/archiver", "producer"):
             shutil.copytree(root / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
         command = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(out)]
         built = subprocess.run(command, cwd=copy, capture_output=True, text=True, check=False)

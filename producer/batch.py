@@ -8,7 +8,7 @@ from itertools import chain
 from typing import TypeAlias
 
 from producer.hourly import hourly
-from producer.record import Piece, Record, count_lines, packs, singles
+from producer.record import Piece, Record, count_lines, packs, plain, singles
 
 Cut: TypeAlias = Callable[[Iterable[Piece]], Iterator[list[Record]]]
 
@@ -22,6 +22,10 @@ MAX_FIREHOSE_BYTES = 4 * 1024 * 1024
 # What is packed goes in calls of this size: what one shard takes in a second, so that a single shard need not refuse
 # most of a call; measured with boto3, it also takes least CPU time a line, and 25 MiB less memory than 5 MiB do
 PACKED_BATCH_BYTES = 1024 * 1024
+# What is appended to the bucket at a time. A part of a multipart upload has at least 5 MiB, and each append above that
+# takes four requests; the entries of so many bytes are held in memory.
+APPENDED_BYTES = 8 * 1024 * 1024
+MAX_APPENDED_RECORDS = 4096
 # Upper limit of a partition key of ours: generation, colon, 20 digits, signature
 KEY_BYTES = 72
 
@@ -50,6 +54,12 @@ def hourly_batches(pieces: Iterable[Piece]) -> Iterator[list[Record]]:
     """The same for Firehose: always packed, an hour a record."""
     packed = (record for piece in pieces for record in hourly(piece))
     yield from _fill(packed, MAX_FIREHOSE_RECORDS, min(PACKED_BATCH_BYTES, MAX_FIREHOSE_BYTES))
+
+
+def appended_batches(pieces: Iterable[Piece]) -> Iterator[list[Record]]:
+    """The same for the bucket: cut as for Kinesis, so that a line has the same place in both, and not compressed."""
+    whole = (record for piece in pieces for record in packs(piece, plain))
+    yield from _fill(whole, MAX_APPENDED_RECORDS, APPENDED_BYTES)
 
 
 def _fill(records: Iterable[Record], most: int, limit: int) -> Iterator[list[Record]]:

@@ -13,7 +13,7 @@ The newline of a file's last, unterminated line is virtual: the record covers it
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from enum import Enum
 
@@ -96,8 +96,8 @@ def singles(piece: Piece) -> Iterator[Record]:
         begin = end
 
 
-def packs(piece: Piece) -> Iterator[Record]:
-    """As few records as PACK_BYTES allows; nothing is done line by line."""
+def packs(piece: Piece, pack: Callable[[bytes], bytes] | None = None) -> Iterator[Record]:
+    """As few records as PACK_BYTES allows, each `pack`ed (else by gzip); nothing is done line by line."""
     if piece.kind is not Kind.LINES:
         yield from _special(piece)
         return
@@ -108,7 +108,7 @@ def packs(piece: Piece) -> Iterator[Record]:
             yield from _line(piece, begin, end)
         else:
             block = piece.data[begin:end]
-            yield record_of(piece, begin, end, gzipped(block), count_lines(block))
+            yield record_of(piece, begin, end, (pack or gzipped)(block), count_lines(block))
         begin = end
 
 
@@ -124,6 +124,11 @@ def pack_end(data: bytes, begin: int) -> int:
 
 def gzipped(data: bytes) -> bytes:
     return isal_zlib.compress(data, GZIP_LEVEL, wbits=31)
+
+
+def plain(data: bytes) -> bytes:
+    """The data as it is, unless it would be taken for gzip."""
+    return gzipped(data) if data.startswith(GZIP_MAGIC) else data
 
 
 def count_lines(data: bytes) -> int:

@@ -66,7 +66,8 @@ class Repaired:
 
 
 class Repair:
-    """`turn` keeps ticks out while repair sends; `connect` and `sink` make clients for one run."""
+    """`turn` keeps ticks out while repair sends; `connect` and `sink` make clients for one run. `proven`: what was
+    appended without a stream since it was last asked."""
 
     def __init__(
         self,
@@ -78,7 +79,9 @@ class Repair:
         sink: Callable[[Callable[[], bool]], ClosableSink],
         turn: Callable[[], AbstractContextManager[object]],
         stop: Callable[[], bool] = lambda: False,
+        proven: Callable[[], Mapping[str, Ranges]] = dict,
     ) -> None:
+        self._proven = proven
         self._settings = settings
         self._source = source
         self._archive = f"s3://{settings.s3_bucket}/{settings.s3_prefix}"
@@ -123,6 +126,7 @@ class Repair:
             saved = self._settings.checkpoint_file.stat().st_mtime  # or a little later, but not earlier
             now, known = self._clock.now(), checkpoint.generations
             archived.note(known, now.timestamp(), self._settings.repair_after, saved=saved, finely=again)
+            archived.absorb(self._proven())
             self._archived_file.save(archived)  # the times must not be lost with this process
             try:
                 self._compare(archived)

@@ -27,6 +27,7 @@ from common.status import EntrypointStatus, StatusError, read_status
 from journal.archived import ArchivedFile
 from journal.checkpoint import CheckpointFile
 from journal.ledgers import connect
+from producer.bucket import Proven
 from producer.repair import Repair
 from producer.rotate import DROP_FROM, Rotator
 from producer.sink import make_sink
@@ -51,7 +52,7 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 def serve(settings: Settings) -> int:
     """Ship at each poll until SIGTERM or SIGINT, then once more within STOP_SECONDS. Returns the exit code."""
     clock, rng = SystemClock(), random.SystemRandom()
-    rotator = rotator_for(settings, clock)
+    rotator, proven = rotator_for(settings, clock), Proven()
     producer = Producer(
         settings,
         Source.of(settings, clock, rng),
@@ -60,6 +61,7 @@ def serve(settings: Settings) -> int:
         clock,
         next_poll(settings.poll_interval),
         until_provisioned(settings, clock),
+        proven.add if settings.delivery.is_direct else lambda _: None,
     )
     stop = threading.Event()
     sink = make_sink(settings, clock, rng, stop=stop.is_set, pause=stop.wait)
@@ -71,6 +73,7 @@ def serve(settings: Settings) -> int:
         sink=lambda ended: make_sink(settings, clock, rng, stop=ended, pause=stop.wait),
         turn=producer.turn,
         stop=stop.is_set,
+        proven=proven.take,
     )
     looking = threading.Lock()
 

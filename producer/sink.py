@@ -16,6 +16,7 @@ from common.errors import AWS_ERRORS
 from common.settings import Settings
 from common.status import Place
 from producer.batch import batches, hourly_batches
+from producer.bucket import BucketSink
 from producer.put import ClosableSink, Traffic
 from producer.record import Record
 from producer.retrying import Failure, RetryingSink
@@ -128,7 +129,7 @@ class FirehoseSink(_BatchSink):
         return Place(record_id=name) if name and isinstance(name, str) else None
 
 
-SINKS: dict[Delivery, type[RetryingSink]] = {each.delivery: each for each in (KinesisSink, FirehoseSink)}
+SINKS: dict[Delivery, type[RetryingSink]] = {each.delivery: each for each in (KinesisSink, FirehoseSink, BucketSink)}
 
 
 def make_sink(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -42,6 +42,7 @@ class Producer:
     """Runs one tick after the other. Never raises; the next tick tries again.
 
     `next_poll`: the time of the first poll after a moment. `hold`: whether what lines are sent to is still being made.
+    `acknowledged` gets the ranges (generation, start, end) that a tick has got acknowledged.
     """
 
     def __init__(
@@ -53,8 +54,10 @@ class Producer:
         clock: Clock,
         next_poll: Callable[[datetime], datetime],
         hold: Callable[[], bool] = lambda: False,
+        acknowledged: Callable[[Sequence[tuple[str, int, int]]], None] = lambda _: None,
     ) -> None:
         self._hold = hold
+        self._acknowledged = acknowledged
         self._source = source
         self._checkpoint_file = checkpoint_file
         self._rotator = rotator
@@ -176,6 +179,7 @@ class Producer:
         if not report.records:
             return
         log_shipped(report)
+        self._acknowledged(report.ranges)
         done = Acknowledged(
             at=self._clock.now(),
             lines=report.lines,

@@ -51,6 +51,10 @@ def third_party(source: str) -> set[str]:
     return {name for name in modules - sys.stdlib_module_names if not name.startswith("mypy_boto3_")}
 
 
+# the function's own code, of which the wheel makes a package beside the others
+ARCHIVER = "archiver"
+
+
 def closure(start: str) -> set[str]:
     """The files of the project that `start` imports, and what they import, and so on."""
     found: set[str] = set()
@@ -58,6 +62,11 @@ def closure(start: str) -> set[str]:
     while left:
         module = left.pop()
         path = Path(*module.split("."))
+        if path.parts[0] == ARCHIVER:
+            found |= {
+                each.relative_to(ROOT / "lambda").as_posix() for each in (ROOT / "lambda" / ARCHIVER).glob("*.py")
+            }
+            continue
         file = path / "__init__.py" if (ROOT / path).is_dir() else path.with_suffix(".py")
         if not (ROOT / file).is_file() or file.as_posix() in found:
             continue
@@ -116,8 +125,8 @@ def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path, capsys: pytest.
 
 
 def test_a_wheel_that_cannot_be_built_is_said(tmp_path: Path) -> None:
-    for name in ("common", "journal", "producer"):
-        (tmp_path / name).mkdir()
+    for name in ("common", "journal", "lambda/archiver", "producer"):
+        (tmp_path / name).mkdir(parents=True)
     (tmp_path / "LICENSE").touch()
     (tmp_path / "pyproject.toml").write_text("[project]\nname = 'nothing'\n")
     with pytest.raises(WheelError, match="version"):
@@ -134,8 +143,13 @@ def test_the_wheel_is_the_producer_and_the_folders_it_imports(made: dict[str, by
     # if this fails, mend [tool.hatch.build.targets.wheel] in pyproject.toml
     assert closure("producer.__main__") <= code
     folders = {name.partition("/")[0] for name in closure("producer.__main__")}
-    files = [path for folder in folders for path in (ROOT / folder).rglob("*.*") if path.suffix != ".pyc"]
-    assert code == {path.relative_to(ROOT).as_posix() for path in files}
+    homes = {folder: ROOT / "lambda" if folder == ARCHIVER else ROOT for folder in folders}
+    assert code == {
+        path.relative_to(home).as_posix()
+        for folder, home in homes.items()
+        for path in (home / folder).rglob("*.*")
+        if path.suffix != ".pyc"
+    }
 
 
 def test_the_wheel_needs_what_it_imports(made: dict[str, bytes], wheel_name: str) -> None:
@@ -146,6 +160,7 @@ def test_the_wheel_needs_what_it_imports(made: dict[str, bytes], wheel_name: str
     assert set(required) == names(PROJECT["project"]["dependencies"])
     # botocore comes with boto3, compression with Python 3.14
     known = {
+        ARCHIVER,
         "common",
         "journal",
         "producer",

@@ -242,7 +242,7 @@ def test_the_status_of_a_tick(setup: Setup, caplog: pytest.LogCaptureFixture) ->
     assert (status["lag_bytes"], status["error"]) == (4, None)
     (tick,) = status["acknowledged"]
     assert (tick["lines"], tick["records"], tick["bytes"]) == (2, 2, 4)
-    assert tick["first"] == {"shard": "shardId-000000000000", "sequence_number": "1", "record_id": None}
+    assert tick["first"] == {"shard": "shardId-000000000000", "sequence_number": "1", "record_id": None, "key": None}
     assert tick["last"]["sequence_number"] == "2"
     assert tick["at"] == status["shipped_at"] == status["last_tick"]
     assert [(start, end) for _, start, end in tick["ranges"]] == [(0, 4)]

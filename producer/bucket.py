@@ -1,0 +1,143 @@
+"""The bucket itself (DELIVERY=s3): lines are filed and appended here by the function's own code.
+
+What is acknowledged is archived. A failure is no loss and no doubling: the ledgers tell which lines of a batch that
+comes again are there.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import KW_ONLY, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from common import archiver
+from common.archiver import Archive, ContentionError, Elsewhere, HourlyObject, Item, Ledger, LedgerError, file_blocks
+from common.conditions import COPY, ignored_conditions, refusal
+from common.delivery import S3
+from common.errors import AWS_ERRORS
+from common.settings import Settings
+from common.status import Place
+from journal.ranges import Ranges
+from producer.batch import appended_batches
+from producer.put import Traffic
+from producer.record import Record
+from producer.retrying import Failure, RetryingSink
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+# A poll writes the hour's entries and its rejected lines, and around the full hour those of two
+REMEMBERED = 4
+# Objects of rejected lines whose ledgers are read when one of entries grows long
+FEW_OTHERS = 3
+
+
+@dataclass(slots=True)
+class BucketSink(RetryingSink):
+    """Appends to the hourly objects below `prefix`. `trusted`: the endpoint honours conditions, as AWS does; any other
+    is tried once before the first write."""
+
+    delivery = S3
+    cut = staticmethod(appended_batches)
+
+    _: KW_ONLY
+    prefix: str = ""
+    trusted: bool = False
+    _archive: Archive | None = field(default=None, init=False)
+    _requests: int = field(default=0, init=False)
+
+    @staticmethod
+    def own(settings: Settings) -> dict[str, Any]:
+        return {"prefix": settings.s3_prefix, "trusted": settings.target == "aws"}
+
+    def close(self) -> None:
+        RetryingSink.close(self)
+        self._archive = None
+
+    def _attempt(
+        self, batch: Sequence[Record], pending: Sequence[int], acknowledged: list[Place | None], traffic: Traffic
+    ) -> Failure:
+        found: dict[HourlyObject, list[Item]] = {}
+        targets: list[set[HourlyObject]] = []
+        for index in pending:
+            targets.append(set())
+            for _, filed in file_blocks(_event(batch[index]), self.prefix):
+                for target, item in filed:
+                    found.setdefault(target, []).append(item)
+                    targets[-1].add(target)
+        done: set[HourlyObject] = set()
+        before = self._requests
+        failure = self._append(found, done, traffic, len(pending))
+        traffic.calls += self._requests - before
+        for index, mine in zip(pending, targets, strict=True):
+            if mine <= done:
+                acknowledged[index] = Place(key=min(mine).key)
+        return failure
+
+    def _append(
+        self, found: dict[HourlyObject, list[Item]], done: set[HourlyObject], traffic: Traffic, count: int
+    ) -> Failure:
+        """Append to one object after the other, rejected lines last: the entries around them close the ledger's holes.
+        What it returns holds if any is not `done`."""
+        order = sorted(found, key=lambda target: (target.rejected, target))
+        elsewhere = Elsewhere(Ledger(), [target for target in order if target.rejected][:FEW_OTHERS])
+        try:
+            client = self._connected()
+            if not self.trusted:
+                ignored = ignored_conditions(client, self.stream, self.prefix)
+                if set(ignored) - {COPY}:
+                    return Failure(refusal(self.stream, ignored), False, {"no conditional writes": count})
+                self.trusted = True
+            self._archive = self._archive or self._opened(client)
+            for target in order:
+                if self.stop():
+                    return Failure("stopped before the rest was written", True, {})
+                items = found.pop(target)  # so that its memory is free afterwards
+                written = self._archive.append(target, items, elsewhere)
+                traffic.bytes += written.bytes
+                for item in items:
+                    elsewhere.committed.add(str(item.owner), item.start, item.end)
+                done.add(target)
+        except ContentionError as error:
+            return Failure(str(error), True, {"contention": count})
+        except LedgerError as error:
+            return Failure(str(error), False, {"ledger": count})
+        except (*AWS_ERRORS, OSError, ValueError) as error:
+            return self._failed(error, count)
+        return Failure("", True, {})
+
+    def _opened(self, s3: S3Client) -> Archive:
+        s3.meta.events.register("before-send.s3", self._count)
+        # of which no two writers may have equal ones
+        rng = random.Random(self.rng.getrandbits(128))  # noqa: S311 (names and jitter, no secret)
+        return Archive(s3, self.stream, rng=rng, sleep=self.clock.sleep, remembered=REMEMBERED)
+
+    def _count(self, **_: Any) -> None:
+        self._requests += 1
+
+
+class Proven:
+    """What ticks have archived themselves, for repair, which runs beside them and then need not ask the bucket."""
+
+    def __init__(self) -> None:
+        self._ranges: deque[tuple[str, int, int]] = deque()
+
+    def add(self, ranges: Iterable[tuple[str, int, int]]) -> None:
+        """Take [start, end) of each generation."""
+        self._ranges.extend(ranges)
+
+    def take(self) -> dict[str, Ranges]:
+        """What was added since the last time."""
+        taken: dict[str, list[tuple[int, int]]] = {}
+        while self._ranges:
+            generation, start, end = self._ranges.popleft()
+            taken.setdefault(generation, []).append((start, end))
+        return {generation: Ranges(pairs) for generation, pairs in taken.items()}
+
+
+def _event(record: Record) -> archiver.Record:
+    """The record as the function gets it from a stream."""
+    _, _, length = record.key.partition(":")[2].partition(":")
+    return archiver.Record(record.data, record.generation, record.start, int(length) if length else None, 0.0, None)

@@ -1,0 +1,180 @@
+"""The bucket as a sink: what is acknowledged is archived, and nothing is written where that is not safe."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from archiver.layout import HourlyObject
+from archiver.stored import METADATA_KEY
+from common import conditions
+from producer import bucket
+from producer.bucket import BucketSink, Proven
+from producer.record import Kind, Piece
+from tests.fake_kinesis import FakeClock
+from tests.fake_s3 import DOWN, LOST, SLOW_DOWN, FakeS3, Fault
+
+GENERATION = "5e9a0000" + "0123456789abcdef"
+MIB = 1024 * 1024
+HOUR = HourlyObject("logs/", "2020/04/18/01")
+
+
+def line(number: int, hour: int = 1) -> bytes:
+    text = f'10.0.0.1 - - [18/Apr/2020:{hour:02}:00:00 +0000] "GET /{number} HTTP/1.1" 200 1 "-" "a"\n'
+    return text.encode()
+
+
+class S3(FakeS3):
+    """Counts its requests, as botocore's events do."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.listeners: list[Any] = []
+        self.meta = SimpleNamespace(events=SimpleNamespace(register=lambda _, heard: self.listeners.append(heard)))
+        self.closed = False
+
+    def _call(self, *call: Any) -> dict[str, Any]:
+        for heard in self.listeners:
+            heard(request=None)
+        return super()._call(*call)
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def sink_of(s3: S3, clock: FakeClock | None = None, **options: Any) -> BucketSink:
+    options = {"prefix": "logs/", "trusted": True, **options}
+    return BucketSink(lambda: s3, s3.bucket, clock or FakeClock(), random.Random(1), **options)
+
+
+def records(data: bytes, start: int = 0) -> list[Any]:
+    (batch,) = BucketSink.cut([Piece(GENERATION, start, data)])
+    return batch
+
+
+def lines_in(s3: S3, target: HourlyObject = HOUR) -> Counter[bytes]:
+    return Counter(s3.objects[target.key].body.splitlines() if target.key in s3.objects else ())
+
+
+@pytest.mark.parametrize("fault", [DOWN, LOST, SLOW_DOWN])
+def test_each_call_fails_in_turn_and_the_next_try_makes_it_right(fault: Fault) -> None:
+    batch = records(line(1) + line(2, hour=2) + b"no entry\n" + line(3))
+    for nth in range(40):
+        s3, clock = S3(), FakeClock()
+        s3.faults = {nth: fault}
+        put = sink_of(s3, clock).put(batch)
+        assert put.acknowledged
+        assert put.error is None
+        assert lines_in(s3).total() == 2
+        assert lines_in(s3, HourlyObject("logs/", "2020/04/18/02")).total() == 1
+        assert sum(1 for key in s3.objects if key.startswith("logs/rejected/")) == 1
+        if nth >= len(s3.calls):
+            return
+    raise AssertionError("there was no end of calls")
+
+
+def test_what_is_acknowledged_is_archived_and_the_rest_is_not() -> None:
+    """The second object cannot be written: its record is left, the other one's is not."""
+    s3 = S3()
+    first, second = records(line(1)), records(line(2, hour=2), start=1000)
+    s3.fault_from_now_on = (2, SLOW_DOWN)  # after HEAD and PUT of the first
+    put = sink_of(s3).put([*first, *second])
+    assert [place and place.key for place in put.acknowledged] == [HOUR.key, None]
+    assert "SlowDown" in (put.error or "")
+    assert lines_in(s3).total() == 1
+
+
+def test_a_poll_takes_two_requests_and_above_5_mib_four() -> None:
+    s3 = S3()
+    sink = sink_of(s3)
+    begun = 0
+    calls = []
+    for size in (1, 1, 60_000, 1, 1):  # 60,000 lines are more than 5 MiB
+        data = b"".join(line(number) for number in range(size))
+        for batch in BucketSink.cut([Piece(GENERATION, begun, data)]):
+            put = sink.put(batch)
+            assert put.error is None
+            calls.append(put.traffic.calls)
+        begun += len(data)
+    assert calls == [2, 2, 2, 4, 4]
+    assert sum(calls) == len(s3.calls)
+    assert lines_in(s3).total() == 60_004
+
+
+def test_a_lost_line_of_a_bucket_made_anew_is_written_again() -> None:
+    s3 = S3()
+    sink, batch = sink_of(s3), records(line(1))
+    sink.put(batch)
+    s3.objects.clear()
+    assert sink.put(batch).error is None
+    assert lines_in(s3).total() == 1
+
+
+def test_a_ledger_that_cannot_be_read_says_what_mends_it_and_is_not_tried_again() -> None:
+    s3, clock = S3(), FakeClock()
+    sink_of(s3).put(records(line(1)))
+    s3.objects[HOUR.key].metadata[METADATA_KEY] = "2;nonsense"
+    put = sink_of(s3, clock).put(records(line(2), start=1000))
+    assert put.acknowledged == [None]
+    assert "appliance repair-ledger logs/2020/04/18/01/web-access.log" in (put.error or "")
+    assert clock.monotonic() == 0
+
+
+@pytest.mark.parametrize(
+    ("ignored", "refused"),
+    [([], False), ([conditions.COPY], False), (["If-Match on PutObject", conditions.COPY], True)],
+)
+def test_nothing_is_written_where_conditions_are_ignored(
+    monkeypatch: pytest.MonkeyPatch, ignored: list[str], refused: bool
+) -> None:
+    asked: Iterator[list[str]] = iter([ignored])
+    monkeypatch.setattr(bucket, "ignored_conditions", lambda *_: next(asked))
+    s3 = S3()
+    sink = sink_of(s3, trusted=False)
+    put = sink.put(records(line(1)))
+    assert bool(put.error) == refused
+    assert lines_in(s3).total() == (0 if refused else 1)
+    if refused:
+        assert "If-Match on PutObject" in (put.error or "")
+        assert "-e DELIVERY=kinesis" in (put.error or "")
+    else:
+        sink.put(records(line(2), start=1000))  # and it is not asked again
+
+
+def test_it_stops_between_two_objects() -> None:
+    s3 = S3()
+    put = sink_of(s3, stop=lambda: bool(s3.objects)).put([*records(line(1)), *records(line(2, hour=2), start=1000)])
+    assert [bool(place) for place in put.acknowledged] == [True, False]
+
+
+def test_fragments_and_a_last_line_have_the_places_that_they_have_in_the_stream() -> None:
+    long = b"x" * (3 * MIB)
+    pieces = [
+        Piece(GENERATION, 0, long, kind=Kind.FRAGMENT),
+        Piece(GENERATION, len(long) + 1, b"end", kind=Kind.LAST_LINE),
+    ]
+    s3 = S3()
+    sink = sink_of(s3)
+    for batch in BucketSink.cut(pieces):
+        assert sink.put(batch).error is None
+        assert sink.put(batch).traffic.bytes == 0
+    assert sum(len(stored.body) for key, stored in s3.objects.items() if "rejected" in key) > 3 * MIB
+
+
+def test_lines_that_look_like_gzip_are_archived_as_they_are() -> None:
+    s3 = S3()
+    assert sink_of(s3).put(records(b"\x1f\x8b no gzip\n" * 3)).error is None
+    (body,) = (stored.body for key, stored in s3.objects.items() if "rejected" in key)
+    assert body.count(b"no gzip") == 3
+
+
+def test_what_was_proven_is_handed_out_once() -> None:
+    proven = Proven()
+    proven.add([("a", 0, 5), ("b", 0, 1), ("a", 5, 9)])
+    assert {name: list(ranges) for name, ranges in proven.take().items()} == {"a": [(0, 9)], "b": [(0, 1)]}
+    assert proven.take() == {}
