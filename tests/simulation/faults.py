@@ -68,6 +68,7 @@ class Faults:
     meanwhile_ticked: float = _up_to(0.2, apart=True)  # for each look of repair's into the bucket
     set_back: float = _up_to(0.1, apart=True)  # for each step: a snapshot of the volume takes its place
     no_room: float = _up_to(0.2, apart=True)  # for each look of it
+    direct: float = _up_to(0.5, apart=True)  # for each start of the producer: it appends to the bucket by itself
     # Lambda, for each invocation
     redelivered: float = _up_to(0.3)  # the position in the shard moves back by any number of records
     at_the_same_time: float = _up_to(0.6)  # several invocations, one S3 call of one of them after the other

@@ -161,11 +161,8 @@ class Stream:
         del self.shards[shard][start:end]
 
     def _store(self, key: str, data: bytes) -> dict[str, Any]:
-        place = place_of(key)
         shard = self.add(key, data)
-        if (place, data) not in self._known:
-            self._known.add((place, data))
-            self._learn(place, data)
+        self.learn(place_of(key), data)
         return {"ShardId": f"shardId-{shard:012}", "SequenceNumber": str(self._numbers)}
 
     def add(self, key: str, data: bytes) -> int:
@@ -175,7 +172,11 @@ class Stream:
         self.shards[shard].append(Sent(key, data, self._numbers, self.clock.now().timestamp()))
         return shard
 
-    def _learn(self, key: str, data: bytes) -> None:
+    def learn(self, key: str, data: bytes) -> None:
+        """What is sent at this place, by whatever way."""
+        if (key, data) in self._known:
+            return
+        self._known.add((key, data))
         for place, line in places(key, data):
             if self.places.setdefault(place, line) != line:
                 raise Violation(f"{place} names two lines: {self.places[place]!r} and {line!r}")

@@ -39,6 +39,7 @@ from producer import batch as batching
 from producer import reader as reading
 from producer import record as recording
 from producer import whereabouts
+from producer.bucket import Proven
 from producer.repair import Repair, Repaired
 from producer.retrying import RETRY_SECONDS
 from producer.rotate import Rotator
@@ -52,6 +53,7 @@ from tests.keys import KEY, OTHER_KEY
 from tests.lambda_events import bytes_of
 from tests.simulation.baton import Baton
 from tests.simulation.bucket import Bucket
+from tests.simulation.direct import Direct
 from tests.simulation.disk import Disk, SimOs, SimPath, broken, full
 from tests.simulation.faults import Crash, Faults, Violation
 from tests.simulation.invocation import Invocation
@@ -69,7 +71,10 @@ SMALL: list[tuple[Any, dict[str, Any]]] = [
     (whereabouts, {"os": SimOs()}),
     (reading, {"BLOCK_BYTES": 1500, "FRAGMENT_BYTES": 500, "WINDOW_BYTES": 100, "os": SimOs()}),
     (recording, {"MAX_RECORD_BYTES": 700, "PACK_BYTES": 600, "FRAGMENT_BYTES": 500, "WINDOW_BYTES": 100}),
-    (batching, {"MAX_BATCH_RECORDS": 5, "MAX_BATCH_BYTES": 3500}),
+    (
+        batching,
+        {"MAX_BATCH_RECORDS": 5, "MAX_BATCH_BYTES": 3500, "MAX_APPENDED_RECORDS": 5, "APPENDED_BYTES": 3500},
+    ),
     (atomic, {"os": SimOs()}),
     (filing, {"MAX_REJECTED": 300}),
     (
@@ -191,12 +196,13 @@ class Appliance:
 
     def _sent(self, line: bytes) -> bool:
         """Whether nothing can keep it from the bucket any more."""
-        world = self._world
-        return line in (world.bucket if world.setting.faults.records_lost else world.stream).lines
+        world, faults = self._world, self._world.setting.faults
+        return line in (world.bucket if faults.records_lost or faults.direct else world.stream).lines
 
     def start(self) -> None:
         world = self._world
         self._dead = self._shipping = False
+        self._direct, self._proven = world.keeper.random() < self.faults.direct, Proven()
         self._source = self._new_source()
         self._file = CheckpointFile(self._checkpoint)
         self._sink = self._new_sink()
@@ -207,6 +213,7 @@ class Appliance:
             connect=lambda: cast("S3Client", _Looking(self, world.bucket)),
             sink=lambda _: self._new_sink(),
             turn=self._turn,
+            proven=self._proven.take,
         )
         self._rotator = Rotator(
             *(self.log, self.log, self._limit, self._age, world.clock, CheckpointFile(self._checkpoint)),
@@ -224,15 +231,16 @@ class Appliance:
             keeps_open=not self._owns_log,
         )
 
-    def _new_sink(self) -> KinesisSink:
-        return KinesisSink(
-            lambda: cast(Any, _Client(self, self._world.stream)),
-            "web-log-stream",
-            self._world.clock,
-            random.Random(self._rng.getrandbits(64)),
-            retry_seconds=self._rng.choice([0.0, RETRY_SECONDS]),
-            key=lambda: KEY,
-        )
+    def _new_sink(self) -> KinesisSink | Direct:
+        world, rng, patience = self._world, random.Random(self._rng.getrandbits(64)), [0.0, RETRY_SECONDS]
+        seconds = self._rng.choice(patience)
+        if self._direct:
+            client = _Client(self, world.bucket)
+            sink = Direct(lambda: client, world.bucket.bucket, world.clock, rng, prefix=PREFIX, retry_seconds=seconds)
+            sink.simulated(world.stream, world.setting.limits)
+            return sink
+        client = _Client(self, world.stream)
+        return KinesisSink(lambda: client, "web-log-stream", world.clock, rng, retry_seconds=seconds, key=lambda: KEY)
 
     @contextmanager
     def _turn(self) -> Iterator[None]:
@@ -307,8 +315,12 @@ class Appliance:
         say(f"{self.name} ships")
         with self._turn():
             report = ship_once(
-                self._source, self._file, self._sink, stop=lambda: rng.random() < self.faults.producer_stopped
+                *(self._source, self._file, self._sink),
+                cut=self._sink.cut,
+                stop=lambda: rng.random() < self.faults.producer_stopped,
             )
+        if self._direct:
+            self._proven.add(report.ranges)
         say(f"{self.name} has shipped {report.records} records, {report.lag} bytes left; {report.error}")
         for problem in report.problems:
             say(f"{self.name}: {problem}")
@@ -355,10 +367,10 @@ class Appliance:
         if kind == "read" and rng.random() < faults.read_error:
             raise broken()
 
-    def call(self, put: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-        self._step("call", "PutRecords")
+    def call(self, name: str, put: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        self._step("call", name)
         answer = put()
-        self._step("call", "the answer of PutRecords")
+        self._step("call", f"the answer of {name}")
         return answer
 
     def _saved(self, path: Path) -> None:
@@ -379,14 +391,14 @@ class Appliance:
 
 
 class _Client:
-    """The stream as one appliance's client sees it."""
+    """The stream, or the bucket, as one appliance's client sees it."""
 
-    def __init__(self, appliance: Appliance, stream: Stream) -> None:
+    def __init__(self, appliance: Appliance, service: Stream | Bucket) -> None:
         self._appliance = appliance
-        self._stream = stream
+        self._service = service
 
-    def put_records(self, **request: Any) -> dict[str, Any]:
-        return self._appliance.call(lambda: self._stream.put_records(**request))
+    def __getattr__(self, name: str) -> Callable[..., dict[str, Any]]:
+        return lambda **request: self._appliance.call(name, lambda: getattr(self._service, name)(**request))
 
     def close(self) -> None:
         pass
