@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import shutil
@@ -215,6 +216,42 @@ def test_what_script_up_prints_is_what_it_prints(readme: str) -> None:
 def test_what_verify_prints_is_what_it_prints(readme: str) -> None:
     shown = re.findall(r"^✓ ([^:]+): ", text(readme), re.MULTILINE)
     assert shown == [title for title, _ in STEPS[KINESIS]]
+
+
+TROUBLESHOOTING = "docs/troubleshooting.md"
+# how inline code with a blank begins that is typed, and no message
+TYPED = re.compile(r"-|Host: |access_log |appliance |aws |docker |script/|ss |[A-Z_]+=\S+ script/up")
+
+
+def messages() -> str:
+    """The texts in the code, one a line; `…` is what is filled in."""
+    found = []
+    for path in sorted(ROOT.glob("*/**/*.py")):
+        if path.relative_to(ROOT).parts[0] in {"tests", "bench", ".venv"}:
+            continue
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ClassDef):
+                found.append(node.name)
+            elif isinstance(node, ast.Constant):
+                found.append(str(node.value))
+            elif isinstance(node, ast.JoinedStr):
+                found.append(
+                    "".join(str(each.value) if isinstance(each, ast.Constant) else "…" for each in node.values)
+                )
+    others = [*(ROOT / "script").iterdir(), *(ROOT / "terraform").rglob("variables.tf")]
+    found += [path.read_text(encoding="utf-8") for path in others]
+    return "\n".join(found)
+
+
+def test_troubleshooting_is_found_by_the_message() -> None:
+    """Each of its headings, and each message that it quotes, is a text of the code."""
+    markdown = text(TROUBLESHOOTING)
+    titles = [title for level, title in headings(markdown) if level > 1]
+    assert [title for title in titles if not re.fullmatch(r"`[^`]+`(, `[^`]+`)*", title)] == []
+    quoted = {span for span in spans(markdown) if " " in span and not TYPED.match(span)}
+    quoted |= {span for title in titles for span in SPAN.findall(title)}
+    code = messages()
+    assert {one for one in quoted if not re.search(".*".join(map(re.escape, one.split("…"))), code)} == set()
 
 
 class Forbidden(NamedTuple):
