@@ -88,8 +88,9 @@ _FOREIGN = {
     "aws": "Check AWS_ENDPOINT_URL and this machine's way to AWS",
 }
 NO_AWS = "does not speak AWS's protocol"
-# Refusals in HTTP's words alone. AWS names its own, but to HEAD, which has no room for words
-_FOREIGN_CODES = {"400", "404", "405", "501"}
+# Refusals for which AWS has words of its own, and another web server HTTP's status alone; the second with its operation
+_FOREIGN_CODES = {"405", "501"}
+_FOREIGN_MISSING = ("404", "CreateBucket")
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +161,7 @@ def _answered(error: ClientError, what: str, target: str, setting: str, remedies
         remedy += f"; if it is another account's, {another}" if another else ""
     elif code in _ELSEWHERE:
         kind, remedy = "refused", "It is in another region: name that one with -e AWS_DEFAULT_REGION=…"
-    elif code in _FOREIGN_CODES and not operation.startswith("Head"):
+    elif code in _FOREIGN_CODES or (code, operation) == _FOREIGN_MISSING:
         kind, remedy, cause = "refused", _FOREIGN[target], f"{cause}: what answers there {NO_AWS}"
     elif code in _NOT_OFFERED or status == 501:
         kind, remedy = "refused", f"This endpoint does not offer it: check {_CHECK[target]}"

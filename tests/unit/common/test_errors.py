@@ -46,6 +46,7 @@ def refusal(code: str, status: int = 400, message: str = "it said no.", operatio
         ("403", 403, "denied", KEYS),
         ("NoSuchBucket", 404, "missing", "The entrypoint makes it"),
         ("ResourceNotFoundException", 400, "missing", "-e S3_BUCKET=…"),
+        ("404", 404, "missing", "The entrypoint makes it"),
         ("405", 405, "refused", "-e EMULATOR_PORT=…"),
         ("501", 501, "refused", "-e EMULATOR_PORT=…"),
         ("301", 301, "refused", "-e AWS_DEFAULT_REGION=…"),
@@ -167,7 +168,7 @@ def test_the_remedy_is_that_of_the_target(error: Exception, emulator: str, aws: 
     assert "LOCALSTACK_HOST" not in found
 
 
-def test_what_http_alone_says_is_of_another_program_unless_it_has_no_room_for_more() -> None:
+def test_a_web_server_that_refuses_in_words_of_http_alone_is_another_program() -> None:
     page = refusal("404", 404, message="<!DOCTYPE HTML>\n<html>not here</html>", operation="CreateBucket")
     found = explain(page, "bucket b", "localstack")
     assert found.problem == (
