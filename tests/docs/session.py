@@ -27,7 +27,7 @@ SHORTER = {
     "script/bench": "script/bench --only producer --runs 1",
 }
 HOUR = re.compile(r"\d{4}/\d\d/\d\d/\d\d(?=/web-access\.log)")
-STATE_SECONDS, COMMAND_SECONDS = 120.0, 120.0
+STATE_SECONDS, COMMAND_SECONDS, STOP_SECONDS = 120.0, 120.0, 60.0
 
 
 class Block(NamedTuple):
@@ -104,9 +104,8 @@ class Session:
         self.name = f"docs-{secrets.token_hex(4)}"
         self._folder = folder
         self.way = way
-        self._lasting: list[subprocess.Popen[bytes]] = []
+        self._lasting: dict[subprocess.Popen[bytes], Path] = {}  # with what each prints to
         self._ports: dict[str, str] = {}
-        self._output = folder / "output.log"
         self._hour = ""
         kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
         settings = {name: str(free_port()) for name in ("HTTP_PORT", "DASHBOARD_PORT", "EMULATOR_PORT")}
@@ -120,12 +119,12 @@ class Session:
         command = self._adapted(command)
         if re.search(r"script/up\b|docker run (?!.*(--rm|--detach))", command):
             self.interrupt()
-            self._begin(command, self._up if "script/up" in command else self._healthy)
+            self._begin(command, self._up if "script/up" in command else lambda _: self._healthy())
         elif "appliance tail" in command:
-            process = self._begin(command, lambda: True)
+            process = self._begin(command, lambda _: True)
             try:
                 status = process.wait(2)
-                raise AssertionError(f"{command} has ended with {status}: {self._said()}")
+                raise AssertionError(f"{command} has ended with {status}: {said(self._lasting[process])}")
             except subprocess.TimeoutExpired:
                 self.interrupt(process)
         else:
@@ -139,9 +138,13 @@ class Session:
         """Ctrl-C to these, or to all that goes on, and to nothing else; each ends well."""
         for process in processes or tuple(self._lasting):
             os.killpg(process.pid, signal.SIGINT)
-            status = process.wait(30)
-            self._lasting.remove(process)
-            assert status == 0, f"after Ctrl-C it ended with {status}: {self._said()}"
+            output = self._lasting[process]
+            try:
+                process.wait(STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                raise AssertionError(f"after Ctrl-C it goes on: {said(output)}") from None
+            del self._lasting[process]
+            assert process.returncode == 0, f"after Ctrl-C it ended with {process.returncode}: {said(output)}"
 
     def end(self) -> None:
         """Leave nothing behind."""
@@ -181,29 +184,30 @@ class Session:
 
         return eventually(listed, within=30, every=0.5)
 
-    def _begin(self, command: str, ready: Callable[[], bool]) -> subprocess.Popen[bytes]:
-        with self._output.open("wb") as output:
+    def _begin(self, command: str, ready: Callable[[str], bool]) -> subprocess.Popen[bytes]:
+        output = self._folder / f"{secrets.token_hex(4)}.output"
+        with output.open("wb") as file:
             process = subprocess.Popen(
                 ["bash", "-c", command],
                 cwd=self._folder,
                 env=self._environment,
-                stdout=output,
-                stderr=output,
+                stdout=file,
+                stderr=file,
                 start_new_session=True,
             )
-        self._lasting.append(process)
+        self._lasting[process] = output
 
         def look() -> bool:
             if process.poll() is not None:
-                raise RuntimeError(f"{command} has ended with {process.returncode}: {self._said()}")
-            return ready()
+                raise RuntimeError(f"{command} has ended with {process.returncode}: {said(output)}")
+            return ready(said(output))
 
         eventually(look, within=STATE_SECONDS, every=0.5, why=command)
         return process
 
-    def _up(self) -> bool:
+    def _up(self, printed: str) -> bool:
         """script/up says that it is ready; a page is opened, so that there is a line."""
-        if "Ready after" not in self._said():
+        if "Ready after" not in printed:
             return False
         page = f"http://127.0.0.1:{self._environment['HTTP_PORT']}/"
         return self._shell(f"curl --silent --fail --output /dev/null {page}").returncode == 0
@@ -211,9 +215,6 @@ class Session:
     def _healthy(self) -> bool:
         newest = f"$(docker ps --quiet --filter label=docs={self.name} | head -n 1)"
         return self._shell(f"docker exec {newest} appliance health --ready").returncode == 0
-
-    def _said(self) -> str:
-        return self._output.read_text(errors="replace")[-5000:]
 
     def _shell(self, command: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -225,6 +226,10 @@ class Session:
             timeout=COMMAND_SECONDS,
             check=False,
         )
+
+
+def said(output: Path) -> str:
+    return output.read_text(errors="replace")[-5000:]
 
 
 def follow(page: str, session: Session) -> None:
