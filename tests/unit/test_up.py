@@ -259,9 +259,8 @@ def test_it_says_why_it_goes_its_way(checkout: Checkout, docker: bool, podman: b
 # Natively: an appliance that ends soon, and a health that is always good
 PYTHON = """#!/bin/sh
 test "$2" = appliance || exit 0
-sleep 2 &
-test -z "$OWN" || echo $! > "$DATA_DIR/run/supervisord.pid"
-wait
+test -z "$OWN" || echo $$ > "$DATA_DIR/run/supervisord.pid"
+sleep 2
 """
 
 
