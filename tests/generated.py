@@ -14,12 +14,30 @@ from unittest import mock
 
 from cli.parser import parser
 from common.delivery import DELIVERIES, Delivery
-from common.settings import Settings
+from common.settings import NAMES, Settings
 from common.typed import Info
 
 ROOT = Path(__file__).resolve().parents[1]
-# Addresses and paths are other ones inside a container than outside
-NOT_FOR_CONTAINERS = {"HTTP_HOST", "EMULATOR_HOST", "DASHBOARD_HOST", "DATA_DIR", "LOG_FILE", "UPSTREAM_CA"}
+# Other ones inside a container than outside: script/up and compose.yaml say what they become
+TRANSLATED = {"HTTP_HOST", "EMULATOR_HOST", "DASHBOARD_HOST", "UPSTREAM_CA"}
+PRODUCER = ("producer", "journal", "common")
+YES, NO = "yes", "–"
+WAYS = ("`script/up`, natively", "`script/up`, Docker or podman", "`docker compose up`", "`docker run`")
+# What is not handed on as it is, by each of WAYS
+EXCEPTIONS = {
+    "LOCALSTACK_HOST": (YES, YES, "`localstack` if not set", YES),
+    "TARGET": (YES, YES, "`aws` is refused", YES),
+    "EMULATOR_PORT": (YES, YES, "no effect: LocalStack is used", YES),
+    "EMULATOR_HOST": (YES, "address of the published port", "no effect", "`0.0.0.0`, with `-p`"),
+    "HTTP_PORT": (YES, YES, "the published port", "in the container; `-p` publishes"),
+    "HTTP_HOST": (YES, "address of the published port", "address of the published port", "in the address of `-p`"),
+    "DASHBOARD_PORT": (YES, YES, "the published port", "in the container; `-p` publishes"),
+    "DASHBOARD_HOST": (YES, "address of the published port", "address of the published port", "`0.0.0.0`, with `-p`"),
+    "UPSTREAM_CA": (YES, "the file is mounted", "the file is mounted", "with `-v`"),
+    "DATA_DIR": ("yes; `.data` if not set", "refused: a volume is used", "refused", "with `-v`"),
+    "LOG_FILE": ("refused", "refused", "refused", "refused"),
+    "none, but nearly called so": ("refused", "refused", "refused in `.env`, not seen in the shell", "refused"),
+}
 
 SETTINGS = """\
 # Settings
@@ -32,7 +50,7 @@ Every setting is an environment variable. It is set as usual for each way to sta
 |---|---|
 | `script/up` | `POLL_INTERVAL=5 script/up` |
 | `docker run` | `-e POLL_INTERVAL=5` |
-| `docker compose up` | a variable of the shell, or a line of the file `.env` |
+| `docker compose up` | a line of the file `.env`, or a variable of the shell |
 | [a host of its own](host.md) | a line of `/etc/default/web-log-producer` |
 
 An empty value counts as not set. Values that cannot be used end the start, with one message that names each of them and
@@ -82,7 +100,7 @@ def settings_page() -> str:
         for field, text in pairwise(statements)
         if isinstance(field, ast.AnnAssign)
     }
-    lines = [SETTINGS]
+    lines = [SETTINGS, *where()]
     for name, field in Settings.model_fields.items():
         if name in headings:
             lines += [f"## {headings[name]}\n", "| name | default | values | meaning |", "|---|---|---|---|"]
@@ -92,9 +110,32 @@ def settings_page() -> str:
     return "\n".join(lines).replace("|\n##", "|\n\n##") + "\n"
 
 
+def where() -> list[str]:
+    """Which setting counts where it is given."""
+    ours = ", ".join(f"`{name.upper()}`" for name in Settings.model_fields if name in producer_reads())
+    return [
+        "## Which setting where\n",
+        "Each way hands on every setting, but for these:\n",
+        f"| setting | {' | '.join(WAYS)} |",
+        f"|---|{'---|' * len(WAYS)}",
+        *(f"| {f'`{name}`' if name in NAMES else name} | {' | '.join(ways)} |" for name, ways in EXCEPTIONS.items()),
+        "\nThe producer by itself, as on [a host of its own](host.md), reads only",
+        f"{ours}; those of rotation and disk hold for the appliance's own log.\n",
+    ]
+
+
+def producer_reads() -> set[str]:
+    """The settings that the producer and what it imports mention, by themselves or by a property."""
+    files = [path for folder in PRODUCER for path in (ROOT / folder).glob("*.py") if path.name != "settings.py"]
+    names = {name for path in files for name in re.findall(r"\bsettings\.(\w+)", path.read_text())}
+    for name, found in inspect.getmembers(Settings, lambda member: isinstance(member, property)):
+        if name in names:
+            names |= set(re.findall(r"self\.(\w+)", inspect.getsource(found.fget)))
+    return (names | {each.stream_setting.lower() for each in DELIVERIES.values()}) & Settings.model_fields.keys()
+
+
 def settings_env() -> str:
-    names = [name.upper() for name in Settings.model_fields if name.upper() not in NOT_FOR_CONTAINERS]
-    return SETTINGS_ENV + "\n".join(names) + "\n"
+    return SETTINGS_ENV + "\n".join(name for name in NAMES if name not in TRANSLATED) + "\n"
 
 
 def cli_page() -> str:

@@ -101,7 +101,7 @@ def test_proxies_and_certificates_of_the_environment_reach_the_build(checkout: C
     own.write_text("a company's authority\n")
     checkout.up("--docker", HTTPS_PROXY="http://proxy:3128", NODE_EXTRA_CA_CERTS=str(own))
     assert [line for line in checkout.said() if line.startswith("build ")] == [
-        "build --build-arg HTTPS_PROXY --tag kinesis-lambda-logging ."
+        f"build --build-arg HTTPS_PROXY --tag {checkout.name} --tag kinesis-lambda-logging ."
     ]
     assert (checkout.path / "ca.pem").read_text() == own.read_text()
     checkout.up("--docker")
@@ -212,6 +212,7 @@ def test_each_checkout_has_a_container_and_a_volume_of_its_own(checkout: Checkou
     for one in (checkout, other):
         assert one.up("--docker").returncode == 0
         assert f"--volume {one.name}:/data" in one.started()
+        assert one.started().endswith(f" {one.name}"), "its own image, whatever another one built meanwhile"
         assert not [line for line in one.said() if line.startswith("rm --force") and line != "rm --force id"]
     assert checkout.name != other.name
 
