@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from common.settings import Settings
 from tests.terraform.driver import MODULES, ROOT, ROOTS, SOURCE, Workspace
 
 pytestmark = [pytest.mark.terraform, pytest.mark.usefixtures("terraform")]
@@ -30,6 +31,31 @@ def test_formatted() -> None:
     example = (SOURCE / "aws" / "terraform.tfvars.example").read_text()
     done = subprocess.run(["terraform", "fmt", "-"], input=example, capture_output=True, text=True, check=True)
     assert done.stdout == example
+
+
+def test_beside_an_appliance_no_name_is_the_one_that_it_has_made() -> None:
+    given = dict(re.findall(r'^(\w+) += "?([^"\n]+)"?$', (SOURCE / "localstack" / "beside.tfvars").read_text(), re.M))
+    assert given.pop("alarms") == "false"
+    defaults = {
+        name: re.findall(r'^  default +="? *"?([^"\n]+)', body, re.M)
+        for name, body in declared("localstack", "variable").items()
+    }
+    assert given.keys() == {name for name in defaults if name.endswith("_name")}
+    taken = {field.default for field in Settings.model_fields.values()}
+    assert all(default in taken for name in given for default in defaults[name])
+    assert not taken & {*given.values()}
+
+
+def test_the_example_makes_no_web_server_that_cannot_be_reached() -> None:
+    assert not re.search(r"^allowed_cidrs", (SOURCE / "aws" / "terraform.tfvars.example").read_text(), re.M)
+
+
+def test_what_a_user_leaves_there_is_not_committed() -> None:
+    names = ["aws/terraform.tfvars", "localstack/own.auto.tfvars", "localstack/credentials", "aws/terraform.tfstate"]
+    for name in names:
+        subprocess.run(["git", "check-ignore", "--quiet", "--no-index", f"terraform/{name}"], cwd=ROOT, check=True)
+    kept = ["git", "check-ignore", "--quiet", "--no-index", "terraform/localstack/beside.tfvars"]
+    assert subprocess.run(kept, cwd=ROOT, check=False).returncode == 1
 
 
 @pytest.mark.parametrize("name", [*ROOTS, *MODULES])
