@@ -1,5 +1,5 @@
 output "settings" {
-  description = "The environment of a producer that runs elsewhere: `python -m producer`."
+  description = "The environment of a producer that runs elsewhere."
   value       = local.settings
 }
 

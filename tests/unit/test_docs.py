@@ -175,6 +175,13 @@ def test_every_script_that_is_named_can_be_run(document: str) -> None:
         assert os.access(ROOT / script, os.X_OK), script
 
 
+@pytest.mark.parametrize("document", [each for each in DOCUMENTS if "decisions" not in each])
+def test_a_module_is_run_by_the_projects_own_python(document: str) -> None:
+    """The system's lacks the packages; the appliance's first process is named, not to be run by hand."""
+    bare = re.findall(r"(?<![\w./])python3? -m (\w+)", text(document))
+    assert set(bare) <= ({"appliance"} if document == "ARCHITECTURE.md" else set())
+
+
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_every_relative_link_leads_somewhere(document: str) -> None:
     markdown = prose(text(document))

@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 import sys
+import sysconfig
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from contextlib import contextmanager
 import pytest
 
 from appliance.output import Output
+from tests.appliance.drivers import ROOT, python
 from tests.waiting import eventually
 
 # Prints, ends with status 3, and says what it prints in the form of the appliance's log
@@ -122,3 +124,18 @@ def test_all_of_it_is_out_at_the_end(kind: str) -> None:
     else:
         printed = done.stdout
     assert printed == b"opened anew\nwrong\n"
+
+
+def test_a_terminal_of_another_user_is_written_to_without_being_opened() -> None:
+    """As below `su USER -c`: what supervisord opens, /dev/stdout, is a pipe, which is the user's own."""
+    controller, terminal = os.openpty()
+    os.fchmod(terminal, 0)
+    user = {"user": 65534, "extra_groups": []} if os.geteuid() == 0 else {}
+    program = PROGRAM.replace("sys.executable", "'sh'").replace("sys.argv[1]", "'echo opened >/dev/stdout'")
+    command = [python(), "-c", program]
+    environment = os.environ | {"PYTHONPATH": f"{ROOT}:{sysconfig.get_path('purelib')}"}
+    with subprocess.Popen(command, env=environment, cwd="/", stdout=terminal, stderr=terminal, **user) as process:  # type: ignore[call-overload]
+        os.close(terminal)
+        assert b"opened" in read_until(controller, b"\n")
+        assert process.wait(30) == 3
+    os.close(controller)
