@@ -1,8 +1,9 @@
-"""script/up natively, as a person uses it; the emulator is outside, which works where Python is closed to others."""
+"""script/up as a person uses it: natively, with the emulator outside, and by an engine."""
 
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -14,20 +15,23 @@ from tests.appliance.drivers import ROOT, folder, get
 from tests.emulator import Emulator
 from tests.waiting import eventually, free_port
 
-pytestmark = pytest.mark.emulator
+SCRIPT = ROOT / "script"
+UP = [str(SCRIPT / "up"), "--native"]
 
-UP = [str(ROOT / "script" / "up"), "--native"]
+
+def variables() -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    return kept | {name: str(free_port()) for name in ("HTTP_PORT", "DASHBOARD_PORT", "EMULATOR_PORT")}
 
 
 @pytest.fixture
 def settings(emulator: Emulator) -> Iterator[dict[str, str]]:
     emulator.start()
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
-    ports = {name: str(free_port()) for name in ("HTTP_PORT", "DASHBOARD_PORT", "EMULATOR_PORT")}
     with folder() as directory:
-        yield kept | ports | {"LOCALSTACK_HOST": f"127.0.0.1:{emulator.port}", "DATA_DIR": str(directory / "data")}
+        yield variables() | {"LOCALSTACK_HOST": f"127.0.0.1:{emulator.port}", "DATA_DIR": str(directory / "data")}
 
 
+@pytest.mark.emulator
 def test_ctrl_c_shows_the_last_words_and_a_second_one_is_refused(settings: dict[str, str], tmp_path: Path) -> None:
     printed = tmp_path / "printed"
     with (
@@ -49,3 +53,51 @@ def test_ctrl_c_shows_the_last_words_and_a_second_one_is_refused(settings: dict[
     assert "1 line" in shown.partition("Stopping:")[2]
     assert "everything is acknowledged" in shown.partition("Stopping:")[2]
     assert shown.endswith("Stopped.\n")
+
+
+@pytest.mark.container
+@pytest.mark.usefixtures("image")
+def test_by_an_engine_it_owns_its_container_and_what_was_called_in_it_ends(
+    container_engine: str, tmp_path: Path
+) -> None:
+    up_command = [str(SCRIPT / "up"), f"--{container_engine}"]
+    # without ca.pem, so that the layers of the other tests' image serve
+    given = {
+        name: value for name, value in variables().items() if not name.endswith(("CERT", "CERTS", "FILE", "BUNDLE"))
+    }
+    given |= {"POLL_INTERVAL": "1"}
+
+    def call(*command: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(command, env=given, capture_output=True, text=True, timeout=120, check=False)
+
+    def containers() -> str:
+        return call(container_engine, "ps", "--all", "--format", "{{.Names}}").stdout
+
+    printed = tmp_path / "printed"
+    with (
+        printed.open("wb") as output,
+        subprocess.Popen(up_command, env=given, stdout=output, stderr=output, start_new_session=True) as up,
+    ):
+        try:
+            eventually(lambda: "Ready after" in printed.read_text(errors="replace"), within=300)
+            [name] = set(re.findall(r"starting the container (\S+) ", printed.read_text(errors="replace")))
+            second = call(*up_command)
+            assert second.returncode == 2
+            assert f"runs already, by {container_engine} in the container {name}" in second.stderr
+            get(int(given["HTTP_PORT"]), "/followed")
+            tail = [str(SCRIPT / "appliance"), "tail", "--json", "--path", "/followed"]
+            with subprocess.Popen(tail, env=given, stdout=subprocess.PIPE, start_new_session=True) as following:
+                assert following.stdout
+                assert b"/followed" in following.stdout.readline()
+                os.killpg(following.pid, signal.SIGINT)
+                following.wait(30)
+            look = "cat /proc/[0-9]*/cmdline | tr '\\0' ' '"
+            inside = call(container_engine, "exec", name, "sh", "-c", look).stdout
+            assert "-m producer" in inside
+            assert "tail --json" not in inside
+        finally:
+            os.killpg(up.pid, signal.SIGINT)
+        assert up.wait(60) == 0
+    assert "everything is acknowledged" in printed.read_text(errors="replace").partition("Stopping:")[2]
+    assert name not in containers()
+    call(container_engine, "volume", "rm", name)

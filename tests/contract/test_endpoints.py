@@ -156,12 +156,12 @@ def tls(authority: Authority, address: str, upstream: int) -> Iterator[int]:
             thread.join(10)
 
 
-def entrypoint(endpoint: str, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
+def entrypoint(endpoint: str, folder: Path, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
     """The program as the user starts it: AWS_CA_BUNDLE is the SDK's to read."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
     return subprocess.run(
         [sys.executable, "-m", "entrypoint", "--once", *arguments],
-        env=kept | {"LOCALSTACK_HOST": endpoint, "PYTHONPATH": str(ROOT), **more},
+        env=kept | {"LOCALSTACK_HOST": endpoint, "DATA_DIR": str(folder), "PYTHONPATH": str(ROOT), **more},
         capture_output=True,
         text=True,
         timeout=60,
@@ -173,9 +173,9 @@ def test_https_with_a_private_ca(address: str, tmp_path: Path) -> None:
     authority, upstream = Authority(tmp_path, address), free_port()
     with moto_server(address, upstream), tls(authority, address, upstream) as port:
         endpoint = f"https://{address}:{port}"
-        trusting = entrypoint(endpoint, AWS_CA_BUNDLE=str(authority.bundle))
+        trusting = entrypoint(endpoint, tmp_path, AWS_CA_BUNDLE=str(authority.bundle))
         assert trusting.returncode == 0, trusting.stdout + trusting.stderr
         assert f"ready at {endpoint}" in trusting.stdout + trusting.stderr
-        strange = entrypoint(endpoint, "--timeout", "5")
+        strange = entrypoint(endpoint, tmp_path, "--timeout", "5")
         assert strange.returncode == 1
         assert "name its CA with -e AWS_CA_BUNDLE=<file>" in strange.stdout + strange.stderr
