@@ -261,7 +261,7 @@ def test_it_says_why_it_goes_its_way(checkout: Checkout, docker: bool, podman: b
 PYTHON = """#!/bin/sh
 test "$2" = appliance || exit 0
 test -z "$OWN" || echo $$ > "$DATA_DIR/run/supervisord.pid"
-sleep 2
+exec sleep 2
 """
 
 
