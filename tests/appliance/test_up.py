@@ -101,3 +101,4 @@ def test_by_an_engine_it_owns_its_container_and_what_was_called_in_it_ends(
     assert "everything is acknowledged" in printed.read_text(errors="replace").partition("Stopping:")[2]
     assert name not in containers()
     call(container_engine, "volume", "rm", name)
+    call(container_engine, "image", "rm", name)

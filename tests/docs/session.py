@@ -156,8 +156,9 @@ class Session:
             mine = f"docker ps --all --quiet --filter label=docs={self.name}"
             self._shell(f"{mine} | xargs --no-run-if-empty docker rm --force --volumes")
             self._shell(f"docker volume ls --quiet | grep {self.name} | xargs --no-run-if-empty docker volume rm")
-            # the one that script/up names after the folder
-            self._shell("docker volume rm kinesis-lambda-logging-$(pwd -P | cksum | cut -d' ' -f1)")
+            # those that script/up names after the folder
+            names = "name=kinesis-lambda-logging-$(pwd -P | cksum | cut -d' ' -f1)"
+            self._shell(f"{names}; docker volume rm $name; docker image rm $name")
             self._shell(f"docker network rm {self.name}; docker image rm {self.name}")
 
     def _adapted(self, command: str) -> str:
