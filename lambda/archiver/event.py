@@ -6,6 +6,7 @@ The partition key tells what a record is:
     <generation>:<offset>:<length>  a fragment: `length` bytes of a line that is too long for one record
     anything else                   a foreign record, of another program: lines without a place
 
+Before each of the first two stands `<name>/` when its producer ships several logs: the folder of that log's objects.
 Behind each of the first two stands `:<tag>`, the signature: the first 128 bits, in base64url, of the HMAC-SHA-256 of
 the place, a newline and the data, with the key that producer and function share. With a key, a record whose signature
 is missing or wrong is foreign, whatever its place says; only what arrived before the time in the key may lack one, as
@@ -33,7 +34,11 @@ GZIP_MAGIC = b"\x1f\x8b"
 
 _GZIP_WBITS = 31  # zlib: 15 bits of window, +16 for the gzip container
 _LATEST = 253402300799  # 9999-12-31T23:59:59Z, the last second datetime can tell
-_PLACE = re.compile(r"(([0-9a-f]{24}):(0|[1-9][0-9]{0,17})(?::([1-9][0-9]{0,17}))?)(?::([A-Za-z0-9_-]{22}))?")
+# a name that is a folder of the archive itself is none
+_FOLDER = r"((?!rejected/|ledger/)[A-Za-z][A-Za-z0-9._-]{0,31}/)?"
+_PLACE = re.compile(
+    rf"({_FOLDER}([0-9a-f]{{24}}):(0|[1-9][0-9]{{0,17}})(?::([1-9][0-9]{{0,17}}))?)(?::([A-Za-z0-9_-]{{22}}))?"
+)
 _KEY = re.compile(r"(\d{8}T\d{6}Z)-[0-9a-f]{64}")
 _TAG_BYTES = 16
 
@@ -67,7 +72,8 @@ class Key(NamedTuple):
 
 
 class Record(NamedTuple):
-    """One record of the batch. `arrived`: Unix seconds. `problem`: why `data` could not be decoded."""
+    """One record of the batch. `arrived`: Unix seconds. `problem`: why `data` could not be decoded. `folder`: what the
+    prefix of its objects ends with, `shop/` or nothing."""
 
     data: bytes
     generation: str | None
@@ -75,6 +81,7 @@ class Record(NamedTuple):
     length: int | None
     arrived: float
     problem: str | None
+    folder: str = ""
 
 
 class Line(NamedTuple):
@@ -95,9 +102,9 @@ def kinesis_record(entry: Mapping[str, Any], key: Key | None = None) -> Record:
     data, problem = _data(kinesis.get("data"))
     arrived = _seconds(kinesis.get("approximateArrivalTimestamp"))
     match = _PLACE.fullmatch(str(kinesis.get("partitionKey")))
-    if match and key and not key.holds(match[1], match[5], data, arrived):
+    if match and key and not key.holds(match[1], match[6], data, arrived):
         match = None
-    generation, offset, length = match.group(2, 3, 4) if match else (None, "0", None)
+    folder, generation, offset, length = match.group(2, 3, 4, 5) if match else (None, None, "0", None)
     return Record(
         data=data,
         generation=generation,
@@ -105,6 +112,7 @@ def kinesis_record(entry: Mapping[str, Any], key: Key | None = None) -> Record:
         length=int(length) if length else None,
         arrived=arrived,
         problem=problem,
+        folder=folder or "",
     )
 
 

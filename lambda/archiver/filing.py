@@ -72,6 +72,7 @@ def file_blocks(record: event.Record, prefix: str, at: int = 0) -> Iterator[tupl
     if record.length is not None or (b"\n" not in record.data and not record.data.startswith(event.GZIP_MAGIC)):
         yield 0, file_record(record, prefix)
         return
+    prefix += record.folder
     try:
         data = event.content(record)
     except event.BadRecordError as error:
@@ -102,6 +103,7 @@ def file_record(record: event.Record, prefix: str) -> Iterator[Filed]:
 
     The reference for `file_runs`, line by line.
     """
+    prefix += record.folder
     try:
         lines = event.lines(record)
     except event.BadRecordError as error:

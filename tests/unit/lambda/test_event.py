@@ -9,7 +9,7 @@ import pytest
 from archiver import event as events
 from archiver import filing
 from archiver.event import FRAGMENT, MAX_INFLATED, MAX_LINES, firehose_record, kinesis_record
-from archiver.filing import Item, file_record
+from archiver.filing import Item, file_record, file_runs
 from archiver.layout import HourlyObject
 from tests.lambda_events import (
     ARRIVED_HOUR,
@@ -38,6 +38,26 @@ def test_one_line_a_record() -> None:
     ((target, item),) = filed(record(LINE, f"{GENERATION}:77"), "logs/")
     assert target.key == "logs/2020/04/18/01/web-access.log"
     assert (item.owner, item.start, item.end) == (GENERATION, 77, 77 + len(LINE) + 1)
+
+
+@pytest.mark.parametrize("data", [LINE, b"junk", LINE + b"\njunk\n", gzipped(LINE + b"\njunk\n"), b"\x1f\x8bbroken"])
+@pytest.mark.parametrize("folder", ["shop/", "a/", "www.shop.example.org/", f"x{'0' * 31}/"])
+def test_the_name_of_a_log_is_the_folder_of_its_objects_and_changes_nothing_else(data: bytes, folder: str) -> None:
+    named = filed(record(data, f"{folder}{GENERATION}:77"), "logs/")
+    assert [(target._replace(prefix="logs/"), item) for target, item in named] == filed(
+        record(data, f"{GENERATION}:77"), "logs/"
+    )
+    assert {target.prefix for target, _ in named} == {f"logs/{folder}"}
+    runs = list(file_runs(kinesis_record(record(data, f"{folder}{GENERATION}:77")), "logs/"))
+    assert {target.prefix for target, _ in runs} == {f"logs/{folder}"}
+
+
+@pytest.mark.parametrize(
+    "folder", ["rejected/", "ledger/", "2020/", "a/b/", "/", "../", "a b/", "é/", f"x{'0' * 32}/", "_a/", "a\n/"]
+)
+def test_a_folder_that_no_log_can_have_makes_a_record_foreign(folder: str) -> None:
+    ((target, item),) = filed(record(LINE, f"{folder}{GENERATION}:77"))
+    assert (target.key, item.owner) == ("2020/04/18/01/web-access.log", None)
 
 
 @pytest.mark.parametrize("pack", [bytes, gzipped])
