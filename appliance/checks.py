@@ -27,7 +27,12 @@ def _may_have_right() -> bool:
 
 
 def check_nginx(settings: Settings) -> None:
-    """Raise StartError when nginx is missing, or could not listen on HTTP_PORT."""
+    """Raise StartError when nginx is missing, or could not listen on HTTP_PORT, or does not write what is shipped."""
+    if settings.log_files:
+        raise StartError(
+            "LOG_FILES is for a producer without the appliance, whose nginx writes one log. Mend it by leaving it out, "
+            "or with the producer alone (docs/host.md)"
+        )
     if shutil.which("nginx") is None:
         raise StartError("nginx is not installed. Mend it with: apt-get install nginx")
     try:

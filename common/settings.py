@@ -10,14 +10,14 @@ import os
 import re
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal, Self
 
 from common.delivery import KINESIS
 from common.log import redact
 from common.misspelt import SERVICE_LINK, misspelt
 from common.record_key import FORM
 from common.typed import Field, SeveralWrongError, Variables
-from common.values import Address, Endpoint, File, Port, Role, Upstream, Way, matches
+from common.values import Address, Endpoint, File, LogFiles, Port, Role, Upstream, Way, log_files, matches
 
 
 class SettingsError(Exception):
@@ -132,10 +132,14 @@ class Settings(Variables):
     log_file: File = Field(default_factory=lambda given: given.get("data_dir", Path("/data")) / "log" / "access.log")
     """Log to ship. Empty: `log/access.log` below DATA_DIR. Any other log is for the producer without the appliance,
     which neither rotates nor deletes it."""
+    log_files: LogFiles = Field("", examples=["shop=/var/log/nginx/shop.access.log,blog=/srv/blog/access.log"])
+    """Several logs instead of LOG_FILE, for the producer without the appliance: `name=path` with commas between them,
+    or a folder, where `shop.access.log` is the log `shop`, and `access.log` is `access`. The objects of each are below
+    S3_PREFIX and its name, `shop/2026/11/23/10/web-access.log`, which a rule for S3_EXPIRE_DAYS has to name as well."""
     log_rotated_dirs: Annotated[
         str, matches(r"(/[^:]*(:/[^:]*)*)?", "folders are absolute paths with colons between")
     ] = Field("", examples=["/var/log/old:/srv/archive"])
-    """Folders into which LOG_FILE is rotated, with colons between them. Its own folder needs no mention, nor one in
+    """Folders into which logs are rotated, with colons between them. Its own folder needs no mention, nor one in
     which a rotated log was found already."""
     log_rotate_bytes: Annotated[int, Field(ge=1024)] = 100 * 1024 * 1024
     """Size at which access.log is rotated (100 MiB). A rotated log is deleted once all of it is archived."""
@@ -164,6 +168,9 @@ class Settings(Variables):
     log_format: Literal["human", "json", "syslog"] = "human"
     """`json`: one object a line. `syslog`: with the `<priority>` that journald and `logger --prio-prefix` read."""
 
+    log_name: ClassVar[str] = ""
+    """Of one of LOG_FILES."""
+
     def check(self) -> None:
         if self.target == "aws" and self.localstack_host:
             raise ValueError("TARGET=aws and LOCALSTACK_HOST exclude each other; leave one of them out")
@@ -177,6 +184,11 @@ class Settings(Variables):
                 f"LOG_DISK_BYTES={self.log_disk_bytes} has no room for one log of LOG_ROTATE_BYTES="
                 f"{self.log_rotate_bytes}. Mend it with: -e LOG_ROTATE_BYTES={max(1024, self.log_disk_bytes // 4)}"
             )
+        if self.log_files and not self.delivery.has_ledger:
+            raise ValueError(
+                f"LOG_FILES needs DELIVERY=kinesis or s3: {self.delivery.title} takes no name with a record, which would "
+                "tell one log from another. Mend it with: -e DELIVERY=kinesis, or a delivery stream for each log"
+            )
 
     @property
     def stream(self) -> str:
@@ -186,7 +198,16 @@ class Settings(Variables):
     @property
     def owns_log(self) -> bool:
         """Whether the log is DATA_DIR's own, so that the producer rotates it, and deletes what is archived."""
-        return self.log_file == self.data_dir / "log" / "access.log"
+        return not self.log_files and self.log_file == self.data_dir / "log" / "access.log"
+
+    @property
+    def named_logs(self) -> list[tuple[str, Path]]:
+        """Name and path of each of LOG_FILES; a folder has no name."""
+        return log_files(self.log_files)
+
+    def of_log(self, name: str, path: Path) -> Self:
+        """The same settings for one of LOG_FILES, as if it were the only log."""
+        return self.model_copy(update={"log_name": name, "log_file": path, "s3_prefix": f"{self.s3_prefix}{name}/"})
 
     @property
     def rotated_dirs(self) -> list[Path]:
@@ -196,11 +217,11 @@ class Settings(Variables):
 
     @property
     def checkpoint_file(self) -> Path:
-        return self.data_dir / "log" / "checkpoint.json"
+        return self.data_dir / "log" / self.log_name / "checkpoint.json"
 
     @property
     def archived_file(self) -> Path:
-        return self.data_dir / "log" / "archived.json"
+        return self.data_dir / "log" / self.log_name / "archived.json"
 
     @property
     def run_dir(self) -> Path:
@@ -220,7 +241,7 @@ class Settings(Variables):
 
     @property
     def repair_request(self) -> Path:
-        return self.run_dir / "repair.request"
+        return self.run_dir / ".".join(filter(None, ("repair.request", self.log_name)))
 
     @property
     def ship_request(self) -> Path:

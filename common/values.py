@@ -43,6 +43,32 @@ def _localstack(value: str) -> str:
     return value
 
 
+def log_files(value: str) -> list[tuple[str, Path]]:
+    """Name and path of each log; a folder of logs has no name. Raises ValueError."""
+    found = []
+    for item in filter(None, value.split(",")):
+        name, path = ("", item) if item.startswith("/") else item.partition("=")[::2]
+        if not path.startswith("/") or (path != item and not re.fullmatch(LOG_NAME, name)):
+            raise ValueError(
+                f"{item!r} is neither name=/path nor a folder, or no such name: it begins with a letter, has up to 32 "
+                "letters, digits and ._-, does not end as a file of the producer's does (.json, .lock, .log), and is "
+                "not rejected, ledger or reserve"
+            )
+        found.append((name, Path(path)))
+    names = [name for name, _ in found if name]
+    if len(set(names)) < len(names) or len({path for _, path in found}) < len(found):
+        raise ValueError("each name, and each path, stands in it once")
+    return found
+
+
+def _log_files(value: str) -> str:
+    log_files(value)
+    return value
+
+
+# Stands before the hours in the keys of one of several logs, and names a folder beside the checkpoint's
+LOG_NAME = r"(?!(?:rejected|ledger|reserve)$|.*\.(?:json|lock|log)$)[A-Za-z][A-Za-z0-9._-]{0,31}"
+LogFiles = Annotated[str, _log_files]
 Upstream = Annotated[str, _upstream]
 Endpoint = Annotated[str, _localstack]
 Address = Annotated[str, matches(r"[0-9A-Za-z.:-]*", "an address is an IPv4 or IPv6 address or a host name")]

@@ -208,7 +208,8 @@ def absence(log: Path) -> str:
     if set("*?[") & set(log.name):
         said += " (LOG_FILE names one file; it is no pattern)"
     near = ", ".join(difflib.get_close_matches(log.name, names, NAMED, cutoff=0))
-    return f"{said}; its folder holds {near or 'nothing'}. Set LOG_FILE to the log of the web server, or start that one"
+    remedy = "Set LOG_FILE, or LOG_FILES, to the log of the web server, or start that one"
+    return f"{said}; its folder holds {near or 'nothing'}. {remedy}"
 
 
 def begins(content: Content, generation: Generation) -> bool:

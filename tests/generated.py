@@ -36,6 +36,7 @@ EXCEPTIONS = {
     "UPSTREAM_CA": (YES, "the file is mounted", "the file is mounted", "with `-v`"),
     "DATA_DIR": ("yes; `.data` if not set", "refused: a volume is used", "refused", "with `-v`"),
     "LOG_FILE": ("refused", "refused", "refused", "refused"),
+    "LOG_FILES": ("refused", "refused", "refused", "refused"),
     "none, but nearly called so": ("refused", "refused", "refused in `.env`, not seen in the shell", "refused"),
 }
 

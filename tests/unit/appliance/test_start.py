@@ -44,6 +44,11 @@ def test_the_emulator_is_needed_only_when_nothing_else_is_there(
     assert start.endpoint_for(settings.model_copy(update={"target": "aws"})) == "aws"
 
 
+def test_several_logs_are_for_a_producer_without_the_appliance(settings: Settings) -> None:
+    with pytest.raises(StartError, match="LOG_FILES is for a producer without the appliance"):
+        check_nginx(settings.model_copy(update={"log_files": "shop=/srv/shop/access.log"}))
+
+
 def test_two_appliances_do_not_share_a_folder(settings: Settings) -> None:
     held = lock(settings)
     try:

@@ -71,6 +71,18 @@ BAD = [
     ("UPSTREAM", "app:3000", "http://app:3000"),
     ("UPSTREAM", "http://app; deny all", "http://app:3000"),
     ("LOG_ROTATE_BYTES", "1", "greater than or equal to 1024"),
+    ("LOG_FILES", "shop", "name=/path"),
+    ("LOG_FILES", "shop=access.log", "name=/path"),
+    ("LOG_FILES", "a=/a/access.log,=/b/access.log", "name=/path"),
+    ("LOG_FILES", "2026=/a/access.log", "begins with a letter"),
+    ("LOG_FILES", "a/b=/a/access.log", "letters, digits and ._-"),
+    ("LOG_FILES", f"a{32 * 'b'}=/a/access.log", "32"),
+    ("LOG_FILES", "rejected=/a/access.log", "rejected"),
+    ("LOG_FILES", "ledger=/a/access.log", "ledger"),
+    ("LOG_FILES", "reserve=/a/access.log", "reserve"),
+    ("LOG_FILES", "checkpoint.json=/a/access.log", ".json"),
+    ("LOG_FILES", "a=/a/access.log,a=/b/access.log", "once"),
+    ("LOG_FILES", "a=/a/access.log,b=/a/access.log", "once"),
     ("TARGET", "azure", "'localstack' or 'aws'"),
     ("DELIVERY", "pigeon", "Input should be 'kinesis' or 'firehose'"),
     ("AWS_DEFAULT_REGION", "Seoul!", "region"),
@@ -258,6 +270,31 @@ def test_an_empty_variable_is_an_unset_one(monkeypatch: pytest.MonkeyPatch) -> N
 def test_an_endpoint_may_be_given_in_every_usual_way(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
     monkeypatch.setenv("LOCALSTACK_HOST", value)
     assert load_settings().localstack_host == value
+
+
+def test_each_of_several_logs_has_settings_as_if_it_were_the_only_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATA_DIR", "/data")
+    monkeypatch.setenv("S3_PREFIX", "logs/")
+    monkeypatch.setenv("LOG_FILES", "shop=/srv/a=b/access.log,/var/log/nginx")
+    settings = load_settings()
+    assert settings.named_logs == [("shop", Path("/srv/a=b/access.log")), ("", Path("/var/log/nginx"))]
+    assert not settings.owns_log
+    one = settings.of_log(*settings.named_logs[0])
+    assert (one.log_name, one.log_file, one.s3_prefix) == ("shop", Path("/srv/a=b/access.log"), "logs/shop/")
+    assert (one.checkpoint_file, one.archived_file) == (
+        Path("/data/log/shop/checkpoint.json"),
+        Path("/data/log/shop/archived.json"),
+    )
+    assert one.repair_request != settings.repair_request
+    assert (one.status_dir, one.ship_request) == (settings.status_dir, settings.ship_request)
+    assert settings.log_name == ""
+
+
+def test_firehose_takes_no_name_with_a_record(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOG_FILES", "shop=/srv/shop/access.log")
+    monkeypatch.setenv("DELIVERY", "firehose")
+    with pytest.raises(SettingsError, match="LOG_FILES needs DELIVERY=kinesis or s3"):
+        load_settings()
 
 
 def test_settings_do_not_change_once_they_are_read() -> None:
