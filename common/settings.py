@@ -186,8 +186,8 @@ class Settings(Variables):
             )
         if self.log_files and not self.delivery.has_ledger:
             raise ValueError(
-                f"LOG_FILES needs DELIVERY=kinesis or s3: {self.delivery.title} takes no name with a record, which would "
-                "tell one log from another. Mend it with: -e DELIVERY=kinesis, or a delivery stream for each log"
+                f"LOG_FILES needs DELIVERY=kinesis or s3: {self.delivery.title} takes no name with a record, to tell "
+                "one log from another. Mend it with: -e DELIVERY=kinesis, or a delivery stream for each log"
             )
 
     @property

@@ -26,7 +26,7 @@ PACKED_BATCH_BYTES = 1024 * 1024
 # takes four requests; the entries of so many bytes are held in memory.
 APPENDED_BYTES = 8 * 1024 * 1024
 MAX_APPENDED_RECORDS = 4096
-# Upper limit of a partition key of ours: generation, colon, 20 digits, signature
+# Upper limit of a partition key of ours, but for a log's name: generation, colon, 20 digits, signature
 KEY_BYTES = 72
 
 

@@ -139,5 +139,8 @@ class Proven:
 
 def _event(record: Record) -> archiver.Record:
     """The record as the function gets it from a stream."""
-    _, _, length = record.key.partition(":")[2].partition(":")
-    return archiver.Record(record.data, record.generation, record.start, int(length) if length else None, 0.0, None)
+    name, _, place = record.key.partition(":")
+    folder, length = name.removesuffix(record.generation), place.partition(":")[2]
+    return archiver.Record(
+        record.data, record.generation, record.start, int(length) if length else None, 0.0, None, folder
+    )

@@ -110,9 +110,9 @@ def prepare(settings: Settings, paths: Sequence[Path], progress: Callable[[Path]
     return result
 
 
-def send(result: Imported, sink: Sink, clock: Clock, progress: Callable[[Imported], None]) -> None:
+def send(result: Imported, sink: Sink, clock: Clock, progress: Callable[[Imported], None], log_name: str = "") -> None:
     """Send the files, those with the oldest lines first, until all is acknowledged or refused. Raises OSError."""
-    reader = Reader(clock, held_open, lambda _: None)
+    reader = Reader(clock, held_open, lambda _: None, log_name)
     olds = [result.by_id[name] for name in sorted(result.by_id)]
     pieces = chain.from_iterable(reader.pieces(old.generation, old.found) for old in olds if old.generation)
     for batch in batches(pieces):

@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 
 from common.clock import Clock
 from journal.checkpoint import Fingerprint, Generation
@@ -32,11 +33,23 @@ STARTS = 12
 
 @dataclass(frozen=True, slots=True)
 class Reader:
-    """`held` tells whether a process has a file open, `find` finds a file by device and inode."""
+    """`held` tells whether a process has a file open, `find` finds a file by device and inode. `log_name`: the log's,
+    of several."""
 
     clock: Clock
     held: Callable[[int, int], bool | None]
     find: Callable[[Key], Found | None]
+    log_name: str = ""
+
+    @property
+    def folder(self) -> str:
+        """What stands before the generation in the keys of the log's records."""
+        return f"{self.log_name}/" if self.log_name else ""
+
+    @property
+    def fragment_bytes(self) -> int:
+        """The length of a fragment, but for the last one of a line."""
+        return FRAGMENT_BYTES - len(self.folder)
 
     @contextmanager
     def open(self, seen: Found) -> Iterator[Content]:
@@ -74,6 +87,7 @@ class Reader:
 
     def _read_open(self, generation: Generation, seen: Found, content: Content) -> Iterator[Piece]:
         position, inside_line, limit = generation.position, generation.inside_line, seen.size
+        make = partial(Piece, generation.id, folder=self.folder)
         long_end: int | None = None
         before = content.pread(generation.tail.length, position - generation.tail.length)
         if before and Fingerprint.of(before) != generation.tail:
@@ -93,19 +107,19 @@ class Reader:
                 data = data[:length]
             cut = data.rfind(b"\n") + 1
             if cut and not inside_line:
-                piece = Piece(generation.id, position, data[:cut], before)
+                piece = make(position, data[:cut], before)
             elif not inside_line and len(data) < BLOCK_BYTES:
                 if not self.final(seen, content):
                     return
-                piece = Piece(generation.id, position, data, before, Kind.LAST_LINE)
+                piece = make(position, data, before, Kind.LAST_LINE)
             else:
                 long_end = long_end or line_end(content, position, limit)
                 long_end = long_end or (limit if self.final(seen, content) else None)
                 if long_end is None:
                     return
-                data = data[: min(FRAGMENT_BYTES, long_end - position)]
+                data = data[: min(self.fragment_bytes, long_end - position)]
                 inside_line = position + len(data) < long_end
-                piece = Piece(generation.id, position, data, before, Kind.FRAGMENT, inside_line)
+                piece = make(position, data, before, Kind.FRAGMENT, inside_line)
                 long_end = long_end if inside_line else None
             yield piece
             position += len(piece.data)

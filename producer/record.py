@@ -5,7 +5,8 @@ PartitionKey                      Data                                        co
 `<generation>:<offset>`           gzip of whole lines, each ended by newline  [offset, offset + len(lines))
 `<generation>:<offset>:<length>`  raw bytes of a line that fits no record     [offset, offset + length)
 
-With a key, the sink appends a signature to each (producer/signed.py), for which the sizes here leave room.
+Where several logs are shipped, the name of the log and a slash stand before each. With a key, the sink appends a
+signature (producer/signed.py), for which the sizes here leave room.
 
 The newline of a file's last, unterminated line is virtual: the record covers it although no file holds it.
 """
@@ -28,7 +29,7 @@ MAX_RECORD_BYTES = 1024 * 1024
 # and Lambda itself cuts a batch there) holds some 50 of them, about 25 MiB of lines; an emulator that does not cut
 # hands over at most BATCH_SIZE (100) x 512 KiB = 50 MiB. Far above the 25 KB that a PUT payload unit is billed by.
 PACK_BYTES = 512 * 1024
-# The partition key of a fragment is at most 24 + 1 + 20 + 1 + 7 bytes long, with its signature 76
+# The partition key of a fragment is at most 24 + 1 + 20 + 1 + 7 bytes long, with its signature 76; a name takes more
 FRAGMENT_BYTES = MAX_RECORD_BYTES - 80
 # ISA-L's level 1: a fifth of the time of zlib's level 1, and 9 % fewer bytes, on access logs (docs/decisions/0014)
 GZIP_LEVEL = 1
@@ -48,7 +49,7 @@ class Piece:
     """Consecutive bytes of a generation, as read.
 
     `before` holds what stands in the file just before `start`, at most WINDOW_BYTES. `goes_on` is for fragments: the
-    line has not ended with this piece.
+    line has not ended with this piece. `folder`: what stands before the generation in the keys, `shop/` or nothing.
     """
 
     generation: str
@@ -57,6 +58,7 @@ class Piece:
     before: bytes = b""
     kind: Kind = Kind.LINES
     goes_on: bool = False
+    folder: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +142,7 @@ def _special(piece: Piece) -> Iterator[Record]:
     if piece.kind is Kind.LAST_LINE:
         yield from _line(piece, 0, len(piece.data) + 1)
     else:
-        yield from fragments(piece, 0, len(piece.data), piece.goes_on, FRAGMENT_BYTES)
+        yield from fragments(piece, 0, len(piece.data), piece.goes_on, FRAGMENT_BYTES - len(piece.folder))
 
 
 def _line(piece: Piece, begin: int, end: int) -> Iterator[Record]:
@@ -151,7 +153,7 @@ def _line(piece: Piece, begin: int, end: int) -> Iterator[Record]:
         record = replace(record, data=gzipped(line + b"\n"))
         if record.size > MAX_RECORD_BYTES:
             # A fragment covers its own bytes and no more, so there is no virtual newline here
-            yield from fragments(piece, begin, min(end, len(piece.data)), False, FRAGMENT_BYTES)
+            yield from fragments(piece, begin, min(end, len(piece.data)), False, FRAGMENT_BYTES - len(piece.folder))
             return
     yield record
 
@@ -174,5 +176,5 @@ def record_of(piece: Piece, begin: int, end: int, data: bytes, lines: int) -> Re
     else:
         window = (piece.before + piece.data[:there])[-WINDOW_BYTES:]
     start = piece.start + begin
-    key = f"{piece.generation}:{start}"
+    key = f"{piece.folder}{piece.generation}:{start}"
     return Record(piece.generation, start, piece.start + end, key, data, lines, window, closed=end > there)

@@ -11,7 +11,7 @@ from journal.checkpoint import Checkpoint, FileId, Fingerprint, Generation
 from journal.files import Content, Found, begins_copy, continues, line_start
 from journal.ranges import Ranges
 from producer.reader import BLOCK_BYTES, line_end
-from producer.record import FRAGMENT_BYTES, WINDOW_BYTES, Piece
+from producer.record import WINDOW_BYTES, Piece
 from producer.source import Poll, Source
 
 # Whether a file is what it was
@@ -61,7 +61,7 @@ def _opened(source: Source, generation: Generation) -> Iterator[tuple[Found, Con
 def _pieces(
     source: Source, generation: Generation, ranges: Ranges, seen: Found, content: Content, same: Same
 ) -> Iterator[Piece]:
-    for start, end in _whole(content, ranges, seen.size):
+    for start, end in _whole(content, ranges, seen.size, source.reader.fragment_bytes):
         before = content.pread(min(WINDOW_BYTES, start), start - min(WINDOW_BYTES, start))
         part = replace(
             generation,
@@ -77,8 +77,9 @@ def _pieces(
             yield piece
 
 
-def _whole(content: Content, ranges: Ranges, size: int) -> Ranges:
-    """The ranges, extended to whole lines, so that they are cut into records as the first time.
+def _whole(content: Content, ranges: Ranges, size: int, fragment: int) -> Ranges:
+    """The ranges, extended to whole lines, so that they are cut into records, and fragments of this size, as the first
+    time.
 
     A line longer than a block, which went as fragments, is continued at the fragment: sent from its beginning each
     time, a line too long for one run would never come to its end.
@@ -88,6 +89,6 @@ def _whole(content: Content, ranges: Ranges, size: int) -> Ranges:
         begin = line_start(content, min(start, size))
         ending = end if end >= size else line_end(content, end - 1, size) or size
         if (line_end(content, begin, size) or size) - begin > BLOCK_BYTES:
-            begin += (start - begin) // FRAGMENT_BYTES * FRAGMENT_BYTES
+            begin += (start - begin) // fragment * fragment
         whole.append((begin, ending))
     return Ranges(whole)

@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from common.clock import Clock
 from common.settings import Settings
@@ -62,18 +63,20 @@ class Source:
         held: Callable[[int, int], bool | None] = held_open,
         folders: Sequence[Path] = (),
         keeps_open: bool = True,
+        log_name: str = "",
     ) -> None:
         self.log = log
         self._clock = clock
         self._keeps_open = keeps_open
         self.whereabouts = Whereabouts(log, folders)
-        self._reader = Reader(clock, held, self.whereabouts.of)
-        self._identity = Identity(self._reader, clock, rng)
+        self.reader = Reader(clock, held, self.whereabouts.of, log_name)
+        self._identity = Identity(self.reader, clock, rng)
 
     @classmethod
     def of(cls, settings: Settings, clock: Clock, rng: random.Random) -> Source:
         # a log of its own is deleted by the producer, to make room at once
-        return cls(settings.log_file, clock, rng, folders=settings.rotated_dirs, keeps_open=not settings.owns_log)
+        named: dict[str, Any] = {"keeps_open": not settings.owns_log, "log_name": settings.log_name}
+        return cls(settings.log_file, clock, rng, folders=settings.rotated_dirs, **named)
 
     def poll(self, checkpoint: Checkpoint) -> Poll:
         """Bring `checkpoint` up to what is on disk; to be saved before anything of it is sent.
@@ -155,7 +158,7 @@ class Source:
         Raises OSError when a file cannot be read.
         """
         for generation, seen in poll.unread:
-            yield from self._reader.pieces(generation, seen)
+            yield from self.reader.pieces(generation, seen)
 
     def count_lines(self, poll: Poll) -> int | None:
         """The lines that `poll` has seen and that are not acknowledged now; None when counting would take long."""
@@ -163,7 +166,7 @@ class Source:
         if sum(seen.size - position for position, seen in left) > COUNTED_BYTES:
             return None
         try:
-            return sum(self._reader.count_lines(seen, position) for position, seen in left)
+            return sum(self.reader.count_lines(seen, position) for position, seen in left)
         except OSError:
             return None
 
