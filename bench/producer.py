@@ -30,6 +30,7 @@ from common.clock import SystemClock
 from common.delivery import delivery_of
 from common.settings import Settings
 from journal.checkpoint import CheckpointFile
+from producer.logs import Log
 from producer.put import Sink
 from producer.record import PACK_BYTES, count_lines, gzipped
 from producer.schedule import next_poll
@@ -193,10 +194,11 @@ def boto3_loop(log: Path, port: int) -> tuple[int, int]:
 
 def nothing_to_do(log: Path, _port: int) -> tuple[int, int]:
     given = settings(log, 1, "kinesis")
+    source = Source(log, SystemClock(), random.Random(1))
+    each = Log("", source, CheckpointFile(log.with_name("checkpoint.json")))
     producer = Producer(
         given,
-        Source(log, SystemClock(), random.Random(1)),
-        CheckpointFile(log.with_name("checkpoint.json")),
+        lambda: ([each], []),
         None,
         SystemClock(),
         next_poll(given.poll_interval),

@@ -130,10 +130,22 @@ class Counters:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ProducerStatus(Status):
-    """`lag_…`: what was seen in the log and is not acknowledged. `ship_request`: the last one that was answered.
+class LogStatus:
+    """One log. `lag_…`: what was seen in it and is not acknowledged; `lines`, `bytes`: acknowledged since the start."""
 
-    `acknowledged`: of the last ticks that had something.
+    lag_bytes: int | None = None
+    lag_lines: int | None = None
+    lag_since: datetime | None = None
+    lines: int = 0
+    bytes: int = 0
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProducerStatus(Status):
+    """`lag_…`: what was seen in all logs and is not acknowledged. `ship_request`: the last one that was answered.
+
+    `acknowledged`: of the last ticks that had something. `logs`: those of LOG_FILES, by name.
     """
 
     process: ClassVar[str] = "producer"
@@ -148,6 +160,7 @@ class ProducerStatus(Status):
     shipped_at: datetime | None = None
     acknowledged: list[Acknowledged] = field(default_factory=list)
     counters: Counters | None = None
+    logs: dict[str, LogStatus] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,18 +9,20 @@ import random
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 
 from common.clock import SystemClock
 from common.log import Event, configure, event
 from common.settings import Settings, SettingsError, load_settings, require_data_dir
-from journal.checkpoint import CheckpointError, CheckpointFile
+from journal.checkpoint import CheckpointError
+from producer.batch import Cut
+from producer.logs import Log, Logs
+from producer.put import Sink
 from producer.schedule import serve
 from producer.ship import ship_once
 from producer.sink import SINKS, make_sink
-from producer.source import Source
 from producer.tick import log_shipped
 from producer.whereabouts import SourceError
 
@@ -33,10 +35,13 @@ UNUSABLE = 2
 NO_LOG = 66
 # sysexits.h, EX_TEMPFAIL: "the user is invited to try again later"
 LOCKED = 75
+# Of several logs the worst counts
+WORST_FIRST = (UNUSABLE, NOT_ALL_SHIPPED, NO_LOG, SHIPPED)
 
 HELP = f"""\
-Ships the complete lines of LOG_FILE (else DATA_DIR/log/access.log), and of its rotated siblings, to KINESIS_DATA_STREAM
-or, with DELIVERY=firehose, to FIREHOSE_STREAM. The checkpoint is in DATA_DIR. A log of others is only read.
+Ships the complete lines of LOG_FILE (else DATA_DIR/log/access.log) or of LOG_FILES, and of their rotated siblings, to
+KINESIS_DATA_STREAM or, with DELIVERY=firehose, to FIREHOSE_STREAM. Checkpoints are in DATA_DIR. Logs of others are only
+read.
 All settings are environment variables; docs/settings.md lists them.
 
 Exit codes:
@@ -71,40 +76,52 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except LockedError as error:
         log.error("%s", error, extra=event("failed", part="lock", error=str(error)))
         return LOCKED
-    except CheckpointError as error:
-        log.error("%s", error, extra=event("failed", part="checkpoint", error=str(error)))
-        return UNUSABLE
-    except SourceError as error:
-        log.error("%s", error, extra=event("failed", part="log", error=str(error)))
-        return NOT_ALL_SHIPPED
     except OSError as error:
         log.error("cannot start: %s", error, extra=event("failed", part="start", error=str(error)))
         return NOT_ALL_SHIPPED
 
 
 def once(settings: Settings) -> int:
-    """Ship what is there. SIGTERM and SIGINT end it after the batch at hand. Raises CheckpointError, SourceError."""
+    """Ship what is there. SIGTERM and SIGINT end it after the batch at hand."""
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     clock, rng = SystemClock(), random.SystemRandom()
-    source, checkpoint_file = Source.of(settings, clock, rng), CheckpointFile(settings.checkpoint_file)
+    logs, problems = Logs(settings, clock, rng).look()
+    for problem in problems:
+        log.error("%s", problem, extra=event("concern", part="logs", problem=problem))
+    codes = {NOT_ALL_SHIPPED} if problems else {SHIPPED}
     with closing(make_sink(settings, clock, rng, stop=stop.is_set, pause=stop.wait)) as sink:
-        report = ship_once(source, checkpoint_file, sink, cut=SINKS[settings.delivery].cut, stop=stop.is_set)
+        for each in logs:
+            code, refused = _ship(each, sink, SINKS[settings.delivery].cut, stop.is_set)
+            codes.add(code)
+            if refused:  # the others are looked at: the stream would not take theirs now, either
+                stop.set()
+    return next(code for code in WORST_FIRST if code in codes)
+
+
+def _ship(each: Log, sink: Sink, cut: Cut, stop: Callable[[], bool]) -> tuple[int, bool]:
+    """The exit code of one log, and whether the stream has refused lines of it."""
+    try:
+        report = ship_once(each.source, each.checkpoint_file, sink, cut=cut, stop=stop)
+    except (CheckpointError, SourceError, OSError) as error:
+        part = "checkpoint" if isinstance(error, CheckpointError) else "log"
+        log.error("%s%s", each.told, error, extra=event("failed", part=part, error=str(error)))
+        return UNUSABLE if isinstance(error, CheckpointError) else NOT_ALL_SHIPPED, False
     if report.records:
-        log_shipped(report)
+        log_shipped(each, report)
     stopped = "stopped with lines left; the next run sends them" if report.stopped else None
     complaints: list[tuple[Event, str]] = [
         *(("concern", problem) for problem in report.problems),
         *(("refused", message) for message in (report.error, stopped) if message),
     ]
     code = NOT_ALL_SHIPPED if complaints else SHIPPED
-    if report.absent:
+    if report.absent and not each.found:
         complaints.append(("concern", report.absent))
         code = code or NO_LOG
     for name, message in complaints:
-        log.error("%s", message, extra=event(name, part="tick", error=message))
-    return code
+        log.error("%s%s", each.told, message, extra=event(name, part="tick", error=message))
+    return code, report.error is not None
 
 
 @contextmanager

@@ -28,7 +28,7 @@ class Counting:
         self._lock = threading.Lock()
 
     def ship(self, report: Shipped) -> None:
-        """Count what `report` says beyond what it said the last time; a tick begins with an empty one."""
+        """Count what `report` says beyond what it said the last time; `begin` comes before another one."""
         with self._lock:
             before = self._counted
             self._add(
@@ -38,6 +38,10 @@ class Counting:
                 bytes=report.bytes - before.bytes,
             )
             self._counted = Shipped(report.lines, report.records, report.bytes, traffic=report.traffic.copy())
+
+    def begin(self) -> None:
+        with self._lock:
+            self._counted = Shipped()
 
     def tick(self, seconds: float, rotator: Rotator | None) -> None:
         """A tick has ended, and took so long."""
@@ -56,7 +60,6 @@ class Counting:
                     deleted_logs=rotator.deleted,
                     dropped_logs=rotator.dropped,
                 )
-            self._counted = Shipped()
 
     def repair(self, sent: int, lines: int, traffic: Traffic) -> None:
         with self._lock:

@@ -275,7 +275,7 @@ class Repair:
             request=request,
         )
         try:
-            write_status(self._settings.status_dir, status)
+            write_status(self._settings.status_dir / self._settings.log_name, status)
         except OSError as error:
             self._say(logging.ERROR, f"the status cannot be written: {error}")
 

@@ -27,9 +27,12 @@ from common.status import EntrypointStatus, StatusError, read_status
 from journal.archived import ArchivedFile
 from journal.checkpoint import CheckpointFile
 from journal.ledgers import connect
+from journal.logs import logs_of
 from producer.bucket import Proven
+from producer.logs import Logs
 from producer.repair import Repair
 from producer.rotate import DROP_FROM, Rotator
+from producer.setback import READ_SECONDS
 from producer.sink import make_sink
 from producer.source import Source
 from producer.tick import Producer
@@ -53,35 +56,42 @@ def serve(settings: Settings) -> int:
     """Ship at each poll until SIGTERM or SIGINT, then once more within STOP_SECONDS. Returns the exit code."""
     clock, rng = SystemClock(), random.SystemRandom()
     rotator, proven = rotator_for(settings, clock), Proven()
+    # of several logs each would take what is another's
+    direct = settings.delivery.is_direct and not settings.log_files
     producer = Producer(
         settings,
-        Source.of(settings, clock, rng),
-        CheckpointFile(settings.checkpoint_file),
+        Logs(settings, clock, rng).look,
         rotator,
         clock,
         next_poll(settings.poll_interval),
         until_provisioned(settings, clock),
-        proven.add if settings.delivery.is_direct else lambda _: None,
+        proven.add if direct else lambda _: None,
     )
     stop = threading.Event()
     sink = make_sink(settings, clock, rng, stop=stop.is_set, pause=stop.wait)
-    repair = Repair(
-        settings,
-        Source.of(settings, clock, rng),
-        clock,
-        connect=lambda: connect(settings),
-        sink=lambda ended: make_sink(settings, clock, rng, stop=ended, pause=stop.wait),
-        turn=producer.turn,
-        stop=stop.is_set,
-        proven=proven.take,
-    )
+    repairs: dict[str, Repair] = {}
     looking = threading.Lock()
 
+    def repair_of(one: Settings) -> Repair:
+        if one.log_name not in repairs:
+            repairs[one.log_name] = Repair(
+                one,
+                Source.of(one, clock, rng),
+                clock,
+                connect=lambda: connect(one),
+                sink=lambda ended: make_sink(settings, clock, rng, stop=ended, pause=stop.wait),
+                turn=producer.turn,
+                stop=stop.is_set,
+                proven=proven.take,
+            )
+        return repairs[one.log_name]
+
     def look() -> None:
-        with looking:
-            repaired = repair.look()
-        if repaired:
-            producer.repaired(repaired)
+        for one in logs_of(settings):
+            with looking:
+                repaired = repair_of(one).look()
+            if repaired:
+                producer.repaired(repaired, one.log_name)
 
     others = {"answer": lambda: producer.answer(sink, stop.is_set)}
     if settings.delivery.has_ledger:
@@ -91,19 +101,21 @@ def serve(settings: Settings) -> int:
     scheduler = make_scheduler(
         settings.poll_interval, lambda: producer.tick(sink, stop.is_set), producer.failed, others
     )
+    logs = settings.log_files or str(settings.log_file)
     log.info(
         "started: %s is polled every %g s",
-        *(settings.log_file, settings.poll_interval),
-        extra=event(
-            "started", log=str(settings.log_file), interval=settings.poll_interval, delivery=settings.delivery.name
-        ),
+        *(logs, settings.poll_interval),
+        extra=event("started", log=logs, interval=settings.poll_interval, delivery=settings.delivery.name),
     )
     threading.Thread(target=follow_clock, args=(scheduler, clock, stop), name="clock", daemon=True).start()
     try:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: sys.exit())
         if settings.delivery.has_ledger:
-            repair.set_back.look_back()
+            enough = clock.monotonic() + READ_SECONDS
+            for one in logs_of(settings):
+                if clock.monotonic() < enough:
+                    repair_of(one).set_back.look_back()
         scheduler.start()
     except SystemExit:
         for number in (signal.SIGTERM, signal.SIGINT):

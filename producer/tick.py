@@ -8,21 +8,22 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from common.atomic import keep_reserve
 from common.clock import Clock
 from common.log import Event, event
 from common.settings import Settings
-from common.status import Acknowledged, Place, ProducerStatus, State, read_all, write_status
-from journal.checkpoint import CheckpointError, CheckpointFile
+from common.status import Acknowledged, LogStatus, Place, ProducerStatus, State, read_all, write_status
+from journal.checkpoint import CheckpointError
 from producer.counters import Counting
+from producer.logs import Log
 from producer.put import Sink
 from producer.repair import Repaired
 from producer.rotate import Rotator
 from producer.ship import Shipped, ship_once
 from producer.sink import SINKS
-from producer.source import Source
 from producer.whereabouts import SourceError
 
 log = logging.getLogger(__name__)
@@ -36,20 +37,21 @@ REPEAT_ERROR_SECONDS = 60.0
 REMEMBERED_TICKS = 20
 # While a long backlog drains, the status is written only so often
 STATUS_SECONDS = 1.0
+_WORST_FIRST: tuple[State, ...] = ("failed", "behind")
 
 
 class Producer:
     """Runs one tick after the other. Never raises; the next tick tries again.
 
-    `next_poll`: the time of the first poll after a moment. `hold`: whether what lines are sent to is still being made.
+    `look`: the logs that there are, and the problems with others. `next_poll`: the time of the first poll after a
+    moment. `hold`: whether what lines are sent to is still being made.
     `acknowledged` gets the ranges (generation, start, end) that a tick has got acknowledged.
     """
 
     def __init__(
         self,
         settings: Settings,
-        source: Source,
-        checkpoint_file: CheckpointFile,
+        look: Callable[[], tuple[list[Log], list[str]]],
         rotator: Rotator | None,
         clock: Clock,
         next_poll: Callable[[datetime], datetime],
@@ -58,8 +60,8 @@ class Producer:
     ) -> None:
         self._hold = hold
         self._acknowledged = acknowledged
-        self._source = source
-        self._checkpoint_file = checkpoint_file
+        self._look = look
+        self._logs: dict[str, LogStatus] = {}
         self._rotator = rotator
         self._clock = clock
         self._settings = settings
@@ -67,11 +69,11 @@ class Producer:
         self._counting = Counting(clock.now())
         self._running = threading.Lock()
         last = read_all(settings.status_dir).producer or ProducerStatus()
-        self._status = replace(last, error=None, lag_bytes=None, lag_lines=None, lag_since=None)
+        self._status = replace(last, error=None, lag_bytes=None, lag_lines=None, lag_since=None, logs={})
         self._status_written = -STATUS_SECONDS
         self._logged = ("", 0.0)
         self._error: str | None = None
-        self._concerns: dict[str, str] = {}
+        self._concerns: dict[tuple[str, str], str] = {}
         self._held = False
 
     def tick(self, sink: Sink, stop: Callable[[], bool]) -> None:
@@ -84,34 +86,50 @@ class Producer:
                 self._say("starting", last_tick=self._clock.now())
                 return
             begun = self._clock.monotonic()
-            with suppress(OSError):  # no room for it now
-                keep_reserve(self._settings.checkpoint_file.parent)
             self._say("shipping")
-            state: State = "failed"
-            error: str | None = None
-            name: Event = "failed"
-            cut = SINKS[self._settings.delivery].cut
-            try:
-                report = ship_once(
-                    self._source, self._checkpoint_file, sink, cut=cut, stop=stop, progress=self._progress
-                )
-            except (CheckpointError, SourceError) as problem:
-                error = str(problem)
-            except OSError as problem:
-                error = f"the log or its checkpoint cannot be read or saved: {problem}"
-            except Exception as problem:
-                log.exception("this tick failed", extra=event("failed", part="tick", error=str(problem)))
-                error = f"{type(problem).__name__}: {problem}"
-            else:
-                state, error = ("behind" if report.error or report.stopped else "idle"), report.error
-                name = "refused"
-                self._record(report)
-            if state == "failed":
-                self._status = replace(self._status, lag_bytes=None, lag_lines=None)
-            self._error = error
-            self._complain(error, name)
+            logs, problems = self._look()
+            self._concern("logs", "; ".join(problems))
+            states: set[State] = set()
+            errors = []
+            for each in logs:
+                state, error = self._ship(each, sink, stop)
+                states.add(state)
+                if error:
+                    errors.append(each.told + error)
+                if state == "behind":  # the others are looked at: the stream would not take theirs now, either
+                    stop = _always
+                unknown: dict[str, Any] = {"lag_bytes": None, "lag_lines": None} if state == "failed" else {}
+                self._logs[each.name] = replace(self._logs.get(each.name, LogStatus()), error=error, **unknown)
+            self._sum()
+            self._error = "; ".join(errors) or None
+            self._complain(self._error, "failed" if "failed" in states else "refused")
             self._counting.tick(self._clock.monotonic() - begun, self._rotator)
-            self._say(state, last_tick=self._clock.now())
+            worst: State = next((state for state in _WORST_FIRST if state in states), "idle")
+            self._say(worst, last_tick=self._clock.now())
+
+    def _ship(self, each: Log, sink: Sink, stop: Callable[[], bool]) -> tuple[State, str | None]:
+        """How it ended, and the error if it did early. A log that fails does not hold up the others."""
+        self._counting.begin()
+        with suppress(OSError):  # no room for it now
+            keep_reserve(each.checkpoint_file.path.parent)
+        try:
+            report = ship_once(
+                each.source,
+                each.checkpoint_file,
+                sink,
+                cut=SINKS[self._settings.delivery].cut,
+                stop=stop,
+                progress=partial(self._progress, each),
+            )
+        except (CheckpointError, SourceError) as problem:
+            return "failed", str(problem)
+        except OSError as problem:
+            return "failed", f"the log or its checkpoint cannot be read or saved: {problem}"
+        except Exception as problem:
+            log.exception("this tick failed", extra=event("failed", part="tick", error=str(problem)))
+            return "failed", f"{type(problem).__name__}: {problem}"
+        self._record(each, report)
+        return "behind" if report.error or report.stopped else "idle", report.error
 
     def answer(self, sink: Sink, stop: Callable[[], bool]) -> None:
         """Tick now if a request asks for it, then put its id into the status, and remove the request.
@@ -141,10 +159,10 @@ class Producer:
         """Keep ticks waiting: repair sends between two of them."""
         return self._running
 
-    def repaired(self, repaired: Repaired) -> None:
+    def repaired(self, repaired: Repaired, name: str = "") -> None:
         """Count what repair has sent, and set or clear its problem; the status says so at once, or after this tick."""
         self._counting.repair(repaired.sent, repaired.lines, repaired.traffic)
-        changed = self._concern("repair", repaired.error) or repaired.sent
+        changed = self._concern("repair", repaired.error, name) or repaired.sent
         if changed and self._running.acquire(blocking=False):
             try:
                 self._publish()
@@ -170,15 +188,17 @@ class Producer:
         self._error = f"{type(error).__name__}: {error}"
         self._say("failed")
 
-    def _record(self, report: Shipped) -> None:
-        if not self._settings.owns_log:  # else it is nginx's to make, at its start
-            self._concern("log", report.absent)
+    def _record(self, each: Log, report: Shipped) -> None:
+        if not (self._settings.owns_log or each.found):  # else it is nginx's to make, at its start
+            self._concern("log", report.absent, each.name)
         for problem in report.problems:
-            log.error("%s", problem, extra=event("concern", part="log", problem=problem))
-        self._count(report)
+            log.error("%s%s", each.told, problem, extra=event("concern", part="log", problem=problem))
+        self._count(each, report)
         if not report.records:
             return
-        log_shipped(report)
+        known = self._logs[each.name]
+        self._logs[each.name] = replace(known, lines=known.lines + report.lines, bytes=known.bytes + report.bytes)
+        log_shipped(each, report)
         self._acknowledged(report.ranges)
         done = Acknowledged(
             at=self._clock.now(),
@@ -195,22 +215,38 @@ class Producer:
             acknowledged=[*self._status.acknowledged, done][-REMEMBERED_TICKS:],
         )
 
-    def _progress(self, report: Shipped) -> None:
+    def _progress(self, each: Log, report: Shipped) -> None:
         """Show that a long drain is alive."""
-        self._count(report)
+        self._count(each, report)
         if self._clock.monotonic() - self._status_written >= STATUS_SECONDS and not report.error:
             self._say("shipping")
 
-    def _count(self, report: Shipped) -> None:
+    def _count(self, each: Log, report: Shipped) -> None:
         self._counting.ship(report)
-        since = (self._status.lag_since or self._clock.now()) if report.lag else None
-        self._status = replace(self._status, lag_bytes=report.lag, lag_lines=report.lag_lines, lag_since=since)
+        known = self._logs.get(each.name, LogStatus())
+        since = (known.lag_since or self._clock.now()) if report.lag else None
+        self._logs[each.name] = replace(known, lag_bytes=report.lag, lag_lines=report.lag_lines, lag_since=since)
+        self._sum()
 
-    def _concern(self, source: str, problem: str | None) -> bool:
-        before = self._concerns.get(source)
+    def _sum(self) -> None:
+        """What is behind in all logs; unknown, if it is of one."""
+        lags = self._logs.values()
+        size = [one.lag_bytes for one in lags if one.lag_bytes is not None]
+        lines = [one.lag_lines for one in lags if one.lag_lines is not None]
+        self._status = replace(
+            self._status,
+            lag_bytes=sum(size) if len(size) == len(lags) else None,
+            lag_lines=sum(lines) if len(lines) == len(lags) else None,
+            lag_since=min((one.lag_since for one in lags if one.lag_since), default=None),
+        )
+
+    def _concern(self, source: str, problem: str | None, log_name: str = "") -> bool:
+        problem = f"{log_name}: {problem}" if problem and log_name else problem
+        key = source, log_name
+        before = self._concerns.get(key)
         # a new dictionary: repair's thread may be here while a tick reads the old one
-        others = {name: text for name, text in self._concerns.items() if name != source}
-        self._concerns = others | ({source: problem} if problem else {})
+        others = {each: text for each, text in self._concerns.items() if each != key}
+        self._concerns = others | ({key: problem} if problem else {})
         if problem and not before:
             log.error("%s", problem, extra=event("concern", part=source, problem=problem))
         elif before and not problem:
@@ -230,6 +266,7 @@ class Producer:
             error="; ".join(filter(None, [self._error, *self._concerns.values()])) or None,
             counters=self._counting.counters,
             next_poll=self._next_poll(self._clock.now()),
+            logs=dict(sorted(self._logs.items())) if self._settings.log_files else {},
         )
         try:
             write_status(self._settings.status_dir, self._status)
@@ -246,11 +283,18 @@ class Producer:
             self._logged = (error, now)
 
 
-def log_shipped(report: Shipped) -> None:
+def log_shipped(each: Log, report: Shipped) -> None:
     """The log line of a tick that shipped something."""
+    extra = event("shipped", lines=report.lines, records=report.records, bytes=report.bytes, lag=report.lag)
+    if each.name:
+        extra["facts"]["log"] = each.name
     log.info(
-        "shipped %d lines in %d records, %d bytes; first %s, last %s; lag %d bytes",
-        *(report.lines, report.records, report.bytes),
+        "%sshipped %d lines in %d records, %d bytes; first %s, last %s; lag %d bytes",
+        *(each.told, report.lines, report.records, report.bytes),
         *(report.first, report.last, report.lag),
-        extra=event("shipped", lines=report.lines, records=report.records, bytes=report.bytes, lag=report.lag),
+        extra=extra,
     )
+
+
+def _always() -> bool:
+    return True

@@ -12,7 +12,7 @@ from journal.logs import logs_of, problems_of
 
 
 def settings(folder: Path, log_files: str, **more: str) -> Settings:
-    return Settings(data_dir=folder / "data", log_files=log_files, **more)  # type: ignore[arg-type]
+    return Settings(data_dir=folder / "data", log_files=log_files, **more)
 
 
 def named(given: Settings) -> dict[str, str]:

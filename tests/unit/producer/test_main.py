@@ -164,6 +164,42 @@ def test_once_without_a_log(tmp_path: Path) -> None:
     assert f"the log {process.log.with_name('acces.log')} is not there; its folder holds access.log" in output
 
 
+def test_once_with_several_logs(tmp_path: Path, endpoint: tuple[str, list[str]]) -> None:
+    """Each goes as far as it can; of the exit codes the worst counts."""
+    host, keys = endpoint
+    process = Process(tmp_path / "data", host)
+    logs = {name: tmp_path / f"{name}.log" for name in ("shop", "blog")}
+    process.environment |= {"LOG_FILES": ",".join(f"{name}={log}" for name, log in logs.items())}
+    logs["shop"].write_bytes(b"a\nb\n")
+    code, output = process.once()
+    assert code == NO_LOG
+    assert f"blog: the log {logs['blog']} is not there" in output
+    assert "shop: shipped 2 lines" in output
+    logs["blog"].write_bytes(b"a\n")
+    (process.log.parent / "shop" / "checkpoint.json").write_bytes(b"{")
+    code, output = process.once()
+    assert code == UNUSABLE
+    assert "shop: the checkpoint" in output
+    assert "blog: shipped 1 lines" in output
+    assert sorted(key.partition("/")[0] for key in keys) == ["blog", "shop", "shop"]
+    process.environment["LOG_FILES"] = f"blog={logs['blog']}"
+    assert process.once() == (SHIPPED, "")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        process.environment |= {"LOCALSTACK_HOST": f"127.0.0.1:{server.getsockname()[1]}"}
+    with logs["blog"].open("ab") as log:
+        log.write(b"c\n")
+    process.environment["LOG_FILES"] = f"blog={logs['blog']},"
+    with process.running("--once") as running:
+        eventually(lambda: b'"size": 4' in (process.log.parent / "blog" / "checkpoint.json").read_bytes(), every=0.02)
+        running.send_signal(signal.SIGTERM)
+        output, _ = running.communicate(timeout=30)
+    assert running.returncode == NOT_ALL_SHIPPED
+    process.environment |= {"LOG_FILES": f"wiki={logs['blog']}", "LOCALSTACK_HOST": host}
+    code, output = process.once()
+    assert code == NOT_ALL_SHIPPED
+    assert "2 bytes of the log blog were not acknowledged" in output
+
+
 def test_once_that_cannot_ship_all(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         process = Process(tmp_path, f"127.0.0.1:{silent.getsockname()[1]}")

@@ -20,6 +20,7 @@ from common import door
 from common.atomic import RESERVE
 from common.settings import Settings
 from common.status import EntrypointStatus, ProducerStatus
+from producer.logs import Log
 from producer.put import Traffic
 from producer.repair import Repaired
 from producer.schedule import (
@@ -168,10 +169,10 @@ class Setup:
 
     def start(self) -> Producer:
         rotator = rotator_for(self.settings, self.clock)
+        log = Log("", source_of(self.log, self.clock), checkpoint_of(self.log))
         return Producer(
             self.settings,
-            source_of(self.log, self.clock),
-            checkpoint_of(self.log),
+            lambda: ([log], []),
             rotator,
             self.clock,
             next_poll(self.settings.poll_interval),
@@ -195,10 +196,10 @@ def test_lines_wait_for_the_entrypoint_at_a_start_and_go_at_once_then(
     setup: Setup, caplog: pytest.LogCaptureFixture
 ) -> None:
     hold = until_provisioned(setup.settings, setup.clock)
+    log = Log("", source_of(setup.log, setup.clock), checkpoint_of(setup.log))
     setup.producer = Producer(
         setup.settings,
-        source_of(setup.log, setup.clock),
-        checkpoint_of(setup.log),
+        lambda: ([log], []),
         None,
         setup.clock,
         next_poll(60),

@@ -1,0 +1,54 @@
+"""The logs that a producer ships, each with what it remembers of its files from one poll to the next."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+
+from common.clock import Clock
+from common.settings import Settings
+from journal.checkpoint import CheckpointFile
+from journal.logs import logs_of, problems_of
+from producer.source import Source
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    """`name`: empty, but for one of LOG_FILES. `found`: in a folder of LOG_FILES, where it may be gone."""
+
+    name: str
+    source: Source
+    checkpoint_file: CheckpointFile
+    found: bool = False
+
+    @property
+    def told(self) -> str:
+        """What stands before a message of it."""
+        return f"{self.name}: " if self.name else ""
+
+
+class Logs:
+    def __init__(self, settings: Settings, clock: Clock, rng: random.Random) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._rng = rng
+        self._known: dict[str, Log] = {}
+
+    def look(self) -> tuple[list[Log], list[str]]:
+        """Those that there are or were, and the problems with others.
+
+        In any order: one that the stream refuses must not keep the same others waiting each time.
+        """
+        problems = problems_of(self._settings)
+        for one in logs_of(self._settings):
+            name = one.log_name
+            if name not in self._known:
+                try:
+                    one.checkpoint_file.parent.mkdir(parents=True, exist_ok=True)
+                except OSError as error:
+                    problems.append(f"{name} is not shipped: {error}")
+                    continue
+                source = Source.of(one, self._clock, self._rng)
+                found = bool(name) and (name, one.log_file) not in self._settings.named_logs
+                self._known[name] = Log(name, source, CheckpointFile(one.checkpoint_file), found)
+        return self._rng.sample([*self._known.values()], len(self._known)), problems
