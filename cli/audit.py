@@ -20,6 +20,7 @@ from journal.archived import ArchivedError
 from journal.audit import Audit, audit
 from journal.checkpoint import CheckpointError
 from journal.ledgers import LedgersError, connect
+from journal.logs import logs_of, problems_of
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -146,7 +147,7 @@ def ask_for_repair(settings: Settings, clock: Clock, grace: float) -> str:
     write_atomic(settings.repair_request, json.dumps({"id": name, "after": grace}).encode(), durable=False)
     end = clock.monotonic() + ANSWER_SECONDS
     while clock.monotonic() < end:
-        answer = read_status(settings.status_dir, RepairStatus)
+        answer = read_status(settings.status_dir / settings.log_name, RepairStatus)
         if answer and answer.request == name:
             if answer.error:
                 raise CommandError(answer.error)
@@ -158,7 +159,21 @@ def ask_for_repair(settings: Settings, clock: Clock, grace: float) -> str:
 
 def main(settings: Settings, options: argparse.Namespace) -> int:
     """Exit status: 0 nothing is missing, 1 something is, 2 it cannot tell."""
-    clock, delivery = SystemClock(), settings.delivery
+    for problem in problems_of(settings):
+        print(problem, file=sys.stderr)
+    codes = set()
+    trees: dict[str, Any] = {}
+    for one in logs_of(settings):
+        code, trees[one.log_name] = _of_one(one, options)
+        codes.add(code)
+    if options.json and trees != {"": None}:
+        print(json.dumps(trees.get("", {"logs": trees})))
+    return next((code for code in (UNUSABLE, PROBLEM) if code in codes), OK)
+
+
+def _of_one(settings: Settings, options: argparse.Namespace) -> tuple[int, dict[str, Any] | None]:
+    """The exit status, and what --json prints of this log; else it is printed here."""
+    clock, delivery, name = SystemClock(), settings.delivery, settings.log_name
     grace = settings.repair_after if options.grace is None else options.grace
     try:
         if not 0 <= grace <= settings.repair_after:
@@ -183,11 +198,11 @@ def main(settings: Settings, options: argparse.Namespace) -> int:
     except OSError as error:
         reason = f"{error}: let this user read DATA_DIR"
     else:
-        if options.json:
-            print(json.dumps(as_json(answer, delivery) | ({"deep": deep_as_json(deep)} if deep else {})))
-        else:
-            print("\n".join([*table(answer, delivery), *(deep_table(deep) if deep else ())]))
+        if not options.json:
+            title = [f"{name}, s3://{settings.s3_bucket}/{settings.s3_prefix}"] if name else []
+            print("\n".join([*title, *table(answer, delivery), *(deep_table(deep) if deep else ())]))
         wrong = answer.total("missing") or (deep and deep.total)
-        return (PROBLEM if wrong else OK) if delivery.has_ledger else UNUSABLE
-    print(f"cannot tell: {reason}", file=sys.stderr)
-    return UNUSABLE
+        code = (PROBLEM if wrong else OK) if delivery.has_ledger else UNUSABLE
+        return code, as_json(answer, delivery) | ({"deep": deep_as_json(deep)} if deep else {})
+    print(f"{name}: cannot tell: {reason}" if name else f"cannot tell: {reason}", file=sys.stderr)
+    return UNUSABLE, {"error": reason} if name else None

@@ -11,6 +11,7 @@ from contextlib import closing
 from typing import Any
 
 from cli.screen import OK, PROBLEM, UNUSABLE, CommandError, printable, say
+from cli.which import log_called
 from common.clock import SystemClock
 from common.settings import Settings
 from journal.checkpoint import CheckpointError
@@ -27,6 +28,7 @@ def main(settings: Settings, options: argparse.Namespace) -> int:
             f"{settings.delivery.title} keeps no ledger, so a second import would double every line: nothing is sent",
             UNUSABLE,
         )
+    settings = log_called(settings, options.log)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     clock = SystemClock()
     said = clock.monotonic() - SAY_EVERY
@@ -40,7 +42,7 @@ def main(settings: Settings, options: argparse.Namespace) -> int:
     try:
         result = prepare(settings, options.files, lambda path: progress(f"reading {printable(str(path))}"))
         with closing(make_sink(settings, clock, random.SystemRandom())) as sink:
-            send(result, sink, clock, lambda now: progress(_progress(now)))
+            send(result, sink, clock, lambda now: progress(_progress(now)), settings.log_name)
     except (ImportingError, CheckpointError) as error:
         raise CommandError(printable(str(error)), UNUSABLE) from None
     except OSError as error:

@@ -30,7 +30,8 @@ Exit codes of every command:
 
 STATUS = """\
 The row `log` compares access.log with what the stream had acknowledged at the last poll. The row `archive` compares
-that with the ledgers in the bucket, every REPAIR_INTERVAL seconds. Being behind is no problem.
+that with the ledgers in the bucket, every REPAIR_INTERVAL seconds. Being behind is no problem. With LOG_FILES each log
+has such rows; in --json it has `behind`, `format` and `archive` below `logs` and its name.
 
 Examples:
   appliance status --watch 5
@@ -89,6 +90,8 @@ that at once. A rotated log that "may be deleted" is needed for nothing; the app
 --deep reads the hourly objects, and finds lines that are archived otherwise than the log on disk has them: forged under
 its ranges, edited, or taken out of an object. It says nothing of logs that are gone; and lines that an earlier version
 filed in another form count as found otherwise.
+
+With LOG_FILES each log is audited; --json has its object below `logs` and its name, or `error`: why it cannot tell.
 
 Exit codes: 0 nothing is missing, 1 something is, or is archived otherwise, 2 cannot tell. With DELIVERY=firehose it is
 always 2: there are no ledgers, so only what is acknowledged can be known.
@@ -191,6 +194,7 @@ def parser() -> argparse.ArgumentParser:
         "-n", "--lines", type=count, default=10, metavar="N", help="how many old lines to show (default: %(default)s)"
     )
     start.add_argument("--since", metavar="WHEN", help="show old lines since: 90s, 10m, 2h, 1d, 2026-11-23T16:05 (UTC)")
+    of_log(tail)
     tail.add_argument("--no-follow", dest="follow", action="store_false", help="end after the old lines")
     tail.add_argument("--status", metavar="WHICH", help="only these, such as 404, 4xx, or 4xx,500")
     tail.add_argument("--path", metavar="TEXT", help="only paths that contain this")
@@ -219,6 +223,7 @@ def parser() -> argparse.ArgumentParser:
     )
 
     old = command("import", "archive old logs once, however often they are given", IMPORT, "one object")
+    of_log(old)
     old.add_argument("files", type=Path, nargs="+", metavar="FILE", help="as the command itself can read it")
 
     ledger = command(
@@ -237,6 +242,10 @@ def parser() -> argparse.ArgumentParser:
     health = command("health", "check each part, as HEALTHCHECK does", HEALTH, "one list")
     health.add_argument("--ready", action="store_true", help="exit 0 only when every part is ok")
     return made
+
+
+def of_log(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--log", metavar="NAME", default="", help="which of LOG_FILES")
 
 
 def _within(text: str, kind: Callable[[str], N], most: float, allowed: str) -> N:

@@ -18,6 +18,7 @@ from botocore.exceptions import ClientError
 
 from cli.filed import digest, digests, filed
 from cli.screen import OK, UNUSABLE, CommandError
+from cli.which import log_of_key
 from common.archiver import Archive, HourlyObject, Ledger, LedgerError, Reader, State
 from common.aws import client
 from common.clock import Clock, SystemClock
@@ -135,6 +136,7 @@ def report(found: Found) -> list[str]:
 def main(settings: Settings, options: argparse.Namespace) -> int:
     if not settings.delivery.has_ledger:
         raise CommandError("with DELIVERY=firehose no object has a ledger")
+    settings = log_of_key(settings, options.key)
     s3 = client(
         settings,
         "s3",

@@ -14,13 +14,34 @@ from appliance.health import Check, check
 from cli.screen import OK, PROBLEM, CommandError, columns, console, printable, table
 from common.clock import Clock, SystemClock, iso
 from common.settings import Settings
-from common.status import EntrypointStatus, ProducerStatus, RepairStatus, State, read_all
+from common.status import (
+    EntrypointStatus,
+    LogStatus,
+    ProducerStatus,
+    RepairStatus,
+    State,
+    StatusError,
+    read_all,
+    read_status,
+)
 from journal.formats import complaint
+from journal.logs import logs_of
 
 PROBLEMS = ("degraded", "failing")
 # What `--json` says of the comparison with the bucket
 COMPARED = ("checked_at", "archived", "pending", "missing")
 UNITS = ((86400, "d"), (3600, "h"), (60, "min"))
+
+
+@dataclass(frozen=True, slots=True)
+class LogReport:
+    """What was said of one log, or of the only one, whose `name` is empty."""
+
+    name: str
+    lag: ProducerStatus | LogStatus
+    repair: RepairStatus | None
+    repair_error: str | None
+    format_error: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,9 +52,7 @@ class Report:
     checks: list[Check]
     producer: ProducerStatus
     entrypoint: EntrypointStatus | None
-    repair: RepairStatus | None
-    repair_error: str | None
-    format_error: str | None
+    logs: list[LogReport]
 
 
 def gather(settings: Settings, clock: Clock) -> Report:
@@ -48,21 +67,33 @@ def gather(settings: Settings, clock: Clock) -> Report:
     if producer.stale(now):
         state: State = "stopped" if producer.state == "stopped" else "starting"
         producer = ProducerStatus(state=state, last_tick=producer.last_tick, counters=producer.counters)
-    repair_error = said.repair.error if said.repair else said.unusable.get("repair")
-    if not repair_error and said.repair and said.repair.stale(now):
-        compared = f"last compared with the bucket {_ago(said.repair.checked_at, now)}"
-        repair_error = f"{compared}; the producer's lines in the log say why"
-    checks = check(settings, said, now)
+    logs = [_gather_log(one, producer, now) for one in logs_of(settings)]
+    return Report(now, check(settings, said, now), producer, said.entrypoint, logs)
+
+
+def _gather_log(one: Settings, producer: ProducerStatus, now: datetime) -> LogReport:
+    repair, repair_error = None, None
     try:
-        format_error = complaint(settings.log_file)
+        repair = read_status(one.status_dir / one.log_name, RepairStatus)
+    except StatusError as error:
+        repair_error = str(error)
+    if repair:
+        repair_error = repair.error
+        if not repair_error and repair.stale(now):
+            compared = f"last compared with the bucket {_ago(repair.checked_at, now)}"
+            repair_error = f"{compared}; the producer's lines in the log say why"
+    try:
+        format_error = complaint(one.log_file)
     except OSError as error:
         format_error = f"the log cannot be read: {error}: run as the appliance's user"
-    return Report(now, checks, producer, said.entrypoint, said.repair, repair_error, format_error)
+    lag = producer.logs.get(one.log_name, producer if not one.log_name else ProducerStatus())
+    return LogReport(one.log_name, lag, repair, repair_error, format_error)
 
 
 def as_json(settings: Settings, report: Report) -> dict[str, Any]:
     """What `--json` prints. What a process has not said (yet) is null."""
-    producer, entrypoint, repair = report.producer, report.entrypoint, report.repair
+    producer, entrypoint = report.producer, report.entrypoint
+    logs = {one.name: _log_as_json(one) for one in report.logs}
     found = {
         "now": report.now,
         "ready": all(one.state == "ok" for one in report.checks),
@@ -76,13 +107,24 @@ def as_json(settings: Settings, report: Report) -> dict[str, Any]:
             "last": producer.last_tick,
             "next": producer.next_poll,
         },
-        "behind": {"bytes": producer.lag_bytes, "lines": producer.lag_lines, "since": producer.lag_since},
-        "format": {"error": report.format_error},
-        "archive": {name: getattr(repair, name, None) for name in COMPARED} | {"error": report.repair_error},
+        "behind": _lag_as_json(producer),
+        **logs.get("", {"logs": logs}),
         "counters": producer.counters and asdict(producer.counters),
     }
     shown: dict[str, Any] = json.loads(json.dumps(found, default=iso))
     return shown
+
+
+def _log_as_json(one: LogReport) -> dict[str, Any]:
+    return {
+        "behind": _lag_as_json(one.lag),
+        "format": {"error": one.format_error},
+        "archive": {name: getattr(one.repair, name, None) for name in COMPARED} | {"error": one.repair_error},
+    }
+
+
+def _lag_as_json(lag: ProducerStatus | LogStatus) -> dict[str, Any]:
+    return {"bytes": lag.lag_bytes, "lines": lag.lag_lines, "since": lag.lag_since}
 
 
 def rows(settings: Settings, report: Report) -> list[tuple[str, str, str]]:
@@ -91,12 +133,14 @@ def rows(settings: Settings, report: Report) -> list[tuple[str, str, str]]:
     found = [("part", "state", "")]
     found += [(one.part, one.state, printable(one.reason)) for one in report.checks]
     found.append(("poll", _state(producer) or "unknown", _poll(settings, producer, now)))
-    found.append(("log", *_behind(producer, now)))
-    if report.format_error:
-        found.append(("format", "degraded", printable(report.format_error)))
-    if settings.delivery.has_ledger:
-        found.append(("archive", *_archive(settings, report)))
-    else:
+    for one in report.logs:
+        of = f" {one.name}" if one.name else ""
+        found.append((f"log{of}", *_behind(one.lag, now)))
+        if one.format_error:
+            found.append((f"format{of}", "degraded", printable(one.format_error)))
+        if settings.delivery.has_ledger:
+            found.append((f"archive{of}", *_archive(settings, one, now)))
+    if not settings.delivery.has_ledger:
         title = settings.delivery.title
         found.append(("archive", "unknown", f"{title} keeps no ledger: acknowledged is all that can be known"))
     if counters:
@@ -121,27 +165,27 @@ def _poll(settings: Settings, producer: ProducerStatus, now: datetime) -> str:
     return f"every {settings.poll_interval:g} s, the last {_ago(producer.last_tick, now)}{upcoming}"
 
 
-def _behind(producer: ProducerStatus, now: datetime) -> tuple[str, str]:
-    if producer.lag_bytes is None:
+def _behind(lag: ProducerStatus | LogStatus, now: datetime) -> tuple[str, str]:
+    if lag.lag_bytes is None:
         return "unknown", ""
-    if not producer.lag_bytes:
+    if not lag.lag_bytes:
         return "ok", "everything that was read is acknowledged"
-    lines = "" if producer.lag_lines is None else f"{producer.lag_lines:,} lines, "
-    since = f", since {_ago(producer.lag_since, now)}" if producer.lag_since else ""
-    return "behind", f"{lines}{producer.lag_bytes:,} bytes not acknowledged{since}"
+    lines = "" if lag.lag_lines is None else f"{lag.lag_lines:,} lines, "
+    since = f", since {_ago(lag.lag_since, now)}" if lag.lag_since else ""
+    return "behind", f"{lines}{lag.lag_bytes:,} bytes not acknowledged{since}"
 
 
-def _archive(settings: Settings, report: Report) -> tuple[str, str]:
-    repair = report.repair
-    if report.repair_error:
-        return "degraded", printable(report.repair_error)
+def _archive(settings: Settings, one: LogReport, now: datetime) -> tuple[str, str]:
+    repair = one.repair
+    if one.repair_error:
+        return "degraded", printable(one.repair_error)
     if repair is None:
         return (
             "unknown",
             f"the producer compares it every {settings.repair_interval:g} s; `appliance audit` does it now",
         )
     amounts = f"{repair.archived:,} bytes archived, {repair.pending:,} pending, {repair.missing:,} missing"
-    return "degraded" if repair.missing else "ok", f"{amounts}, {_ago(repair.checked_at, report.now)}"
+    return "degraded" if repair.missing else "ok", f"{amounts}, {_ago(repair.checked_at, now)}"
 
 
 def _ago(moment: datetime | None, now: datetime) -> str:

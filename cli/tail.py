@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from cli.follow import Follower
 from cli.screen import OK, CommandError, console, printable, say
+from cli.which import log_called
 from common.clock import Clock, SystemClock
 from common.errors import AWS_ERRORS, explain
 from common.settings import Settings
@@ -175,7 +176,7 @@ def explained(settings: Settings, error: Exception) -> str:
 
 
 def main(settings: Settings, options: argparse.Namespace) -> int:
-    clock = SystemClock()
+    clock, settings = SystemClock(), log_called(settings, options.log)
     moment = since(options.since, clock.now()) if options.since else None
     status = statuses(options.status) if options.status else None
     wanted = Filter(status, options.path or "", options.host or "", moment)
