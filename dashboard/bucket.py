@@ -22,6 +22,7 @@ from dashboard.endpoint import explaining
 from dashboard.inventory import Inventory, Lister
 from journal import hourly
 from journal.hourly import HOUR, REJECTED, ChangedError, Object, changed, hour_of, object_key
+from journal.logs import logs_of
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -72,7 +73,7 @@ class Bucket:
         self._clock = clock
         self._connect = connect
         self._client: S3Client | None = None
-        self._lister = Lister(settings, clock)
+        self._lister = Lister(settings, clock, self._prefixes)
         self._charted: dict[str, _Charted] = {}
         self._charting = threading.Lock()
         self.inventory = Inventory()
@@ -82,6 +83,10 @@ class Bucket:
         if self._client is None:
             self._client = self._connect()
         return self._client
+
+    def _prefixes(self) -> list[str]:
+        """That of each log, and that of all, below which there may be what was shipped before."""
+        return list(dict.fromkeys([*(one.s3_prefix for one in logs_of(self._settings)), self._settings.s3_prefix]))
 
     @property
     def _name(self) -> str:
@@ -96,7 +101,7 @@ class Bucket:
     def tree(self, prefix: str) -> dict[str, Any]:
         """One level of the hourly objects, the newest first. `newest`: how many objects are known, when that is not all
         of them. Raises LookError, NotOursError."""
-        prefix = prefix or self._settings.s3_prefix
+        prefix, prefixes = prefix or self._settings.s3_prefix, self._prefixes()
         below = self._ours(prefix, _FOLDER)
         with explaining(self._name, self._settings):
             page = self._s3.list_objects_v2(
@@ -107,7 +112,7 @@ class Bucket:
         for folder in page.get("CommonPrefixes", []):
             key = folder["Prefix"]
             name = key[len(prefix) :]
-            if not below and not _TOP.fullmatch(name):
+            if not below and not _TOP.fullmatch(name) and key not in prefixes:
                 continue  # ledger/, and what is not the log's
             known = self._settings.delivery.has_ledger or _COUNTED.fullmatch(below + name)
             objects, size, lines = (inventory.sum(key) if known else None) or (None, None, None)
@@ -137,8 +142,8 @@ class Bucket:
         }
 
     def _ours(self, key: str, shape: re.Pattern[str]) -> str:
-        """The key, or prefix, without S3_PREFIX. Raises NotOursError unless it has the shape."""
-        prefix = self._settings.s3_prefix
+        """The key, or prefix, without the prefix of its log. Raises NotOursError unless it has the shape."""
+        prefix = next((one for one in self._prefixes() if key.startswith(one)), self._settings.s3_prefix)
         below = key.removeprefix(prefix)
         if not key.startswith(prefix) or not key.isprintable() or not shape.fullmatch(below):
             raise NotOursError(

@@ -19,16 +19,14 @@ from common.clock import Clock
 from common.settings import Settings
 from common.status import read_all
 from dashboard.bucket import Bucket
-from dashboard.disk import LogDirectory
 from dashboard.endpoint import connecting, where
 from dashboard.function import FunctionLog
+from dashboard.logs import LogDirectories, added
 from dashboard.periodic import Audience, Periodic
-from dashboard.proof import Auditor
+from dashboard.proof import Audits
 from dashboard.rates import Rate
 from dashboard.state import ORDER, Local, Views, state
 from dashboard.stream import look_at_stream
-from journal.checkpoint import CheckpointError, CheckpointFile
-from journal.formats import complaint
 
 T = TypeVar("T")
 
@@ -47,7 +45,7 @@ class Collector:
         appliance = read_all(settings.status_dir).appliance
         started = appliance.started_at if appliance else clock.now()
         audience = self._audience = Audience(clock)
-        directory = self._directory = LogDirectory(settings.log_file)
+        directories = self._directories = LogDirectories(settings)
         s3, logs = connecting(settings, "s3"), connecting(settings, "logs")
         stream = connecting(settings, settings.delivery.service)
         self._least_age = AWS_BUSY if settings.target == "aws" else 0.0
@@ -61,7 +59,7 @@ class Collector:
         self._stream = remote("stream", lambda: look_at_stream(settings, stream))
         self._function = remote("function", FunctionLog(settings, clock, logs, started).look)
         self._inventory = remote("bucket", self.bucket.look)
-        self._proof = remote("audit", Auditor(settings, clock, directory, s3).look)
+        self._proof = remote("audit", Audits(directories, clock, s3).look)
         self._parts: list[Periodic[Any]] = [self._local, self._stream, self._function, self._inventory]
         if settings.delivery.has_ledger:
             self._parts.append(self._proof)
@@ -117,18 +115,13 @@ class Collector:
     def look(self) -> Local:
         """What can be seen on this machine."""
         settings = self.settings
-        disk, problem, format_error = None, None, None
-        try:
-            checkpoint = CheckpointFile(settings.checkpoint_file).load()
-            disk = self._directory.look(checkpoint.generations if checkpoint else [])
-            format_error = complaint(settings.log_file)
-        except CheckpointError as error:
-            problem = str(error)
-        except OSError as error:
-            problem = f"the log cannot be read: {error}: let this user read DATA_DIR"
+        disks, problems, formats = self._directories.look()
+        disk = added(disks.values()) if disks else None
+        problem, wrong = "; ".join(problems), "; ".join(problems + formats)
+        logs = disks if settings.log_files else {}
         said, requested = read_all(settings.status_dir), settings.ship_request.exists()
         checks = health.check(settings, said, self.clock.now())
-        local = Local(checks, said, disk, problem, format_error, self._answers(), requested)
+        local = Local(checks, said, disk, problem or None, wrong or None, self._answers(), requested, logs)
         self._sample(local)
         return local
 

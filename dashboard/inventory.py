@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import islice
@@ -71,10 +71,11 @@ class _Asked(NamedTuple):
 
 
 class Lister:
-    """Remembers what it has asked. Used by one thread."""
+    """Remembers what it has asked. Used by one thread. `prefixes`: of each log."""
 
-    def __init__(self, settings: Settings, clock: Clock) -> None:
+    def __init__(self, settings: Settings, clock: Clock, prefixes: Callable[[], list[str]]) -> None:
         self._settings = settings
+        self._prefixes = prefixes
         self._clock = clock
         self._asked: dict[str, _Asked] = {}
         # folders that held more than MAX_OBJECTS: they are not listed in vain again
@@ -82,8 +83,8 @@ class Lister:
 
     def look(self, s3: S3Client) -> Inventory:
         """List the objects, and ask those that are new for their lines. Raises AWS_ERRORS."""
-        prefix = self._settings.s3_prefix
-        objects = self._newest(s3, prefix) + self._newest(s3, prefix + REJECTED)
+        bases = [base for prefix in self._prefixes() for base in (prefix, prefix + REJECTED)]
+        objects = [one for base in bases for one in self._newest(s3, base, base)]
         objects.sort(key=lambda one: (one.hour, one.modified, one.key), reverse=True)
         whole = len(objects) <= MAX_OBJECTS
         del objects[MAX_OBJECTS:]
@@ -91,15 +92,15 @@ class Lister:
         lines = {one.key: self._asked[one.key].lines for one in objects if self._known(one)}
         return Inventory(objects, lines, whole)
 
-    def _newest(self, s3: S3Client, folder: str, level: int = 0) -> list[Object]:
+    def _newest(self, s3: S3Client, base: str, folder: str, level: int = 0) -> list[Object]:
         """The objects of the log below a folder. Where they are more than MAX_OBJECTS: those of the newest hours, and
-        still more than MAX_OBJECTS. `level`: 0 above the years, 4 an hour."""
+        still more than MAX_OBJECTS. `level`: 0 above the years, at `base`, 4 an hour."""
         if level == 4:
             # Firehose's names begin with the time
-            return list(deque(self._objects(s3, folder), MAX_OBJECTS + 1))
+            return list(deque(self._objects(s3, base, folder), MAX_OBJECTS + 1))
         # above the years there may be more than the log: that is not even listed
         if level and folder not in self._large:
-            found = list(islice(self._objects(s3, folder), MAX_OBJECTS + 1))
+            found = list(islice(self._objects(s3, base, folder), MAX_OBJECTS + 1))
             if len(found) <= MAX_OBJECTS:
                 return found
             self._large.add(folder)
@@ -107,15 +108,13 @@ class Lister:
         shape = re.compile(r"\d\d/" if level else r"\d{4}/")
         below = hourly.folders(self._pages(s3, Prefix=folder, Delimiter="/"))
         for each in sorted((each for each in below if shape.fullmatch(each, len(folder))), reverse=True):
-            found += self._newest(s3, each, level + 1)
+            found += self._newest(s3, base, each, level + 1)
             if len(found) > MAX_OBJECTS:
                 break
         return found
 
-    def _objects(self, s3: S3Client, folder: str) -> Iterator[Object]:
+    def _objects(self, s3: S3Client, base: str, folder: str) -> Iterator[Object]:
         """The objects of the log below a folder of a year, or of less, the oldest first."""
-        base = self._settings.s3_prefix
-        base += REJECTED if folder.startswith(base + REJECTED) else ""
         return hourly.objects(self._pages(s3, Prefix=folder), base, any_name=not self._settings.delivery.has_ledger)
 
     def _pages(self, s3: S3Client, **request: Any) -> Iterator[Any]:

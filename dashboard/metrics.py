@@ -5,9 +5,9 @@ docs/metrics.md says what each one means; a test holds both together. What is no
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily as Counter
@@ -16,7 +16,7 @@ from prometheus_client.core import HistogramMetricFamily, InfoMetricFamily, Metr
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector as Source
 
-from common.status import ProducerStatus
+from common.status import LogStatus, ProducerStatus
 from dashboard.periodic import Seen
 from dashboard.state import VERSION, Views
 
@@ -25,8 +25,11 @@ if TYPE_CHECKING:
 
     from common.settings import Settings
     from dashboard.collector import Collector
+    from dashboard.disk import Disk
+    from dashboard.proof import Proof
 
 PREFIX = "weblog_"
+Row: TypeAlias = tuple[str, str, float | None]  # name, meaning, value
 OPENMETRICS = "application/openmetrics-text"
 # name -> (the producer's counter, meaning)
 PRODUCER = {
@@ -101,25 +104,30 @@ class Metrics(Source):
         return 0.0 if since is None else max(0.0, (self.now - since).total_seconds())
 
     def _log(self) -> Iterator[Metric]:
-        if disk := self.views.here.disk:
-            yield from gauges(
-                ("log_size_bytes", "Bytes of all logs on disk.", disk.bytes),
-                ("log_files", "Logs on disk, the rotated ones included.", disk.files),
-                ("log_lines", "Complete lines of all logs on disk.", disk.lines),
-                ("checkpoint_lag_bytes", "Bytes of complete lines that are not acknowledged.", disk.new_bytes),
-                ("checkpoint_lag_lines", "Complete lines that are not acknowledged.", disk.new_lines),
-                (
-                    "checkpoint_lag_seconds",
-                    "Age of the oldest line that is not acknowledged; 0: none.",
-                    self._age(disk.new_since),
-                ),
-            )
+        here = self.views.here
+        if here.disk:
+            yield from by_log({name: self._of_disk(disk) for name, disk in (here.logs or {"": here.disk}).items()})
+
+    def _of_disk(self, disk: Disk) -> list[Row]:
+        meaning = "Age of the oldest line that is not acknowledged; 0: none."
+        return [
+            ("log_size_bytes", "Bytes of all logs on disk.", disk.bytes),
+            ("log_files", "Logs on disk, the rotated ones included.", disk.files),
+            ("log_lines", "Complete lines of all logs on disk.", disk.lines),
+            ("checkpoint_lag_bytes", "Bytes of complete lines that are not acknowledged.", disk.new_bytes),
+            ("checkpoint_lag_lines", "Complete lines that are not acknowledged.", disk.new_lines),
+            ("checkpoint_lag_seconds", meaning, self._age(disk.new_since)),
+        ]
 
     def _producer(self) -> Iterator[Metric]:
         producer = self.views.here.said.producer or ProducerStatus()
         if counters := producer.counters:
             for name, (field, meaning) in PRODUCER.items():
-                yield counter(name, meaning, getattr(counters, field))
+                if producer.logs and hasattr(LogStatus, field):
+                    by_name = {log: getattr(one, field) for log, one in producer.logs.items()}
+                    yield labelled(Counter, name, meaning, "log", by_name)
+                else:
+                    yield counter(name, meaning, getattr(counters, field))
             meaning = "Records that were sent again, by reason."
             yield labelled(Counter, "producer_retried_records", meaning, "reason", counters.retries)
             if counters.shards:
@@ -153,25 +161,49 @@ class Metrics(Source):
     def _audit(self) -> Iterator[Metric]:
         proof = self.views.proof.value
         if proof and not self.views.proof.error:
-            meaning = f"What became of the {proof.unit} of the logs on disk."
-            yield labelled(Gauge, f"audit_{proof.unit}", meaning, "what", proof.totals)
-            meaning = "Age of the oldest acknowledged line that is not archived; 0: none."
-            yield from gauges(
-                ("unarchived_bytes", "Acknowledged bytes that are not archived yet.", proof.unarchived_bytes),
-                ("unarchived_lines", "Acknowledged lines that are not archived yet.", proof.unarchived_lines),
-                ("unarchived_seconds", meaning, self._age(proof.since)),
-            )
+            for unit in ("lines", "bytes"):
+                meaning = f"What became of the {unit} of the logs on disk."
+                some = {name: one.totals for name, one in (proof.logs or {"": proof}).items() if one.unit == unit}
+                if "" in some:
+                    yield labelled(Gauge, f"audit_{unit}", meaning, "what", some[""])
+                elif some:
+                    family = Gauge(f"{PREFIX}audit_{unit}", meaning, labels=["log", "what"])
+                    for log, totals in some.items():
+                        for what, total in totals.items():
+                            family.add_metric([log, what], total)
+                    yield family
+            yield from by_log({name: self._of_proof(one) for name, one in (proof.logs or {"": proof}).items()})
+
+    def _of_proof(self, proof: Proof) -> list[Row]:
+        meaning = "Age of the oldest acknowledged line that is not archived; 0: none."
+        return [
+            ("unarchived_bytes", "Acknowledged bytes that are not archived yet.", proof.unarchived_bytes),
+            ("unarchived_lines", "Acknowledged lines that are not archived yet.", proof.unarchived_lines),
+            ("unarchived_seconds", meaning, self._age(proof.since)),
+        ]
 
 
 def unix(time: datetime | None) -> float | None:
     return None if time is None else time.timestamp()
 
 
-def gauges(*rows: tuple[str, str, float | None]) -> Iterator[Metric]:
-    """Name, meaning and value of each; those without a value are left out."""
+def gauges(*rows: Row) -> Iterator[Metric]:
+    """Those without a value are left out."""
     for name, meaning, value in rows:
         if value is not None:
             yield Gauge(f"{PREFIX}{name}", meaning, value)
+
+
+def by_log(rows: Mapping[str, Sequence[Row]]) -> Iterator[Metric]:
+    """The same with a sample for each of several logs, by its name; of the only one, whose name is empty, without."""
+    if "" in rows:
+        yield from gauges(*rows[""])
+        return
+    for each in zip(*rows.values(), strict=True):
+        name, meaning, _ = each[0]
+        values = {log: value for log, (_, _, value) in zip(rows, each, strict=True) if value is not None}
+        if values:
+            yield labelled(Gauge, name, meaning, "log", values)
 
 
 def counter(name: str, meaning: str, value: float) -> Metric:

@@ -7,7 +7,8 @@
      "nodes": [{"id", "name", "state", "facts": [{"key", "value", "unit"}], "error", "error_at",
                 "shards" (stream): [{"id", "records"}]}],
      "edges": [{"from", "to", "lines_per_second", "bytes_per_second"}],
-     "audit": {"written", "acknowledged", "archived", "missing", "pending", "unit", "at", "verdict", "error"}|null}
+     "audit": {"written", "acknowledged", "archived", "missing", "pending", "unit", "at", "verdict", "error"}|null,
+     "logs" (of LOG_FILES): [{"name", "bytes", "lines", "audit"}]}
 
 Times are ISO 8601 in UTC. What is not known is null. The states of a node: `ok`; `busy`, it works on something right
 now; `degraded`, lines wait; `failing`; `unknown`, it cannot be seen. `answered` is the last "ship now" that the
@@ -33,7 +34,7 @@ from dashboard.disk import Disk
 from dashboard.function import Batches
 from dashboard.inventory import Inventory
 from dashboard.periodic import Seen
-from dashboard.proof import COLUMNS, Proof
+from dashboard.proof import Proof, of_each, shown
 from dashboard.stream import Stream
 
 VERSION: str = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"]["version"]
@@ -56,6 +57,7 @@ class Local:
     format_error: str | None = None
     answers: bool = True  # something accepts connections at the endpoint
     requested: bool = False  # "ship now" was pressed, and is not answered yet
+    logs: dict[str, Disk] = field(default_factory=dict)  # of LOG_FILES
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +99,8 @@ def state(settings: Settings, views: Views, rates: Rates, now: datetime, url: st
             {"from": before, "to": after, "lines_per_second": rates[after][0], "bytes_per_second": rates[after][1]}
             for before, after in pairwise(ORDER)
         ],
-        "audit": proof(views.proof) if settings.delivery.has_ledger else None,
+        "audit": shown(views.proof) if settings.delivery.has_ledger else None,
+        "logs": of_each(views.here.logs, views.proof.value),
     }
 
 
@@ -141,13 +144,6 @@ def behind(views: Views) -> dict[str, Any]:
         "unarchived_lines": seen.unarchived_lines if seen else None,
         "unarchived_since": iso(seen.since) if seen else None,
     }
-
-
-def proof(seen: Seen[Proof]) -> dict[str, Any] | None:
-    if seen.error is None:
-        return seen.value.as_json() if seen.value else None
-    last = seen.value.as_json() if seen.value else {"unit": "lines", "at": iso(seen.error_since)}
-    return dict.fromkeys(COLUMNS, 0) | last | {"verdict": "unknown", "error": seen.error}
 
 
 def nodes(settings: Settings, views: Views, producer: ProducerStatus, url: str, now: datetime) -> list[dict[str, Any]]:
@@ -209,7 +205,7 @@ def _nginx(settings: Settings, views: Views) -> dict[str, Any]:
 
 
 def _log(settings: Settings, views: Views, now: datetime) -> dict[str, Any]:
-    name, disk = settings.log_file.name, views.here.disk
+    name, disk = ", ".join(views.here.logs) or settings.log_file.name, views.here.disk
     if disk is None:
         problem = views.here.disk_error if views.local.value else views.local.error
         return _node("log", name, "failing" if problem else "unknown", [], problem)

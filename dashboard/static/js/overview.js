@@ -1,7 +1,7 @@
 // The verdict, what is behind, and the next poll.
 
 import { shipNow } from "./api.js";
-import { attribute, byId, text } from "./dom.js";
+import { attribute, byId, el, keyed, text } from "./dom.js";
 import * as show from "./format.js";
 import { plural, t } from "./i18n.js";
 
@@ -70,14 +70,27 @@ function behind(id, amount, figure, since, none, old) {
   attribute(byId(`${id}-more`), "title", start ? show.local(since) : null);
 }
 
+const words = (count, size) => (count === null ? show.bytes(size)
+  : `${plural("lines", count, show.count(count))} · ${show.bytes(size)}`);
+
 function amounts() {
   const { bytes, lines, since, unarchived_bytes: waiting, unarchived_lines: waitingLines, unarchived_since: waitingSince } = state.behind;
   const interval = state.poll.interval ?? 60;
   const age = (iso) => (iso ? (now() - Date.parse(iso)) / 1000 : 0);
-  const words = (count, size) => (count === null ? show.bytes(size)
-    : `${plural("lines", count, show.count(count))} · ${show.bytes(size)}`);
   behind("behind-log", bytes, words(lines, bytes), since, t("behind_log_none"), age(since) > 2 * interval + 5);
   behind("behind-bucket", waiting, words(waitingLines, waiting), waitingSince, t("behind_bucket_none"), age(waitingSince) > 60);
+}
+
+/** A line for each of several logs. */
+function logs() {
+  byId("logs").hidden = state.logs.length === 0;
+  keyed(byId("logs"), state.logs, (log) => log.name, () => el("li", {}), (item, { name, bytes, lines, audit }) => {
+    const amount = audit?.unit === "bytes" ? show.bytes : show.count;
+    const parts = audit
+      ? [t("verdict_line", { written: amount(audit.written), archived: amount(audit.archived), missing: amount(audit.missing) })] : [];
+    if (bytes > 0) parts.push(`${t("behind_log")}: ${words(lines, bytes)}`);
+    text(item, `${name}: ${parts.join(" · ") || t("not_known")}`);
+  });
 }
 
 function poll() {
@@ -130,6 +143,7 @@ export function renderOverview(latest) {
   answered();
   verdict();
   amounts();
+  logs();
   poll();
 }
 

@@ -119,6 +119,29 @@ def test_the_tree_shows_the_log_and_nothing_else(store: Store) -> None:
     }
 
 
+def test_the_objects_of_several_logs_are_below_their_names(store: Store) -> None:
+    store.write(key(9), [archived(0, "/before")])
+    store.write(key(10, prefix="shop/"), [archived(1, "/shop"), archived(1, "/shop")])
+    store.write(key(10, prefix="blog/"), [archived(2, "/blog")])
+    store.write("blog/rejected/2026/11/23/10/web-access.log", [b"{}"])
+    store.write(key(10, prefix="other/"), [archived(2)])
+    bucket = connected(store, log_files="shop=/srv/shop.log,blog=/srv/blog.log")
+    found = bucket.look()
+    assert (found.archived_lines, found.rejected_lines, found.whole) == (4, 1, True)
+    assert [(one["name"], one["lines"]) for one in bucket.tree("")["entries"]] == [
+        ("shop/", 2),
+        ("blog/", 2),
+        ("2026/", 1),
+    ]
+    assert [one["name"] for one in bucket.tree("blog/")["entries"]] == ["2026/", "rejected/"]
+    assert "/shop" in bucket.raw(key(10, prefix="shop/"), 1000)
+    paths = [line["path"] for line in bucket.lines(9, status="", path="", host="")["lines"]]
+    assert paths == ["/blog", "/shop", "/shop", "/before"]
+    for asked in (key(10, prefix="other/"), "shop/ledger/2026/11/23/10/entries-0", "shop/blog/2026/11/23/10/x"):
+        with pytest.raises(NotOursError):
+            bucket.raw(asked, 100)
+
+
 @pytest.mark.parametrize(
     "asked",
     [
