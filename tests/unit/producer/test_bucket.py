@@ -61,6 +61,19 @@ def lines_in(s3: S3, target: HourlyObject = HOUR) -> Counter[bytes]:
     return Counter(s3.objects[target.key].body.splitlines() if target.key in s3.objects else ())
 
 
+def test_the_lines_of_one_of_several_logs_go_below_its_name() -> None:
+    s3 = S3()
+    pieces = [
+        Piece(GENERATION, 0, line(1) + b"no entry\n", folder="shop/"),
+        Piece(GENERATION, 500, b"part of a line", kind=Kind.FRAGMENT, folder="shop/"),
+    ]
+    for batch in BucketSink.cut(pieces):
+        assert sink_of(s3).put(batch).error is None
+    assert lines_in(s3, HourlyObject("logs/shop/", "2020/04/18/01")).total() == 1
+    assert all(key.startswith(("logs/shop/2020/", "logs/shop/rejected/20")) for key in s3.objects)
+    assert sum(stored.body.count(b"\n") for key, stored in s3.objects.items() if "rejected" in key) == 2
+
+
 @pytest.mark.parametrize("fault", [DOWN, LOST, SLOW_DOWN])
 def test_each_call_fails_in_turn_and_the_next_try_makes_it_right(fault: Fault) -> None:
     batch = records(line(1) + line(2, hour=2) + b"no entry\n" + line(3))
