@@ -7,7 +7,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.appliance.drivers import s3_client
+from tests.checker import entries
 from tests.host.machine import DEBIAN, Debian, Pipeline, Requests
+from tests.keys import KEY
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.container
@@ -89,6 +92,29 @@ def test_cron_takes_over_where_the_service_stood(installed: Debian, pipeline: Pi
     assert installed.run(state).startswith("inactive")
     requests.send(10)
     eventually(lambda: requests.arrived(pipeline), within=90 + WITHIN, every=2)
+
+
+def test_several_logs_are_shipped_once_the_user_can_read_each(installed: Debian, pipeline: Pipeline) -> None:
+    line = '192.0.2.1 - - [18/Apr/2020:01:42:18 +0000] "GET /of-%s HTTP/1.1" 200 5 "-" "test"'
+    names = ("shop", "blog")
+    for name in names:
+        installed.write(f"/var/log/nginx/{name}.access.log", line % name + "\n")
+    logs = ",".join(f"{name}=/var/log/nginx/{name}.access.log" for name in names)
+    said = installed.run(f"/web-log-producer/install --set LOG_FILES={logs}", status=2)
+    assert "cannot read /var/log/nginx/shop.access.log\nMend it with: chgrp adm" in said
+    installed.run("chgrp adm /var/log/nginx/*.access.log; chmod g+r /var/log/nginx/*.access.log")
+    options = f"--schedule systemd --set POLL_INTERVAL=2 --set LOG_FILES={logs} --set -"
+    installed.run(f"echo RECORD_KEY={KEY} | /web-log-producer/install {options}")
+    s3 = s3_client(pipeline.emulator.url)
+
+    def archived(name: str) -> bool:
+        found = [entry["path"] for _, entry in entries(s3, pipeline.bucket, f"{name}/")]
+        assert found == [f"/of-{name}"]
+        return True
+
+    for name in names:
+        eventually(lambda name=name: archived(name), within=WITHIN, every=1)  # type: ignore[misc]
+    installed.run("echo RECORD_KEY= | /web-log-producer/install --set LOG_FILES= --set POLL_INTERVAL=60 --set -")
 
 
 @pytest.mark.parametrize(("setting", "said"), [("S3_BUKET=x", "is S3_BUCKET meant?"), ("BATCH_SIZE=0", "Mend it with")])
