@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 
@@ -14,6 +15,16 @@ from tests.localstack_process import LocalStack, LocalStackImage, by_image, unav
 # How long an example takes says more of the machine than of the code
 settings.register_profile("default", deadline=None)
 settings.load_profile("default")
+
+
+@pytest.fixture(autouse=True)
+def no_log_outlives_its_test() -> Iterator[None]:
+    """A handler that a program's `configure` has made would write into the captured output of a test that is over."""
+    level = logging.root.level
+    yield
+    for handler in [each for each in logging.root.handlers if type(each) is logging.StreamHandler]:
+        logging.root.removeHandler(handler)
+    logging.root.setLevel(level)
 
 
 @pytest.fixture(scope="session")
