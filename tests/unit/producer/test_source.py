@@ -628,6 +628,9 @@ def test_a_compressed_log_that_is_cut_short_is_said_once_and_waits(machine: Mach
         ("access.log.1.br", random.Random(3).randbytes(300) + b"\n"),
         ("access.log.1.tgz", gzip.compress(b"access.log" + bytes(502) + TEXT)),
         ("access.log.1.zst", b"\x28\xb5\x2f\xfd" + random.Random(4).randbytes(500)),
+        # as zstd leaves what it cannot make smaller: a block that is not packed
+        ("access.log.1.zst", b"\x28\xb5\x2f\xfd\x20" + bytes([101, 41, 3, 0]) + b"a line\n" * 14 + b"b\n"),
+        ("access.log.1.lz4", b"\x04\x22\x4d\x18\x64\x40\xa7" + b"\x63\0\0\x80" + b"a line\n" * 14 + b"b\n"),
     ],
 )
 def test_what_is_neither_text_nor_compressed_as_it_is_read_here_is_said_once(
