@@ -78,11 +78,11 @@ def repair(settings: Settings, clock: Clock, s3: S3Client, key: str) -> Found:
     checkpoint = CheckpointFile(settings.checkpoint_file).load() or Checkpoint()
     files, _ = look_at_files(settings, checkpoint, clock.now().timestamp())
     there = set()
-    for generation in checkpoint.generations:
+    for generation in checkpoint.parts:
         held, _ = held_by(generation, files)
         if held and generation.start is not None:
             there.add(generation.id)
-            end = held[0].found.size if generation.closed else held[0].complete
+            end = generation.within(held[0].found.size if generation.closed else held[0].complete)
             _enter(ledger, left, target, generation.id, held[0].found, generation.start, end)
     taken = _take_over(ledger, ArchivedFile(settings.archived_file).load(), there)
     state = State(head["ETag"], head["ContentLength"], Ledger(), None, ledgered=False, intact=False, lines=None)

@@ -83,8 +83,10 @@ class Audit:
 
     def rotated(self) -> list[tuple[str, bool, str]]:
         """(name, whether it may be deleted, why) of every rotated log."""
-        files = [(row.file, row) for row in self.rows if row.file] + self.copies
-        answers = [(file.name, *deletable(file, row)) for file, row in files if not file.found.live]
+        rows: dict[OnDisk, list[Row]] = {}
+        for file, row in [*((row.file, row) for row in self.rows if row.file), *self.copies]:
+            rows.setdefault(file, []).append(row)
+        answers = [(file.name, *deletable(file, some)) for file, some in rows.items() if not file.found.live]
         reason = "it is no log, or it is compressed and no poll has read it yet"
         return sorted([*answers, *((name, False, reason) for name in self.unread)])
 
@@ -92,11 +94,19 @@ class Audit:
 # Pure
 
 
-def compare(generation: str, known: Known, file: OnDisk | None, *, ledgers: Ranges, acknowledged_before: Ranges) -> Row:
+def compare(
+    generation: str,
+    known: Known,
+    file: OnDisk | None,
+    *,
+    ledgers: Ranges,
+    acknowledged_before: Ranges,
+    complete: int = 0,
+) -> Row:
     """`known`: what was acknowledged, and archived once; `ledgers`: archived now; `acknowledged_before`: long enough
-    ago to be missing."""
+    ago to be missing; `complete`: behind the last newline that is the generation's."""
     acknowledged, seen = known.acknowledged, known.archived
-    written = Ranges.of(known.start, max(file.complete, known.offset)) if file else Ranges()
+    written = Ranges.of(known.start, max(complete, known.offset)) if file else Ranges()
     everything = written | acknowledged
     archived = (ledgers | seen) & everything
     missing = (acknowledged_before & acknowledged) - archived
@@ -113,21 +123,24 @@ def compare(generation: str, known: Known, file: OnDisk | None, *, ledgers: Rang
     )
 
 
-def deletable(file: OnDisk, row: Row) -> tuple[bool, str]:
-    """Whether a rotated log, which holds what the row tells of, may be deleted, and why."""
+def deletable(file: OnDisk, rows: Sequence[Row]) -> tuple[bool, str]:
+    """Whether a rotated log, which holds what the rows tell of, may be deleted, and why."""
     size = file.found.size
-    if not row.id:
+    missing, pending, removed = (
+        sum(getattr(row, what).total for row in rows) for what in ("missing", "pending", "removed")
+    )
+    if not all(row.id for row in rows):
         return False, "the producer has not seen it yet"
-    if row.missing:
-        return False, f"{row.missing.total:,} of its bytes are missing in S3 and are sent again from it"
-    if row.pending:
-        return False, f"{row.pending.total:,} of its bytes are not archived yet"
-    if max(row.acknowledged.end, row.written.end) < size:
+    if missing:
+        return False, f"{missing:,} of its bytes are missing in S3 and are sent again from it"
+    if pending:
+        return False, f"{pending:,} of its bytes are not archived yet"
+    if max((row.acknowledged | row.written).end for row in rows) < size:
         return False, "its last line has no end: it is archived once no program writes to the file any more"
     if file.age < QUIET_SECONDS:
         return False, f"it was written to {file.age:.0f} s ago"
-    if row.removed:
-        return True, f"all of its {size:,} bytes were archived ({row.removed.total:,} of them not in the bucket now)"
+    if removed:
+        return True, f"all of its {size:,} bytes were archived ({removed:,} of them not in the bucket now)"
     return True, f"all of its {size:,} bytes are archived"
 
 
@@ -179,7 +192,7 @@ def audit(settings: Settings, clock: Clock, s3: S3Client, *, grace: float, ledge
     archived = ArchivedFile(settings.archived_file).load()
     checkpoint = CheckpointFile(settings.checkpoint_file).load()
     saved = settings.checkpoint_file.stat().st_mtime if checkpoint else now
-    generations = checkpoint.generations if checkpoint else []
+    generations = checkpoint.parts if checkpoint else []
     files, unread = look_at_files(settings, checkpoint or Checkpoint(), now)
     # what the producer would note now; nothing of it is saved
     archived.note(generations, now, settings.repair_after, saved=saved, finely=True)
@@ -191,7 +204,11 @@ def audit(settings: Settings, clock: Clock, s3: S3Client, *, grace: float, ledge
     answer = Audit(unread=unread)
     # read again: what was sent since is more than the first one knows of
     latest = CheckpointFile(settings.checkpoint_file).load() or Checkpoint()
-    parted = {each.id for each in latest.generations if each.exceeded_by(held_there)}
+    parted = {
+        each.id
+        for each in latest.generations
+        if each.exceeded_by(held_there) and (each.limit is None or each.position > each.limit)
+    }
     claimed: set[Key] = set()
     for generation in generations:
         held, copies = held_by(generation, files)
@@ -208,6 +225,7 @@ def audit(settings: Settings, clock: Clock, s3: S3Client, *, grace: float, ledge
             best,
             ledgers=held_there.get(generation.id, Ranges()) if generation.id not in parted else Ranges(),
             acknowledged_before=old if kept else Ranges(),
+            complete=generation.within(best.complete) if best else 0,
         )
         answer.rows.append(row)
         answer.copies += [(one, row) for one in copies if one is not best]

@@ -9,7 +9,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -19,6 +19,8 @@ from journal.ranges import Ranges
 VERSION = 1
 # Generations without a file that are remembered: a log that rotates daily and keeps three months of files
 REMEMBERED = 128
+# Generations that one file may have one after the other: a log that the producer was started so often in the middle of
+EARLIER = 64
 # Stands beside the checkpoint from the first line sent on: lines were sent under names that only the checkpoint knows
 WITNESS = "archived.json"
 
@@ -85,7 +87,8 @@ class Generation:
     `position`. `inside_line`: the offset stands within a line that travels as fragments. `closed`:
     the last line's virtual newline is acknowledged, one byte past the end of the file. `size` and `name`: the file as
     last seen, for messages. `sent`: nothing behind it was ever sent. `limit`: behind the last line before it, another
-    generation goes on.
+    generation goes on. `earlier`: those that this one goes on from, in the same file; they have no files of their own.
+    `edited`: another one, edited, goes on behind what was sent.
     """
 
     id: str
@@ -101,6 +104,18 @@ class Generation:
     starts: list[Fingerprint] = field(default_factory=list)
     sent: int = 0
     limit: int | None = None
+    earlier: list[Generation] = field(default_factory=list)
+    edited: bool = False
+
+    @property
+    def parts(self) -> list[Generation]:
+        """All generations of its file, oldest first, which is what to ask for when it is about bytes that were sent."""
+        return [*(replace(each, files=self.files, name=self.name) for each in self.earlier), self]
+
+    def within(self, size: int) -> int:
+        """Where its bytes end in a file of this size."""
+        end = self.position if self.closed or self.edited else self.limit
+        return size if end is None else min(size, end)
 
     def exceeded_by(self, ledgers: Mapping[str, Ranges]) -> bool:
         """Whether these hold bytes of it that were not sent from here; a virtual newline is one more."""
@@ -145,6 +160,10 @@ class Checkpoint:
         """No file holds it any more; a copy of it is still known by its content."""
         self.generations.remove(generation)
         self.ended = [*self.ended, generation][-REMEMBERED:]
+
+    @property
+    def parts(self) -> list[Generation]:
+        return [part for each in self.generations for part in each.parts]
 
     def acknowledge(self, batch: Sequence[Record], acknowledged: Sequence[object | None]) -> None:
         """Move over the contiguous acknowledged prefix of each generation in `batch`, and never over a gap."""
@@ -208,7 +227,8 @@ class CheckpointFile:
             generations = [_generation(item) for item in tree["generations"]]
             ended = [_generation(item) for item in tree.get("ended", [])]
             ignored = [_file(item) for item in tree.get("ignored", [])]
-            if len({generation.id for generation in generations + ended}) != len(generations + ended):
+            ids = [part.id for generation in generations + ended for part in generation.parts]
+            if len(set(ids)) != len(ids):
                 raise ValueError("a generation stands in it twice")
         except (ValueError, TypeError, KeyError) as error:
             raise CheckpointError(
@@ -232,7 +252,7 @@ def _plain(value: Generation | FileId | Fingerprint) -> dict[str, Any]:
 def _generation(item: Any) -> Generation:
     """The inverse of `asdict`, trusting nothing. Raises ValueError, TypeError, KeyError."""
     # not there in older versions; without `start` a generation began with its file
-    item = {"start": 0, "starts": [], "sent": item["size"], "limit": None} | item
+    item = {"start": 0, "starts": [], "sent": item["size"], "limit": None, "earlier": [], "edited": False} | item
     generation: Generation = _strictly(
         Generation,
         item,
@@ -240,6 +260,7 @@ def _generation(item: Any) -> Generation:
         head=_strictly(Fingerprint, item["head"]),
         tail=_strictly(Fingerprint, item["tail"]),
         starts=[_strictly(Fingerprint, each) for each in item["starts"]],
+        earlier=[_generation(each) for each in item["earlier"]],
     )
     if not re.fullmatch("[0-9a-f]{24}", generation.id):
         raise ValueError(f"{generation.id!r} is no generation")

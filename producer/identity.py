@@ -14,10 +14,10 @@ from dataclasses import replace
 
 from common.clock import Clock
 from common.log import event
-from journal.checkpoint import Checkpoint, FileId, Fingerprint, Generation
+from journal.checkpoint import EARLIER, Checkpoint, FileId, Fingerprint, Generation
 from journal.files import Content, Found, Key, begins_copy, continues, is_text, line_start
 from journal.packed import BrokenError
-from producer.reader import Reader, copied, head_of, line_end, longer_head, made_of, moved_to
+from producer.reader import Reader, copied, head_of, is_window, line_end, longer_head, made_of, moved_to
 
 log = logging.getLogger(__name__)
 
@@ -87,14 +87,26 @@ class Identity:
         Where its virtual newline is acknowledged and the file has grown, and where other bytes may have been sent under
         its name (`setback.py`). Raises OSError.
         """
-        limit = generation.position if generation.closed else generation.limit
-        if limit is not None and seen.size > limit:
+        if len(generation.earlier) >= EARLIER:
+            generation.limit = None
+        elif generation.limit is not None and seen.live:
+            generation.limit = min(generation.limit, seen.size)  # what was sent is durable: it is all there
+        limit = generation.within(seen.size)
+        if generation.edited:
+            seen = replace(seen, size=limit)
+        elif seen.size > limit:
             with self._reader.open(seen) as content:
                 end = limit if generation.closed else line_start(content, limit)
                 if generation.position >= end:
                     fresh = self._fresh(generation.files, generation.head, generation.starts)
                     before = min(generation.tail.length, end)
                     fresh.offset, fresh.tail = end, Fingerprint.of(content.pread(before, end - before))
+                    fresh.earlier = generation.earlier
+                    if generation.start is not None and generation.start < end:
+                        offset = end + generation.closed
+                        part = replace(generation, files=[], offset=offset, tail=fresh.tail, inside_line=False)
+                        part.limit, part.earlier = end, []
+                        fresh.earlier = [*generation.earlier, part][-EARLIER:]
                     checkpoint.generations[checkpoint.generations.index(generation)] = generation = fresh
                 else:
                     seen = replace(seen, size=end)
@@ -120,9 +132,9 @@ class Identity:
                     checkpoint.ended.remove(known)
                     known = replace(known)
                     checkpoint.generations.insert(0, known)
-                if seen.live:  # restored, or cloned: what was not seen before may have gone on elsewhere, differently
-                    known.limit = known.sent if known.limit is None else known.limit
-                known.files = [seen.file(copy=seen.size < known.position)]
+                self._limit(known)
+                copies = [replace(file, copy=True) for file in known.files]
+                known.files = [seen.file(copy=seen.size < known.position), *copies]
                 self._go_on(known, seen, checkpoint, reading)
                 return None
             # a new log may begin like a rotated one that is there: the same request in the same second
@@ -142,19 +154,29 @@ class Identity:
                 return None
             started = self._fresh([seen.file()], *head_of(content, seen.size))
             if seen.live:
-                self._take_over_edited(started, content, seen, checkpoint)
+                self._take_over_edited(started, content, seen, checkpoint, reading)
         reading[started.id] = seen
         return started
 
     @staticmethod
-    def _take_over_edited(started: Generation, content: Content, seen: Found, checkpoint: Checkpoint) -> None:
+    def _limit(generation: Generation) -> None:
+        """Of a file that is found by its content: it may be a copy, whose original goes on elsewhere, differently."""
+        generation.limit = generation.sent if generation.limit is None else generation.limit
+
+    @staticmethod
+    def _take_over_edited(
+        started: Generation, content: Content, seen: Found, checkpoint: Checkpoint, reading: dict[str, Found]
+    ) -> None:
         """If the log is one that was edited in place, go on behind what was sent of it, as long as most is still there:
-        a log that was emptied and filled has little that it had before."""
-        for edited in [each for each in checkpoint.generations if not each.files and not each.closed]:
+        a log that was emptied and filled has little that it had before. A backup of it keeps its name, and no more."""
+        for edited in [each for each in checkpoint.generations if not each.closed and 2 * seen.size >= each.position]:
             end = moved_to(content, edited.tail)
             if end is not None and 2 * end >= edited.position:
-                started.offset, started.tail = end, edited.tail
-                checkpoint.end(edited)
+                started.offset, started.tail, edited.edited = end, edited.tail, True
+                if backup := reading.get(edited.id):
+                    reading[edited.id] = replace(backup, size=edited.position)
+                else:
+                    checkpoint.end(edited)
                 log.warning(
                     "%s was edited in place: its lines up to byte %d were sent before, as they were then; it goes on "
                     "from there as generation %s",
@@ -165,8 +187,9 @@ class Identity:
 
     def _known_by_content(self, content: Content, seen: Found, checkpoint: Checkpoint) -> Generation | None:
         """The generation without a file whose bytes these are, or, of a rotated log, begin to be: a copy that is being
-        made, or one that was cut short."""
-        gone = [each for each in [*checkpoint.generations, *checkpoint.ended] if not each.files]
+        made, or one that was cut short. Of the log itself, also one that is in a copy by now."""
+        generations = [*checkpoint.generations, *checkpoint.ended]
+        gone = [each for each in generations if not each.files or (seen.live and is_window(each.tail))]
         gone.sort(key=lambda each: -each.position)
         for generation in gone:
             if continues(content, generation):
@@ -187,6 +210,8 @@ class Identity:
                     found = next((each for each in lost if not each.files and continues(content, each)), None)
                     if found:
                         measured = seen.measured(content)
+                        if not seen.nameless:
+                            self._limit(found)
                         found.files = [measured.file()]
                         self._go_on(found, measured, checkpoint, reading)
             except OSError:

@@ -89,6 +89,10 @@ class Reader:
         position, inside_line, limit = generation.position, generation.inside_line, seen.size
         make = partial(Piece, generation.id, folder=self.folder)
         long_end: int | None = None
+
+        def ended() -> bool:
+            return generation.closed or self.final(seen, content)
+
         before = content.pread(generation.tail.length, position - generation.tail.length)
         if before and Fingerprint.of(before) != generation.tail:
             return  # replaced since the poll; the next one sees what is there now
@@ -109,12 +113,12 @@ class Reader:
             if cut and not inside_line:
                 piece = make(position, data[:cut], before)
             elif not inside_line and len(data) < BLOCK_BYTES:
-                if not self.final(seen, content):
+                if not ended():
                     return
                 piece = make(position, data, before, Kind.LAST_LINE)
             else:
                 long_end = long_end or line_end(content, position, limit)
-                long_end = long_end or (limit if self.final(seen, content) else None)
+                long_end = long_end or (limit if ended() else None)
                 if long_end is None:
                     return
                 data = data[: min(self.fragment_bytes, long_end - position)]
@@ -156,11 +160,16 @@ def _holds_line(content: Content, line: bytes) -> bool:
     return False
 
 
+def is_window(tail: Fingerprint) -> bool:
+    """Whether it is of so many bytes that no other log has them there by chance."""
+    return tail.length >= WINDOW_BYTES
+
+
 def moved_to(content: Content, tail: Fingerprint) -> int | None:
     """Where the bytes that stood before an offset stand now, in a file that was edited; None if nowhere, or if they are
     no whole window with a whole line in it: of other lines a client may choose the end. Raises OSError."""
     position, data = 0, b""
-    while tail.length >= WINDOW_BYTES and (block := content.pread(BLOCK_BYTES, position)):
+    while is_window(tail) and (block := content.pread(BLOCK_BYTES, position)):
         position, data = position + len(block), data[-tail.length :] + block
         for newline in re.finditer(b"\n", data):
             window = data[max(0, newline.end() - tail.length) : newline.end()]

@@ -91,7 +91,7 @@ class Repair:
         self._turn = turn
         self._stop = stop
         self._ledgers = Ledgers(settings.s3_bucket, settings.s3_prefix, settings.target)
-        self.set_back = SetBack(settings, clock, self._ledgers, connect, turn, self._say)
+        self.set_back = SetBack(settings, turn, self._say)
         self._checkpoint_file = CheckpointFile(settings.checkpoint_file)
         self._archived_file = ArchivedFile(settings.archived_file)
         self._next = clock.monotonic() + settings.repair_interval
@@ -124,7 +124,7 @@ class Repair:
                 return repaired
             archived = self._archived_file.load()
             saved = self._settings.checkpoint_file.stat().st_mtime  # or a little later, but not earlier
-            now, known = self._clock.now(), checkpoint.generations
+            now, known = self._clock.now(), checkpoint.parts
             archived.note(known, now.timestamp(), self._settings.repair_after, saved=saved, finely=again)
             archived.absorb(self._proven())
             self._archived_file.save(archived)  # the times must not be lost with this process

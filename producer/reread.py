@@ -25,7 +25,7 @@ def pieces_again(
 
     `say(level, message)` is called for what cannot be read again.
     """
-    for generation in checkpoint.generations:
+    for generation in checkpoint.parts:
         if generation.id not in due:
             continue
         try:
@@ -53,7 +53,7 @@ def _opened(source: Source, generation: Generation) -> Iterator[tuple[Found, Con
                 content = stack.enter_context(seen.content())
                 if same(content, generation):
                     size = content.size if same is continues else line_start(content, content.size)
-                    opened = replace(seen.measured(content), size=size), content, same
+                    opened = replace(seen.measured(content), size=generation.within(size)), content, same
                     break
         yield opened
 
@@ -61,14 +61,15 @@ def _opened(source: Source, generation: Generation) -> Iterator[tuple[Found, Con
 def _pieces(
     source: Source, generation: Generation, ranges: Ranges, seen: Found, content: Content, same: Same
 ) -> Iterator[Piece]:
-    for start, end in _whole(content, ranges, seen.size, source.reader.fragment_bytes):
+    first, fragment = generation.acknowledged[0], source.reader.fragment_bytes
+    for start, end in _whole(content, ranges, first, seen.size, fragment):
         before = content.pread(min(WINDOW_BYTES, start), start - min(WINDOW_BYTES, start))
         part = replace(
             generation,
-            offset=start,
+            # where a last line was sent without its end, it ends there, whatever has come behind it
+            offset=start + generation.closed,
             tail=Fingerprint.of(before) if before else Fingerprint(),
-            inside_line=bool(before) and not before.endswith(b"\n"),
-            closed=False,
+            inside_line=start > generation.acknowledged[0] and not before.endswith(b"\n"),
         )
         for piece in source.pieces(Poll([(part, replace(seen, size=min(end, seen.size)))])):
             # after the bytes were read, so that a log emptied and refilled meanwhile is noticed
@@ -77,16 +78,16 @@ def _pieces(
             yield piece
 
 
-def _whole(content: Content, ranges: Ranges, size: int, fragment: int) -> Ranges:
-    """The ranges, extended to whole lines, so that they are cut into records, and fragments of this size, as the first
-    time.
+def _whole(content: Content, ranges: Ranges, first: int, size: int, fragment: int) -> Ranges:
+    """The ranges, extended to whole lines behind `first`, so that they are cut into records, and into fragments of this
+    size, as the first time.
 
     A line longer than a block, which went as fragments, is continued at the fragment: sent from its beginning each
     time, a line too long for one run would never come to its end.
     """
     whole = []
     for start, end in ranges:
-        begin = line_start(content, min(start, size))
+        begin = max(first, line_start(content, min(start, size)))
         ending = end if end >= size else line_end(content, end - 1, size) or size
         if (line_end(content, begin, size) or size) - begin > BLOCK_BYTES:
             begin += (start - begin) // fragment * fragment

@@ -100,7 +100,7 @@ class Rotator:
         here = FileId(status.st_dev, status.st_ino)
         if self._begun is None or self._begun[0] != here:
             checkpoint = self.checkpoint_file.load() or Checkpoint()
-            ids = [generation.id for generation in checkpoint.generations if here in generation.files]
+            ids = [each.parts[0].id for each in checkpoint.generations if here in each.files]
             if not ids:
                 return False  # not polled yet
             self._begun = here, float(int(ids[-1][:8], 16))
@@ -175,7 +175,7 @@ class Rotator:
         # a poll has seen it under this name, or it would take the log for deleted unread
         if generation.name != path.name or not _holds(generation, path):
             return False
-        if archived and not archived.covers(generation.id, *generation.acknowledged):
+        if archived and not all(archived.covers(part.id, *part.acknowledged) for part in generation.parts):
             return False
         status = path.stat()
         # a rename changes st_ctime: nginx had the time to reopen since then
@@ -195,5 +195,8 @@ def _archived_bytes(generation: Generation | None, archived: Archived | None) ->
         return 0
     if archived is None:
         return generation.position
-    known = archived.generations.get(generation.id)
-    return (known.archived & Ranges.of(0, generation.position)).total if known else 0
+    return sum(
+        (archived.generations[part.id].archived & Ranges.of(part.acknowledged[0], part.position)).total
+        for part in generation.parts
+        if part.id in archived.generations
+    )

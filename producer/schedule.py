@@ -32,7 +32,6 @@ from producer.bucket import Proven
 from producer.logs import Logs
 from producer.repair import Repair
 from producer.rotate import DROP_FROM, Rotator
-from producer.setback import READ_SECONDS
 from producer.sink import make_sink
 from producer.source import Source
 from producer.tick import Producer
@@ -112,10 +111,8 @@ def serve(settings: Settings) -> int:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: sys.exit())
         if settings.delivery.has_ledger:
-            enough = clock.monotonic() + READ_SECONDS
             for one in logs_of(settings):
-                if clock.monotonic() < enough:
-                    repair_of(one).set_back.look_back()
+                repair_of(one).set_back.look_back()
         scheduler.start()
     except SystemExit:
         for number in (signal.SIGTERM, signal.SIGINT):

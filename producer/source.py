@@ -142,7 +142,9 @@ class Source:
         for generation in checkpoint.generations:
             seen_as = reading.get(generation.id)
             if seen_as:
-                generation.size, generation.sent = seen_as.size, max(seen_as.size, generation.sent)
+                # a power cut may have taken what was seen, and not sent, of the log itself
+                generation.size = seen_as.size
+                generation.sent = seen_as.size if seen_as.live else max(seen_as.size, generation.sent)
                 generation.name = self.whereabouts.name(seen_as) or generation.name
                 if generation.unread:
                     poll.unread.append((generation, seen_as))

@@ -52,6 +52,7 @@ class World:
         self.repair = Repair(
             self.settings, self.source, clock, connect=lambda: self.bucket.client, sink=sink, turn=nullcontext
         )
+        self.repair.set_back.look_back()
 
     def write(self, data: bytes) -> None:
         with self.log.open("ab") as file:

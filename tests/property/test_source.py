@@ -209,8 +209,8 @@ class LogMachine(RuleBasedStateMachine):
                 ends.setdefault(name, set()).add((start, start + len(line) + newline))
         checkpoint = self.file.load()
         assert checkpoint
-        for generation in checkpoint.generations:
-            covered = 0
+        for generation in checkpoint.parts:
+            covered = generation.acknowledged[0]
             for start, end in sorted(ends.get(generation.id, ())):
                 if start <= covered:
                     covered = max(covered, end)

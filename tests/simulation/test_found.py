@@ -14,7 +14,7 @@ from journal import files
 from journal.checkpoint import CheckpointFile
 from producer import reader as reading
 from producer.ship import Shipped, ship_once
-from tests.fake_kinesis import FakeClock, FakeKinesis, delivered, sink_of, source_of
+from tests.fake_kinesis import FakeClock, FakeKinesis, delivered, refuse_all, sink_of, source_of
 from tests.repair_setup import World
 from tests.simulation.disk import Disk, SimOs, SimPath, broken
 
@@ -194,6 +194,41 @@ def test_a_checkpoint_whose_folder_could_not_be_made_durable(bench: Bench) -> No
     bench.disk.unsettled.clear()
     bench.ship()
     assert bench.arrived() == [b"a"]
+
+
+def test_a_copy_that_has_the_inode_of_the_log_which_was_put_back(bench: Bench) -> None:
+    # before: the generation stayed in the copy, and the log was a new one: all of it was sent again
+    lines = [b"line %d of many" % number for number in range(100)]
+    bench.write(b"".join(line + b"\n" for line in lines))
+    bench.ship()
+    restored = bench.log.with_name("restored")
+    shutil.copyfile(bench.log, restored)
+    bench.log.rename(bench.copy)
+    restored.rename(bench.log)
+    bench.write(b"next\n")
+    for _ in range(2):
+        bench.ship()
+    assert bench.arrived() == sorted([*lines, b"next"])
+
+
+def test_a_snapshot_of_a_log_of_which_a_power_cut_took_what_was_not_sent(tmp_path: Path) -> None:
+    # before: what was seen once counted as sent, so another log's lines could have the place of what came there
+    world = World(tmp_path)
+    world.write(b"a\nb\n")
+    world.stream.script = [refuse_all] * 100
+    world.ship()
+    os.truncate(world.log, 2)
+    world.stream.script = []
+    world.ship()
+    saved = {path: path.read_bytes() for path in world.log.parent.iterdir()}
+    world.write(b"c\n")
+    world.ship()
+    for path, content in saved.items():
+        path.write_bytes(content)
+    world.start()
+    world.write(b"d\n")
+    world.ship()
+    assert sorted(world.sent()) == [b"a", b"c", b"d"]
 
 
 def test_what_the_stream_lost_of_a_log_that_copytruncate_left_less_of(tmp_path: Path) -> None:

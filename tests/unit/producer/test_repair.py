@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import random
+import shutil
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from itertools import pairwise
@@ -19,7 +20,7 @@ from archiver.layout import HourlyObject
 from common.status import RepairStatus
 from journal.archived import CLOCKS_APART, Archived
 from journal.audit import audit
-from journal.checkpoint import CheckpointError, CheckpointFile
+from journal.checkpoint import EARLIER, CheckpointError, CheckpointFile
 from journal.ranges import Ranges
 from producer import reread
 from producer.reader import BLOCK_BYTES, FINAL_AFTER
@@ -686,29 +687,129 @@ def go_on(world: World, text: bytes) -> None:
     world.deliver()
 
 
-@pytest.mark.parametrize("first", ["the start", "a run"])
+@pytest.mark.parametrize("waiting", [False, True])
 def test_a_log_that_was_set_back_goes_on_as_a_new_generation(
-    world: World, snapshot: Callable[[], None], caplog: pytest.LogCaptureFixture, first: str
+    world: World, snapshot: Callable[[], None], waiting: bool
 ) -> None:
-    go_on(world, b"f\nc\nd\n")
-    assert len(world.lines) == 5
+    """Also while what was sent before still waits in the stream: no look into the bucket would tell."""
+    world.write(b"f\nc\nd\n")
+    world.ship()
+    if not waiting:
+        world.deliver()
     snapshot()
     world.start()
-    if first == "the start":
-        world.repair.set_back.look_back()
-        go_on(world, b"F\nx\n")
-        assert len(world.lines) == 7, "half-F and x"
-    else:
-        go_on(world, b"F\n")
-        assert len(world.lines) == 5, "taken for what was there before"
-        world.run()
-        world.ship()
-        world.deliver()
-        assert len(world.lines) == 6
-    assert "was set back, or a clone of this machine carries it on" in caplog.text
+    world.write(b"F\nx\n")
+    world.ship()
+    world.deliver()
+    assert len(world.lines) == 7, "half-F and x"
     go_on(world, b"y\nz\n")
     world.wait()
-    assert (world.run().missing, len(world.lines)) == (0, 9 if first == "the start" else 8)
+    assert (world.run().missing, len(world.lines)) == (0, 9)
+    found = audit(world.settings, world.clock, world.bucket.client, grace=0)
+    assert (found.parted, found.total("archived"), found.total("written")) == ([], 15, 15)
+
+
+def test_what_the_stream_lost_of_a_log_that_was_set_back(world: World, snapshot: Callable[[], None]) -> None:
+    go_on(world, b"f\nc\nd\n")
+    snapshot()
+    world.bucket.objects.clear()  # an endpoint that forgot everything
+    world.settings.archived_file.unlink()
+    world.start()
+    world.write(b"F\nx\n")
+    world.ship()
+    world.deliver(lose=True)
+    found = audit(world.settings, world.clock, world.bucket.client, grace=0)
+    assert (found.total("missing"), found.total("written")) == (11, 11)
+    world.run()
+    world.wait()
+    world.run()
+    assert sorted(world.sent()) == [b"a", b"b", b"halF", b"x"]
+
+
+def test_a_machine_that_is_set_back_with_its_memory(
+    world: World, snapshot: Callable[[], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    go_on(world, b"f\nc\nd\n")
+    snapshot()
+    go_on(world, b"F\n")
+    assert len(world.lines) == 5, "taken for what was there before"
+    world.run()
+    world.ship()
+    world.deliver()
+    assert len(world.lines) == 8, "a, b and half-F again, under another name"
+    assert "was set back, or a clone of this machine carries it on" in caplog.text
+
+
+@pytest.mark.parametrize("rotated", [False, True])
+def test_a_folder_that_was_copied_goes_on_apart_from_the_other(world: World, rotated: bool) -> None:
+    """With its checkpoint, under other inodes; perhaps rotated before the first poll."""
+    go_on(world, b"a\nb\n")
+    copy = World(world.log.parents[1].with_name("copy"))
+    for path in world.log.parent.iterdir():
+        shutil.copyfile(path, copy.log.with_name(path.name))
+    copy.stream, copy.bucket, copy.archive = world.stream, world.bucket, world.archive
+    copy.starts = 100
+    copy.write(b"C\nD\n")
+    if rotated:
+        copy.log.rename(copy.log.with_name("access.log.1"))
+        copy.write(b"E\n")
+    go_on(world, b"c\nd\n")
+    copy.ship()
+    copy.deliver()
+    assert len(world.lines) == (7 if rotated else 6)
+
+
+def test_what_the_stream_lost_of_a_log_that_was_put_back_from_a_copy(world: World) -> None:
+    world.write(b"a\nb\n")
+    world.ship()
+    copy = world.log.with_name("copy")
+    shutil.copyfile(world.log, copy)
+    copy.replace(world.log)
+    world.write(b"c\n")
+    world.ship()
+    world.deliver(lose=True)
+    world.run()
+    world.wait()
+    world.run()
+    assert world.sent() == [b"a", b"b", b"c"]
+
+
+def test_what_the_stream_lost_of_a_last_line_to_which_more_was_written(world: World) -> None:
+    """It was sent without its end, which came later: what came is a line of its own."""
+    rotated = world.log.with_name("access.log.1")
+    rotated.write_bytes(b"a\nb")
+    world.log.touch()
+    world.wait()
+    world.ship()
+    with rotated.open("ab") as file:
+        file.write(b"c\n")
+    world.ship()
+    assert world.sent() == [b"a", b"b", b"c"]
+    world.deliver(lose=True)
+    world.run()
+    world.wait()
+    world.run()
+    assert world.sent() == [b"a", b"b", b"c"]
+
+
+def test_what_the_stream_lost_of_a_log_that_was_edited_is_taken_from_a_backup(world: World) -> None:
+    """`sed -i.bak`: the log is another file, the old one has another name."""
+    lines = [b"line %d of many" % number for number in range(200)]
+    world.write(b"".join(line + b"\n" for line in lines[:100]))
+    world.ship()
+    world.write(lines[100] + b"\n")
+    old = world.log.read_bytes()
+    world.log.rename(world.log.with_name("access.log.bak"))
+    world.write(old.replace(lines[3] + b"\n", b""))
+    world.ship()
+    world.write(lines[101] + b"\n")
+    world.ship()
+    assert world.sent() == lines[:102]
+    world.deliver(lose=True)
+    world.run()
+    world.wait()
+    world.run()
+    assert sorted(world.sent()) == sorted(lines[:102])
 
 
 def test_the_audit_calls_nothing_archived_that_another_log_may_have_sent(
@@ -723,14 +824,29 @@ def test_the_audit_calls_nothing_archived_that_another_log_may_have_sent(
     assert found.total("missing") == 9
 
 
-def test_what_was_sent_before_a_kill_is_no_sign_of_another_log(world: World) -> None:
+def test_what_was_sent_before_a_kill_is_sent_again_under_its_name(world: World) -> None:
     world.write(b"a\n")
     world.stream.script = [lose_answer]
     ship_once(world.source, checkpoint_of(world.log), sink_of(world.stream, world.clock, stop=lambda: True))
-    world.deliver()
     world.start()
-    world.repair.set_back.look_back()
-    world.ship()
+    world.write(b"b\n")
+    for _ in range(2):
+        world.ship()
+    world.deliver()
+    assert len(world.lines) == 2
+
+
+def test_a_log_has_only_so_many_generations(world: World) -> None:
+    """A producer that ends again and again: the checkpoint stays small, and all can be repaired."""
+    for number in range(EARLIER + 10):
+        world.start()
+        world.write(b"%d\n" % number)
+        world.ship()
     checkpoint = checkpoint_of(world.log).load()
     assert checkpoint
-    assert [each.limit for each in checkpoint.generations] == [None]
+    assert len(checkpoint.parts) == EARLIER + 1
+    world.deliver(lose=True)
+    world.run()
+    world.wait()
+    world.run()
+    assert len(world.sent()) == EARLIER + 10

@@ -134,6 +134,31 @@ def test_acknowledged_is_not_archived(server: Server, ranges: list[tuple[int, in
     assert server.rotated == []
 
 
+def test_what_another_generation_of_the_file_has_is_not_archived(server: Server) -> None:
+    """The producer was started while the log was written: its first lines are in the generation of before."""
+    server.write(b"a\n")
+    server.ship()
+    file = checkpoint_of(server.log)
+    checkpoint = file.load()
+    assert checkpoint
+    checkpoint.generations[0].limit = checkpoint.generations[0].sent
+    file.save(checkpoint)
+    server.write(b"a line that is long\n")
+    server.tick()
+    checkpoint = file.load()
+    assert checkpoint
+    first, last = checkpoint.parts
+    server.archived_file = ArchivedFile(server.log.with_name("archived.json"))
+    for known in ([last], [last, first]):
+        assert len(server.rotated) == 1
+        server.archived_file.load()
+        seen = {each.id: Known("", *each.acknowledged, archived=Ranges([each.acknowledged])) for each in known}
+        server.archived_file.save(Archived(generations=seen))
+        server.ship()
+        server.rotate()
+    assert server.rotated == []
+
+
 def test_a_last_line_without_a_newline_is_archived_with_the_newline_it_lacks(server: Server) -> None:
     server.write(b"a line that is long\nhalf")
     server.rotate()
