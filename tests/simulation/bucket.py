@@ -37,7 +37,7 @@ class Bucket(FakeBucket):
         self.created = stream.clock.now()
         self.injected = Faults()
         self.pause: Callable[[], None] = lambda: None
-        self.lines: set[bytes] = set()  # that are in it
+        self._there = Ranges()
         self.writes = 0
         self.late: list[Callable[[], object]] = []  # requests in flight, whose sender is dead
         self._stream = stream
@@ -95,6 +95,12 @@ class Bucket(FakeBucket):
                 raise Violation(f"the ledger of {key} is deleted")
         return answer
 
+    @property
+    def lines(self) -> set[bytes]:
+        """Those that are in it, with all of their pieces."""
+        places = self._stream.places.items()
+        return {line for (owner, at), line in places if self._there.reach(owner, at) >= at + len(line)}
+
     def check(self, key: str) -> None:
         """Each line once, and the ledger covers these lines, all of them and nothing else."""
         body = self.objects[key].body
@@ -112,7 +118,7 @@ class Bucket(FakeBucket):
                 raise Violation(f"{key} has a line nobody sent: {line!r}")
             if item.owner:
                 ranges.add(item.owner, item.start, item.end)
-                self.lines.add(self._stream.places.get((item.owner, item.start), b""))
+                self._there.add(item.owner, item.start, item.end)
         length, ledger = self.ledger(key)
         if length != len(body):
             raise Violation(f"the ledger of {key} says {length} bytes, there are {len(body)}")

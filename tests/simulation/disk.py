@@ -99,6 +99,7 @@ class Disk:
         for path in folder.iterdir():
             path.unlink()
         used = {inode for inode, _, _ in image.values()}
+        self._made = max([self._made, *(inode for inode in used if inode is not None)])
         self._free = [inode for inode in range(101, self._made + 1) if inode not in used]
         self._released.clear()
         self.unsettled.clear()

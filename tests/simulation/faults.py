@@ -67,6 +67,7 @@ class Faults:
     meanwhile_rotated: float = _up_to(0.03, apart=True)  # the appliance's own rotation, in the middle of a tick
     meanwhile_ticked: float = _up_to(0.2, apart=True)  # for each look of repair's into the bucket
     set_back: float = _up_to(0.1, apart=True)  # for each step: a snapshot of the volume takes its place
+    cloned: float = _up_to(0.05, apart=True)  # for each step: another machine goes on from the snapshot, too
     no_room: float = _up_to(0.2, apart=True)  # for each look of it
     direct: float = _up_to(0.5, apart=True)  # for each start of the producer: it appends to the bucket by itself
     # Lambda, for each invocation

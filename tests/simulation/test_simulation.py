@@ -23,6 +23,7 @@ from archiver.writer import Writer
 from journal.archived import Archived
 from journal.checkpoint import Checkpoint, CheckpointFile
 from producer import identity, rotate, source
+from producer.identity import Identity
 from producer.record import Record
 from producer.setback import SetBack
 from tests.fake_s3 import FakeS3
@@ -226,6 +227,11 @@ def nobody_looks_back(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(SetBack, "look_back", lambda _: None)
 
 
+def copies_go_on_under_their_name(patch: pytest.MonkeyPatch) -> None:
+    """What a copied folder has that its checkpoint has not seen is sent where the other one's lines are."""
+    patch.setattr(Identity, "_limit", lambda _: None)
+
+
 MUTANTS: list[Callable[[pytest.MonkeyPatch], None]] = [
     high_water_mark,
     checkpoint_over_a_gap,
@@ -245,6 +251,7 @@ MUTANTS: list[Callable[[pytest.MonkeyPatch], None]] = [
     rotated_away_unread,
     nothing_is_repaired,
     nobody_looks_back,
+    copies_go_on_under_their_name,
 ]
 
 

@@ -206,7 +206,7 @@ class Web:
                 self.begin_copy()
                 if rng.random() < 0.5:
                     self.end_copy(at_once=True)
-            elif rng.random() < faults.restored and not faults.records_lost:
+            elif rng.random() < faults.restored:
                 self.restore()
             elif rng.random() < faults.truncated:
                 self.truncate(rng.random() < faults.regrown)

@@ -105,6 +105,8 @@ ROTATED_AFTER = [60, 3600]
 REPAIRED_AFTER = 60.0
 # How often an appliance looks after its logs, and repair into the bucket, for each step
 LOOKS = 0.2
+# With clones
+MACHINES = 4
 # After the faults have stopped, everything has arrived within so many ticks and invocations
 DRAIN_TICKS = 6
 DRAIN_INVOCATIONS = 2000
@@ -223,6 +225,7 @@ class Appliance:
             find_nginx=lambda _: 1,
             kill=lambda *_: self.web.signalled(),
         )
+        self._alive(self._repair.set_back.look_back)
 
     def _new_source(self) -> Source:
         return Source(
@@ -272,22 +275,26 @@ class Appliance:
                 self._snapshot = self.web.snapshot()
 
     def set_back(self) -> None:
-        """Start from the snapshot: of the volume, and the bucket can be read and has all that was sent; or of the
-        folder, and the bucket need not be read, but the log be polled before it is rotated."""
+        """Start from the snapshot of the volume, or of the folder."""
         if self._snapshot is None:
             return
         same = self._world.keeper.random() < 0.5
         with self._world.calm():
-            if same:
-                self._world.empty_shards()
             self._world.say(f"{self.name} is set back{'' if same else ' to copies'}")
             self.web.set_back(self._snapshot, same_inodes=same)
             self._offsets.clear()
             self.start()
-            if same:
-                self._alive(self._repair.set_back.look_back)
-            else:
-                self.tick()
+
+    def clone(self, name: str, folder: Path) -> Appliance | None:
+        """Another machine that goes on from the snapshot, as this one does."""
+        if self._snapshot is None:
+            return None
+        self._world.say(f"{self.name} is cloned: {name}")
+        other = Appliance(name, self._world, folder)
+        other.web.lines.update(self.web.lines)
+        other._snapshot = self._snapshot
+        other.set_back()
+        return other
 
     def rotate(self) -> None:
         """One look of the appliance's own rotation."""
@@ -442,6 +449,7 @@ class World:
         self.positions = [0] * self.setting.shards
         # Of the shards whose last invocation failed: the first record of its batch, and how many
         self._returned: dict[int, tuple[int, int]] = {}
+        self._folder = folder
         self.appliances = [
             Appliance(f"a{number}", self, folder / f"a{number}") for number in range(self.setting.appliances)
         ]
@@ -479,11 +487,13 @@ class World:
                 appliance.rotate()
             if self.keeper.random() < LOOKS:
                 appliance.repair()
-            if self.faults.set_back and not self.faults.records_lost:
+            if self.faults.set_back:
                 if self.keeper.random() < LOOKS:
                     appliance.snapshot()
                 if self.keeper.random() < self.faults.set_back:
                     appliance.set_back()
+                if self.keeper.random() < self.faults.cloned and len(self.appliances) < MACHINES:
+                    self._clone(appliance)
             chance = rng.random()
             if chance < 0.4:
                 appliance.web.act()
@@ -499,6 +509,12 @@ class World:
     def close(self) -> None:
         for appliance in self.appliances:
             appliance.web.close()
+
+    def _clone(self, appliance: Appliance) -> None:
+        name = f"a{len(self.appliances)}"
+        with self.calm():
+            if other := appliance.clone(name, self._folder / name):
+                self.appliances.append(other)
 
     def _time_passes(self) -> None:
         if self.rng.random() < self.faults.clock_jumps:
@@ -652,7 +668,7 @@ class World:
     def _judge(self) -> None:
         expected, may, lines = Counter[bytes](), Counter[bytes](), {}
         for appliance in self.appliances:
-            expected.update(appliance.web.expected())
+            expected |= appliance.web.expected()  # clones have lines in common
             may.update(appliance.web.may)
             lines.update(appliance.web.lines)
         self.lines = expected.total()
