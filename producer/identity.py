@@ -97,10 +97,13 @@ class Identity:
         elif seen.size > limit:
             with self._reader.open(seen) as content:
                 end = limit if generation.closed else line_start(content, limit)
+                before = min(generation.tail.length, end)
+                tail = Fingerprint.of(content.pread(before, end - before))
+                if not continues(content, generation):
+                    return  # emptied since it was compared: the next poll sees what is there now
                 if generation.position >= end:
                     fresh = self._fresh(generation.files, generation.head, generation.starts)
-                    before = min(generation.tail.length, end)
-                    fresh.offset, fresh.tail = end, Fingerprint.of(content.pread(before, end - before))
+                    fresh.offset, fresh.tail = end, tail
                     fresh.earlier = generation.earlier
                     if generation.start is not None and generation.start < end:
                         offset = end + generation.closed

@@ -231,6 +231,26 @@ def test_a_snapshot_of_a_log_of_which_a_power_cut_took_what_was_not_sent(tmp_pat
     assert sorted(world.sent()) == [b"a", b"c", b"d"]
 
 
+@pytest.mark.parametrize("number", range(1, 9))
+def test_emptied_while_it_is_looked_for_where_another_generation_goes_on(bench: Bench, number: int) -> None:
+    # before: that was at the beginning of a log that was just emptied, and all of its copy was sent again
+    bench.write(b"a\nb\n")
+    bench.ship()
+    shutil.copyfile(bench.log, bench.copy)
+    bench.ship()
+    file = CheckpointFile(bench.saved)
+    checkpoint = file.load()
+    assert checkpoint
+    checkpoint.generations[0].limit = 4
+    file.save(checkpoint)
+    bench.write(b"c\n")
+    shutil.copyfile(bench.log, bench.copy)
+    bench.at("pread", number, lambda: os.truncate(bench.log, 0))
+    for _ in range(3):
+        bench.ship()
+    assert bench.arrived() == [b"a", b"b", b"c"]
+
+
 def test_what_the_stream_lost_of_a_log_that_copytruncate_left_less_of(tmp_path: Path) -> None:
     # before: the copy is shorter than what was read of the log: none of its lines was sent again
     world = World(tmp_path)
