@@ -74,24 +74,29 @@ def ship_once(
     since is then sent again.
     """
     checkpoint = checkpoint_file.load() or _first_start(checkpoint_file)
-    poll = source.poll(checkpoint)
-    report = Shipped(problems=poll.problems, absent=poll.absent)
-    checkpoint_file.save(checkpoint)  # a generation is durable before anything is sent under its name
-    if checkpoint.generations:
-        _leave_witness(checkpoint_file)
-    for batch in cut(source.pieces(poll)):
-        if stop():
-            report.stopped = True
-            break
-        put = sink.put(batch)
-        report.add(batch, put)
-        checkpoint.acknowledge(batch, put.acknowledged)
-        checkpoint_file.save(checkpoint)
-        report.lag, report.lag_lines = checkpoint.unread, None
-        progress(report)
-        if put.error:
-            report.error = put.error
-            break
+    report, again = Shipped(), True
+    while again:
+        poll = source.poll(checkpoint)
+        report.problems, report.absent = [*report.problems, *poll.problems], poll.absent
+        checkpoint_file.save(checkpoint)  # a generation is durable before anything is sent under its name
+        if checkpoint.generations:
+            _leave_witness(checkpoint_file)
+        for batch in cut(source.pieces(poll)):
+            if stop():
+                report.stopped = True
+                break
+            put = sink.put(batch)
+            report.add(batch, put)
+            checkpoint.acknowledge(batch, put.acknowledged)
+            checkpoint_file.save(checkpoint)
+            report.lag, report.lag_lines = checkpoint.unread, None
+            progress(report)
+            if put.error:
+                report.error = put.error
+                break
+        # what stands behind a generation's last line is the next one's
+        done = any(each.limit is not None and not each.unread for each, _ in poll.unread)
+        again = done and not report.error and not report.stopped
     report.lag, report.lag_lines = checkpoint.unread, source.count_lines(poll)
     return report
 
