@@ -64,6 +64,7 @@ class LogDirectory:
 
     def __init__(self, log: Path) -> None:
         self._log = log
+        self._generations: list[Generation] = []  # which say where rotation has moved their files
         self._files: dict[Key, LogFile] = {}
         self._lock = threading.Lock()
         self._first = True
@@ -73,6 +74,7 @@ class LogDirectory:
     def look(self, generations: list[Generation]) -> Disk:
         """Raises OSError."""
         with self._lock:
+            self._generations = generations
             self._update()
             files = self._files.values()
             complete = all(file.up_to_date for file in files)
@@ -125,7 +127,7 @@ class LogDirectory:
     def _update(self) -> None:
         found: dict[Key, LogFile] = {}
         budget = READ_BYTES
-        for path in [seen.path for seen in files_of(self._log) if not seen.compressed]:
+        for path in [seen.path for seen in files_of(self._log, self._generations) if not seen.compressed]:
             try:
                 with path.open("rb") as opened:
                     status = os.fstat(opened.fileno())

@@ -49,6 +49,18 @@ def test_what_is_not_acknowledged_and_since_when(log: Path) -> None:
     assert found.lines == 3
 
 
+def test_a_log_that_was_moved_is_known_by_its_inode(log: Path) -> None:
+    moved = log.parent / "old" / "whatever"
+    moved.parent.mkdir()
+    moved.write_bytes(line(1) + line(2))
+    generation = checkpointed(moved, len(line(1)))
+    generation.name = "old/whatever"
+    directory = LogDirectory(log)
+    found = directory.look([generation])
+    assert (found.files, found.lines, found.new_lines) == (1, 2, 1)
+    assert directory.lines_in("whatever", Ranges.of(0, moved.stat().st_size)) == 2
+
+
 def test_a_log_that_the_checkpoint_does_not_know_is_new_from_its_beginning(log: Path) -> None:
     log.write_bytes(line(7))
     rotated = log.with_name("access.log.1")
