@@ -60,11 +60,14 @@ class Collector:
         self._function = remote("function", FunctionLog(settings, clock, logs, started).look)
         self._inventory = remote("bucket", self.bucket.look)
         self._proof = remote("audit", Audits(directories, clock, s3).look)
-        self._parts: list[Periodic[Any]] = [self._local, self._stream, self._function, self._inventory]
+        self._parts: list[Periodic[Any]] = [self._local, self._inventory]
+        if not settings.delivery.is_direct:
+            self._parts += [self._stream, self._function]
         if settings.delivery.has_ledger:
             self._parts.append(self._proof)
         window = min(max(LEAST_WINDOW, settings.poll_interval), LONGEST_WINDOW)
         self._rates = {node: (Rate(window), Rate(window)) for node in ORDER[1:]}
+        self._target = "bucket" if settings.delivery.is_direct else "stream"  # what the producer's records go to
         self._sampling = threading.Lock()
 
     def start(self) -> None:
@@ -138,7 +141,7 @@ class Collector:
         counters = local.said.producer and local.said.producer.counters
         if counters:
             values["producer"] = (now, counters.lines, counters.bytes)
-            values["stream"] = (now, counters.lines, counters.sent_bytes)
+            values[self._target] = (now, counters.lines, counters.sent_bytes)
         if local.disk:
             values["log"] = (now, local.disk.grown_lines, local.disk.grown_bytes)
         seen = self._function.seen

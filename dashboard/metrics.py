@@ -38,7 +38,7 @@ PRODUCER = {
     "producer_bytes": ("bytes", "Acknowledged bytes of the log."),
     "producer_sent_bytes": ("sent_bytes", "Bytes of record data that were sent, packed or not."),
     "producer_calls": ("calls", "Calls that sent records."),
-    "producer_throttled_records": ("throttled", "Records that the stream has throttled."),
+    "producer_throttled_records": ("throttled", "Records that were throttled."),
     "producer_ticks": ("ticks", "Polls of the log."),
     "log_rotations": ("rotations", "Times the log was rotated."),
     "log_deleted_files": ("deleted_logs", "Rotated logs that were deleted because all of them is archived."),

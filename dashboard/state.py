@@ -1,6 +1,6 @@
 """What the page shows: the facts of all looks, put together as the JSON of GET /api/state. Pure.
 
-    {"now": time, "version": text, "delivery": "kinesis"|"firehose",
+    {"now": time, "version": text, "delivery": "kinesis"|"firehose"|"s3",
      "endpoint": {"kind": "embedded"|"endpoint"|"aws", "url", "reachable", "error"},
      "poll": {"interval": s, "next": time|null, "last": time|null, "shipping": bool, "answered": id|null, "error"},
      "behind": {"bytes", "lines", "since", "unarchived_bytes", "unarchived_lines", "unarchived_since"},
@@ -87,6 +87,7 @@ def state(settings: Settings, views: Views, rates: Rates, now: datetime, url: st
     producer = views.here.said.producer or ProducerStatus()
     if producer.stale(now) and producer.state != "stopped":
         producer = replace(producer, state="starting", next_poll=None)
+    found = nodes(settings, views, producer, url, now)
     return {
         "now": iso(now),
         "version": VERSION,
@@ -94,10 +95,10 @@ def state(settings: Settings, views: Views, rates: Rates, now: datetime, url: st
         "endpoint": endpoint(settings, views, url),
         "poll": poll(settings, producer, views.here.requested, now),
         "behind": behind(views),
-        "nodes": nodes(settings, views, producer, url, now),
+        "nodes": found,
         "edges": [
             {"from": before, "to": after, "lines_per_second": rates[after][0], "bytes_per_second": rates[after][1]}
-            for before, after in pairwise(ORDER)
+            for before, after in pairwise(each["id"] for each in found)
         ],
         "audit": shown(views.proof) if settings.delivery.has_ledger else None,
         "logs": of_each(views.here.logs, views.proof.value),
@@ -113,7 +114,7 @@ def endpoint(settings: Settings, views: Views, url: str) -> dict[str, Any]:
         kind = "endpoint" if settings.localstack_host else appliance.endpoint if appliance else "embedded"
         answers = bool(local and local.answers)
     # a port that is open may belong to a program that does not answer
-    reachable, error = answers and len(errors) < 2, None
+    reachable, error = answers and len(errors) < (1 if settings.delivery.is_direct else 2), None
     if not reachable and local is not None:
         remedy = RESTARTED if kind == "embedded" else REACH[settings.target]
         error = errors[0] if errors and local.answers else f"{url} does not answer. {remedy}"
@@ -121,8 +122,7 @@ def endpoint(settings: Settings, views: Views, url: str) -> dict[str, Any]:
 
 
 def poll(settings: Settings, producer: ProducerStatus, requested: bool, now: datetime) -> dict[str, Any]:
-    coming = producer.next_poll
-    stopped = producer.state == "stopped"
+    coming, stopped = producer.next_poll, producer.state == "stopped"
     return {
         "interval": settings.poll_interval,
         "next": None if stopped or coming is None else iso(max(coming, now)),
@@ -161,7 +161,8 @@ def nodes(settings: Settings, views: Views, producer: ProducerStatus, url: str, 
         since = iso(min(known, default=views.local.at))
         for each in (stream, function, bucket):
             each |= {"state": "failing", "error": f"{url} does not answer", "error_at": since}
-    return [_nginx(settings, views), _log(settings, views, now), _producer(views, producer), stream, function, bucket]
+    between = () if settings.delivery.is_direct else (stream, function)
+    return [_nginx(settings, views), _log(settings, views, now), _producer(views, producer), *between, bucket]
 
 
 Facts = list[tuple[str, Any, str]]  # key, value, unit; those without a value are left out
@@ -254,9 +255,8 @@ def _stream(settings: Settings, seen: Seen[Stream], taken: dict[str, int]) -> di
             ("shards", len(open_) or None, "count"),
             ("retention", kept, "seconds"),
         ]
-    condition = "unknown" if stream is None else "ok" if stream.status == "ACTIVE" else "busy"
-    if seen.error:
-        condition = "failing"
+    active = "unknown" if stream is None else "ok" if stream.status == "ACTIVE" else "busy"
+    condition = "failing" if seen.error else active
     return _node("stream", settings.stream, condition, facts, seen.error, seen.error_since, shards=open_)
 
 

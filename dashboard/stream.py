@@ -6,14 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from common.delivery import FIREHOSE, KINESIS, S3, Delivery
+from common.delivery import FIREHOSE, KINESIS, Delivery
 from common.settings import Settings
 from dashboard.endpoint import explaining
 
 if TYPE_CHECKING:
     from mypy_boto3_firehose import FirehoseClient
     from mypy_boto3_kinesis import KinesisClient
-    from mypy_boto3_s3 import S3Client
 
 # Shards that are shown
 SHARDS = 100
@@ -48,9 +47,4 @@ def _delivery_stream(firehose: FirehoseClient, name: str) -> Stream:
     return Stream(name, found["DeliveryStreamStatus"], [], None)
 
 
-def _none(s3: S3Client, bucket: str) -> Stream:
-    s3.head_bucket(Bucket=bucket)
-    return Stream(bucket, "ACTIVE", [], None)
-
-
-LOOKS: dict[Delivery, Callable[[Any, str], Stream]] = {KINESIS: _data_stream, FIREHOSE: _delivery_stream, S3: _none}
+LOOKS: dict[Delivery, Callable[[Any, str], Stream]] = {KINESIS: _data_stream, FIREHOSE: _delivery_stream}

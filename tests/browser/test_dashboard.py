@@ -102,6 +102,36 @@ def test_the_graph_and_the_numbers_are_those_of_the_api_and_of_s3(site: Site, vi
     keep(page, "desktop-light")
 
 
+def test_with_s3_the_graph_goes_straight_to_the_bucket(visit: Open) -> None:
+    with folder() as directory:
+        own = Site(directory)
+        try:
+            own.start(POLL_INTERVAL="1", DELIVERY="s3")
+            page = visit(own.url)
+
+            def flows() -> bool:
+                own.request("/straight")
+                return page.locator("#pipeline .edge[data-flowing]").count() == 3
+
+            eventually(flows, within=20, every=0.2)
+            count = own.archived()
+            loaded(page)
+            names = page.locator("#pipeline .node h3").all_text_contents()
+            assert names == ["nginx", "access.log", "Producer", "S3 bucket"]
+            assert page.locator("#pipeline .edge").count() == 3
+            for one in own.state()["nodes"]:
+                expect(node(page, one["id"]).locator(".state")).to_have_text("Working")
+            expect(page.locator("#where")).to_contain_text("straight to S3")
+            expect(page.locator("#behind-log-more")).to_have_text("Every line is in the bucket.")
+            expect(page.locator("#behind-bucket-more")).to_have_text("The producer writes to the bucket itself.")
+            expect(page.locator("#verdict-line")).to_have_text(f"{count} written, {count} archived, 0 missing")
+            keep(page, "delivery-s3")
+            page.locator("#language").select_option("ko")
+            expect(page.locator("#where")).to_contain_text("S3에 직접")
+        finally:
+            own.appliance.stop()
+
+
 def test_new_requests_come_in_by_themselves(site: Site, visit: Open) -> None:
     page = loaded(visit(site.url))
     before = site.archived()

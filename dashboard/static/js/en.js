@@ -18,6 +18,7 @@ export default {
   endpoint_aws: "AWS",
   delivery_kinesis: "by Kinesis",
   delivery_firehose: "by Firehose",
+  delivery_s3: "straight to S3",
   more_views: "The same facts in other forms",
   times_utc: "Times are UTC; point at one to see it in your time zone.",
 
@@ -36,8 +37,10 @@ export default {
   checked_at: "audited at {time}",
   behind_log: "Waiting in the log",
   behind_log_none: "Every line is in the stream.",
+  behind_log_none_s3: "Every line is in the bucket.",
   behind_bucket: "On the way to the bucket",
   behind_bucket_none: "Every line sent is archived.",
+  behind_bucket_none_s3: "The producer writes to the bucket itself.",
   nothing: "Nothing",
   not_known: "Not known right now",
   not_told: "Firehose does not tell.",

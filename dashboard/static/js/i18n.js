@@ -25,6 +25,11 @@ export function t(key, values) {
   return maybe(key, values) ?? key.replaceAll("_", " ");
 }
 
+/** The sentence that a delivery has of its own, else that of all. */
+export function by(delivery, key) {
+  return maybe(`${key}_${delivery}`) ?? t(key);
+}
+
 /** The sentence for a count: key_one or key_other, as the language wants. */
 export function plural(key, count, shown) {
   const form = new Intl.PluralRules(language).select(count);

@@ -3,7 +3,7 @@
 import { shipNow } from "./api.js";
 import { attribute, byId, el, keyed, text } from "./dom.js";
 import * as show from "./format.js";
-import { plural, t } from "./i18n.js";
+import { by, plural, t } from "./i18n.js";
 
 const RESULT_SHOWN = 8_000; // ms
 const ANSWER_WITHIN = 60_000; // ms after which a "ship now" without an answer is given up
@@ -77,8 +77,8 @@ function amounts() {
   const { bytes, lines, since, unarchived_bytes: waiting, unarchived_lines: waitingLines, unarchived_since: waitingSince } = state.behind;
   const interval = state.poll.interval ?? 60;
   const age = (iso) => (iso ? (now() - Date.parse(iso)) / 1000 : 0);
-  behind("behind-log", bytes, words(lines, bytes), since, t("behind_log_none"), age(since) > 2 * interval + 5);
-  behind("behind-bucket", waiting, words(waitingLines, waiting), waitingSince, t("behind_bucket_none"), age(waitingSince) > 60);
+  behind("behind-log", bytes, words(lines, bytes), since, by(state.delivery, "behind_log_none"), age(since) > 2 * interval + 5);
+  behind("behind-bucket", waiting, words(waitingLines, waiting), waitingSince, by(state.delivery, "behind_bucket_none"), age(waitingSince) > 60);
 }
 
 /** A line for each of several logs. */

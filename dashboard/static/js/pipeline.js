@@ -2,7 +2,7 @@
 
 import { attribute, byId, el, keyed, svg, text } from "./dom.js";
 import * as show from "./format.js";
-import { maybe, t } from "./i18n.js";
+import { by, maybe, t } from "./i18n.js";
 
 const SHARDS = 8; // more than these are counted, not drawn
 
@@ -75,7 +75,7 @@ function updateShards(list, shards) {
 function updateNode(item, node, delivery) {
   const [head, name, shards, facts, error] = item.children;
   attribute(item, "data-state", node.state);
-  text(head.children[1], (delivery === "firehose" && maybe(`node_${node.id}_firehose`)) || t(`node_${node.id}`));
+  text(head.children[1], by(delivery, `node_${node.id}`));
   text(head.children[2], t(`state_${node.state}`));
   text(name, node.name);
   name.hidden = [node.id, t(`node_${node.id}`)].includes(node.name);

@@ -9,9 +9,13 @@ from typing import Any
 import pytest
 
 from common.clock import SystemClock
+from common.delivery import S3
 from common.settings import Settings
 from common.status import ProducerStatus
 from dashboard.collector import Collector
+from dashboard.metrics import exposition
+from dashboard.periodic import Seen
+from tests.fake_kinesis import FakeClock
 from tests.statuses import say
 from tests.waiting import eventually, free_port
 
@@ -78,6 +82,32 @@ def test_ship_now_leaves_a_request(settings: Settings, collector: Collector) -> 
     assert settings.ship_request.read_text() == name
     assert collector.ship_now() == name  # one answer is an answer to all who have asked
     assert collector.state()["poll"]["shipping"]
+
+
+def test_with_s3_the_bucket_takes_what_the_producer_appends_and_nothing_else_is_looked_at(settings: Settings) -> None:
+    clock = FakeClock()
+    collector = Collector(settings.model_copy(update={"delivery": S3}), clock)
+    for count in (0, 10):
+        counters = {
+            "started_at": "2026-11-23T10:00:00Z",
+            "lines": count,
+            "bytes": 200 * count,
+            "sent_bytes": 300 * count,
+        }
+        say(settings.status_dir, ProducerStatus, {"state": "idle", "counters": counters})
+        collector.look()
+        clock.sleep(5)
+    collector.fresh(0, 0)
+    state = collector.state()
+    assert [edge["to"] for edge in state["edges"]] == ["log", "producer", "bucket"]
+    assert state["edges"][-1] == {
+        "from": "producer",
+        "to": "bucket",
+        "lines_per_second": 1,
+        "bytes_per_second": 300,
+    }
+    assert (collector.views.stream, collector.views.function) == (Seen(), Seen())
+    assert "weblog_function" not in exposition(collector, "")[0].decode()
 
 
 @pytest.mark.emulator  # it takes 15 s of waiting

@@ -14,7 +14,7 @@ STATIC = ROOT / "dashboard" / "static"
 SCRIPTS = sorted((STATIC / "js").glob("*.js"))
 PAGE = (STATIC / "index.html").read_text(encoding="utf-8")
 # sentences whose name is put together from what the server says
-BY_SERVER = ("fact_", "value_", "node_", "state_", "verdict_", "endpoint_", "delivery_", "ship_")
+BY_SERVER = ("fact_", "value_", "node_", "state_", "verdict_", "endpoint_", "delivery_", "ship_", "behind_")
 
 
 def sentences(language: str) -> dict[str, str]:

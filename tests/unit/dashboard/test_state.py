@@ -247,3 +247,18 @@ def test_with_firehose_nobody_can_tell_what_is_archived() -> None:
     creating = Stream("web-log-delivery", "CREATING", [], None)
     found = shown(views(stream=creating), delivery="firehose")
     assert (states(found)["stream"], node(found, "stream")["shards"]) == ("busy", [])
+
+
+def test_with_s3_there_is_nothing_between_the_producer_and_the_bucket() -> None:
+    seen = views(stream=Seen(), function=Seen())
+    found = shown(seen, delivery="s3")
+    assert states(found) == dict.fromkeys(("nginx", "log", "producer", "bucket"), "ok")
+    assert [(one["from"], one["to"]) for one in found["edges"]] == [
+        ("nginx", "log"),
+        ("log", "producer"),
+        ("producer", "bucket"),
+    ]
+    assert found["audit"]["verdict"] == "complete"
+    # one look is all there is that could tell that nothing answers
+    silent: Seen[Any] = Seen(None, None, "the bucket: no answer", NOW, 1.0, unanswered=True)
+    assert not shown(replace(seen, bucket=silent), delivery="s3")["endpoint"]["reachable"]
