@@ -8,6 +8,7 @@ import sys
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from cli.screen import CommandError
 from common.aws import client
 from common.clock import iso
 from common.errors import AWS_ERRORS, explain
@@ -32,6 +33,10 @@ def as_object(event: FilteredLogEventTypeDef) -> dict[str, Any]:
 
 
 def main(settings: Settings, options: argparse.Namespace) -> int:
+    if settings.delivery.is_direct:
+        raise CommandError(
+            f"DELIVERY={settings.delivery} has no function; see the producer's lines in the container's log"
+        )
     minutes, group = options.minutes, f"/aws/lambda/{settings.lambda_function}"
     start = int((datetime.now(UTC) - timedelta(minutes=minutes)).timestamp() * 1000)
     logs = client(settings, "logs")

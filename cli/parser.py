@@ -29,9 +29,9 @@ Exit codes of every command:
 """
 
 STATUS = """\
-The row `log` compares access.log with what the stream had acknowledged at the last poll. The row `archive` compares
-that with the ledgers in the bucket, every REPAIR_INTERVAL seconds. Being behind is no problem. With LOG_FILES each log
-has such rows; in --json it has `behind`, `format` and `archive` below `logs` and its name.
+The row `log` compares access.log with what was acknowledged at the last poll. The row `archive` compares that with the
+ledgers in the bucket, every REPAIR_INTERVAL seconds. Being behind is no problem. With LOG_FILES each log has such rows;
+in --json it has `behind`, `format` and `archive` below `logs` and its name.
 
 Examples:
   appliance status --watch 5
@@ -42,7 +42,7 @@ Exit codes: 0 no part is degraded or failing, 1 a part is, or nothing runs, 2 wr
 
 SHIP = """\
 The producer polls now instead of at the next full minute (POLL_INTERVAL); its schedule stays. The command returns when
-the stream has acknowledged the lines. They are in the bucket a moment later.
+the lines are acknowledged. They are in the bucket a moment later, with DELIVERY=s3 at once.
 
 Examples:
   appliance ship-now
@@ -79,7 +79,7 @@ Exit codes: 0 every step passed, 1 one failed, 2 wrong settings.
 AUDIT = """\
 The columns, in bytes:
   written       complete lines on disk
-  acknowledged  confirmed by the stream (log/checkpoint.json)
+  acknowledged  confirmed by the stream, or with DELIVERY=s3 by the bucket (log/checkpoint.json)
   archived      in an hourly object, by the ledgers in the bucket; or seen in one before, and not in the bucket now
   missing       acknowledged more than REPAIR_AFTER seconds ago, and in no ledger
   pending       the rest: not acknowledged yet, or only lately
@@ -98,8 +98,8 @@ always 2: there are no ledgers, so only what is acknowledged can be known.
 """
 
 IMPORT = """\
-Plain files and what gzip, bzip2 or xz has packed, in the combined format. The command returns when the stream has
-acknowledged the lines. A file is known by its content: the same again, renamed or packed, adds nothing, so after an
+Plain files and what gzip, bzip2 or xz has packed, in the combined format. The command returns when the lines are
+acknowledged. A file is known by its content: the same again, renamed or packed, adds nothing, so after an
 interruption, or a loss, import the same files again. A file that has grown is gone on with, as long as
 log/imported.json is there. One that begins like an imported one and goes on otherwise is refused. What the producer
 sends, or has sent, is skipped. --json counts bytes as they are unpacked.
@@ -113,7 +113,7 @@ sent. With DELIVERY=firehose it is always 2: without ledgers, a second import wo
 """
 
 REPAIR_LEDGER = """\
-The function appends nothing to an object whose ledger cannot be read, as that could double lines. This makes the ledger
+Nothing is appended to an object whose ledger cannot be read, as that could double lines. This makes the ledger
 again: it covers the lines of the logs on disk that are in the object, as often as they are there, and what was seen
 archived of logs that are gone (log/archived.json). No line of the object changes.
 
@@ -229,7 +229,7 @@ def parser() -> argparse.ArgumentParser:
     ledger = command(
         "repair-ledger", "give an hourly object whose ledger is gone a new one", REPAIR_LEDGER, "one object"
     )
-    ledger.add_argument("key", metavar="KEY", help="the object's key, as the function's error says it")
+    ledger.add_argument("key", metavar="KEY", help="the object's key, as the error says it")
 
     logs = command("logs", "print the function's own log, oldest line first", LOGS, "one object an entry")
     logs.add_argument(

@@ -72,7 +72,7 @@ def repair(settings: Settings, clock: Clock, s3: S3Client, key: str) -> Found:
     except ClientError as error:
         if status_of(error) != 404:
             raise
-        raise CommandError(f"{name} does not exist: the function begins it with the next line of that hour") from None
+        raise CommandError(f"{name} does not exist: it begins with the next line of that hour") from None
     left = Counter(digests(s3, bucket, key, IfMatch=head["ETag"]))
     lines, ledger = left.total(), Ledger()
     checkpoint = CheckpointFile(settings.checkpoint_file).load() or Checkpoint()

@@ -45,7 +45,7 @@ read.
 All settings are environment variables; docs/settings.md lists them.
 
 Exit codes:
-  {SHIPPED}   stopped by a signal; with --once: everything that was there is acknowledged by the stream
+  {SHIPPED}   stopped by a signal; with --once: everything that was there is acknowledged
   {NOT_ALL_SHIPPED}   --once: not everything could be shipped, or lines were lost; the log says why. Run it again.
   {UNUSABLE}   the settings or the checkpoint cannot be used; the log says what mends it
   {NO_LOG}  --once: there is no LOG_FILE; what was left of its rotated siblings is acknowledged

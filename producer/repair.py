@@ -194,9 +194,8 @@ class Repair:
             if known.gone is not None:
                 self._say(
                     logging.ERROR,
-                    f"{ranges.total} bytes of {known.name} (generation {name}) were acknowledged by the stream, are in "
-                    f"no ledger of {self._archive}, and the file is gone: "
-                    f"put it back from a backup beside access.log. Bytes {ranges}",
+                    f"{ranges.total} bytes of {known.name} (generation {name}) were acknowledged, are in no ledger of "
+                    f"{self._archive}, and the file is gone: put a backup of it beside access.log. Bytes {ranges}",
                 )
         stubborn = sum(
             (missing[name] & Ranges.of(each.start, each.end)).total
@@ -206,9 +205,11 @@ class Repair:
             if each.wait > 2 * self._settings.repair_after
         )
         if stubborn and not repaired.error:
+            function = f"the function {self._settings.lambda_function} run? Its log says what keeps it;"
+            cause = "another program write or delete there?" if self._settings.delivery.is_direct else function
             repaired.error = (
-                f"{stubborn} bytes were sent again more than once and are still not in {self._archive}: does the "
-                f"function {self._settings.lambda_function} run? Its log says what keeps it; `audit` names the bytes"
+                f"{stubborn} bytes were sent again more than once and are still not in {self._archive}: does {cause} "
+                "`audit` names the bytes"
             )
 
     def _send(self, archived: Archived, due: Mapping[str, Ranges], repaired: Repaired) -> None:
@@ -219,7 +220,7 @@ class Repair:
             if checkpoint is None or stop():
                 return
             log.warning(
-                "repair: %d bytes were acknowledged by the stream but are in no ledger of %s, sending them again: %s",
+                "repair: %d bytes were acknowledged but are in no ledger of %s, sending them again: %s",
                 *(_total(due), self._archive, _named(archived, due)),
                 extra=event("missing", bytes=_total(due)),
             )

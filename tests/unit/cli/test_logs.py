@@ -12,8 +12,10 @@ from moto import mock_aws
 
 from cli import logs
 from cli.parser import parser
+from cli.screen import CommandError
 from common import aws
 from common.clock import SystemClock
+from common.delivery import S3
 from common.settings import Settings
 
 SETTINGS = Settings(target="aws", localstack_host="", lambda_function="some")
@@ -92,3 +94,8 @@ def test_ten_years_can_be_asked_for(cloudwatch: Any) -> None:
 def test_what_else_is_asked_for_is_refused() -> None:
     with pytest.raises(SystemExit, match="2"):
         parser().parse_args(["logs", "nginx"])
+
+
+def test_with_s3_there_is_no_function() -> None:
+    with pytest.raises(CommandError, match="DELIVERY=s3 has no function"):
+        show(settings=SETTINGS.model_copy(update={"delivery": S3}))

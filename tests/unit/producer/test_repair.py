@@ -17,6 +17,7 @@ import pytest
 
 from archiver.filing import Item
 from archiver.layout import HourlyObject
+from common.delivery import KINESIS, S3, Delivery
 from common.status import RepairStatus
 from journal.archived import CLOCKS_APART, Archived
 from journal.audit import audit
@@ -66,7 +67,7 @@ def test_what_the_stream_has_lost_is_sent_again_once_it_is_old_enough(
     repaired = world.run()
     assert (repaired.missing, repaired.sent, repaired.records) == (4, 4, 2)
     assert world.sent() == [b"d", b"e"]
-    assert "4 bytes were acknowledged by the stream but are in no ledger of s3://bucket/" in caplog.text
+    assert "4 bytes were acknowledged but are in no ledger of s3://bucket/" in caplog.text
     assert "access.log [6, 10)" in caplog.text
     assert world.settings.checkpoint_file.read_bytes() == before
     world.deliver()
@@ -93,7 +94,13 @@ def test_the_same_range_waits_longer_each_time(world: World) -> None:
     assert world.run().sent == 0, "a new process remembers it"
 
 
-def test_what_does_not_arrive_however_often_it_is_sent_is_said(world: World) -> None:
+@pytest.mark.parametrize(
+    ("delivery", "cause"),
+    [(KINESIS, "does the function stream-transformation run? Its log says"), (S3, "does another program write")],
+)
+def test_what_does_not_arrive_however_often_it_is_sent_is_said(world: World, delivery: Delivery, cause: str) -> None:
+    world.settings = world.settings.model_copy(update={"delivery": delivery})
+    world.start()
     world.write(b"a\n")
     world.ship()
     world.deliver(lose=True)
@@ -102,7 +109,7 @@ def test_what_does_not_arrive_however_often_it_is_sent_is_said(world: World) -> 
         errors.append(world.run().error)
         world.wait(60)
     assert errors[0] is None
-    assert "does the function stream-transformation run?" in (errors[-1] or "")
+    assert cause in (errors[-1] or "")
 
 
 def test_an_object_that_was_deleted_does_not_come_back_even_to_a_new_process(world: World) -> None:
