@@ -30,6 +30,8 @@ def run(options: argparse.Namespace) -> int:
             from cli.importing import main as command
         case "repair-ledger":
             from cli.repair_ledger import main as command
+        case "policy":
+            from cli.policy import main as command
         case "logs":
             from cli.logs import main as command
         case _:

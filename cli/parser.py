@@ -130,6 +130,18 @@ Examples:
 Exit codes: 0 printed, 1 there is none or the endpoint does not answer, 2 wrong arguments or settings.
 """
 
+POLICY = """\
+For the role or user of a producer on AWS. Bucket, prefix and stream are those of the settings. With DELIVERY=kinesis,
+what it allows on the bucket is for repair; with DELIVERY=s3 it is all there is. With a key of your own, allow
+kms:GenerateDataKey on it too, and for the bucket's key kms:Decrypt.
+
+Examples:
+  appliance policy > policy.json
+  DELIVERY=s3 S3_BUCKET=example-web-log script/appliance policy
+
+Exit codes: 0 printed, 2 wrong settings.
+"""
+
 HEALTH = """\
 Exit codes: 0 no part is failing (with --ready: every part is ok), 1 otherwise, 2 wrong settings.
 """
@@ -230,6 +242,8 @@ def parser() -> argparse.ArgumentParser:
         "repair-ledger", "give an hourly object whose ledger is gone a new one", REPAIR_LEDGER, "one object"
     )
     ledger.add_argument("key", metavar="KEY", help="the object's key, as the error says it")
+
+    command("policy", "print the IAM policy that the producer needs with this DELIVERY", POLICY, "the same on one line")
 
     logs = command("logs", "print the function's own log, oldest line first", LOGS, "one object an entry")
     logs.add_argument(

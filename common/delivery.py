@@ -1,7 +1,7 @@
 """The deliveries: the ways from the producer to the bucket, of which DELIVERY chooses one.
 
 What a layer does of its own for each is in one table there, by delivery: SINKS (producer/sink.py), PIPELINES
-(entrypoint/provision.py), LOOKS (dashboard/stream.py), STEPS (cli/verify.py).
+(entrypoint/provision.py), LOOKS (dashboard/stream.py), STEPS (cli/verify.py), POLICIES (cli/policy.py).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""IAM policies as plain data: the trust policies of the roles, and what function and delivery stream may do."""
+"""IAM policies as plain data: the trust policies of the roles, and what function, delivery stream and producer may."""
 
 from __future__ import annotations
 
@@ -44,9 +44,7 @@ def inline_policy(stream_arn: str, bucket: str, prefix: str) -> Policy:
     """
     bucket_arn = f"arn:{partition(stream_arn)}:s3:::{bucket}"
     return _policy(
-        _allow("ReadStream", STREAM_ACTIONS, stream_arn),
-        _allow("ReadAndWriteObjects", APPEND_ACTIONS, f"{bucket_arn}/{prefix}*"),
-        *_ledger_statements(bucket_arn, prefix),
+        _allow("ReadStream", STREAM_ACTIONS, stream_arn), *bucket_producer_policy(bucket_arn, prefix)["Statement"]
     )
 
 
@@ -74,6 +72,27 @@ def delivery_policy(function_arn: str, bucket: str, prefix: str, log_group: str)
         _allow("InvokeTransform", invoke, [function_arn, f"{function_arn}:$LATEST"]),
         _allow("WriteLog", "logs:PutLogEvents", log),
     )
+
+
+def stream_producer_policy(stream_arn: str, bucket: str, prefix: str) -> Policy:
+    """Send to this stream, and for repair see what is archived."""
+    bucket_arn = f"arn:{partition(stream_arn)}:s3:::{bucket}"
+    return _policy(
+        _allow("WriteStream", "kinesis:PutRecords", stream_arn),
+        _allow("ReadLedgers", "s3:GetObject", f"{bucket_arn}/{prefix}*"),
+        _allow("ListObjects", "s3:ListBucket", bucket_arn),
+    )
+
+
+def delivery_producer_policy(stream_arn: str) -> Policy:
+    """Send to this delivery stream. There is no repair."""
+    return _policy(_allow("WriteStream", "firehose:PutRecordBatch", stream_arn))
+
+
+def bucket_producer_policy(bucket_arn: str, prefix: str) -> Policy:
+    """Append below `prefix` as the function does; delete nothing but ledgers. Repair needs no more."""
+    append = _allow("ReadAndWriteObjects", APPEND_ACTIONS, f"{bucket_arn}/{prefix}*")
+    return _policy(append, *_ledger_statements(bucket_arn, prefix))
 
 
 def _ledger_statements(bucket_arn: str, prefix: str) -> list[Policy]:

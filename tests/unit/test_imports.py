@@ -31,6 +31,7 @@ ALLOWED_HERE_ONLY = {
     "cli/awscli.py": {"awscli"},
     "common/archiver.py": {"archiver"},
     "cli/importing.py": {"producer"},
+    "cli/policy.py": {"entrypoint"},
     "cli/screen.py": {"rich"},
     "cli/tail.py": {"rich"},
     "appliance/supervise.py": {"supervisor"},
