@@ -15,18 +15,20 @@ locals {
     {
       kinesis  = one(module.stream_pipeline[*].settings)
       firehose = one(module.firehose_pipeline[*].settings)
+      s3       = module.direct_delivery.settings
     }[var.delivery],
     var.expire_after_days == null ? {} : { S3_EXPIRE_DAYS = tostring(var.expire_after_days) },
   )
   producer_policy_json = {
     kinesis  = one(module.stream_pipeline[*].producer_policy_json)
     firehose = one(module.firehose_pipeline[*].producer_policy_json)
+    s3       = module.direct_delivery.producer_policy_json
   }[var.delivery]
-  # a delivery stream's records have no place to sign
+  # only a data stream's records have a place to sign
   record_key = var.delivery == "kinesis" ? one(module.stream_pipeline[*].record_key) : ""
 }
 
-# Outside both pipelines, so that a change of delivery does not touch the archive.
+# Outside the pipelines, so that a change of delivery does not touch the archive.
 module "bucket" {
   source = "../modules/log-bucket"
 
@@ -80,6 +82,15 @@ module "firehose_pipeline" {
   buffering_seconds    = var.buffering_seconds
   log_retention_days   = var.log_retention_days
   alarm_topic_arn      = var.alarm_topic_arn
+}
+
+# No resource of its own: with delivery = "s3" the producer writes to the bucket.
+module "direct_delivery" {
+  source = "../modules/direct-delivery"
+
+  bucket_name = module.bucket.name
+  key_prefix  = var.key_prefix
+  kms_key_arn = var.kms_key_arn
 }
 
 # Debian publishes the ids of its images there, in every region

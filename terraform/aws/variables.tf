@@ -18,19 +18,19 @@ variable "name" {
 }
 
 variable "delivery" {
-  description = "`kinesis`: stream and function, each line exactly once, one object an hour. `firehose`: delivery stream with transform, at least once, no shards to count."
+  description = "`kinesis`: stream and function, each line exactly once, one object an hour. `firehose`: delivery stream with transform, at least once, no shards to count. `s3`: the producer appends to the objects by itself, each line exactly once; no stream, no function."
   type        = string
   default     = "kinesis"
   nullable    = false
 
   validation {
-    condition     = contains(["kinesis", "firehose"], var.delivery)
-    error_message = "Choose kinesis or firehose."
+    condition     = contains(["kinesis", "firehose", "s3"], var.delivery)
+    error_message = "Choose kinesis, firehose or s3."
   }
 }
 
 variable "keep_both" {
-  description = "Whether the pipeline of the other delivery exists too. It is needed after a change of delivery, until that pipeline has delivered what it holds."
+  description = "Whether the pipelines of the other deliveries exist too. It is needed after a change of delivery, until the old pipeline has delivered what it holds."
   type        = bool
   default     = false
   nullable    = false
@@ -63,7 +63,7 @@ variable "kms_key_arn" {
 }
 
 variable "versioning" {
-  description = "Whether replaced and deleted objects are kept for a week. Cheap with Firehose, which writes an object once; with Kinesis each append keeps the whole object once more. A bucket cannot go back to having no versions."
+  description = "Whether replaced and deleted objects are kept for a week. Cheap with Firehose, which writes an object once; else each append keeps the whole object once more. A bucket cannot go back to having no versions."
   type        = bool
   default     = false
   nullable    = false

@@ -124,7 +124,7 @@ def test_refuses_bad_values_and_plans_good_ones(name: str, built: Path, tmp_path
 BUILT = {"package": "stream-transformation.zip", "host_archive": "web-log-producer.tar"}
 
 
-@pytest.mark.parametrize("delivery", ["kinesis", "firehose"])
+@pytest.mark.parametrize("delivery", ["kinesis", "firehose", "s3"])
 def test_all_of_aws_can_be_planned_without_aws(delivery: str, built: Path, tmp_path: Path) -> None:
     """Web server and Athena included; only the newest image's id needs AWS, so one is given."""
     workspace = Workspace(tmp_path, "aws")
@@ -146,10 +146,11 @@ def test_all_of_aws_can_be_planned_without_aws(delivery: str, built: Path, tmp_p
     stream = {
         "kinesis": {"aws_kinesis_stream", "aws_lambda_event_source_mapping"},
         "firehose": {"aws_kinesis_firehose_delivery_stream"},
+        "s3": set[str](),
     }
     assert stream[delivery] <= kinds
-    other = "firehose" if delivery == "kinesis" else "kinesis"
-    assert not stream[other] & kinds
+    assert not set().union(*(stream[other] for other in stream if other != delivery)) & kinds
+    assert ("aws_lambda_function" in kinds) == bool(stream[delivery])
     assert {"aws_instance", "aws_glue_catalog_table", "aws_athena_workgroup", "aws_s3_bucket_policy"} <= kinds
     # a change of delivery finds the bucket where it is: another address would delete it and everything in it
     buckets = [each["address"] for each in made if each["type"] == "aws_s3_bucket"]

@@ -84,6 +84,29 @@ run "from_stream_to_firehose" {
   }
 }
 
+run "straight_to_the_bucket" {
+  command = plan
+
+  variables {
+    delivery = "s3"
+  }
+
+  assert {
+    condition     = length(module.stream_pipeline) + length(module.firehose_pipeline) + length(output.alarm_names) == 0
+    error_message = "There is nothing between the producer and the bucket."
+  }
+
+  assert {
+    condition     = output.settings.DELIVERY == "s3" && output.settings.S3_BUCKET == "some-bucket" && nonsensitive(output.record_key) == ""
+    error_message = "Producers are sent to the bucket."
+  }
+
+  assert {
+    condition     = strcontains(output.producer_policy_json, "arn:aws:s3:::some-bucket/ledger/*")
+    error_message = "Producers may append."
+  }
+}
+
 run "and_back" {
   command = plan
 

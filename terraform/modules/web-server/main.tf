@@ -5,7 +5,7 @@ locals {
   archive_hash = filesha256(var.host_archive)
   artefact_arn = "arn:${data.aws_partition.current.partition}:s3:::${var.artefact_bucket}/${aws_s3_object.archive.key}"
   log_bucket   = "arn:${data.aws_partition.current.partition}:s3:::${var.settings.S3_BUCKET}"
-  # Repair needs a producer that runs all the time, and ledgers.
+  # Repair needs a producer that runs all the time, and ledgers. With DELIVERY=s3 the producer may read them anyway.
   repairs  = var.schedule == "systemd" && var.settings.DELIVERY == "kinesis"
   endpoint = var.endpoint_url == "" ? { TARGET = "aws" } : { TARGET = "localstack", LOCALSTACK_HOST = var.endpoint_url }
 

@@ -138,7 +138,7 @@ variable "record_key" {
 }
 
 variable "producer_policy_json" {
-  description = "The IAM policy that allows writing to the stream, a pipeline's output `producer_policy_json`."
+  description = "The IAM policy that allows writing to the stream, or with DELIVERY=s3 to the bucket: a pipeline's output `producer_policy_json`."
   type        = string
 
   validation {
@@ -148,7 +148,7 @@ variable "producer_policy_json" {
 }
 
 variable "schedule" {
-  description = "`cron`: the producer runs each minute, sends, and ends. `systemd`: it runs all the time and ships the last lines at shutdown; with DELIVERY=kinesis it also sends again what the stream has lost, and may read the hourly objects for that."
+  description = "`cron`: the producer runs each minute, sends, and ends. `systemd`: it runs all the time and ships the last lines at shutdown; unless DELIVERY=firehose it also sends again what was lost; with DELIVERY=kinesis it may read the hourly objects for that."
   type        = string
   default     = "cron"
 

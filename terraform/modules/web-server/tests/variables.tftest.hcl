@@ -56,6 +56,23 @@ run "cron_sends_and_fetches_its_archive_only" {
   }
 }
 
+run "a_producer_that_appends_by_itself_needs_no_further_right_for_repair" {
+  command = plan
+
+  variables {
+    producer_policy_json = "{\"Version\":\"2012-10-17\",\"Statement\":[{\"Sid\":\"ReadAndWriteObjects\",\"Effect\":\"Allow\",\"Action\":[\"s3:PutObject\",\"s3:GetObject\"],\"Resource\":\"arn:aws:s3:::some-bucket/*\"}]}"
+    schedule             = "systemd"
+    settings             = { AWS_DEFAULT_REGION = "us-east-1", DELIVERY = "s3", S3_BUCKET = "some-bucket" }
+  }
+
+  assert {
+    condition = toset([for statement in jsondecode(data.aws_iam_policy_document.instance.json).Statement : statement.Sid]) == toset(
+      ["ReadAndWriteObjects", "FetchArchive"]
+    )
+    error_message = "What it appends with is what repair reads with."
+  }
+}
+
 run "key_of_ones_own" {
   command = plan
 
