@@ -159,6 +159,33 @@ def test_nothing_is_written_where_conditions_are_ignored(
         sink.put(records(line(2), start=1000))  # and it is not asked again
 
 
+class Careless(S3):
+    """Copies a part whatever the condition says, and counts what it should have refused."""
+
+    vain = 0
+
+    def upload_part_copy(self, **request: Any) -> dict[str, Any]:
+        copied = super().upload_part_copy(**request | {"CopySourceIfMatch": None})
+        self.vain += request["CopySourceIfMatch"] != self.objects[request["Key"]].etag
+        return copied
+
+
+def test_where_the_condition_of_a_copy_alone_is_ignored_a_lost_race_copies_in_vain_and_loses_nothing() -> None:
+    s3 = Careless()
+    large = b"".join(line(number) for number in range(60_000))  # more than 5 MiB
+    first, second = sink_of(s3), sink_of(s3)
+    for batch in BucketSink.cut([Piece(GENERATION, 0, large)]):
+        assert first.put(batch).error is None
+
+    def race() -> None:
+        assert second.put(records(line(60_000), start=len(large))).error is None
+
+    s3.faults = {len(s3.calls) + 1: race}
+    assert first.put(records(line(60_001), start=len(large) + 1000)).error is None
+    assert s3.vain == 1
+    assert (lines_in(s3).total(), max(lines_in(s3).values())) == (60_002, 1)
+
+
 def test_it_stops_between_two_objects() -> None:
     s3 = S3()
     put = sink_of(s3, stop=lambda: bool(s3.objects)).put([*records(line(1)), *records(line(2, hour=2), start=1000)])
