@@ -5,6 +5,7 @@ Sections, in the order in which they are measured; --only takes some of them:
     producer   CPU, memory and bytes of a backlog, beside a loop of boto3's and the floor of gzip
     function   lines per CPU second, an event of a million lines, hostile logs, the import
     append     requests and bytes of an append against the object's size, and through an hour of 10 GB
+    deliveries requests and CPU a million lines, by Kinesis, Firehose and S3 alone
     pipeline   a million lines from the producer's start to the last line in S3, on MiniStack and LocalStack
     start      the image by layer; container start, nginx, pipeline; the imports of each process
     count      instructions a line, by valgrind: the same on a busy machine, so that a regression shows
@@ -23,7 +24,7 @@ from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 
-from bench import append, function, hostile, imports, instructions, pipeline, producer, start
+from bench import append, deliveries, function, hostile, imports, instructions, pipeline, producer, start
 from bench.memory import GOAL_PRODUCER
 from bench.results import Chart, Section, medians, now, write
 from entrypoint.function import MEMORY, TIMEOUT
@@ -33,6 +34,7 @@ NONE = "–"
 # Goals of this project
 GOAL_CPU = 1.3
 GOAL_LINES = 700_000
+GOAL_DIRECT = 3.0
 GOAL_IDLE = 5.0
 GOAL_PARSE = 350_000
 GOAL_EVENT = 10.0
@@ -200,6 +202,38 @@ def _size(cost: append.Cost) -> int:
     return cost.size
 
 
+def of_deliveries(runs: int) -> list[Section]:
+    rows = []
+    for each in deliveries.measure(runs):
+        one, ours, theirs = (
+            each[0],
+            median(cost.producer.cpu for cost in each),
+            median(cost.function.cpu for cost in each),
+        )
+        way = "one backlog" if one.polls == 1 else f"{one.polls} polls"
+        rows.append(
+            (
+                f"{one.delivery}, {way}",
+                f"{one.producer.requests:,}",
+                f"{ours:.2f}",
+                f"{one.function.invocations:,}",
+                f"{one.function.requests:,}",
+                f"{theirs:.2f}",
+                f"{one.producer.requests + one.function.requests:,}",
+                f"{ours + theirs:.2f}",
+                NONE if one.wrong is None else str(sum(cost.wrong or 0 for cost in each)),
+            )
+        )
+    columns = ("delivery", "producer's requests", "its CPU s", "invocations", "function's requests", "its CPU s",
+               "requests", "CPU s", "not exactly once")  # fmt: skip
+    notes = [
+        f"{deliveries.LINES:,} lines of {deliveries.HOURS} hours. Goal: {GOAL_DIRECT:g} CPU s a million lines with S3 "
+        "alone. Requests of the first run. Not counted: what Lambda and Firehose do themselves, Firehose's writes "
+        "among it.",
+    ]
+    return [Section("Deliveries: requests and CPU a million lines", columns, rows, medians(runs), notes)]
+
+
 def of_pipeline(runs: int) -> list[Section]:
     measured, missing = pipeline.measure(runs)
     slow = {each[0].backend: each for each in measured if not each[0].packed}
@@ -253,6 +287,7 @@ SECTIONS: dict[str, Callable[[int], list[Section]]] = {
     "producer": of_producer,
     "function": of_function,
     "append": of_append,
+    "deliveries": of_deliveries,
     "pipeline": of_pipeline,
     "start": of_start,
     "count": of_count,

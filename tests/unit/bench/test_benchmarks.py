@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from bench import producer
+from bench import deliveries, producer
 from bench.backlog import write_backlog
 from bench.results import Chart, Section, parse, write
+from common.delivery import DELIVERIES
 from entrypoint.function import MEMORY
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -59,6 +60,19 @@ def test_bytes_on_the_wire_are_data_with_base64_and_json(tmp_path: Path) -> None
     assert sent.data * 4 / 3 < sent.wire < sent.data * 4 / 3 + 1000
     assert nowhere.data == pytest.approx(sent.data, rel=0.01)
     assert nowhere.wire == 0  # what was sent before is not its own
+
+
+@pytest.mark.emulator
+def test_each_delivery_is_measured_with_what_it_does_and_archives_each_line_once() -> None:
+    found = {(each[0].delivery.name, each[0].polls): each[0] for each in deliveries.measure(1, TINY, polls=2)}
+    assert {name for name, _ in found} == set(DELIVERIES)
+    assert {cost.wrong for cost in found.values()} == {0, None}
+    assert found["s3", 2].function == deliveries.Part(0.0, 0)
+    assert found["kinesis", 2].producer.requests == found["firehose", 2].producer.requests == 2
+    # the function asks for the state of an object before each append, the producer before the first one to it
+    for name in ("kinesis", "s3"):
+        assert found[name, 2].producer.requests + found[name, 2].function.requests > 4
+    assert all(cost.producer.cpu > 0 for cost in found.values())
 
 
 def section(title: str, figure: str, chart: Chart | None = None) -> Section:
