@@ -42,7 +42,7 @@ def main(settings: Settings, options: argparse.Namespace) -> int:
     try:
         result = prepare(settings, options.files, lambda path: progress(f"reading {printable(str(path))}"))
         with closing(make_sink(settings, clock, random.SystemRandom())) as sink:
-            send(result, sink, clock, lambda now: progress(_progress(now)), settings.log_name)
+            send(result, sink, sink.cut, clock, lambda now: progress(_progress(now)), settings.log_name)
     except (ImportingError, CheckpointError) as error:
         raise CommandError(printable(str(error)), UNUSABLE) from None
     except OSError as error:

@@ -23,7 +23,7 @@ from common.clock import Clock
 from common.settings import Settings
 from journal.checkpoint import Checkpoint, CheckpointFile, Generation
 from journal.files import STEP, Content, Found, begins_copy, continues, files_of, is_text
-from producer.batch import batches
+from producer.batch import Cut
 from producer.processes import held_open
 from producer.put import Sink
 from producer.reader import Reader, head_of
@@ -110,12 +110,14 @@ def prepare(settings: Settings, paths: Sequence[Path], progress: Callable[[Path]
     return result
 
 
-def send(result: Imported, sink: Sink, clock: Clock, progress: Callable[[Imported], None], log_name: str = "") -> None:
+def send(
+    result: Imported, sink: Sink, cut: Cut, clock: Clock, progress: Callable[[Imported], None], log_name: str = ""
+) -> None:
     """Send the files, those with the oldest lines first, until all is acknowledged or refused. Raises OSError."""
     reader = Reader(clock, held_open, lambda _: None, log_name)
     olds = [result.by_id[name] for name in sorted(result.by_id)]
     pieces = chain.from_iterable(reader.pieces(old.generation, old.found) for old in olds if old.generation)
-    for batch in batches(pieces):
+    for batch in cut(pieces):
         put = sink.put(batch)
         for record, place in zip(batch, put.acknowledged, strict=True):
             if place is not None:

@@ -17,7 +17,7 @@ from common.settings import Settings
 from common.status import Place
 from producer.batch import batches, hourly_batches
 from producer.bucket import BucketSink
-from producer.put import ClosableSink, Traffic
+from producer.put import Traffic
 from producer.record import Record
 from producer.retrying import Failure, RetryingSink
 from producer.signed import NoKeyError, key_of, signed
@@ -140,11 +140,11 @@ def make_sink(
     stop: Callable[[], bool] = lambda: False,
     pause: Callable[[float], object] | None = None,
     **options: Any,
-) -> ClosableSink:
+) -> RetryingSink:
     """The sink that DELIVERY names. botocore's own retries are off: the loop here knows which entries have failed."""
     once: dict[str, Any] = {"retries": {"total_max_attempts": 1}, **options}
     sink, service = SINKS[settings.delivery], settings.delivery.service
     fields: dict[str, Any] = {"target": settings.target, "stop": stop, "pause": pause, **sink.own(settings)}
     make: Any = sink
-    made: ClosableSink = make(lambda: client(settings, service, **once), settings.stream, clock, rng, **fields)
+    made: RetryingSink = make(lambda: client(settings, service, **once), settings.stream, clock, rng, **fields)
     return made

@@ -5,14 +5,23 @@ from __future__ import annotations
 import json
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
+from moto import mock_aws
 
+from bench.backlog import write_backlog
 from cli import __main__ as cli
 from cli import importing
+from common import aws
+from common.settings import load_settings
+from producer.bucket import BucketSink
+from producer.put import Put
+from producer.record import Record
+from tests.checker import entries
 from tests.fake_kinesis import FakeClock, FakeKinesis, refuse_all, sink_of
 
 LINE = b'192.0.2.1 - - [18/Apr/2020:01:42:18 +0000] "GET / HTTP/1.1" 200 1 "-" "a"\n'
@@ -94,3 +103,29 @@ def test_an_interruption(
         signal.signal(signal.SIGTERM, handler)
     assert "import the same files again to go on" in capsys.readouterr().err
     assert not stream.records
+
+
+def test_with_s3_old_lines_are_entries_and_a_second_import_adds_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = {"DATA_DIR": str(tmp_path), "TARGET": "aws", "DELIVERY": "s3", "S3_BUCKET": "old-logs"}
+    for name, value in (given | {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}).items():
+        monkeypatch.setenv(name, value)
+    settings = load_settings()
+    settings.log_file.parent.mkdir()
+    count = 3_000  # more than one call of single records: for Kinesis they are compressed
+    put, sent = BucketSink.put, list[Record]()
+
+    def noted(sink: BucketSink, batch: Sequence[Record]) -> Put:
+        sent.extend(batch)
+        return put(sink, batch)
+
+    monkeypatch.setattr(BucketSink, "put", noted)
+    write_backlog(tmp_path / "old", count)
+    with mock_aws(), closing(aws.client(settings, "s3")) as s3:
+        s3.create_bucket(Bucket="old-logs")
+        for _ in range(2):
+            assert cli.main(["import", str(tmp_path / "old")]) == 0
+            found = [entry["path"] for _, entry in entries(s3, "old-logs")]
+            assert (len(found), len(set(found))) == (count, count)
+    assert all(record.data.endswith(b'"\n') for record in sent), "nothing is compressed that is unpacked here again"

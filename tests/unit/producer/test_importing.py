@@ -16,6 +16,7 @@ from journal.checkpoint import CheckpointFile
 from producer.importing import MEMORY, Imported, ImportingError, prepare, send
 from producer.put import Sink
 from producer.ship import ship_once
+from producer.sink import KinesisSink
 from producer.source import Source
 from tests.fake_kinesis import FakeClock, FakeKinesis, delivered, refuse, refuse_all, sink_of, source_of
 
@@ -36,7 +37,7 @@ class World:
 
     def load(self, *paths: Path) -> Imported:
         result = prepare(self.settings, paths, lambda _: None)
-        send(result, sink_of(self.stream, self.clock), self.clock, lambda _: None)
+        send(result, sink_of(self.stream, self.clock), KinesisSink.cut, self.clock, lambda _: None)
         return result
 
     def ship(self) -> None:
