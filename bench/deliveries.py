@@ -41,7 +41,7 @@ from producer.put import Put, Sink
 from producer.record import Record
 from producer.ship import ship_once
 from producer.signed import signed
-from producer.sink import SINKS, make_sink
+from producer.sink import make_sink, sink_of
 from producer.source import Source
 from tests.appliance.drivers import ROOT, s3_client
 from tests.fake_kinesis import NullSink
@@ -145,7 +145,7 @@ def _shipped(delivery: Delivery, polls: int, log: Path, live: Path, sink: Sink) 
         while data := whole.read(part):
             grows.write(data + whole.readline())
             begun = time.process_time()
-            report = ship_once(source, checkpoint, sink, cut=SINKS[delivery].cut)
+            report = ship_once(source, checkpoint, sink, cut=sink_of(delivery).cut)
             spent = time.process_time() - begun
             assert not report.lag, report
             yield report.traffic.calls, spent

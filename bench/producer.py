@@ -35,7 +35,7 @@ from producer.put import Sink
 from producer.record import PACK_BYTES, count_lines, gzipped
 from producer.schedule import next_poll
 from producer.ship import ship_once
-from producer.sink import SINKS, make_sink
+from producer.sink import make_sink, sink_of
 from producer.source import Source
 from producer.tick import Producer
 from tests.appliance.drivers import ROOT
@@ -162,7 +162,7 @@ def over_http(log: Path, port: int, delivery: str) -> tuple[int, int]:
 def ship(log: Path, sink: Sink, delivery: str) -> tuple[int, int]:
     source = Source(log, SystemClock(), random.Random(1))
     report = ship_once(
-        source, CheckpointFile(log.with_name("checkpoint.json")), sink, cut=SINKS[delivery_of(delivery)].cut
+        source, CheckpointFile(log.with_name("checkpoint.json")), sink, cut=sink_of(delivery_of(delivery)).cut
     )
     assert not report.lag, report
     return report.lines, report.traffic.bytes

@@ -1,6 +1,6 @@
 """The deliveries: the ways from the producer to the bucket, of which DELIVERY chooses one.
 
-What a layer does of its own for each is in one table there, by delivery: SINKS (producer/sink.py), PIPELINES
+What a layer does of its own for each is in one table there, by delivery: sink_of (producer/sink.py), PIPELINES
 (entrypoint/provision.py), LOOKS (dashboard/stream.py), STEPS (cli/verify.py), POLICIES (cli/policy.py).
 """
 

@@ -20,10 +20,8 @@ from journal.checkpoint import CheckpointError
 from producer.batch import Cut
 from producer.logs import Log, Logs
 from producer.put import Sink
-from producer.schedule import serve
 from producer.ship import ship_once
-from producer.sink import SINKS, make_sink
-from producer.tick import log_shipped
+from producer.sink import make_sink, sink_of
 from producer.whereabouts import SourceError
 
 log = logging.getLogger("producer")
@@ -69,7 +67,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         configure(settings.log_level, settings.log_format, "producer")
         require_data_dir(settings)
         with locked(settings.checkpoint_file):
-            return once(settings) if options.once else serve(settings)
+            if options.once:
+                return once(settings)
+            # here, not above: cron starts the other way each minute, and this one imports as much again
+            from producer.schedule import serve
+
+            return serve(settings)
     except SettingsError as error:
         log.error("%s", error, extra=event("settings_rejected", error=str(error)))
         return UNUSABLE
@@ -93,7 +96,7 @@ def once(settings: Settings) -> int:
     codes = {NOT_ALL_SHIPPED} if problems else {SHIPPED}
     with closing(make_sink(settings, clock, rng, stop=stop.is_set, pause=stop.wait)) as sink:
         for each in logs:
-            code, refused = _ship(each, sink, SINKS[settings.delivery].cut, stop.is_set)
+            code, refused = _ship(each, sink, sink_of(settings.delivery).cut, stop.is_set)
             codes.add(code)
             if refused:  # the others are looked at: the stream would not take theirs now, either
                 stop.set()
@@ -109,6 +112,8 @@ def _ship(each: Log, sink: Sink, cut: Cut, stop: Callable[[], bool]) -> tuple[in
         log.error("%s%s", each.told, error, extra=event("failed", part=part, error=str(error)))
         return UNUSABLE if isinstance(error, CheckpointError) else NOT_ALL_SHIPPED, False
     if report.records:
+        from producer.tick import log_shipped
+
         log_shipped(each, report)
     stopped = "stopped with lines left; the next run sends them" if report.stopped else None
     complaints: list[tuple[Event, str]] = [

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from common.errors import throttled
 from common.status import Place
 from producer.record import Record
 
@@ -41,6 +40,10 @@ class Traffic:
 
     @property
     def throttled(self) -> int:
+        if not self.refused:
+            return 0
+        from common.errors import throttled  # with botocore, as in sink.py
+
         return sum(records for reason, records in self.refused.items() if throttled(reason))
 
 

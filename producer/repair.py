@@ -28,7 +28,7 @@ from journal.ranges import Ranges
 from producer.put import ClosableSink, Traffic
 from producer.reread import pieces_again
 from producer.setback import SetBack
-from producer.sink import SINKS
+from producer.sink import sink_of
 from producer.source import Source
 
 if TYPE_CHECKING:
@@ -227,7 +227,7 @@ class Repair:
             sent: dict[str, list[tuple[int, int]]] = {}
             with closing(self._sink(stop)) as sink:
                 pieces = pieces_again(self._source, checkpoint, due, self._say)
-                for batch in SINKS[self._settings.delivery].cut(pieces):
+                for batch in sink_of(self._settings.delivery).cut(pieces):
                     put = sink.put(batch)
                     for record, ack in zip(batch, put.acknowledged, strict=True):
                         if ack is not None:

@@ -15,7 +15,6 @@ from typing import Any, ClassVar
 
 from common.clock import Clock, backoff
 from common.delivery import Delivery
-from common.errors import explain
 from common.log import event
 from common.settings import Settings
 from common.status import Place
@@ -117,6 +116,8 @@ class RetryingSink(ABC):
     def _failed(self, error: Exception, count: int) -> Failure:
         """What an error of a call means for the `count` records it was about."""
         what, setting = f"{self.delivery.kind} {self.stream}", self.delivery.stream_setting
+        from common.errors import explain  # as in sink.py
+
         found = explain(error, what, self.target, setting=setting, remedies=self.remedies)
         if found.kind == "unreachable":
             self.close()

@@ -11,12 +11,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from common.aws import client
 from common.clock import Clock
-from common.delivery import FIREHOSE, KINESIS, Delivery
-from common.errors import AWS_ERRORS
+from common.delivery import FIREHOSE, KINESIS, S3, Delivery
 from common.settings import Settings
 from common.status import Place
 from producer.batch import batches, hourly_batches
-from producer.bucket import BucketSink
 from producer.put import Traffic
 from producer.record import Record
 from producer.retrying import Failure, RetryingSink
@@ -52,6 +50,8 @@ class _BatchSink(RetryingSink):
     def _attempt(
         self, batch: Sequence[Record], pending: Sequence[int], acknowledged: list[Place | None], traffic: Traffic
     ) -> Failure:
+        from common.errors import AWS_ERRORS  # with botocore, which a start with nothing to send does not need
+
         traffic.calls += 1
         traffic.bytes += sum(len(batch[index].data) for index in pending)
         what, count = f"{self.delivery.kind} {self.stream}", len(pending)
@@ -129,7 +129,12 @@ class FirehoseSink(_BatchSink):
         return Place(record_id=name) if name and isinstance(name, str) else None
 
 
-SINKS: dict[Delivery, type[RetryingSink]] = {each.delivery: each for each in (KinesisSink, FirehoseSink, BucketSink)}
+def sink_of(delivery: Delivery) -> type[RetryingSink]:
+    if delivery is S3:
+        from producer.bucket import BucketSink  # with the function's code, for this one only
+
+        return BucketSink
+    return {each.delivery: each for each in (KinesisSink, FirehoseSink)}[delivery]
 
 
 def make_sink(
@@ -143,7 +148,7 @@ def make_sink(
 ) -> RetryingSink:
     """The sink that DELIVERY names. botocore's own retries are off: the loop here knows which entries have failed."""
     once: dict[str, Any] = {"retries": {"total_max_attempts": 1}, **options}
-    sink, service = SINKS[settings.delivery], settings.delivery.service
+    sink, service = sink_of(settings.delivery), settings.delivery.service
     fields: dict[str, Any] = {"target": settings.target, "stop": stop, "pause": pause, **sink.own(settings)}
     make: Any = sink
     made: RetryingSink = make(lambda: client(settings, service, **once), settings.stream, clock, rng, **fields)

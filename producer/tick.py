@@ -23,7 +23,7 @@ from producer.put import Sink
 from producer.repair import Repaired
 from producer.rotate import Rotator
 from producer.ship import Shipped, ship_once
-from producer.sink import SINKS
+from producer.sink import sink_of
 from producer.whereabouts import SourceError
 
 log = logging.getLogger(__name__)
@@ -117,7 +117,7 @@ class Producer:
                 each.source,
                 each.checkpoint_file,
                 sink,
-                cut=SINKS[self._settings.delivery].cut,
+                cut=sink_of(self._settings.delivery).cut,
                 stop=stop,
                 progress=partial(self._progress, each),
             )

@@ -269,3 +269,10 @@ def test_stop_does_not_wait_for_an_endpoint_that_hangs(tmp_path: Path) -> None:
             assert time.monotonic() - start < STOP_SECONDS + 1
         connection.close()
     assert running.returncode == 0
+
+
+def test_a_start_with_nothing_to_send_imports_no_client_and_no_scheduler() -> None:
+    """cron makes one each minute."""
+    code = "import sys, producer.__main__; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=True).stdout
+    assert not {"botocore", "apscheduler", "urllib3", "ssl"} & set(loaded.split())
