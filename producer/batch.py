@@ -8,7 +8,7 @@ from itertools import chain
 from typing import TypeAlias
 
 from producer.hourly import hourly
-from producer.record import Piece, Record, count_lines, packs, plain, singles
+from producer.record import Piece, Record, TickGzip, count_lines, packs, plain, singles
 
 Cut: TypeAlias = Callable[[Iterable[Piece]], Iterator[list[Record]]]
 
@@ -44,7 +44,8 @@ def batches(pieces: Iterable[Piece]) -> Iterator[list[Record]]:
         size += len(piece.data)
         if lines > MAX_BATCH_RECORDS or size + lines * KEY_BYTES > MAX_BATCH_BYTES:
             emptied = (held.popleft() for _ in range(len(held)))  # each piece is let go of once it is used
-            packed = (record for piece in chain(emptied, rest) for record in packs(piece))
+            gzip = TickGzip()
+            packed = (record for piece in chain(emptied, rest) for record in packs(piece, gzip))
             yield from _fill(packed, MAX_BATCH_RECORDS, min(PACKED_BATCH_BYTES, MAX_BATCH_BYTES))
             return
     yield from _fill((record for piece in held for record in singles(piece)), MAX_BATCH_RECORDS, MAX_BATCH_BYTES)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import zlib
 from collections.abc import Iterator
 
 import pytest
@@ -134,3 +135,16 @@ def test_a_read_is_two_packs_and_no_short_one() -> None:
     log = b"".join(b"%0214d\n" % number for number in range(READ_BYTES // 215))
     sent = check(list(cut(log, [])), 500, batching.MAX_BATCH_BYTES, recording.MAX_RECORD_BYTES, 1024)
     assert [record.lines for record in sent] == pytest.approx([len(log) / 430] * 2, abs=1)
+
+
+def test_a_small_backlog_is_packed_small_and_what_is_beyond_fast(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recording, "SMALL_BACKLOG", 2 * recording.PACK_BYTES)
+    data = b"".join(b'192.168.99.1 "GET /%d HTTP/1.1" 200\n' % number for number in range(60_000))
+    records = [record for call in batches([Piece(GENERATION, 0, data)]) for record in call]
+    assert len(records) > 3
+    for record in records[:2]:
+        block = zlib.decompress(record.data, wbits=31)
+        assert record.data == zlib.compress(block, 6, wbits=31)
+    block = zlib.decompress(records[-1].data, wbits=31)
+    assert records[-1].data == recording.gzipped(block)
+    assert b"".join(zlib.decompress(each.data, wbits=31) for each in records) == data
