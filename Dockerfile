@@ -15,23 +15,30 @@ RUN apt-get update \
  && apt-get install --yes --no-install-recommends ca-certificates python3 python3-venv \
  && { [ ! -e ca.pem ] || cat ca.pem >>/etc/ssl/certs/ca-certificates.crt; } \
  && rm -rf /var/lib/apt/lists/*
-COPY locks/uv.txt locks/runtime.txt ./
-# the environment's python is the system's, which the second stage has at the same place
+COPY locks/uv.txt locks/runtime.txt locks/emulator.txt ./
+# EMULATOR=0: an image for LOCALSTACK_HOST and TARGET=aws only, without the embedded emulator
+ARG EMULATOR=1
+# The environment's python is the system's, which the second stage has at the same place. The emulator pins its own
+# botocore, so it has its own environment.
 RUN python3 -m venv /build/tools \
  && tools/bin/pip install --no-cache-dir --require-hashes --requirement uv.txt \
- && tools/bin/uv venv --python /usr/bin/python3 /opt/venv \
- && tools/bin/uv pip sync --no-cache --compile-bytecode --require-hashes --python /opt/venv/bin/python runtime.txt
-# The aws CLI brings 125 MB of service descriptions, which botocore reads compressed as well, and help texts for services
-# that nothing here offers. The programs' own copy, in boto3's botocore, needs only the services they call.
-RUN site=$(echo /opt/venv/lib/python3*/site-packages) \
- && keep=(-name s3 -o -name s3api -o -name kinesis -o -name lambda -o -name iam -o -name sts -o -name logs -o -name firehose) \
- && find "$site/awscli/botocore/data" -name '*.json' -exec gzip --best --no-name {} + \
- && find "$site/awscli/examples" "$site/botocore/data" -mindepth 1 -maxdepth 1 -type d ! '(' "${keep[@]}" ')' -exec rm -r {} +
-# A process with a client holds what botocore knows of every service's endpoints, 7 MiB, although it calls one or two.
-RUN python3 -c 'import json, sys; path, *keep = sys.argv[1:]; data = json.load(open(path)); \
-        [each.update(services={s: each["services"][s] for s in keep if s in each["services"]}) for each in data["partitions"]]; \
-        json.dump(data, open(path, "w"))' \
-      /opt/venv/lib/python3*/site-packages/botocore/data/endpoints.json s3 kinesis lambda iam sts logs firehose
+ && install() { tools/bin/uv venv --python /usr/bin/python3 "$1" \
+     && tools/bin/uv pip sync --no-cache --compile-bytecode --require-hashes --python "$1/bin/python" "$2"; } \
+ && install /opt/venv runtime.txt \
+ && { [ "$EMULATOR" = 0 ] || install /opt/venv/emulator emulator.txt; }
+# A third of what the packages bring is never used here. It is looked for in the code, which so comes before.
+COPY appliance appliance
+COPY cli cli
+COPY common common
+COPY dashboard/*.py dashboard/
+COPY entrypoint entrypoint
+COPY journal journal
+COPY lambda lambda
+COPY producer producer
+RUN for each in /opt/venv /opt/venv/emulator; do \
+      [ ! -e "$each" ] || "$each/bin/python" appliance/slim.py "$each"/lib/python3*/site-packages \
+        appliance cli common dashboard entrypoint journal lambda producer; \
+    done
 
 # What the dashboard's page takes from npm: files for the browser; node stays in this stage. Without the package registry
 # the page shows tables instead of charts, which is no reason to have no image.

@@ -8,6 +8,7 @@ import socket
 import ssl
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 from common.emulator import USER, become_unprivileged
@@ -85,11 +86,25 @@ def check_dashboard(settings: Settings) -> None:
         ) from None
 
 
+def emulator_python() -> Path | None:
+    """The Python of the emulator's own environment, else this one if it has the emulator."""
+    own = Path(sys.prefix, "emulator", "bin", "python")
+    if own.exists():
+        return own
+    return Path(sys.executable) if find_spec("ministack") else None
+
+
 def check_emulator(folder: Path) -> None:
-    """Raise StartError when the emulator, which does not run as root, could not reach Python, the code or `folder`."""
+    """Raise StartError without an emulator, or when it, which is never root, cannot reach Python, code or `folder`."""
+    python = emulator_python()
+    if python is None:
+        raise StartError(
+            "nothing answers where an endpoint would be, and there is no embedded emulator here. Mend it with an "
+            "endpoint, -e LOCALSTACK_HOST=192.168.99.100, with -e TARGET=aws, or with an image that was built without "
+            "--build-arg EMULATOR=0"
+        )
     if os.geteuid() != 0:
         return
-    python = Path(sys.executable)
     try:
         blocked = _unreachable([python.resolve(), python, HOME / "emulator", folder])
     except OSError as error:

@@ -13,6 +13,7 @@ from datetime import datetime
 from pathlib import Path
 
 from appliance import health
+from appliance.checks import emulator_python
 from appliance.disk import Doorkeeper
 from appliance.supervise import supervise
 from common.log import event
@@ -35,8 +36,11 @@ def for_programs(settings: Settings, endpoint: Endpoint) -> dict[str, str]:
     return given | {
         "DATA_DIR": str(settings.data_dir),
         "PYTHON": sys.executable,
+        "EMULATOR_PYTHON": str(emulator_python() or ""),
         "PYTHONPATH": os.pathsep.join(filter(None, paths)),
         "PYTHONUNBUFFERED": "1",
+        # each thread would have an arena of its own, 2 to 4 MiB a process that are mostly free
+        "MALLOC_ARENA_MAX": "1",
         "TMPDIR": temporary(settings),
         "LOG_FORMAT": settings.log_format,
         # the function in the embedded emulator calls it back; a proxy in between could not

@@ -15,7 +15,7 @@ from pathlib import Path
 from common.emulator import become_unprivileged
 
 HOME = Path(__file__).resolve().parent.parent
-KEPT = ("PATH", "PYTHONPATH", "LANG", "TZ", "PYTHONDONTWRITEBYTECODE", "AWS_DEFAULT_REGION")
+KEPT = ("PATH", "PYTHONPATH", "LANG", "TZ", "PYTHONDONTWRITEBYTECODE", "MALLOC_ARENA_MAX", "AWS_DEFAULT_REGION")
 
 
 def environment(given: Mapping[str, str]) -> dict[str, str]:

@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterable
+from types import ModuleType
 from typing import Any, TypeAlias
 
 from ministack import app
@@ -125,6 +127,12 @@ def install(loop: asyncio.AbstractEventLoop) -> None:
         lambda_svc._ensure_poller()  # where there is no mapping, too
 
     app._load_persisted_state = load_and_begin
+    # it would load services that are not offered, 15 MiB, to look each second for what they cannot have
+    lambda_svc._poll_sqs = lambda_svc._poll_dynamodb_streams = lambda: False
+    for name in ("eventbridge", "scheduler"):
+        idle = ModuleType(name)
+        vars(idle)["start_scheduler"] = lambda: None
+        sys.modules[f"ministack.services.{name}"] = idle
     lambda_svc._poll_kinesis = look_and_tidy
     kinesis._expire_records = lambda _stream: None  # it moves no positions; `trim` does both
     kinesis._put_record, kinesis._put_records = bounded(kinesis._put_record), bounded(kinesis._put_records)

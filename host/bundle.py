@@ -77,6 +77,7 @@ def build(root: Path) -> dict[str, bytes]:
     requirements = (root / "locks" / "host.txt").read_bytes()
     version = tomllib.loads((root / "pyproject.toml").read_text())["project"]["version"]
     image = sbom.of_python((root / "locks" / "runtime.txt").read_text())
+    image += [each for each in sbom.of_python((root / "locks" / "emulator.txt").read_text()) if each not in image]
     image += sbom.of_node((root / "dashboard" / "package-lock.json").read_text())
     files = {inside: (root / path).read_bytes() for inside, path in HOST_FILES.items()}
     return {

@@ -34,6 +34,7 @@ ALLOWED_HERE_ONLY = {
     "cli/policy.py": {"entrypoint"},
     "cli/screen.py": {"rich"},
     "cli/tail.py": {"rich"},
+    "appliance/slim.py": {"botocore"},  # at the image's build
     "appliance/supervise.py": {"supervisor"},
     "journal/packed.py": {"compression"},  # of the standard library, from Python 3.14 on
     "producer/record.py": {"isal"},

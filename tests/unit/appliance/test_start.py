@@ -5,6 +5,7 @@ import fcntl
 import os
 import socket
 import stat
+import sys
 from pathlib import Path
 from typing import get_args
 
@@ -218,3 +219,19 @@ def test_the_start_says_where_the_dashboard_is(settings: Settings) -> None:
     )
     assert start.dashboard(settings.model_copy(update={"dashboard_host": "0.0.0.0"})) == ", dashboard on 0.0.0.0:8080"
     assert start.dashboard(settings.model_copy(update={"dashboard_port": 0})) == ""
+
+
+def test_an_installation_without_the_emulator_asks_for_an_endpoint(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checks, "emulator_python", lambda: None)
+    with pytest.raises(StartError, match=r"no embedded emulator here.*-e LOCALSTACK_HOST="):
+        check_emulator(Path("/"))
+
+
+def test_the_emulator_runs_in_its_own_environment_where_it_has_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.prefix", str(tmp_path))
+    assert checks.emulator_python() == Path(sys.executable), "the tests' own"
+    (tmp_path / "emulator" / "bin").mkdir(parents=True)
+    (tmp_path / "emulator" / "bin" / "python").touch()
+    assert checks.emulator_python() == tmp_path / "emulator" / "bin" / "python"

@@ -43,6 +43,10 @@ def supervised(folder: Path, command: str, more: str = "") -> Iterator[subproces
             process.kill()
 
 
+def command(pid: int) -> str:
+    return Path(f"/proc/{pid}/cmdline").read_text()
+
+
 def children(pid: int) -> list[int]:
     return [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
@@ -57,7 +61,8 @@ def test_a_program_that_cannot_be_kept_running_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP])
 def test_a_signal_ends_it_with_all_programs_and_at_once(tmp_path: Path, number: signal.Signals) -> None:
     with supervised(tmp_path, "sleep 100", "startsecs=0") as process:
-        eventually(lambda: children(process.pid))
+        # until it is the program, its process would take a signal as this one does
+        eventually(lambda: ["sleep" in command(each) for each in children(process.pid)] == [True])
         process.send_signal(number)
         assert process.wait(5) == 0
         assert process.stdout
@@ -86,6 +91,6 @@ def test_orphans_are_collected(tmp_path: Path) -> None:
 def test_the_programs_end_with_it_when_it_is_killed(tmp_path: Path) -> None:
     with supervised(tmp_path, "sleep 100", "startsecs=0") as process:
         (child,) = eventually(lambda: children(process.pid))
-        eventually(lambda: "sleep" in Path(f"/proc/{child}/cmdline").read_text())
+        eventually(lambda: "sleep" in command(child))
         process.kill()
         eventually(lambda: not Path(f"/proc/{child}").exists())
