@@ -8,6 +8,7 @@ Sections, in the order in which they are measured; --only takes some of them:
     deliveries requests and CPU a million lines, by Kinesis, Firehose and S3 alone
     pipeline   a million lines from the producer's start to the last line in S3, on MiniStack and LocalStack
     start      the image by layer; container start, nginx, pipeline; the imports of each process
+    footprint  memory and CPU of each process of an idle container, and the producer's start under cron
     count      instructions a line, by valgrind: the same on a busy machine, so that a regression shows
 
 What is timed runs --runs times; the ways of a section take turns, and the figures are medians. What is counted
@@ -24,7 +25,7 @@ from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 
-from bench import append, deliveries, function, hostile, imports, instructions, pipeline, producer, start
+from bench import append, deliveries, footprint, function, hostile, imports, instructions, pipeline, producer, start
 from bench.memory import GOAL_PRODUCER
 from bench.results import Chart, Section, medians, now, write
 from entrypoint.function import MEMORY, TIMEOUT
@@ -290,6 +291,7 @@ SECTIONS: dict[str, Callable[[int], list[Section]]] = {
     "deliveries": of_deliveries,
     "pipeline": of_pipeline,
     "start": of_start,
+    "footprint": footprint.measure,
     "count": of_count,
 }
 

@@ -327,6 +327,10 @@ class Container:
         logs = self._call("logs", self.name, check=False)
         return self._printed + logs.stdout + logs.stderr
 
+    def pid(self) -> int:
+        """The first process, as this machine knows it."""
+        return int(self._call("inspect", "--format", "{{.State.Pid}}", self.name).stdout)
+
     def emulator_key(self) -> dict[str, str]:
         if not self._key:  # its volume keeps it
             lines = self.run("sh", "-c", 'cat "$DATA_DIR/emulator/credentials"').stdout.splitlines()

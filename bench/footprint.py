@@ -1,0 +1,109 @@
+"""What the appliance takes when it does nothing: memory and CPU by process, and the start of what cron starts."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from statistics import median
+
+from bench.results import Section
+from tests.appliance.drivers import Container, descendants, engine, ready
+
+MIB = 1024  # of the kilobytes in /proc
+IDLE_SECONDS = 60.0
+SETTLE_SECONDS = 15.0
+# Goals: MiB with emulator and dashboard, without the emulator, without the dashboard as well; % of a core; CPU s
+GOALS = {"all": 150, "no emulator": 100, "no emulator, no dashboard": 70}
+GOAL_CPU = 0.5
+GOAL_ONCE = 0.12
+# Measured in the same way on one machine, in podman, with the image of before the processes were weighed
+BEFORE = {
+    "appliance": "44",  # with supervisord
+    "watchdog": "28",
+    "emulator": "48",
+    "entrypoint": "58",
+    "producer": "47",
+    "dashboard": "59",
+    "nginx": "18",
+    "awk (their output)": "2",
+    "all": "303",
+    "no emulator": "255",
+    "no emulator, no dashboard": "196",
+    "cpu": "3.3",
+    "once": "0.31",
+}
+PROGRAMS = ("emulator", "entrypoint", "producer", "dashboard", "watchdog", "appliance", "nginx", "awk")
+NONE = "–"
+
+
+def program(pid: int) -> str:
+    words = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+    return "awk (their output)" if "awk" in words else next((each for each in PROGRAMS if each in words), words)
+
+
+def weight(pid: int) -> float:
+    """Its proportional share of memory in MiB."""
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("Pss:")) / MIB
+
+
+def seconds(pid: int) -> float:
+    """CPU that it and the children it has collected have taken."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
+
+
+def once(runs: int) -> float:
+    """CPU s of `python -m producer --once` with nothing to send."""
+    code = "import resource, subprocess, sys; subprocess.run([sys.executable, '-m', 'producer', '--once'], check=True)"
+    code += "; used = resource.getrusage(resource.RUSAGE_CHILDREN); print(used.ru_utime + used.ru_stime)"
+    with tempfile.TemporaryDirectory() as folder:
+        log = Path(folder, "log", "access.log")
+        log.parent.mkdir()
+        log.touch()
+        given = os.environ | {"DATA_DIR": folder, "LOCALSTACK_HOST": "127.0.0.1:9"}
+        asked = [sys.executable, "-c", code]
+        printed = [
+            subprocess.run(asked, env=given, capture_output=True, text=True, timeout=60, check=True).stdout
+            for _ in range(runs)
+        ]
+    return median(float(each.splitlines()[-1]) for each in printed)
+
+
+def measure(runs: int) -> list[Section]:
+    name = engine()
+    columns = ("", "before", "now", "goal")
+    title = "Footprint: idle in the container, embedded emulator and dashboard"
+    start = ("start of producer --once, CPU s", BEFORE.get("once", NONE), f"{once(runs):.2f}", f"{GOAL_ONCE}")
+    if name is None:
+        return [Section(title, columns, [start], "one run", ["No container engine answers."])]
+    one = Container(name, "bridge" if name == "docker" else "podman")
+    try:
+        one.start(POLL_INTERVAL="60")
+        ready(one)
+        time.sleep(SETTLE_SECONDS)
+        pids = descendants(one.pid())
+        begun = sum(map(seconds, pids))
+        for _ in range(4):
+            time.sleep(IDLE_SECONDS / 4)
+            one.run("/app/appliance/healthy")
+        cpu = (sum(map(seconds, pids)) - begun) / IDLE_SECONDS * 100
+        held: dict[str, float] = {}
+        for pid in pids:
+            held[program(pid)] = held.get(program(pid), 0) + weight(pid)
+    finally:
+        one.remove()
+    rows = [(f"{each}, MiB (PSS)", BEFORE.get(each, NONE), f"{mib:.0f}", NONE) for each, mib in held.items()]
+    total = sum(held.values())
+    sums = {"all": total, "no emulator": total - held["emulator"]}
+    sums["no emulator, no dashboard"] = sums["no emulator"] - held["dashboard"]
+    rows += [(f"{each}, MiB", BEFORE.get(each, NONE), f"{mib:.0f}", f"{GOALS[each]}") for each, mib in sums.items()]
+    rows += [("idle, % of a core", BEFORE.get("cpu", NONE), f"{cpu:.2f}", f"{GOAL_CPU}"), start]
+    notes = [
+        "Idle: CPU of all processes within a minute. What is left out was subtracted. Before: the same, of 2026-11-28."
+    ]
+    return [Section(title, columns, rows, "one run", notes)]
