@@ -104,6 +104,8 @@ def measure(runs: int) -> list[Section]:
     rows += [(f"{each}, MiB", BEFORE.get(each, NONE), f"{mib:.0f}", f"{GOALS[each]}") for each, mib in sums.items()]
     rows += [("idle, % of a core", BEFORE.get("cpu", NONE), f"{cpu:.2f}", f"{GOAL_CPU}"), start]
     notes = [
-        "Idle: CPU of all processes within a minute. What is left out was subtracted. Before: the same, of 2026-11-28."
+        "Idle: CPU of all processes within a minute; before, with the Python of each health check, now without its "
+        "shell. What is left out was subtracted. "
+        f"Before, an event listener of {BEFORE['watchdog']} MiB came on top."
     ]
     return [Section(title, columns, rows, "one run", notes)]
