@@ -19,6 +19,7 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from appliance.disk import complaint, look
+from common import web
 from common.atomic import write_atomic
 from common.clock import SystemClock, iso
 from common.delivery import Delivery
@@ -47,7 +48,7 @@ def check_nginx(settings: Settings) -> Check:
         return Check("nginx", "failing", "is not started yet")
     except OSError as error:
         return Check("nginx", "failing", f"cannot be asked: {error}: run as the appliance's user")
-    connection = http.client.HTTPConnection(settings.http_host or "127.0.0.1", settings.http_port, timeout=TIMEOUT)
+    connection = web.Connection(settings, TIMEOUT)
     try:
         connection.request("GET", path)
         status = connection.getresponse().status

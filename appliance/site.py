@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from common import door
 from common.settings import Settings
+from common.values import networks
 
 TEMPLATES = Path(__file__).resolve().parent.parent / "nginx"
 CLIENTS = 16_384  # connections of a worker
@@ -39,7 +40,21 @@ def listen(settings: Settings, ipv6: bool) -> str:
         addresses = [f"[{host}]:{port}" if ":" in host else f"{host}:{port}"]
     else:
         addresses = [f"{port}", f"[::]:{port}"] if ipv6 else [f"{port}"]
-    return " ".join(f"listen {address} default_server;" for address in addresses)
+    behind = " proxy_protocol" if settings.proxy_protocol else ""
+    return " ".join(f"listen {address} default_server{behind};" for address in addresses)
+
+
+def proxies(settings: Settings) -> str:
+    """Whose word for a client's address and scheme nginx takes."""
+    trusted = [str(each) for each in networks(settings.trusted_proxies)]
+    header = "proxy_protocol" if settings.proxy_protocol else "X-Forwarded-For"
+    believed = [f"set_real_ip_from {each};" for each in trusted]
+    believed += [f"real_ip_header {header}; real_ip_recursive on;"] if trusted else []
+    # behind the PROXY protocol every header is the client's own
+    by = "" if settings.proxy_protocol else "".join(f" {each} 1;" for each in trusted)
+    believed += [f"geo $realip_remote_addr $proxied {{ default 0;{by} }}"]
+    believed += ['map "$proxied $http_x_forwarded_proto" $client_scheme { default $scheme; "1 https" https; }']
+    return "\n    ".join(believed)
 
 
 def capacity(settings: Settings, hard: int) -> dict[str, str]:
@@ -140,6 +155,7 @@ def render(settings: Settings) -> None:
         "LISTEN": listen(settings, ipv6.exists() and bool(ipv6.read_text().strip())),
         "HEALTH": health,
         "FULL": "" if settings.log_full == "answer" else "if ($room = 0) { return 503; }",
+        "PROXIES": proxies(settings),
         "SITE": "proxy.conf" if settings.upstream else "landing.conf",
         "S3_BUCKET": settings.s3_bucket,
         "S3_PREFIX": settings.s3_prefix,

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from common import web
 from common.aws import client
 from common.clock import Clock
 from common.settings import Settings
@@ -91,12 +92,12 @@ def function(journey: Journey) -> str:
 
 
 def requests(journey: Journey) -> str:
-    host, port = journey.settings.http_host or "127.0.0.1", journey.settings.http_port
+    port = journey.settings.http_port
     journey.sent_at = journey.clock.now()
     for number in range(REQUESTS):
         path = f"/verify-{journey.run}/{number}"
         agent = f"verify/{number} ({journey.run})"
-        connection = http.client.HTTPConnection(host, port, timeout=HTTP_TIMEOUT)
+        connection = web.Connection(journey.settings, HTTP_TIMEOUT)
         try:
             connection.request("GET", path, headers={"User-Agent": agent})
             status = connection.getresponse().status  # usually 404: nothing is there, and that is logged as well

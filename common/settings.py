@@ -15,16 +15,17 @@ from typing import Annotated, ClassVar, Literal, Self
 from common.delivery import KINESIS
 from common.log import redact
 from common.misspelt import SERVICE_LINK, misspelt
+from common.places import Places
 from common.record_key import FORM
 from common.typed import Field, SeveralWrongError, Variables
-from common.values import Address, Endpoint, File, LogFiles, Port, Role, Upstream, Way, log_files, matches
+from common.values import Address, Endpoint, File, LogFiles, Port, Proxies, Role, Upstream, Way, log_files, matches
 
 
 class SettingsError(Exception):
     """One or more environment variables cannot be used, or miss their name; the message is for the user."""
 
 
-class Settings(Variables):
+class Settings(Variables, Places):
     """What the user can set. Shapes and limits are checked here and nowhere else.
 
     `script/docs` makes docs/settings.md and settings.env of it: in this order, each comment the heading of a group, the
@@ -119,9 +120,18 @@ class Settings(Variables):
     and change the requests."""
     upstream_ca: File = Path("/etc/ssl/certs/ca-certificates.crt")
     """Certificate authorities that UPSTREAM is believed by: a file in PEM form."""
+    trusted_proxies: Proxies = Field("", examples=["docker"])
+    """Proxies in front whose X-Forwarded-For names the client, as addresses or networks with commas between: the log,
+    the limits below and UPSTREAM then see the client's address. What another address sends there counts for nothing.
+    `private`: 10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16, fc00::/7 and the loopback; `docker`: 172.16.0.0/12,
+    192.168.0.0/16 and fc00::/7. Whatever sends from such an address may name any client."""
+    proxy_protocol: bool = False
+    """Whether TRUSTED_PROXIES name the client by the PROXY protocol instead. Requests without it are then refused. By
+    either way, the line of a request that nginx could not read has the proxy's own address."""
     limit_requests: Annotated[int, Field(ge=0, le=1_000_000)] = 1000
     """Requests a second that one address may make, on average; five seconds' worth may come at once. What is above is
-    refused with 429, and logged. 0: no limit, for example behind a proxy, where all come from one address."""
+    refused with 429, and logged. Behind a proxy all come from its address, unless it is one of TRUSTED_PROXIES. 0: no
+    limit."""
     limit_connections: Annotated[int, Field(ge=0, le=16_384)] = 1000
     """Requests of one address that may be under way, WebSockets included. 0: no limit."""
 
@@ -174,6 +184,8 @@ class Settings(Variables):
     def check(self) -> None:
         if self.target == "aws" and self.localstack_host:
             raise ValueError("TARGET=aws and LOCALSTACK_HOST exclude each other; leave one of them out")
+        if self.proxy_protocol and not self.trusted_proxies:
+            raise ValueError("PROXY_PROTOCOL needs TRUSTED_PROXIES. Mend it with: -e TRUSTED_PROXIES=docker")
         if self.dashboard_port == self.http_port:
             raise ValueError(
                 f"HTTP_PORT and DASHBOARD_PORT are both {self.http_port}. "
@@ -212,40 +224,6 @@ class Settings(Variables):
     @property
     def rotated_dirs(self) -> list[Path]:
         return [Path(folder) for folder in self.log_rotated_dirs.split(":") if folder]
-
-    # Log, checkpoint and what was seen archived live and die together: in one folder
-
-    @property
-    def checkpoint_file(self) -> Path:
-        return self.data_dir / "log" / self.log_name / "checkpoint.json"
-
-    @property
-    def archived_file(self) -> Path:
-        return self.data_dir / "log" / self.log_name / "archived.json"
-
-    @property
-    def run_dir(self) -> Path:
-        """Pid files, sockets, the rendered nginx configuration: made anew at each start."""
-        return self.data_dir / "run"
-
-    @property
-    def health_path(self) -> Path:
-        """Names the path at which nginx answers health looks: another one at each start, so that no client knows it."""
-        return self.run_dir / "health.path"
-
-    @property
-    def status_dir(self) -> Path:
-        return self.run_dir / "status"
-
-    # Left for the producer with an id, which it names in its status when it has done so, and removed by it
-
-    @property
-    def repair_request(self) -> Path:
-        return self.run_dir / ".".join(filter(None, ("repair.request", self.log_name)))
-
-    @property
-    def ship_request(self) -> Path:
-        return self.run_dir / "ship.request"
 
 
 NAMES = [name.upper() for name in Settings.model_fields]

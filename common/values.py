@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 from urllib.parse import urlsplit
 
 from common.delivery import Delivery, delivery_of
 from common.typed import Field
+
+Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+# RFC 1918, RFC 4193 and the loopback; the address pools of Docker
+PRIVATE = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7", "127.0.0.0/8", "::1/128")
+NAMED_NETWORKS = {"private": PRIVATE, "docker": ("172.16.0.0/12", "192.168.0.0/16", "fc00::/7")}
+# The shortest prefix by version of IP: what is wider, alone or together, is a good part of the internet
+SHORTEST_PREFIX = {4: 8, 6: 16}
 
 
 def matches(pattern: str, rule: str) -> Callable[[str], str]:
@@ -66,11 +75,39 @@ def _log_files(value: str) -> str:
     return value
 
 
+def parts(value: str) -> list[str]:
+    """What stands between the commas."""
+    return [part for each in value.split(",") if (part := each.strip())]
+
+
+def networks(value: str) -> list[Network]:
+    """The networks of TRUSTED_PROXIES, none of them twice. Raises ValueError."""
+    given: list[Any] = []
+    for part in parts(value):
+        try:
+            given += map(ipaddress.ip_network, NAMED_NETWORKS.get(part, (part,)))
+        except ValueError:
+            raise ValueError("use addresses, networks such as 203.0.113.0/24, docker or private") from None
+    found: list[Network] = []
+    for version in SHORTEST_PREFIX:
+        found += ipaddress.collapse_addresses(each for each in given if each.version == version)
+    for whole in found:
+        if whole.prefixlen < SHORTEST_PREFIX[whole.version] and str(whole) not in PRIVATE:
+            raise ValueError(f"any client in {whole} could name an address as its own; name your proxies alone")
+    return found
+
+
+def _proxies(value: str) -> str:
+    networks(value)
+    return value
+
+
 # Stands before the hours in the keys of one of several logs, and names a folder beside the checkpoint's
 LOG_NAME = r"(?!(?:rejected|ledger|reserve)$|.*\.(?:json|lock|log)$)[A-Za-z][A-Za-z0-9._-]{0,31}"
 LogFiles = Annotated[str, _log_files]
 Upstream = Annotated[str, _upstream]
 Endpoint = Annotated[str, _localstack]
+Proxies = Annotated[str, _proxies]
 Address = Annotated[str, matches(r"[0-9A-Za-z.:-]*", "an address is an IPv4 or IPv6 address or a host name")]
 Port = Annotated[int, Field(ge=1, le=65535)]
 Role = Annotated[str, matches(r"[\w+=,.@-]{1,64}", "a role name has 1 to 64 letters, digits and +=,.@-_")]
