@@ -43,6 +43,7 @@ def for_programs(settings: Settings, endpoint: Endpoint) -> dict[str, str]:
         "MALLOC_ARENA_MAX": "1",
         "TMPDIR": temporary(settings),
         "LOG_FORMAT": settings.log_format,
+        "ANONYMIZE_IP": str(settings.anonymize_ip).lower(),
         # the function in the embedded emulator calls it back; a proxy in between could not
         "NO_PROXY": ",".join(filter(None, ("127.0.0.1,localhost", os.environ.get("NO_PROXY")))),
         "EMULATOR_AUTOSTART": str(endpoint == "embedded").lower(),

@@ -11,6 +11,7 @@ import socket
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from appliance import lines
 from common import door
 from common.settings import Settings
 from common.values import networks
@@ -156,6 +157,7 @@ def render(settings: Settings) -> None:
         "HEALTH": health,
         "FULL": "" if settings.log_full == "answer" else "if ($room = 0) { return 503; }",
         "PROXIES": proxies(settings),
+        "SKIP": lines.skip(settings),
         "SITE": "proxy.conf" if settings.upstream else "landing.conf",
         "S3_BUCKET": settings.s3_bucket,
         "S3_PREFIX": settings.s3_prefix,
@@ -165,6 +167,7 @@ def render(settings: Settings) -> None:
     values |= upstream(settings, _read("/etc/resolv.conf"), _read("/etc/hosts"))
     for name in ("nginx.conf", "log_format.conf", "server.conf", "landing.conf", "proxy.conf", "www/index.html"):
         text = (TEMPLATES / name).read_text(encoding="utf-8")
+        text = lines.log_format(text, settings) if name == "log_format.conf" else text
         rendered = re.sub(r"@([A-Z0-9_]+)@", lambda match: values[match[1]], text)
         (target / name).write_text(rendered, encoding="utf-8")
 

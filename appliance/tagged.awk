@@ -29,6 +29,11 @@ BEGIN {
         print "tagged: " hidden " is not there\n" > "/dev/stderr"
         exit 1
     }
+    if (ENVIRON["ANONYMIZE_IP"] == "true") {
+        # as nginx names the client in an error
+        before[++rules] = "(client: )"
+        secret[rules] = before[rules] "[^ ,]+"
+    }
 }
 
 # keeps secrets out of the log, as common/log.py does

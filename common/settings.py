@@ -18,7 +18,21 @@ from common.misspelt import SERVICE_LINK, misspelt
 from common.places import Places
 from common.record_key import FORM
 from common.typed import Field, SeveralWrongError, Variables
-from common.values import Address, Endpoint, File, LogFiles, Port, Proxies, Role, Upstream, Way, log_files, matches
+from common.values import (
+    Address,
+    Dropped,
+    Endpoint,
+    File,
+    LogFiles,
+    Port,
+    Proxies,
+    Role,
+    Skipped,
+    Upstream,
+    Way,
+    log_files,
+    matches,
+)
 
 
 class SettingsError(Exception):
@@ -134,6 +148,18 @@ class Settings(Variables, Places):
     limit."""
     limit_connections: Annotated[int, Field(ge=0, le=16_384)] = 1000
     """Requests of one address that may be under way, WebSockets included. 0: no limit."""
+
+    # What is logged
+    anonymize_ip: bool = False
+    """Whether addresses are kept without their last octet (IPv4) or their last 80 bits (IPv6). nginx writes
+    no others."""
+    drop_query: Dropped = Field("", examples=["token,code"])
+    """`all`: requests and Referers are kept without their queries. Or the names of parameters, with commas between:
+    their values are left out, wherever they occur. nginx writes none of it."""
+    log_skip: Skipped = Field("", examples=["/health,agent:kube-probe/"])
+    """Requests without a line, such as health checks, with commas between: paths with their query, in which `*` stands
+    for anything, and `agent:` with the beginning of a user agent. Only GET and HEAD, and never with a status of 400 or
+    above. Any client can say that it is such an agent."""
 
     # Disk
     data_dir: File = Path("/data")

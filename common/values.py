@@ -108,6 +108,23 @@ LogFiles = Annotated[str, _log_files]
 Upstream = Annotated[str, _upstream]
 Endpoint = Annotated[str, _localstack]
 Proxies = Annotated[str, _proxies]
+_PARAMETER = r" *(?!(?:all|true|false|yes|no|on|off)\b)[A-Za-z_][A-Za-z0-9_.-]* *"
+_SKIP = r" *(?:/(?!\*)[!#-+\--\[\]-~]*|agent:[ !#-+\--\[\]-~]+) *"  # printable, without comma, quote and backslash
+# nginx's expressions for them have to fit 4 KiB
+Dropped = Annotated[
+    str,
+    matches(
+        rf"(?!.{{151}})(1|all|({_PARAMETER}(,{_PARAMETER})*)?)",
+        "use all, or names of parameters, such as token,code; in 150 characters",
+    ),
+]
+Skipped = Annotated[
+    str,
+    matches(
+        rf"(?!.{{801}})({_SKIP}(,{_SKIP})*)?",
+        "use paths and agent:…, such as /health,agent:kube-probe/; in 800 characters",
+    ),
+]
 Address = Annotated[str, matches(r"[0-9A-Za-z.:-]*", "an address is an IPv4 or IPv6 address or a host name")]
 Port = Annotated[int, Field(ge=1, le=65535)]
 Role = Annotated[str, matches(r"[\w+=,.@-]{1,64}", "a role name has 1 to 64 letters, digits and +=,.@-_")]

@@ -35,6 +35,7 @@ ALLOWED_HERE_ONLY = {
     "cli/screen.py": {"rich"},
     "cli/tail.py": {"rich"},
     "appliance/slim.py": {"botocore"},  # at the image's build
+    "appliance/lines.py": {"archiver"},
     "appliance/supervise.py": {"supervisor"},
     "journal/packed.py": {"compression"},  # of the standard library, from Python 3.14 on
     "producer/record.py": {"isal"},

@@ -172,6 +172,11 @@ def test_without_a_dashboard_no_port_is_needed(settings: Settings) -> None:
     assert for_programs(settings, "endpoint")["DASHBOARD_AUTOSTART"] == "true"
 
 
+def test_what_wraps_the_programs_knows_how_to_treat_addresses(settings: Settings) -> None:
+    assert for_programs(settings, "endpoint")["ANONYMIZE_IP"] == "false"
+    assert for_programs(settings.model_copy(update={"anonymize_ip": True}), "endpoint")["ANONYMIZE_IP"] == "true"
+
+
 def test_the_embedded_emulator_has_a_key_which_the_programs_find_and_nothing_of_the_users(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -293,6 +293,13 @@ def test_every_printed_line_gets_its_name() -> None:
     assert b'upstream: "http://...@app:3000/a?...", host: "app"' in lines[0]
 
 
+def test_an_error_of_nginx_names_no_client_whose_address_is_not_to_be_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert b" client: 10.0.0.1, request: " in tagged("human", NGINX)
+    monkeypatch.setenv("ANONYMIZE_IP", "true")
+    assert b" client: ..., request: " in tagged("human", NGINX)
+    assert tagged("human", b"client: 2001:db8::1") == b"some | client: ...\n"
+
+
 def test_every_printed_line_becomes_an_object() -> None:
     lines: list[dict[str, Any]] = [json.loads(line) for line in tagged("json", PRINTED).splitlines()]
     assert [line["level"] for line in lines] == ["error", "warning", "info", "info", "info"]
