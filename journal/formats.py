@@ -15,10 +15,9 @@ _MONTH = rb"(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)"
 _TIME = rb"\[\d\d/" + _MONTH + rb"/\d{4}:\d\d:\d\d:\d\d [+-]\d{4}\]"
 _QUOTED = rb' "[^"\\]*+(?:\\.[^"\\]*+)*+"'
 _COMMON = rb'\0*+[0-9A-Za-z.:%_-]++ - [^"]* ' + _TIME + _QUOTED + rb" \d{3} (?:\d++|-)"
-COMBINED = re.compile(_COMMON + 2 * _QUOTED, re.DOTALL)
+COMBINED = re.compile(_COMMON + 2 * _QUOTED + rb"(?: .*)?+", re.DOTALL)
 # name -> how a line of it looks: those that web servers and their packages log in, or that are written by hand
 OTHERS = {
-    "main": re.compile(_COMMON + 3 * _QUOTED, re.DOTALL),
     "common": re.compile(_COMMON, re.DOTALL),
     "vhost_combined": re.compile(rb"[^ :]++:\d++ " + _COMMON + 2 * _QUOTED, re.DOTALL),
     "json": re.compile(rb"\{.*\}", re.DOTALL),

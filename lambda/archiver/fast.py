@@ -15,7 +15,9 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from archiver.event import count_lines
-from archiver.parse import ADDRESS, MONTHS, Entry, in_utc, quoted, visible
+from archiver.format import ADDRESS
+from archiver.parse import Entry, quoted, visible
+from archiver.times import MONTHS, in_utc
 
 _WORD = rb"[!#-\[\]-~]++"  # printable ASCII without space, `"` and `\`
 _TEXT = rb"[ !#-\[\]-~]*+"

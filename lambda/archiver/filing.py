@@ -17,7 +17,8 @@ from typing import NamedTuple
 
 from archiver import event, fast
 from archiver.layout import HourlyObject
-from archiver.parse import NotCombinedError, hour_of, parse, readable_hour, rejected
+from archiver.parse import NotInFormatError, parse, rejected
+from archiver.times import hour_of, readable_hour
 
 # Rejected lines are kept in pieces of this size, as much as one record can carry: a piece of control characters grows
 # sixfold as JSON, so memory must not follow the length of a line
@@ -156,7 +157,7 @@ def _judged(line: bytes, generation: str | None, start: int, fallback: str) -> t
     """The hour of a line, the text that is kept of it, and the problem that makes it a rejected one."""
     try:
         entry = parse(line)
-    except NotCombinedError as error:
+    except NotInFormatError as error:
         problem = str(error)
         text = rejected(line[:MAX_REJECTED], problem, generation, None if generation is None else start)
         return readable_hour(line) or fallback, text, problem

@@ -1,30 +1,26 @@
-r"""A line of nginx's combined format as an entry, and bytes as text that can be turned back. Pure.
+r"""A line of the log as an entry, and bytes as text that can be turned back. Pure.
 
-nginx writes `"`, `\` and every byte outside 32–126 of a variable as `\xHH`. So the first raw `"` of a line starts the
-request, whatever a client put into its user name, and every quoted field ends at the next raw `"`.
+nginx writes `"`, `\` and every byte outside 32–126 of a variable as `\xHH`. So in the combined format the first raw `"`
+of a line starts the request, whatever a client put into its user name, and every quoted field ends at the next raw `"`.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from datetime import UTC, datetime, timedelta, timezone
-from functools import lru_cache
+from collections.abc import Callable, Iterable, Mapping
 from json.encoder import encode_basestring
 from typing import NamedTuple
 
-MONTHS = (b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec")
-_MONTH = {name: number for number, name in enumerate(MONTHS, 1)}
-_TIME = rb"\[(\d\d/(?:" + b"|".join(MONTHS) + rb")/\d{4}:\d\d:\d\d:\d\d [+-]\d{4})\]"
-# What an address, a host name or `unix:` may hold
-ADDRESS = rb"[0-9A-Za-z.:%_-]++"
-# The quantifiers are possessive (`++`, `*+`) and the time has a fixed width: a hostile line costs linear time.
-_QUOTED = rb'"([^"\\]*+(?:\\.[^"\\]*+)*+)"'
-_LINE = re.compile(
-    rb"(" + ADDRESS + rb') - ([^"]*) ' + _TIME + rb" " + _QUOTED + rb" (\d{3}) (?:\d++|-) " + _QUOTED + rb" " + _QUOTED,
-    re.DOTALL,
-)
-_ANY_TIME = re.compile(_TIME)
+from archiver.fields import DECIMAL, INTEGER, TEXT, Field
+from archiver.format import ADDRESS, ADDRESSES, AGENT, TARGETS, Format, compiled
+from archiver.times import TIMES, moment_of
+
+COMBINED = compiled()
+_ADDRESS = re.compile(ADDRESS)
+_STATUS = re.compile(rb"\d{3}")
+_TIMES = {name: re.compile(shape) for name, shape in TIMES.items()}
+_NUMBERS = {INTEGER: re.compile(rb"\d++"), DECIMAL: re.compile(rb"\d++(?:\.\d++)?+")}
 _REQUEST = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]++) (.+) (HTTP/\d++\.\d++)", re.DOTALL)  # token: RFC 9110, 5.6.2
 _SIMPLE_REQUEST = re.compile(rb"([A-Z]++) (/[^ ]*+)")  # HTTP/0.9 names no version
 _NGINX_ESCAPE = re.compile(rb'\\(?:x([0-9A-Fa-f]{2})|(["\\]))')
@@ -35,8 +31,8 @@ _JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 _SHOWN = {0xDC00 + byte: f"\\x{byte:02X}" for byte in range(0x80, 0x100)}
 
 
-class NotCombinedError(ValueError):
-    """The line is not in the combined format; the message is the reason."""
+class NotInFormatError(ValueError):
+    """The line is not in its format; the message is the reason."""
 
 
 class Entry(NamedTuple):
@@ -46,30 +42,60 @@ class Entry(NamedTuple):
     text: bytes
 
 
-def parse(line: bytes) -> Entry:
-    """The entry of one log line (without newline). Raises NotCombinedError, and nothing else, for any other bytes.
+def parse(line: bytes, format_: Format = COMBINED) -> Entry:
+    """The entry of one log line (without newline). Raises NotInFormatError, and nothing else, for any other bytes.
 
     NULs before it are no part of it: a log has them where it was emptied under its writer, or where a crash cut it off.
     """
-    match = _LINE.fullmatch(line.lstrip(b"\0"))
-    if match is None:
-        raise NotCombinedError("not in the combined format" if line else "empty line")
-    host, _user, written, request, status, _referer, agent = match.groups()
-    moment = in_utc(written)
+    found = format_.values(line.lstrip(b"\0"))
+    if found is None:
+        raise NotInFormatError(format_.problem if line else "empty line")
+    time, written = _first(found, TIMES)
+    host, status = _first(found, ADDRESSES)[1], found.get("status", b"")
+    # what JSON has need not look like it
+    if not (_TIMES[time].fullmatch(written) and _ADDRESS.fullmatch(host) and _STATUS.fullmatch(status)):
+        raise NotInFormatError(format_.problem)
+    moment = moment_of(time, written)
     if moment is None:
-        raise NotCombinedError("no such time")
-    hour, time = moment
-    method, path, version = _request(_unescape(request))
+        raise NotInFormatError("no such time")
+
+    def sent(value: bytes) -> bytes:
+        return _unescape(value) if format_.line else value
+
+    if "request" in found:
+        method, path, version = _request(sent(found["request"]))
+    else:
+        values = (found.get("request_method", b""), _first(found, TARGETS)[1], found.get("server_protocol", b""))
+        method, path, version = ("" if value == b"-" else visible(sent(value)) for value in values)
     entry = {
         "host": host.decode(),
-        "time": time,
+        "time": moment[1],
         "method": method,
         "path": path,
         "httpVersion": version,
         "status": int(status),
-        "userAgent": visible(_unescape(agent)),
+        "userAgent": visible(sent(found.get(AGENT, b""))),
     }
-    return Entry(hour, _JSON(entry).encode() + b"\n")
+    more = (b',"%b":%b' % (each.name.encode(), _value(each, found, sent)) for each in format_.fields)
+    return Entry(moment[0], b"%b%b}\n" % (_JSON(entry).encode()[:-1], b"".join(more)))
+
+
+def _first(found: Mapping[str, bytes], names: Iterable[str]) -> tuple[str, bytes]:
+    """The first of the variables that is there, and its value."""
+    return next(((name, found[name]) for name in names if name in found), (next(iter(names)), b""))
+
+
+def _value(field: Field, found: Mapping[str, bytes], sent: Callable[[bytes], bytes]) -> bytes:
+    """As JSON; null for what is not there, and for what is no number where one belongs."""
+    value = _first(found, field.variables)[1]
+    if value in (b"", b"-"):
+        return b"null"
+    if field.kind == TEXT:
+        return quoted(visible(sent(value)))
+    if not _NUMBERS[field.kind].fullmatch(value):
+        return b"null"
+    short = value.lstrip(b"0")
+    return short if short[:1].isdigit() else b"0" + short
 
 
 def rejected(raw: bytes, reason: str, generation: str | None, offset: int | None) -> bytes:
@@ -83,20 +109,6 @@ def rejected(raw: bytes, reason: str, generation: str | None, offset: int | None
 def quoted(text: str) -> bytes:
     """The text as a JSON string, in UTF-8."""
     return encode_basestring(text).encode()
-
-
-def readable_hour(line: bytes) -> str | None:
-    """The UTC hour of the first valid `[time]` in the line, if there is any."""
-    for match in _ANY_TIME.finditer(line):
-        moment = in_utc(match[1])
-        if moment:
-            return moment[0]
-    return None
-
-
-def hour_of(seconds: float) -> str:
-    """The UTC hour of a Unix time as YYYY/MM/DD/HH."""
-    return _hour(datetime.fromtimestamp(seconds, UTC))
 
 
 def visible(data: bytes) -> str:
@@ -127,26 +139,3 @@ def _request(request: bytes) -> tuple[str, str, str]:
     if match:
         return visible(match[1]), visible(match[2]), ""
     return "", visible(request), ""
-
-
-@lru_cache(maxsize=1024)  # the lines of one second share their time
-def in_utc(written: bytes) -> tuple[str, str] | None:
-    """`17/Apr/2020:16:00:00 +0900` as (hour, ISO time) in UTC; None when there is no such time."""
-    minutes = int(written[22:24]) * 60 + int(written[24:26])
-    try:
-        moment = datetime(
-            int(written[7:11]),
-            _MONTH[written[3:6]],
-            int(written[:2]),
-            int(written[12:14]),
-            int(written[15:17]),
-            int(written[18:20]),
-            tzinfo=timezone(timedelta(minutes=minutes if written[21:22] == b"+" else -minutes)),
-        ).astimezone(UTC)
-    except (ValueError, OverflowError):
-        return None
-    return _hour(moment), f"{moment.replace(tzinfo=None).isoformat(timespec='milliseconds')}Z"
-
-
-def _hour(moment: datetime) -> str:
-    return f"{moment.year:04}/{moment:%m/%d/%H}"

@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 
 from archiver.filing import Item
 from archiver.firehose import Transform
-from archiver.parse import NotCombinedError, parse, readable_hour
+from archiver.parse import NotInFormatError, parse
+from archiver.times import readable_hour
 from producer import batch as batching
 from producer import hourly as packing
 from producer import record as recording
@@ -76,7 +77,7 @@ def one_hour(data: bytes) -> None:
     for each in lines:
         try:
             hours.add(parse(each).hour)
-        except NotCombinedError:
+        except NotInFormatError:
             continue
     assert len(hours) <= 1
     readable = {readable_hour(each) for each in lines} - {None}

@@ -21,7 +21,7 @@ from archiver.event import kinesis_record
 from archiver.fast import runs
 from archiver.filing import Item, file_record, file_runs
 from archiver.layout import HourlyObject
-from archiver.parse import NotCombinedError, parse, visible
+from archiver.parse import NotInFormatError, parse, visible
 from tests.lambda_events import GENERATION, bytes_of, combined, gzipped, record
 
 # Bytes as they come: anything, and pieces of what a parser looks for
@@ -45,7 +45,7 @@ def test_bytes_made_visible_can_be_turned_back(data: bytes) -> None:
 def test_parse_answers_or_refuses(line: bytes) -> None:
     try:
         entry = parse(line)
-    except NotCombinedError:
+    except NotInFormatError:
         return
     assert json.loads(entry.text)
 
@@ -102,7 +102,7 @@ def test_an_address_holds_what_addresses_hold(piece: bytes) -> None:
         if fits:
             assert json.loads(parse(line).text)["host"] == line.partition(b" - ")[0].decode()
         elif line.strip(b"\0") == line and b"\n" not in line and b" " not in piece:
-            with pytest.raises(NotCombinedError):
+            with pytest.raises(NotInFormatError):
                 parse(line)
     check([line.replace(b"\n", b"") for line in lines])
 

@@ -29,7 +29,8 @@ import index
 from archiver import filing
 from archiver.archive import Archive, ContentionError, Limits
 from archiver.event import FRAGMENT, Key
-from archiver.parse import NotCombinedError, hour_of, parse, readable_hour
+from archiver.parse import NotInFormatError, parse
+from archiver.times import hour_of, readable_hour
 from common import atomic
 from common.settings import Settings
 from journal import files
@@ -678,7 +679,7 @@ class World:
             if known and known.text is not None and known.hour:
                 becomes[known.hour, known.text] = raw
             elif known is None:  # cut in two by a rotation, or joined by a power cut: any entry will do, but once
-                with suppress(NotCombinedError):
+                with suppress(NotInFormatError):
                     entry = parse(raw)
                     becomes[entry.hour, entry.text[:-1]] = raw
         rejected = self._rejected(lines, expected, may)

@@ -8,12 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from archiver.parse import NotCombinedError, parse
+from archiver.parse import NotInFormatError, parse
 from journal.formats import COMBINED, NEWEST_BYTES, complaint
 
 COMBINED_LINE = b'1.2.3.4 - - [23/Nov/2026:10:00:00 +0000] "GET /a HTTP/1.1" 200 5 "-" "curl/8"'
 LINES = {
-    "main": COMBINED_LINE + b' "-"',
     "common": COMBINED_LINE.removesuffix(b' "-" "curl/8"'),
     "vhost_combined": b"example.org:80 " + COMBINED_LINE,
     "json": b'{"status":200}',
@@ -47,6 +46,7 @@ def test_lines_of_no_known_format_are_told_without_a_name(tmp_path: Path) -> Non
     [
         [],
         [COMBINED_LINE] * 20,
+        [COMBINED_LINE + b' "-"'] * 20,  # the format main
         [COMBINED_LINE] * 10 + [b"junk"] * 10,  # half is not most
         [b"junk"] * 9,  # too few to tell
         [b"junk"] * 5000 + [COMBINED_LINE] * (NEWEST_BYTES // len(COMBINED_LINE)),  # of before: it was mended
@@ -67,6 +67,6 @@ def test_what_the_function_takes_is_combined(line: bytes, other: bytes, at: int)
     try:
         parse(line)
         taken, reason = True, ""
-    except NotCombinedError as error:
+    except NotInFormatError as error:
         taken, reason = False, str(error)
     assert taken == bool(COMBINED.fullmatch(line)) or reason == "no such time"

@@ -392,7 +392,7 @@ def test_an_append_costs_the_same_however_many_lines_were_rejected(s3: FakeS3) -
         lines = []
         for each in range(500):
             line = combined(agent=b"%d" % (number * 1000 + each)) + b"\n"
-            lines += [line, b"junk %d\n" % each if number % 2 else line.replace(b"\n", b" more\n")]
+            lines += [line, b"junk %d\n" % each if number % 2 else line.replace(b" 200 ", b" 2000 ")]
         pack = b"".join(lines)
         before = len(s3.calls)
         index.handler(event([record(gzipped(pack), f"{GENERATION}:{offset}")]), Context())

@@ -1,0 +1,314 @@
+r"""What a line of the log is made of: a named format, or any `log_format` string of nginx's, taken apart. Pure.
+
+A format is literals with variables between. nginx escapes `"`, `\`, control characters and bytes beyond ASCII in what a
+variable holds, so such a character of a literal ends whatever stands before it, and cuts the line into stretches. In a
+stretch at most one variable may hold anything (what a client sent); those on its left must end at a character that they
+cannot hold, those on its right begin behind one. Then a line can be read in one way only. A format that leaves a choice
+is refused.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import pairwise
+from typing import NamedTuple
+
+from archiver.fields import TABLE, TEXT, Field, FormatError, chosen
+from archiver.times import TIMES
+
+_COMMON = '$remote_addr - $remote_user [$time_local] "$request" $status $body_bytes_sent'
+_COMBINED = _COMMON + ' "$http_referer" "$http_user_agent"'
+NAMED = {
+    "combined": _COMBINED,
+    "main": _COMBINED + ' "$http_x_forwarded_for"',
+    "common": _COMMON,
+    "vhost_combined": "$host:$server_port " + _COMBINED,
+}
+JSON = "json"
+# What the seven keys are taken from: the first that a format has
+ADDRESSES = ("remote_addr", "realip_remote_addr", "the_real_ip", "proxy_protocol_addr")
+TARGETS = ("request_uri", "uri", "document_uri")
+AGENT = "http_user_agent"
+# What an address, a host name or `unix:` may hold
+ADDRESS = rb"[0-9A-Za-z.:%_-]++"
+
+_VARIABLE = re.compile(r"\$(?:(\w+)|\{(\w+)\})", re.ASCII)
+_PRINTABLE = frozenset(range(32, 127))
+_WORD = _PRINTABLE - set(b' "')
+# What nginx alone decides on, and what it holds: a value with other characters makes no line of the format
+_INTEGERS = "body_bytes_sent bytes_sent request_length connection connection_requests remote_port server_port pid"
+_LISTS = "addr status response_time connect_time header_time response_length bytes_sent bytes_received"
+_OWN = (
+    "hostname http2 http3 pipe proxy_alternative_upstream_name proxy_upstream_name req_id request_id request_method "
+    "scheme server_name server_protocol ssl_cipher ssl_protocol ssl_session_reused upstream_cache_status"
+)
+_SENT = re.compile(
+    r"(?:arg|cookie|http|sent_http|sent_trailer|ssl|trailer|upstream_http|upstream_cookie|upstream_trailer)_.*|args"
+    r"|(?:document_|request_)?uri|query_string|remote_user|request|request_body|is_args"
+)
+
+
+class Kind(NamedTuple):
+    """What a variable may hold. `shape`: a line's expression for it, None where its surroundings decide on it."""
+
+    name: str
+    holds: frozenset[int]
+    shape: bytes | None = None
+
+
+ANY, WORD, UNKNOWN = Kind("any", frozenset()), Kind("word", _WORD), Kind("unknown", _WORD)
+INTEGER = Kind("integer", frozenset(b"0123456789-"), rb"(?:\d++|-)")
+DECIMAL = Kind("decimal", frozenset(b"0123456789.-"), rb"(?:\d++(?:\.\d++)?+|-)")
+HOST = Kind("host", _WORD - set(b":"), rb'(?:\[[0-9A-Fa-f:.]++\]|[^\s":]++)')
+_ITEM = rb'[^\s",:][^\s",]*+'
+LIST = Kind("list", _WORD - set(b","), rb"%b(?:(?:, | : )%b)*+" % (_ITEM, _ITEM))
+_ADDRESS = Kind("address", frozenset(byte for byte in _WORD if re.match(ADDRESS, bytes([byte]))), ADDRESS)
+_STATUS = Kind("status", frozenset(), rb"\d{3}")
+_KINDS: dict[str, Kind] = {
+    **dict.fromkeys((*ADDRESSES, "server_addr"), _ADDRESS),
+    **dict.fromkeys(_INTEGERS.split(), INTEGER),
+    **dict.fromkeys(("request_time", "connection_time", "gzip_ratio"), DECIMAL),
+    **{f"upstream_{name}": LIST for name in _LISTS.split()},
+    **dict.fromkeys(_OWN.split(), WORD),
+    **{name: Kind("time", frozenset(), shape) for name, shape in TIMES.items()},
+    "msec": Kind("time", frozenset(b"0123456789."), TIMES["msec"]),
+    "host": HOST,
+    "status": _STATUS,
+}
+
+
+class Part(NamedTuple):
+    """A variable, what stands before it, and what is known of its value. `quoted`: between raw quotes."""
+
+    before: bytes
+    variable: str
+    kind: Kind
+    quoted: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Format:
+    """Of text: `parts`, and what stands `behind` the last one. Of JSON (`line` is None): `keys`, the variable of each
+    key; None where a key is called like its variable.
+
+    `tail`, `end`: what the container's own log has behind the combined format; a line may lack it. `goes_on`: anything
+    may follow, after a space.
+    """
+
+    name: str
+    fields: tuple[Field, ...]
+    line: re.Pattern[bytes] | None
+    parts: tuple[Part, ...] = ()
+    behind: bytes = b""
+    keys: Mapping[str, str] | None = None
+    goes_on: bool = False
+    tail: tuple[Part, ...] = ()
+    end: bytes = b""
+    rest: re.Pattern[bytes] | None = None
+
+    def values(self, line: bytes) -> dict[str, bytes] | None:
+        """The variables of a line, as they are written; those of JSON, as they were sent. None: not in this format."""
+        if self.line is None:
+            return _members(line, self.keys)
+        match = self.line.fullmatch(line)
+        if match is None:
+            return None
+        found = {part.variable: value for part, value in zip(self.parts, match.groups(), strict=False)}
+        rest = self.rest.fullmatch(match[len(self.parts) + 1] or b"") if self.rest else None
+        if rest:
+            found |= {part.variable: value for part, value in zip(self.tail, rest.groups(), strict=True)}
+        return found
+
+    @property
+    def problem(self) -> str:
+        """Why a line is rejected."""
+        return f"not in the {self.name} format" if self.name else "not in the format of ACCESS_LOG_FORMAT"
+
+
+@lru_cache(maxsize=64)
+def compiled(text: str = "combined", fields: tuple[str, ...] = ()) -> Format:
+    """The format of a name, of `json:{"key":"variable",...}`, or of a log_format string. Raises FormatError.
+
+    `fields`: the names of those that its entries are to have.
+    """
+    text = text.strip()
+    escape = re.match(r"escape=(\w*) +|", text)
+    source = text[escape.end() :] if escape else text
+    if escape and escape[1] not in (None, "default", "json"):
+        raise FormatError(f"with escape={escape[1]} a client could write what it likes; log with escape=default")
+    if text == JSON or text.startswith(f"{JSON}:") or (escape and escape[1] == JSON):
+        return _json(source, fields)
+    if text not in NAMED and "$" not in text:
+        raise FormatError(f"use {', '.join((*NAMED, JSON))}, or a log_format of nginx's")
+    parts, behind = _parts(NAMED.get(text, source))
+    there = {part.variable for part in parts}
+    _check_needs(there)
+    goes_on = text == "combined"
+    own = [field for field in chosen(fields) if not there.intersection(field.variables)]
+    for field in own:
+        if not goes_on or field not in TABLE:
+            raise FormatError(f"the field {field.name} needs ${field.variables[0]}, which the format lacks")
+    tail, end = _parts(_pairs(own)) if own else ((), b"")
+    return Format(
+        name=text if text in NAMED else "",
+        fields=chosen(fields),
+        line=re.compile(_expression(parts, behind) + (rb"( .*)?+" if goes_on else b""), re.DOTALL),
+        parts=parts,
+        behind=behind,
+        goes_on=goes_on,
+        tail=tail,
+        end=end,
+        rest=re.compile(_expression(tail, end), re.DOTALL) if tail else None,
+    )
+
+
+def own_format(fields: tuple[str, ...]) -> str:
+    """The log_format string of the container's nginx: combined, then the fields that it lacks, each with its name."""
+    has = {part.variable for part in _parts(_COMBINED)[0]}
+    unknown = [field.name for field in chosen(fields) if field not in TABLE]
+    if unknown:
+        raise FormatError(f"there is no field {unknown[0]}: use {', '.join(field.name for field in TABLE)}")
+    return _COMBINED + _pairs([field for field in chosen(fields) if not has.intersection(field.variables)])
+
+
+def _pairs(own: list[Field]) -> str:
+    """Numbers bare, text in quotes, which no value can end."""
+    return "".join(
+        f' {field.name}="${field.variables[0]}"' if field.kind == TEXT else f" {field.name}=${field.variables[0]}"
+        for field in own
+    )
+
+
+def _check_needs(there: set[str]) -> None:
+    """Raise FormatError when one of the seven keys cannot be had from these variables. A user agent may be missing."""
+    for names in (ADDRESSES, tuple(TIMES), ("status",)):
+        if not there.intersection(names):
+            raise FormatError(f"it lacks ${' or $'.join(names)}")
+    whole = {"request_method", "server_protocol"} <= there and there.intersection(TARGETS)
+    if "request" not in there and not whole:
+        raise FormatError("it lacks $request, or $request_method, $request_uri and $server_protocol")
+
+
+def _parts(text: str) -> tuple[tuple[Part, ...], bytes]:
+    """The parts of a log_format string, and what stands behind the last one. Raises FormatError."""
+    text = text.replace(r"\t", "\t").replace(r"\"", '"').replace(r"\'", "'")
+    pieces = _VARIABLE.split(text)
+    literals = [piece.encode() for piece in pieces[::3]]
+    names = [bare or braced for bare, braced in zip(pieces[1::3], pieces[2::3], strict=True)]
+    for literal in literals:
+        if b"$" in literal or b"\\" in literal or b"\n" in literal:
+            raise FormatError(f"{literal.decode()!r} of it can be no part of a line")
+    for one, literal, other in zip(names, literals[1:], names[1:], strict=False):
+        if not literal:
+            raise FormatError(f"nothing separates ${one} from ${other}")
+    parts = [
+        Part(before, name, _KINDS.get(name) or (ANY if _SENT.fullmatch(name) else UNKNOWN), _quoted(before, after))
+        for before, name, after in zip(literals, names, literals[1:], strict=False)
+    ]
+    settled: list[Part] = []
+    for stretch in _stretches(parts):
+        settled += _settled(stretch, literals[len(settled) + len(stretch)] or b"\n")
+    return tuple(settled), literals[-1]
+
+
+def _quoted(before: bytes, after: bytes) -> bool:
+    return before.endswith(b'"') and after.startswith(b'"')
+
+
+def _ends_stretch(byte: int) -> bool:
+    return byte not in _PRINTABLE or byte == ord('"')
+
+
+def _stretches(parts: list[Part]) -> list[list[Part]]:
+    found: list[list[Part]] = []
+    for part in parts:
+        if not found or any(map(_ends_stretch, part.before)):
+            found.append([])
+        found[-1].append(part)
+    return found
+
+
+def _settled(stretch: list[Part], after: bytes) -> list[Part]:
+    """The parts with their final kinds. Raises FormatError when a line could be read in two ways."""
+    if len(stretch) == 1:
+        only = stretch[0]
+        free = only.kind is UNKNOWN or (only.quoted and only.kind in (WORD, HOST, LIST))
+        return [only._replace(kind=ANY) if free else only]
+    befores = [b"\n" + stretch[0].before, *(part.before for part in stretch[1:])]
+    afters = [*befores[1:], after]
+    free = any(part.kind is ANY for part in stretch)
+    lists = any(part.kind is LIST for part in stretch)
+
+    def clear(part: Part, literal: bytes, to_the_left: bool) -> bool:
+        kind = part.kind
+        if kind in (ANY, UNKNOWN) and (kind is ANY or free or lists):
+            return False
+        if kind is LIST and (free or to_the_left or literal.startswith((b",", b" :"))):
+            return False
+        return not set(literal) <= kind.holds
+
+    left = next((at for at, part in enumerate(stretch) if not clear(part, afters[at], False)), len(stretch) - 1)
+    for at in range(left + 1, len(stretch)):
+        if not clear(stretch[at], befores[at], True):
+            raise FormatError(
+                f"${stretch[left].variable} and ${stretch[at].variable} cannot be told apart: put both into quotes"
+            )
+    return [part._replace(kind=WORD) if part.kind is UNKNOWN else part for part in stretch]
+
+
+def _expression(parts: tuple[Part, ...], behind: bytes) -> bytes:
+    """What a whole line looks like, a group for each part. Linear: no stretch is tried again, and each has one text."""
+    literals = [*(part.before for part in parts), behind]
+    barred = re.escape(bytes(sorted({*filter(_ends_stretch, b"".join(literals)), ord('"')})))
+    anything = rb"[^%b\\]*+(?:\\.[^%b\\]*+)*+" % (barred, barred)
+    found = b"(?>"
+    for part, after in pairwise([*parts, Part(behind, "", ANY)]):
+        last = max((at for at, byte in enumerate(part.before, 1) if _ends_stretch(byte)), default=0)
+        found += re.escape(part.before[:last]) + (b")(?>" if last else b"") + re.escape(part.before[last:])
+        if part.kind is ANY:
+            shape = anything if part.quoted else b"[^%b]*" % barred
+        else:
+            follows = after.before[:1] or b"\n"
+            shape = part.kind.shape or (b"[^%b\\s]%b" % (barred, b"*" if follows[0] in part.kind.holds else b"*+"))
+        found += b"(%b)" % shape
+    return found + re.escape(behind) + b")"
+
+
+def _json(text: str, fields: tuple[str, ...]) -> Format:
+    """`json`, `json:` with a map, or the template of a log_format with escape=json. Raises FormatError."""
+    keys: dict[str, str] | None = None
+    if text != JSON:
+        text = re.sub(r"(:\s*)(\$\w+|\$\{\w+\})", r'\1"\2"', text.removeprefix(f"{JSON}:"))  # a bare number
+        try:
+            pairs = json.loads(text, object_pairs_hook=list)
+            keys = {key: str(value).strip("${}") for key, value in pairs}
+        except (ValueError, TypeError) as error:
+            raise FormatError(f"it is no JSON object of keys and variables: {error}") from None
+        if len(keys) < len(pairs):
+            raise FormatError("it has a key twice")
+        _check_needs(set(keys.values()))
+    there = set((keys or {}).values())
+    for field in chosen(fields):
+        if keys is not None and not there.intersection(field.variables):
+            raise FormatError(f"the field {field.name} needs ${field.variables[0]}, which the format lacks")
+    return Format(name=JSON if text == JSON else "", fields=chosen(fields), line=None, keys=keys)
+
+
+def _members(line: bytes, keys: Mapping[str, str] | None) -> dict[str, bytes] | None:
+    """The texts and numbers of a JSON object, by variable; None for anything else, and where a key comes twice."""
+    try:
+        pairs = json.loads(
+            line.decode("utf-8", "surrogateescape"), object_pairs_hook=list, parse_float=str, parse_int=str
+        )
+        found = {
+            key if keys is None else keys.get(key, ""): value.encode("utf-8", "surrogateescape")
+            for key, value in pairs
+            if isinstance(value, str)
+        }
+    except (ValueError, TypeError, RecursionError):  # lone surrogates are a ValueError, too
+        return None
+    return found if line.startswith(b"{") and len({key for key, _ in pairs}) == len(pairs) else None
