@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import index
+from archiver import connect
 from archiver import event as events
 from archiver.archive import Archive
 from archiver.filing import file_record, file_runs
@@ -190,7 +191,7 @@ def event_of(count: int) -> bytes:
 
 def _invoked() -> None:
     """In the fresh process: read the event, invoke, print the figures."""
-    _client = index.client()  # not asked anything: it is here for the memory that it takes on Lambda
+    _client = connect.client()  # not asked anything: it is here for the memory that it takes on Lambda
     event = json.loads(sys.stdin.buffer.read())
     wall, cpu = time.monotonic(), time.process_time()
     invoke(event)

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 import index
+from archiver import connect
 from archiver.archive import Archive
 from bench import function
 from bench.memory import peak
@@ -145,7 +146,7 @@ def until_done(event: dict[str, Any], share: float, timeout: float) -> tuple[int
 def main() -> None:
     from entrypoint.function import MEMORY, TIMEOUT
 
-    _client = index.client()  # not asked anything: it is here for the memory that it takes on Lambda
+    _client = connect.client()  # not asked anything: it is here for the memory that it takes on Lambda
     event = json.loads(sys.stdin.buffer.read())
     begun = time.process_time()
     lines, invocations = until_done(event, MEMORY / function.CPU_MB, TIMEOUT)

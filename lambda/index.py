@@ -3,7 +3,8 @@
 `handler`: a batch of Kinesis records becomes lines of hourly objects in S3, each line exactly once.
 `firehose_handler`: the transform of a delivery stream; Firehose delivers the entries that it answers.
 
-Environment: S3_BUCKET (required), S3_PREFIX, RECORD_KEY; AWS_ENDPOINT_URL or LOCALSTACK_HOSTNAME where S3 is no AWS.
+Environment: S3_BUCKET (required), S3_PREFIX, RECORD_KEY, ACCESS_LOG_FORMAT, FIELDS; AWS_ENDPOINT_URL or
+LOCALSTACK_HOSTNAME where S3 is no AWS.
 
 A batch that fails raises and comes back whole; the ledgers keep what it had written from being written again.
 (`batchItemFailures` is no alternative: some emulators ignore it and go on, which loses the records.)
@@ -24,18 +25,18 @@ import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from archiver.archive import Appended, Archive, Elsewhere
+from archiver.connect import client
 from archiver.event import Key, kinesis_record
+from archiver.fields import names
 from archiver.filing import Item, file_blocks
 from archiver.firehose import Transform
+from archiver.format import COMBINED, Format, compiled
 from archiver.layout import HourlyObject
 from archiver.ledger import Ledger
 from archiver.progress import Done, Position, Progress
-
-if TYPE_CHECKING:
-    from mypy_boto3_s3 import S3Client
 
 # Below this much remaining time no further object is begun: one append takes some tenths of a second, a slow one 2 s
 TIME_MARGIN_MS = 8_000
@@ -48,10 +49,7 @@ OBJECT_BYTES = 800
 LARGE_BYTES = 1024 * 1024
 FEW_OBJECTS = 20
 FEW_OTHERS = 3  # objects of rejected lines whose ledgers are read when one of entries grows long
-CONNECT_TIMEOUT = 3
-READ_TIMEOUT = 40  # S3 copies the largest part in some 25 s
 COPIES = 8  # at the same time; botocore keeps 10 connections
-EDGE_PORT = "4566"
 
 
 class Flush(NamedTuple):
@@ -83,7 +81,8 @@ def handler(event: Mapping[str, Any], context: Context) -> dict[str, Any]:
     _warn_as_json()
     if "deliveryStreamArn" in event:
         return _transform(event)
-    return Run(archive(), os.environ.get("S3_PREFIX", ""), context, Key.of(os.environ.get("RECORD_KEY"))).archive(event)
+    prefix, key = os.environ.get("S3_PREFIX", ""), Key.of(os.environ.get("RECORD_KEY"))
+    return Run(archive(), prefix, context, key, _format()).archive(event)
 
 
 def firehose_handler(event: Mapping[str, Any], context: Context) -> dict[str, Any]:
@@ -95,7 +94,8 @@ def firehose_handler(event: Mapping[str, Any], context: Context) -> dict[str, An
 
 
 def _transform(event: Mapping[str, Any]) -> dict[str, Any]:
-    transform = Transform(lambda target, items: archive().append(target, items), os.environ.get("S3_PREFIX", ""))
+    prefix = os.environ.get("S3_PREFIX", "")
+    transform = Transform(lambda target, items: archive().append(target, items), prefix, _format())
     with _reporting("transformed", transform.counts):
         return transform.answer(event)
 
@@ -117,8 +117,10 @@ def _reporting(done: str, counts: dict[str, int]) -> Iterator[None]:
 class Run:
     """One invocation."""
 
-    def __init__(self, archive: Archive, prefix: str, context: Context, key: Key | None = None) -> None:
-        self._archive, self._prefix = archive, prefix
+    def __init__(
+        self, archive: Archive, prefix: str, context: Context, key: Key | None = None, format_: Format = COMBINED
+    ) -> None:
+        self._archive, self._prefix, self._format = archive, prefix, format_
         self._context = context
         self._key = key
         self._committed = Ledger()
@@ -166,7 +168,7 @@ class Run:
         for number in range(here.record, len(entries)):
             record = kinesis_record(entries[number], self._key)
             first = done.start.block if number == done.start.record else 0
-            for block, filed in file_blocks(record, self._prefix, first):
+            for block, filed in file_blocks(record, self._prefix, self._format, first):
                 if found and self._context.get_remaining_time_in_millis() <= until:
                     return Flush(found, here)
                 skipped = done.start.byte if (number, block) == done.start[:2] else None
@@ -261,6 +263,12 @@ def _warn_as_json() -> None:
 
 
 @functools.cache
+def _format() -> Format:
+    """That of the log. Raises FormatError."""
+    return compiled(os.environ.get("ACCESS_LOG_FORMAT") or "combined", names(os.environ.get("FIELDS", "")))
+
+
+@functools.cache
 def archive() -> Archive:
     """The archive of this execution environment, made at its first batch and kept for the later ones."""
     bucket = os.environ.get("S3_BUCKET")
@@ -270,31 +278,3 @@ def archive() -> Archive:
 
     rng = random.Random()  # noqa: S311 (jitter, no secret)
     return Archive(client(), bucket, rng=rng, sleep=time.sleep, side_by_side=ThreadPoolExecutor(COPIES).map)
-
-
-def client() -> S3Client:
-    """An S3 client for the endpoint that the environment names."""
-    import boto3
-    from botocore.config import Config
-
-    endpoint = endpoint_url(os.environ)
-    config = Config(
-        connect_timeout=CONNECT_TIMEOUT,
-        read_timeout=READ_TIMEOUT,
-        retries={"mode": "standard", "total_max_attempts": 3},
-        # a multipart upload with a checksum needs one for every copied part, too; older emulators support none
-        request_checksum_calculation="when_required",
-        response_checksum_validation="when_required",
-        # an emulator has one name: a bucket in the host name would not resolve
-        s3={"addressing_style": "path"} if endpoint else None,
-    )
-    return boto3.client("s3", endpoint_url=endpoint, config=config)
-
-
-def endpoint_url(environment: Mapping[str, str]) -> str | None:
-    """Where S3 answers: AWS_ENDPOINT_URL(_S3), else LocalStack's old LOCALSTACK_HOSTNAME, else None for AWS itself."""
-    given = environment.get("AWS_ENDPOINT_URL_S3") or environment.get("AWS_ENDPOINT_URL")
-    if given:
-        return given
-    host = environment.get("LOCALSTACK_HOSTNAME")
-    return f"http://{host}:{environment.get('EDGE_PORT') or EDGE_PORT}" if host else None

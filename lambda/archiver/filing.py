@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from archiver import event, fast
+from archiver.format import COMBINED, Format
 from archiver.layout import HourlyObject
 from archiver.parse import NotInFormatError, parse, rejected
 from archiver.times import hour_of, readable_hour
@@ -59,19 +60,21 @@ class Item(NamedTuple):
 Filed = tuple[HourlyObject, Item]
 
 
-def file_runs(record: event.Record, prefix: str) -> Iterator[Filed]:
+def file_runs(record: event.Record, prefix: str, format_: Format = COMBINED) -> Iterator[Filed]:
     """What `file_record` yields, in the same order, with many lines in one item wherever possible."""
-    for _, filed in file_blocks(record, prefix):
+    for _, filed in file_blocks(record, prefix, format_):
         yield from filed
 
 
-def file_blocks(record: event.Record, prefix: str, at: int = 0) -> Iterator[tuple[int, Iterator[Filed]]]:
+def file_blocks(
+    record: event.Record, prefix: str, format_: Format = COMBINED, at: int = 0
+) -> Iterator[tuple[int, Iterator[Filed]]]:
     """What `file_runs` yields, a block at a time, each with the byte of the record's content that it begins at.
 
     `at` is where to begin: 0, or where a block began before; the blocks from there on are the same again.
     """
     if record.length is not None or (b"\n" not in record.data and not record.data.startswith(event.GZIP_MAGIC)):
-        yield 0, file_record(record, prefix)
+        yield 0, file_record(record, prefix, format_)
         return
     prefix += record.folder
     try:
@@ -84,22 +87,24 @@ def file_blocks(record: event.Record, prefix: str, at: int = 0) -> Iterator[tupl
         # at least one line; bytes behind the last newline count as one
         end = data.rfind(b"\n", at, at + BLOCK_BYTES) + 1 or data.find(b"\n", at) + 1
         block = data[at:end] if end else data[at:] + b"\n"
-        yield at, _file_block(block, record.offset + at, record.generation, fallback, prefix)
+        yield at, _file_block(block, record.offset + at, record.generation, fallback, prefix, format_)
         at += len(block)
 
 
-def _file_block(block: bytes, start: int, generation: str | None, fallback: str, prefix: str) -> Iterator[Filed]:
-    for raw, entry in fast.runs(block):
+def _file_block(
+    block: bytes, start: int, generation: str | None, fallback: str, prefix: str, format_: Format
+) -> Iterator[Filed]:
+    for raw, entry in fast.runs(block, format_):
         stop = start + len(raw)
         if entry is None:
-            yield from _file_lines(raw, start, generation, fallback, prefix)
+            yield from _file_lines(raw, start, generation, fallback, prefix, format_)
         else:
             item = Item(generation, start, stop, entry.text, raw, event.count_lines(raw))
             yield HourlyObject(prefix, entry.hour), item
         start = stop
 
 
-def file_record(record: event.Record, prefix: str) -> Iterator[Filed]:
+def file_record(record: event.Record, prefix: str, format_: Format = COMBINED) -> Iterator[Filed]:
     """Every line of the record with the object it goes to. Never raises; nothing of the record is left out.
 
     The reference for `file_runs`, line by line.
@@ -112,7 +117,7 @@ def file_record(record: event.Record, prefix: str) -> Iterator[Filed]:
         return
     fallback = _fallback(record)
     for line in lines:
-        yield from _file_line(line, record.generation, fallback, prefix)
+        yield from _file_line(line, record.generation, fallback, prefix, format_)
 
 
 def _fallback(record: event.Record) -> str:
@@ -128,7 +133,9 @@ def _unreadable(record: event.Record, reason: str, prefix: str) -> Filed:
     return HourlyObject(prefix, _fallback(record), True), Item(owner, digest, digest + 1, text)
 
 
-def _file_lines(block: bytes, start: int, generation: str | None, fallback: str, prefix: str) -> Iterator[Filed]:
+def _file_lines(
+    block: bytes, start: int, generation: str | None, fallback: str, prefix: str, format_: Format
+) -> Iterator[Filed]:
     """Whole lines, each looked at by itself; those that follow one another to the same object in one item."""
     texts: list[bytes] = []
     target: HourlyObject | None = None
@@ -139,7 +146,7 @@ def _file_lines(block: bytes, start: int, generation: str | None, fallback: str,
             yield target, Item(generation, begun, at, b"".join(texts), block[begun - start : at - start], len(texts))
 
     for line in block.split(b"\n")[:-1]:
-        hour, text, problem = _judged(line, generation, at, fallback)
+        hour, text, problem = _judged(line, generation, at, fallback, format_)
         if not target or hour != target.hour or bool(problem) != target.rejected or len(line) > MAX_REJECTED:
             yield from run()
             texts, begun, target = [], at, HourlyObject(prefix, hour, bool(problem))
@@ -153,10 +160,12 @@ def _file_lines(block: bytes, start: int, generation: str | None, fallback: str,
     yield from run()
 
 
-def _judged(line: bytes, generation: str | None, start: int, fallback: str) -> tuple[str, bytes, str | None]:
+def _judged(
+    line: bytes, generation: str | None, start: int, fallback: str, format_: Format
+) -> tuple[str, bytes, str | None]:
     """The hour of a line, the text that is kept of it, and the problem that makes it a rejected one."""
     try:
-        entry = parse(line)
+        entry = parse(line, format_)
     except NotInFormatError as error:
         problem = str(error)
         text = rejected(line[:MAX_REJECTED], problem, generation, None if generation is None else start)
@@ -164,11 +173,13 @@ def _judged(line: bytes, generation: str | None, start: int, fallback: str) -> t
     return entry.hour, entry.text, None
 
 
-def _file_line(line: event.Line, generation: str | None, fallback: str, prefix: str) -> Iterator[Filed]:
+def _file_line(
+    line: event.Line, generation: str | None, fallback: str, prefix: str, format_: Format
+) -> Iterator[Filed]:
     if line.problem:  # a fragment may show a time, but all fragments of a line stay together
         yield from _reject(line, generation, HourlyObject(prefix, fallback, True))
         return
-    hour, text, problem = _judged(line.raw, generation, line.start, fallback)
+    hour, text, problem = _judged(line.raw, generation, line.start, fallback, format_)
     target = HourlyObject(prefix, hour, bool(problem))
     if problem:
         yield from _reject(line._replace(problem=problem), generation, target)

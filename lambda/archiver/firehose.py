@@ -24,6 +24,7 @@ from typing import Any
 
 from archiver import event
 from archiver.filing import Item, file_runs
+from archiver.format import COMBINED, Format
 from archiver.layout import HourlyObject
 
 # Lambda, "Quotas": 6 MB for the request and for the response of a synchronous invocation; which MB is not said
@@ -44,9 +45,9 @@ class _RefusedError(Exception):
 class Transform:
     """One invocation. `append` adds items to an object of the bucket, each once."""
 
-    def __init__(self, append: Append, prefix: str) -> None:
+    def __init__(self, append: Append, prefix: str, format_: Format = COMBINED) -> None:
         self._append = append
-        self._prefix = prefix
+        self._prefix, self._format = prefix, format_
         names = ("records", "ok", "dropped", "processing_failed", "lines", "rejected", "written", "bytes")
         self.counts = dict.fromkeys(names, 0)
 
@@ -75,7 +76,7 @@ class Transform:
         """The answer, of at most `room` bytes, unless the record has to be refused."""
         entries: dict[str, list[bytes]] = {}
         rejected: dict[HourlyObject, list[Item]] = {}
-        for target, item in file_runs(event.firehose_record(record), self._prefix):
+        for target, item in file_runs(event.firehose_record(record), self._prefix, self._format):
             self.counts["lines"] += item.lines
             if target.rejected:
                 self.counts["rejected"] += item.lines

@@ -18,6 +18,20 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from archiver.fields import TABLE, TEXT, Field, FormatError, chosen
+from archiver.kinds import (
+    ADDRESS,
+    ADDRESSES,
+    ANY,
+    DECIMAL,
+    HOST,
+    INTEGER,
+    LIST,
+    PRINTABLE,
+    UNKNOWN,
+    WORD,
+    Kind,
+    kind_of,
+)
 from archiver.times import TIMES
 
 _COMMON = '$remote_addr - $remote_user [$time_local] "$request" $status $body_bytes_sent'
@@ -29,56 +43,11 @@ NAMED = {
     "vhost_combined": "$host:$server_port " + _COMBINED,
 }
 JSON = "json"
-# What the seven keys are taken from: the first that a format has
-ADDRESSES = ("remote_addr", "realip_remote_addr", "the_real_ip", "proxy_protocol_addr")
+# What the target of a request is taken from: the first that a format has
 TARGETS = ("request_uri", "uri", "document_uri")
 AGENT = "http_user_agent"
-# What an address, a host name or `unix:` may hold
-ADDRESS = rb"[0-9A-Za-z.:%_-]++"
 
 _VARIABLE = re.compile(r"\$(?:(\w+)|\{(\w+)\})", re.ASCII)
-_PRINTABLE = frozenset(range(32, 127))
-_WORD = _PRINTABLE - set(b' "')
-# What nginx alone decides on, and what it holds: a value with other characters makes no line of the format
-_INTEGERS = "body_bytes_sent bytes_sent request_length connection connection_requests remote_port server_port pid"
-_LISTS = "addr status response_time connect_time header_time response_length bytes_sent bytes_received"
-_OWN = (
-    "hostname http2 http3 pipe proxy_alternative_upstream_name proxy_upstream_name req_id request_id request_method "
-    "scheme server_name server_protocol ssl_cipher ssl_protocol ssl_session_reused upstream_cache_status"
-)
-_SENT = re.compile(
-    r"(?:arg|cookie|http|sent_http|sent_trailer|ssl|trailer|upstream_http|upstream_cookie|upstream_trailer)_.*|args"
-    r"|(?:document_|request_)?uri|query_string|remote_user|request|request_body|is_args"
-)
-
-
-class Kind(NamedTuple):
-    """What a variable may hold. `shape`: a line's expression for it, None where its surroundings decide on it."""
-
-    name: str
-    holds: frozenset[int]
-    shape: bytes | None = None
-
-
-ANY, WORD, UNKNOWN = Kind("any", frozenset()), Kind("word", _WORD), Kind("unknown", _WORD)
-INTEGER = Kind("integer", frozenset(b"0123456789-"), rb"(?:\d++|-)")
-DECIMAL = Kind("decimal", frozenset(b"0123456789.-"), rb"(?:\d++(?:\.\d++)?+|-)")
-HOST = Kind("host", _WORD - set(b":"), rb'(?:\[[0-9A-Fa-f:.]++\]|[^\s":]++)')
-_ITEM = rb'[^\s",:][^\s",]*+'
-LIST = Kind("list", _WORD - set(b","), rb"%b(?:(?:, | : )%b)*+" % (_ITEM, _ITEM))
-_ADDRESS = Kind("address", frozenset(byte for byte in _WORD if re.match(ADDRESS, bytes([byte]))), ADDRESS)
-_STATUS = Kind("status", frozenset(), rb"\d{3}")
-_KINDS: dict[str, Kind] = {
-    **dict.fromkeys((*ADDRESSES, "server_addr"), _ADDRESS),
-    **dict.fromkeys(_INTEGERS.split(), INTEGER),
-    **dict.fromkeys(("request_time", "connection_time", "gzip_ratio"), DECIMAL),
-    **{f"upstream_{name}": LIST for name in _LISTS.split()},
-    **dict.fromkeys(_OWN.split(), WORD),
-    **{name: Kind("time", frozenset(), shape) for name, shape in TIMES.items()},
-    "msec": Kind("time", frozenset(b"0123456789."), TIMES["msec"]),
-    "host": HOST,
-    "status": _STATUS,
-}
 
 
 class Part(NamedTuple):
@@ -135,7 +104,6 @@ def compiled(text: str = "combined", fields: tuple[str, ...] = ()) -> Format:
 
     `fields`: the names of those that its entries are to have.
     """
-    text = text.strip()
     escape = re.match(r"escape=(\w*) +|", text)
     source = text[escape.end() :] if escape else text
     if escape and escape[1] not in (None, "default", "json"):
@@ -206,7 +174,7 @@ def _parts(text: str) -> tuple[tuple[Part, ...], bytes]:
         if not literal:
             raise FormatError(f"nothing separates ${one} from ${other}")
     parts = [
-        Part(before, name, _KINDS.get(name) or (ANY if _SENT.fullmatch(name) else UNKNOWN), _quoted(before, after))
+        Part(before, name, kind_of(name), _quoted(before, after))
         for before, name, after in zip(literals, names, literals[1:], strict=False)
     ]
     settled: list[Part] = []
@@ -220,7 +188,7 @@ def _quoted(before: bytes, after: bytes) -> bool:
 
 
 def _ends_stretch(byte: int) -> bool:
-    return byte not in _PRINTABLE or byte == ord('"')
+    return byte not in PRINTABLE or byte == ord('"')
 
 
 def _stretches(parts: list[Part]) -> list[list[Part]]:
@@ -234,6 +202,11 @@ def _stretches(parts: list[Part]) -> list[list[Part]]:
 
 def _settled(stretch: list[Part], after: bytes) -> list[Part]:
     """The parts with their final kinds. Raises FormatError when a line could be read in two ways."""
+    for part, literal in zip(stretch, [*(part.before for part in stretch[1:]), after], strict=True):
+        if part.kind in (HOST, LIST, INTEGER, DECIMAL) and literal[0] in part.kind.holds - {ord("-")}:
+            raise FormatError(
+                f"${part.variable} cannot be told from {literal.decode()!r} behind it: put it into quotes"
+            )
     if len(stretch) == 1:
         only = stretch[0]
         free = only.kind is UNKNOWN or (only.quoted and only.kind in (WORD, HOST, LIST))
@@ -274,6 +247,8 @@ def _expression(parts: tuple[Part, ...], behind: bytes) -> bytes:
         else:
             follows = after.before[:1] or b"\n"
             shape = part.kind.shape or (b"[^%b\\s]%b" % (barred, b"*" if follows[0] in part.kind.holds else b"*+"))
+            if shape == ADDRESS and follows[0] in part.kind.holds:  # up to what follows as a whole
+                shape = rb"(?:(?!%b)%b)++" % (re.escape(after.before), ADDRESS.removesuffix(b"++"))
         found += b"(%b)" % shape
     return found + re.escape(behind) + b")"
 
@@ -312,3 +287,6 @@ def _members(line: bytes, keys: Mapping[str, str] | None) -> dict[str, bytes] | 
     except (ValueError, TypeError, RecursionError):  # lone surrogates are a ValueError, too
         return None
     return found if line.startswith(b"{") and len({key for key, _ in pairs}) == len(pairs) else None
+
+
+COMBINED = compiled()

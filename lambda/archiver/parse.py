@@ -13,10 +13,10 @@ from json.encoder import encode_basestring
 from typing import NamedTuple
 
 from archiver.fields import DECIMAL, INTEGER, TEXT, Field
-from archiver.format import ADDRESS, ADDRESSES, AGENT, TARGETS, Format, compiled
+from archiver.format import AGENT, COMBINED, TARGETS, Format
+from archiver.kinds import ADDRESS, ADDRESSES
 from archiver.times import TIMES, moment_of
 
-COMBINED = compiled()
 _ADDRESS = re.compile(ADDRESS)
 _STATUS = re.compile(rb"\d{3}")
 _TIMES = {name: re.compile(shape) for name, shape in TIMES.items()}
@@ -50,8 +50,8 @@ def parse(line: bytes, format_: Format = COMBINED) -> Entry:
     found = format_.values(line.lstrip(b"\0"))
     if found is None:
         raise NotInFormatError(format_.problem if line else "empty line")
-    time, written = _first(found, TIMES)
-    host, status = _first(found, ADDRESSES)[1], found.get("status", b"")
+    time, written = first(found, TIMES)
+    host, status = first(found, ADDRESSES)[1], found.get("status", b"")
     # what JSON has need not look like it
     if not (_TIMES[time].fullmatch(written) and _ADDRESS.fullmatch(host) and _STATUS.fullmatch(status)):
         raise NotInFormatError(format_.problem)
@@ -65,7 +65,7 @@ def parse(line: bytes, format_: Format = COMBINED) -> Entry:
     if "request" in found:
         method, path, version = _request(sent(found["request"]))
     else:
-        values = (found.get("request_method", b""), _first(found, TARGETS)[1], found.get("server_protocol", b""))
+        values = (found.get("request_method", b""), first(found, TARGETS)[1], found.get("server_protocol", b""))
         method, path, version = ("" if value == b"-" else visible(sent(value)) for value in values)
     entry = {
         "host": host.decode(),
@@ -80,14 +80,14 @@ def parse(line: bytes, format_: Format = COMBINED) -> Entry:
     return Entry(moment[0], b"%b%b}\n" % (_JSON(entry).encode()[:-1], b"".join(more)))
 
 
-def _first(found: Mapping[str, bytes], names: Iterable[str]) -> tuple[str, bytes]:
-    """The first of the variables that is there, and its value."""
+def first(found: Mapping[str, bytes], names: Iterable[str]) -> tuple[str, bytes]:
+    """The first of the variables that is there, and its value; of none, the first one and nothing."""
     return next(((name, found[name]) for name in names if name in found), (next(iter(names)), b""))
 
 
 def _value(field: Field, found: Mapping[str, bytes], sent: Callable[[bytes], bytes]) -> bytes:
     """As JSON; null for what is not there, and for what is no number where one belongs."""
-    value = _first(found, field.variables)[1]
+    value = first(found, field.variables)[1]
     if value in (b"", b"-"):
         return b"null"
     if field.kind == TEXT:

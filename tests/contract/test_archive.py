@@ -23,6 +23,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 import index
+from archiver import connect
 from archiver.archive import Archive, Limits
 from archiver.filing import Item
 from archiver.layout import HourlyObject
@@ -334,7 +335,7 @@ def test_the_function_with_the_client_it_makes_itself(endpoint: str, monkeypatch
         monkeypatch.setenv(name, value)
     with client(endpoint) as s3:
         s3.create_bucket(Bucket=bucket)
-        own = index.client()
+        own = connect.client()
         monkeypatch.setattr(index, "client", lambda: own)
         index.archive.cache_clear()
         places = {f"{GENERATION}:0": combined(), f"{GENERATION}:1000": b"\0"}

@@ -15,8 +15,9 @@ import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 
 import index
-from archiver import fast, filing, parse
+from archiver import connect, fast, filing, parse
 from archiver.archive import Archive
+from archiver.format import Format
 from archiver.ledger import LedgerError
 from archiver.stored import METADATA_KEY
 from tests.fake_s3 import DOWN, FakeS3, Stored
@@ -337,8 +338,8 @@ def test_a_progress_from_another_way_of_filing_skips_no_line(monkeypatch: pytest
     written = set(s3.lines())
     changed = parse.parse
 
-    def otherwise(line: bytes) -> parse.Entry:
-        entry = changed(line)
+    def otherwise(line: bytes, format_: Format) -> parse.Entry:
+        entry = changed(line, format_)
         return entry._replace(hour=f"2021{entry.hour[4:]}")
 
     monkeypatch.setattr(filing, "parse", otherwise)
@@ -474,7 +475,7 @@ def test_the_archive_is_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_where_s3_answers(environment: dict[str, str], url: str | None) -> None:
-    assert index.endpoint_url(environment) == url
+    assert connect.endpoint_url(environment) == url
 
 
 @pytest.mark.parametrize("endpoint", ["http://127.0.0.1:1", ""])
@@ -483,9 +484,9 @@ def test_the_client_is_bounded(monkeypatch: pytest.MonkeyPatch, endpoint: str) -
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    client = index.client()
+    client = connect.client()
     config = client.meta.config
-    assert (config.connect_timeout, config.read_timeout) == (index.CONNECT_TIMEOUT, index.READ_TIMEOUT)  # type: ignore[attr-defined]
+    assert (config.connect_timeout, config.read_timeout) == (connect.CONNECT_TIMEOUT, connect.READ_TIMEOUT)  # type: ignore[attr-defined]
     assert config.retries["total_max_attempts"] == 3  # type: ignore[attr-defined]
     style = (config.s3 or {}).get("addressing_style")  # type: ignore[attr-defined]
     assert (client.meta.endpoint_url, style) == ((endpoint, "path") if endpoint else ("https://s3.amazonaws.com", None))

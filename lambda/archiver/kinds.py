@@ -1,0 +1,61 @@
+"""What nginx's variables may hold. Pure."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from archiver.times import TIMES
+
+# What the address is taken from: the first that a format has
+ADDRESSES = ("remote_addr", "realip_remote_addr", "the_real_ip", "proxy_protocol_addr")
+# What an address, a host name or `unix:` may hold
+ADDRESS = rb"[0-9A-Za-z.:%_-]++"
+
+PRINTABLE = frozenset(range(32, 127))
+_WORD = PRINTABLE - set(b' "')
+# What nginx alone decides on, and what it holds: a value with other characters makes no line of the format
+_INTEGERS = "body_bytes_sent bytes_sent request_length connection connection_requests remote_port server_port pid"
+_LISTS = "addr status response_time connect_time header_time response_length bytes_sent bytes_received"
+_OWN = (
+    "hostname http2 http3 pipe proxy_alternative_upstream_name proxy_upstream_name req_id request_id request_method "
+    "scheme server_name server_protocol ssl_cipher ssl_protocol ssl_session_reused upstream_cache_status"
+)
+_SENT = re.compile(
+    r"(?:arg|cookie|http|sent_http|sent_trailer|ssl|trailer|upstream_http|upstream_cookie|upstream_trailer)_.*|args"
+    r"|(?:document_|request_)?uri|query_string|remote_user|request|request_body|is_args"
+)
+
+
+class Kind(NamedTuple):
+    """What a variable may hold. `shape`: a line's expression for it, None where its surroundings decide on it."""
+
+    name: str
+    holds: frozenset[int]
+    shape: bytes | None = None
+
+
+ANY, WORD, UNKNOWN = Kind("any", frozenset()), Kind("word", _WORD), Kind("unknown", _WORD)
+INTEGER = Kind("integer", frozenset(b"0123456789-"), rb"(?:\d++|-)")
+DECIMAL = Kind("decimal", frozenset(b"0123456789.-"), rb"(?:\d++(?:\.\d++)?+|-)")
+HOST = Kind("host", _WORD - set(b":"), rb'(?:\[[0-9A-Fa-f:.]++\]|[^\s":]++)')
+_ITEM = rb'[^\s",:][^\s",]*+'
+LIST = Kind("list", _WORD - set(b","), rb"%b(?:(?:, | : )%b)*+" % (_ITEM, _ITEM))
+_ADDRESS = Kind("address", frozenset(byte for byte in _WORD if re.match(ADDRESS, bytes([byte]))), ADDRESS)
+_STATUS = Kind("status", frozenset(), rb"\d{3}")
+_KINDS: dict[str, Kind] = {
+    **dict.fromkeys((*ADDRESSES, "server_addr"), _ADDRESS),
+    **dict.fromkeys(_INTEGERS.split(), INTEGER),
+    **dict.fromkeys(("request_time", "connection_time", "gzip_ratio"), DECIMAL),
+    **{f"upstream_{name}": LIST for name in _LISTS.split()},
+    **dict.fromkeys(_OWN.split(), WORD),
+    **{name: Kind("time", frozenset(), shape) for name, shape in TIMES.items()},
+    "msec": Kind("time", frozenset(b"0123456789."), TIMES["msec"]),
+    "host": HOST,
+    "status": _STATUS,
+}
+
+
+def kind_of(variable: str) -> Kind:
+    """UNKNOWN for a variable that is set by the configuration."""
+    return _KINDS.get(variable) or (ANY if _SENT.fullmatch(variable) else UNKNOWN)
