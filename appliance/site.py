@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from appliance import lines
 from common import door
+from common.formats import log_format
 from common.settings import Settings
 from common.values import networks
 
@@ -158,6 +159,7 @@ def render(settings: Settings) -> None:
         "FULL": "" if settings.log_full == "answer" else "if ($room = 0) { return 503; }",
         "PROXIES": proxies(settings),
         "SKIP": lines.skip(settings),
+        "FIELDS": log_format(settings.fields).removeprefix(log_format("")),
         "SITE": "proxy.conf" if settings.upstream else "landing.conf",
         "S3_BUCKET": settings.s3_bucket,
         "S3_PREFIX": settings.s3_prefix,

@@ -17,6 +17,7 @@ from botocore.exceptions import ClientError
 from cli.filed import digest, digests, filed
 from common.archiver import FRAGMENT, HourlyObject, Ledger
 from common.errors import code_of, status_of
+from common.formats import format_of
 from common.settings import Settings
 from journal.audit import Audit, Row
 from journal.files import Found
@@ -54,7 +55,7 @@ def compare(audit: Audit, settings: Settings, s3: S3Client, progress: Callable[[
         if not row.file or not row.id:
             continue
         pairs: list[tuple[int, int]] = []
-        for window in _windows(row, row.file.found, settings.s3_prefix, deep):
+        for window in _windows(row, row.file.found, settings, deep):
             for target, lines in window.items():
                 _tick_off(lines, s3, settings.s3_bucket, target.key)
                 pairs += [pair for places in lines.values() for pair in places]
@@ -64,13 +65,14 @@ def compare(audit: Audit, settings: Settings, s3: S3Client, progress: Callable[[
     return deep
 
 
-def _windows(row: Row, log: Found, prefix: str, deep: Deep) -> Iterator[Window]:
+def _windows(row: Row, log: Found, settings: Settings, deep: Deep) -> Iterator[Window]:
     """The lines of the log that the ledgers claim, by object and content, with their places."""
     claimed, window, held = Ledger(), Window(), 0
     for start, end in row.archived - row.removed:
         claimed.add(row.id, start, end)
     begin = next((start for start, _ in row.written), 0)
-    for target, run in filed(log, row.id, begin, row.written.end, prefix):
+    format_ = format_of(settings.access_log_format, settings.fields)
+    for target, run in filed(log, row.id, begin, row.written.end, settings.s3_prefix, format_):
         for item in run.singly():
             if not claimed.covers(row.id, item.start, item.end):
                 continue

@@ -8,6 +8,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 from common.archiver import HourlyObject, Item, Record, file_runs
+from common.formats import Format
 from journal.files import Found
 
 if TYPE_CHECKING:
@@ -31,7 +32,9 @@ def digest(line: bytes) -> bytes:
     return hashlib.blake2b(line, digest_size=12).digest()
 
 
-def filed(log: Found, generation: str, start: int, end: int, prefix: str) -> Iterator[tuple[HourlyObject, Item]]:
+def filed(
+    log: Found, generation: str, start: int, end: int, prefix: str, format_: Format
+) -> Iterator[tuple[HourlyObject, Item]]:
     """Runs of the lines at [start, end) of the file, each with its object. Raises OSError."""
     with log.content() as content:
         while start < end:
@@ -40,5 +43,5 @@ def filed(log: Found, generation: str, start: int, end: int, prefix: str) -> Ite
                 return
             while not lines.endswith(b"\n") and (more := content.pread(CHUNK, start + len(lines))):
                 lines += more[: more.find(b"\n") + 1] or more
-            yield from file_runs(Record(lines, generation, start, None, 0.0, None), prefix)
+            yield from file_runs(Record(lines, generation, start, None, 0.0, None), prefix, format_)
             start += len(lines)

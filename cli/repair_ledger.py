@@ -12,6 +12,7 @@ import random
 import re
 import time
 from collections import Counter
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, NamedTuple
 
 from botocore.exceptions import ClientError
@@ -19,15 +20,15 @@ from botocore.exceptions import ClientError
 from cli.filed import digest, digests, filed
 from cli.screen import OK, UNUSABLE, CommandError
 from cli.which import log_of_key
-from common.archiver import Archive, HourlyObject, Ledger, LedgerError, Reader, State
+from common.archiver import Archive, HourlyObject, Item, Ledger, LedgerError, Reader, State
 from common.aws import client
 from common.clock import Clock, SystemClock
 from common.errors import AWS_ERRORS, explain, status_of
+from common.formats import format_of
 from common.settings import Settings
 from journal.archived import Archived, ArchivedError, ArchivedFile
 from journal.audit import held_by, look_at_files
 from journal.checkpoint import Checkpoint, CheckpointError, CheckpointFile
-from journal.files import Found as FoundFile
 from journal.hourly import HOUR, NAME, REJECTED
 
 if TYPE_CHECKING:
@@ -83,7 +84,9 @@ def repair(settings: Settings, clock: Clock, s3: S3Client, key: str) -> Found:
         if held and generation.start is not None:
             there.add(generation.id)
             end = generation.within(held[0].found.size if generation.closed else held[0].complete)
-            _enter(ledger, left, target, generation.id, held[0].found, generation.start, end)
+            format_ = format_of(settings.access_log_format, settings.fields)
+            log = filed(held[0].found, generation.id, generation.start, end, target.prefix, format_)
+            _enter(ledger, left, target, log)
     taken = _take_over(ledger, ArchivedFile(settings.archived_file).load(), there)
     state = State(head["ETag"], head["ContentLength"], Ledger(), None, ledgered=False, intact=False, lines=None)
     archive = Archive(s3, bucket, rng=random.SystemRandom(), sleep=time.sleep)
@@ -97,17 +100,17 @@ def repair(settings: Settings, clock: Clock, s3: S3Client, key: str) -> Found:
 
 
 def _enter(
-    ledger: Ledger, left: Counter[bytes], target: HourlyObject, generation: str, log: FoundFile, start: int, end: int
+    ledger: Ledger, left: Counter[bytes], target: HourlyObject, log: Iterable[tuple[HourlyObject, Item]]
 ) -> None:
     """Cover each line of a log whose text is in the object, as often as it is there."""
-    for where, run in filed(log, generation, start, end, target.prefix):
-        if where != target or run.owner != generation:
+    for where, run in log:
+        if where != target or run.owner is None or run.owner.startswith("~"):
             continue
         for item in run.singly():
             text = digest(item.text[:-1])
             if left[text]:
                 left[text] -= 1
-                ledger.add(generation, item.start, item.end)
+                ledger.add(run.owner, item.start, item.end)
 
 
 def _take_over(ledger: Ledger, archived: Archived, there: set[str]) -> int:

@@ -13,6 +13,7 @@ from typing import Any
 from appliance.health import Check, check
 from cli.screen import OK, PROBLEM, CommandError, columns, console, printable, table
 from common.clock import Clock, SystemClock, iso
+from common.formats import format_of
 from common.settings import Settings
 from common.status import (
     EntrypointStatus,
@@ -83,7 +84,7 @@ def _gather_log(one: Settings, producer: ProducerStatus, now: datetime) -> LogRe
             compared = f"last compared with the bucket {_ago(repair.checked_at, now)}"
             repair_error = f"{compared}; the producer's lines in the log say why"
     try:
-        format_error = complaint(one.log_file)
+        format_error = complaint(one.log_file, format_of(one.access_log_format, one.fields))
     except OSError as error:
         format_error = f"the log cannot be read: {error}: run as the appliance's user"
     lag = producer.logs.get(one.log_name, producer if not one.log_name else ProducerStatus())

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
+import common.formats  # noqa: F401 - it says where the code is
 
-sys.path.append(str(Path(__file__).resolve().parents[1] / "lambda"))
+# isort: split
 from archiver.archive import Archive, ContentionError, Elsewhere
 from archiver.event import FRAGMENT, Record
 from archiver.filing import Item, file_blocks, file_runs

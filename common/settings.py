@@ -17,6 +17,7 @@ from common.log import redact
 from common.misspelt import SERVICE_LINK, misspelt
 from common.places import Places
 from common.record_key import FORM
+from common.together import COMBINED, check_together
 from common.typed import Field, SeveralWrongError, Variables
 from common.values import (
     Address,
@@ -160,6 +161,13 @@ class Settings(Variables, Places):
     """Requests without a line, such as health checks, with commas between: paths with their query, in which `*` stands
     for anything, and `agent:` with the beginning of a user agent. Only GET and HEAD, and never with a status of 400 or
     above. Any client can say that it is such an agent."""
+    access_log_format: str = Field(COMBINED, examples=["main"])
+    """Format of a LOG_FILE of another web server's: `combined`, `main`, `common`, `vhost_combined`, `json`,
+    `json:{"key":"variable",…}`, or the string of nginx's log_format. `combined` takes what follows the user agent."""
+    fields: str = Field("", examples=["bytes,referer,requestTime"])
+    """What an entry has behind its seven keys: bytes, referer, user, forwardedFor, serverName, scheme, requestLength,
+    requestTime, upstreamTime, upstreamStatus, requestId, and any variable of ACCESS_LOG_FORMAT by its own name. The
+    appliance's nginx logs what they need."""
 
     # Disk
     data_dir: File = Path("/data")
@@ -208,25 +216,7 @@ class Settings(Variables, Places):
     """Of one of LOG_FILES."""
 
     def check(self) -> None:
-        if self.target == "aws" and self.localstack_host:
-            raise ValueError("TARGET=aws and LOCALSTACK_HOST exclude each other; leave one of them out")
-        if self.proxy_protocol and not self.trusted_proxies:
-            raise ValueError("PROXY_PROTOCOL needs TRUSTED_PROXIES. Mend it with: -e TRUSTED_PROXIES=docker")
-        if self.dashboard_port == self.http_port:
-            raise ValueError(
-                f"HTTP_PORT and DASHBOARD_PORT are both {self.http_port}. "
-                f"Mend it with: -e DASHBOARD_PORT={self.http_port + 1 if self.http_port < 65535 else 8080}"
-            )
-        if self.log_disk_bytes < self.log_rotate_bytes:
-            raise ValueError(
-                f"LOG_DISK_BYTES={self.log_disk_bytes} has no room for one log of LOG_ROTATE_BYTES="
-                f"{self.log_rotate_bytes}. Mend it with: -e LOG_ROTATE_BYTES={max(1024, self.log_disk_bytes // 4)}"
-            )
-        if self.log_files and not self.delivery.has_ledger:
-            raise ValueError(
-                f"LOG_FILES needs DELIVERY=kinesis or s3: {self.delivery.title} takes no name with a record, to tell "
-                "one log from another. Mend it with: -e DELIVERY=kinesis, or a delivery stream for each log"
-            )
+        check_together(self)
 
     @property
     def stream(self) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Collection
 
+from common.formats import format_of
 from common.settings import Settings
 from dashboard.disk import Disk, LogDirectory
 from journal.checkpoint import CheckpointError, CheckpointFile
@@ -34,7 +35,7 @@ class LogDirectories:
             try:
                 checkpoint = CheckpointFile(one.checkpoint_file).load()
                 found[one.log_name] = directory.look(checkpoint.generations if checkpoint else [])
-                if wrong := complaint(one.log_file):
+                if wrong := complaint(one.log_file, format_of(one.access_log_format, one.fields)):
                     formats.append(told + wrong)
             except CheckpointError as error:
                 problems.append(f"{told}{error}")

@@ -3,40 +3,35 @@
 from __future__ import annotations
 
 import os
-import re
-from collections import Counter
 from pathlib import Path
+
+from common.formats import JSON, NAMED, Format, format_of
 
 NEWEST_BYTES = 64 * 1024
 # Fewer lines than this say nothing of a log's format
 FEWEST = 10
-
-_MONTH = rb"(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)"
-_TIME = rb"\[\d\d/" + _MONTH + rb"/\d{4}:\d\d:\d\d:\d\d [+-]\d{4}\]"
-_QUOTED = rb' "[^"\\]*+(?:\\.[^"\\]*+)*+"'
-_COMMON = rb'\0*+[0-9A-Za-z.:%_-]++ - [^"]* ' + _TIME + _QUOTED + rb" \d{3} (?:\d++|-)"
-COMBINED = re.compile(_COMMON + 2 * _QUOTED + rb"(?: .*)?+", re.DOTALL)
-# name -> how a line of it looks: those that web servers and their packages log in, or that are written by hand
-OTHERS = {
-    "common": re.compile(_COMMON, re.DOTALL),
-    "vhost_combined": re.compile(rb"[^ :]++:\d++ " + _COMMON + 2 * _QUOTED, re.DOTALL),
-    "json": re.compile(rb"\{.*\}", re.DOTALL),
-}
+NAMES = (*NAMED, JSON)
 
 
-def complaint(log: Path) -> str | None:
+def complaint(log: Path, format_: Format) -> str | None:
     """What is wrong with the format of the newest lines when most of them will be rejected. Raises OSError."""
     lines = _newest(log)
-    rejected = [line for line in lines if not COMBINED.fullmatch(line)]
+    rejected = [line for line in lines if not _taken(line, format_)]
     if len(lines) < FEWEST or 2 * len(rejected) <= len(lines):
         return None
-    looks = Counter(name for line in rejected for name, shape in OTHERS.items() if shape.fullmatch(line))
-    (name, count), *_ = looks.most_common(1) or [("", 0)]
-    seem = f"; they look like the format {name}" if 2 * count > len(rejected) else ""
+    fitting = [
+        name for name in NAMES if 2 * sum(_taken(line, format_of(name, "")) for line in rejected) > len(rejected)
+    ]
+    what = f"the {format_.name} format" if format_.name else "ACCESS_LOG_FORMAT"
+    seem = f"; they look like the format {fitting[0]}: set ACCESS_LOG_FORMAT={fitting[0]}, or" if fitting else ":"
     return (
-        f"{len(rejected)} of the newest {len(lines)} lines of {log.name} are not in the combined format and go to "
-        f"rejected/{seem}: log with `access_log … combined` in nginx's configuration"
+        f"{len(rejected)} of the newest {len(lines)} lines of {log.name} are not in {what} and go to rejected/{seem} "
+        "log with `access_log … combined` in nginx's configuration"
     )
+
+
+def _taken(line: bytes, format_: Format) -> bool:
+    return format_.values(line.lstrip(b"\0")) is not None
 
 
 def _newest(log: Path) -> list[bytes]:

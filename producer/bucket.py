@@ -17,8 +17,10 @@ from common.archiver import Archive, ContentionError, Elsewhere, HourlyObject, I
 from common.conditions import COPY, ignored_conditions, refusal
 from common.delivery import S3
 from common.errors import AWS_ERRORS
+from common.formats import Format, format_of
 from common.settings import Settings
 from common.status import Place
+from common.together import COMBINED
 from journal.ranges import Ranges
 from producer.batch import appended_batches
 from producer.put import Traffic
@@ -44,13 +46,15 @@ class BucketSink(RetryingSink):
 
     _: KW_ONLY
     prefix: str = ""
+    format: Format = field(default_factory=lambda: format_of(COMBINED, ""))
     trusted: bool = False
     _archive: Archive | None = field(default=None, init=False)
     _requests: int = field(default=0, init=False)
 
     @staticmethod
     def own(settings: Settings) -> dict[str, Any]:
-        return {"prefix": settings.s3_prefix, "trusted": settings.target == "aws"}
+        format_ = format_of(settings.access_log_format, settings.fields)
+        return {"prefix": settings.s3_prefix, "format": format_, "trusted": settings.target == "aws"}
 
     def close(self) -> None:
         RetryingSink.close(self)
@@ -63,7 +67,7 @@ class BucketSink(RetryingSink):
         targets: list[set[HourlyObject]] = []
         for index in pending:
             targets.append(set())
-            for _, filed in file_blocks(_event(batch[index]), self.prefix):
+            for _, filed in file_blocks(_event(batch[index]), self.prefix, self.format):
                 for target, item in filed:
                     found.setdefault(target, []).append(item)
                     targets[-1].add(target)

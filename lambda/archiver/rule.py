@@ -177,7 +177,7 @@ def rule(shape: Shape, clock: Clock, form: Form, nulls: tuple[str, ...]) -> Rule
         if kind is LIST:
             value = rb"(?!:)%b(?! : |, )" % _text(characters, form, True)
         elif kind is HOST or value is None:
-            value = _text(characters, form, not part.quoted)
+            value = _text(characters, form, kind is not WORD and not part.quoted)
         line += re.escape(part.before)
         if name == clock.variable:
             whole = len(clock.stem) == _UP_TO_HOUR[name]
@@ -202,7 +202,7 @@ def rule(shape: Shape, clock: Clock, form: Form, nulls: tuple[str, ...]) -> Rule
                 line += nothing
                 shown[name] = b"null"
             elif null == VALUE:
-                line += rb"(?!%b)%b" % (stop, given)
+                line += rb"(?!%b)%b" % (stop, given) if is_text else given  # no number looks like nothing
                 shown[name] = b'"%b"' % group() if is_text else group()
             else:
                 line += rb"(?:%b|%b)" % (stop, given)

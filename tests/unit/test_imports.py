@@ -30,6 +30,7 @@ ALLOWED = {
 ALLOWED_HERE_ONLY = {
     "cli/awscli.py": {"awscli"},
     "common/archiver.py": {"archiver"},
+    "common/formats.py": {"archiver"},
     "cli/importing.py": {"producer"},
     "cli/policy.py": {"entrypoint"},
     "cli/screen.py": {"rich"},
@@ -50,6 +51,7 @@ READS_ENVIRONMENT = {
     "emulator/serve.py": "gets it",
     "common/aws.py": "credentials are the SDK's and no settings",
     "cli/awscli.py": "prepares the environment of the CLI",
+    "lambda/archiver/connect.py": "finds the function's endpoint",
     "lambda/index.py": "is configured by Lambda, without the appliance",
 }
 # what looks at the product from outside, and may import all of it

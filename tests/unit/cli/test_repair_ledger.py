@@ -110,7 +110,7 @@ def test_equal_lines_are_covered_as_often_as_they_are_there(world: World) -> Non
 
 
 def test_rejected_lines(world: World) -> None:
-    write(world, *(line(number).replace(b"\n", b" more\n") for number in range(5)))
+    write(world, *(line(number).replace(b"\n", b"more\n") for number in range(5)))
     records = list(world.stream.records)
     deliver(world)
     lose_ledger(world, REJECTED)

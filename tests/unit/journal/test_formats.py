@@ -5,11 +5,10 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from archiver.parse import NotInFormatError, parse
-from journal.formats import COMBINED, NEWEST_BYTES, complaint
+from common.formats import format_of
+from journal import formats
+from journal.formats import NEWEST_BYTES
 
 COMBINED_LINE = b'1.2.3.4 - - [23/Nov/2026:10:00:00 +0000] "GET /a HTTP/1.1" 200 5 "-" "curl/8"'
 LINES = {
@@ -19,6 +18,10 @@ LINES = {
 }
 GOLDEN = json.loads((Path(__file__).parents[2] / "golden" / "lines.json").read_text())["lines"]
 KNOWN = [base64.b64decode(each["line_base64"]) if "line_base64" in each else each["line"].encode() for each in GOLDEN]
+
+
+def complaint(log: Path, text: str = "combined") -> str | None:
+    return formats.complaint(log, format_of(text, ""))
 
 
 def log_of(folder: Path, *lines: bytes) -> Path:
@@ -32,7 +35,8 @@ def test_a_log_in_another_format_is_told_with_its_name(tmp_path: Path, name: str
     said = complaint(log_of(tmp_path, *[LINES[name]] * 20, COMBINED_LINE))
     assert said
     assert said.startswith("20 of the newest 21 lines of access.log are not in the combined format and go to rejected/")
-    assert f"they look like the format {name}: log with" in said
+    assert f"they look like the format {name}: set ACCESS_LOG_FORMAT={name}, or log with" in said
+    assert complaint(log_of(tmp_path, *[LINES[name]] * 20, COMBINED_LINE), name) is None
 
 
 def test_lines_of_no_known_format_are_told_without_a_name(tmp_path: Path) -> None:
@@ -47,6 +51,7 @@ def test_lines_of_no_known_format_are_told_without_a_name(tmp_path: Path) -> Non
         [],
         [COMBINED_LINE] * 20,
         [COMBINED_LINE + b' "-"'] * 20,  # the format main
+        [b"\0\0" + COMBINED_LINE] * 20,  # emptied under its writer
         [COMBINED_LINE] * 10 + [b"junk"] * 10,  # half is not most
         [b"junk"] * 9,  # too few to tell
         [b"junk"] * 5000 + [COMBINED_LINE] * (NEWEST_BYTES // len(COMBINED_LINE)),  # of before: it was mended
@@ -58,15 +63,3 @@ def test_no_complaint(tmp_path: Path, lines: list[bytes]) -> None:
 
 def test_a_log_that_is_not_there_is_no_complaint(tmp_path: Path) -> None:
     assert complaint(tmp_path / "access.log") is None
-
-
-@given(st.sampled_from([COMBINED_LINE, *LINES.values(), *KNOWN]), st.binary(max_size=3), st.integers(0, 200))
-def test_what_the_function_takes_is_combined(line: bytes, other: bytes, at: int) -> None:
-    """It may reject a line of a time that there is not, or of bytes in it; those are few, and no other format."""
-    line = line[:at] + other + line[at + len(other) :]
-    try:
-        parse(line)
-        taken, reason = True, ""
-    except NotInFormatError as error:
-        taken, reason = False, str(error)
-    assert taken == bool(COMBINED.fullmatch(line)) or reason == "no such time"

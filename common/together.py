@@ -1,0 +1,37 @@
+"""Which settings do not go together."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from common.settings import Settings
+
+COMBINED = "combined"
+
+
+def check_together(settings: Settings) -> None:
+    """Raises ValueError with the remedy."""
+    if settings.access_log_format != COMBINED or settings.fields:
+        from common.formats import check_format  # few ask for it
+
+        check_format(settings.access_log_format, settings.fields, settings.owns_log, settings.delivery)
+    if settings.target == "aws" and settings.localstack_host:
+        raise ValueError("TARGET=aws and LOCALSTACK_HOST exclude each other; leave one of them out")
+    if settings.proxy_protocol and not settings.trusted_proxies:
+        raise ValueError("PROXY_PROTOCOL needs TRUSTED_PROXIES. Mend it with: -e TRUSTED_PROXIES=docker")
+    if settings.dashboard_port == settings.http_port:
+        raise ValueError(
+            f"HTTP_PORT and DASHBOARD_PORT are both {settings.http_port}. "
+            f"Mend it with: -e DASHBOARD_PORT={settings.http_port + 1 if settings.http_port < 65535 else 8080}"
+        )
+    if settings.log_disk_bytes < settings.log_rotate_bytes:
+        raise ValueError(
+            f"LOG_DISK_BYTES={settings.log_disk_bytes} has no room for one log of LOG_ROTATE_BYTES="
+            f"{settings.log_rotate_bytes}. Mend it with: -e LOG_ROTATE_BYTES={max(1024, settings.log_disk_bytes // 4)}"
+        )
+    if settings.log_files and not settings.delivery.has_ledger:
+        raise ValueError(
+            f"LOG_FILES needs DELIVERY=kinesis or s3: {settings.delivery.title} takes no name with a record, to tell "
+            "one log from another. Mend it with: -e DELIVERY=kinesis, or a delivery stream for each log"
+        )
