@@ -103,7 +103,7 @@ class Identity:
                     return  # emptied since it was compared: the next poll sees what is there now
                 if generation.position >= end:
                     fresh = self._fresh(generation.files, generation.head, generation.starts)
-                    fresh.offset, fresh.tail = end, tail
+                    fresh.offset, fresh.sent, fresh.tail = end, end, tail
                     fresh.earlier = generation.earlier
                     if generation.start is not None and generation.start < end:
                         offset = end + generation.closed

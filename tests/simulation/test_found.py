@@ -211,6 +211,26 @@ def test_a_copy_that_has_the_inode_of_the_log_which_was_put_back(bench: Bench) -
     assert bench.arrived() == sorted([*lines, b"next"])
 
 
+def test_a_copy_that_has_the_inode_of_a_log_which_goes_on_as_a_new_generation(bench: Bench) -> None:
+    # before: the new one, found again in the log within the same look, had nothing sent: all was sent again
+    lines = [b"line %d of many" % number for number in range(100)]
+    bench.write(b"".join(line + b"\n" for line in lines))
+    bench.ship()
+    file = CheckpointFile(bench.saved)
+    checkpoint = file.load()
+    assert checkpoint
+    checkpoint.generations[0].limit = checkpoint.generations[0].sent  # as with each start
+    file.save(checkpoint)
+    bench.log.rename(bench.copy)
+    shutil.copyfile(bench.copy, bench.log)
+    for path in (bench.log, bench.copy):
+        with path.open("ab") as grown:
+            grown.write(b"next\n")
+    for _ in range(2):
+        bench.ship()
+    assert bench.arrived() == sorted([*lines, b"next"])
+
+
 def test_a_snapshot_of_a_log_of_which_a_power_cut_took_what_was_not_sent(tmp_path: Path) -> None:
     # before: what was seen once counted as sent, so another log's lines could have the place of what came there
     world = World(tmp_path)
