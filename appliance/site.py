@@ -169,8 +169,9 @@ def render(settings: Settings) -> None:
     values |= upstream(settings, _read("/etc/resolv.conf"), _read("/etc/hosts"))
     for name in ("nginx.conf", "log_format.conf", "server.conf", "landing.conf", "proxy.conf", "www/index.html"):
         text = (TEMPLATES / name).read_text(encoding="utf-8")
-        text = lines.log_format(text, settings) if name == "log_format.conf" else text
         rendered = re.sub(r"@([A-Z0-9_]+)@", lambda match: values[match[1]], text)
+        if name == "log_format.conf":  # when FIELDS are in it: they may name a variable that is seen to, too
+            rendered = lines.log_format(rendered, settings)
         (target / name).write_text(rendered, encoding="utf-8")
 
 

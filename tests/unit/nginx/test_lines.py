@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable
 
 import pytest
 
-from appliance.lines import HOPS, TIMES, log_format
-from common.settings import Settings
+from appliance.lines import HOPS, TIMES
+from archiver.fields import TABLE
 from tests.unit.nginx.test_requests import CLOSE, ODD
 from tests.unit.nginx.web import Web, application, hello, needs_nginx, rest
 
@@ -134,9 +134,8 @@ def test_addresses_are_shortened(serve: Serve) -> None:
 
 
 @needs_nginx
-def test_a_list_of_addresses_is_shortened(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("appliance.site.lines.log_format", _with_forwarded_for)
-    web = serve(ANONYMIZE_IP="1")
+def test_a_list_of_addresses_is_shortened(serve: Serve) -> None:
+    web = serve(ANONYMIZE_IP="1", FIELDS="forwardedFor")
     sent = {
         ", ".join([*KEPT][:HOPS]): ", ".join([*KEPT.values()][:HOPS]),
         "10.0.0.1,unknown , app.internal": "10.0.0.0, unknown, unknown",
@@ -148,11 +147,18 @@ def test_a_list_of_addresses_is_shortened(serve: Serve, monkeypatch: pytest.Monk
     for number, header in enumerate(sent, 1):
         web.get("/", f"X-Forwarded-For: {header}")
         web.wait(number)
-    assert [line.rsplit('"')[-2] for line in web.lines()] == list(sent.values())
+    assert [line.partition(" forwardedFor=")[2] for line in web.lines()] == [f'"{kept}"' for kept in sent.values()]
 
 
-def _with_forwarded_for(text: str, settings: Settings) -> str:
-    return log_format(text.replace('user_agent"', 'user_agent" "$http_x_forwarded_for"'), settings)
+@needs_nginx
+def test_no_field_brings_back_what_is_left_out(serve: Serve) -> None:
+    web = serve(ANONYMIZE_IP="1", DROP_QUERY="token", FIELDS=",".join(field.name for field in TABLE))
+    web.get("/?token=h1dden", "X-Forwarded-For: 203.0.113.77", "Referer: http://b/?token=h1dden")
+    [line] = web.wait(1)
+    assert SECRET not in line
+    assert "203.0.113.77" not in line
+    assert "127.0.0.1" not in line
+    assert ' forwardedFor="203.0.113.0" ' in line
 
 
 # Which have a line

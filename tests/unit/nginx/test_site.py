@@ -25,7 +25,7 @@ def test_log_format_is_the_combined_one_that_the_parser_reads() -> None:
     # ngx_http_log_module, "combined"
     assert form == (
         '$remote_addr - $remote_user [$time_local] "$request" '
-        '$status $body_bytes_sent "$http_referer" "$http_user_agent"'
+        '$status $body_bytes_sent "$http_referer" "$http_user_agent"@FIELDS@'
     )
 
 
