@@ -45,7 +45,8 @@ def skip(settings: Settings) -> str:
         paths.append("/healthz")  # the probes of a load balancer in front
     rules = [rf"{_any_of(paths)} HTTP/\d\.\d\n"] if paths else []
     rules += [rf"[^\n]*+\n{_any_of(agents)}"] if agents else []
-    return _lines((rf"~^1 [1-3]\d\d (?:GET|HEAD) {rule}", "0") for rule in rules)
+    # `verify` waits for the lines of its requests
+    return _lines((rf"~^1 [1-3]\d\d (?:GET|HEAD) (?!/verify-){rule}", "0") for rule in rules)
 
 
 def _any_of(texts: Iterable[str]) -> str:

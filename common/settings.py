@@ -158,9 +158,9 @@ class Settings(Variables, Places):
     """`all`: requests and Referers are kept without their queries. Or the names of parameters, with commas between:
     their values are left out, wherever they occur. nginx writes none of it."""
     log_skip: Skipped = Field("", examples=["/health,agent:kube-probe/"])
-    """Requests without a line, such as health checks, with commas between: paths with their query, in which `*` stands
-    for anything, and `agent:` with the beginning of a user agent. Only GET and HEAD, and never with a status of 400 or
-    above. Any client can say that it is such an agent."""
+    """Requests without a line, such as health checks, with commas between: paths with their query, in which one `*`
+    stands for anything, and `agent:` with the beginning of a user agent. Only GET and HEAD, never with a status of 400
+    or above, and none of `verify`. Any client can say that it is such an agent."""
     access_log_format: str = Field(COMBINED, examples=["main"])
     """Format of a LOG_FILE of another web server's: `combined`, `main`, `common`, `vhost_combined`, `json`,
     `json:{"key":"variable",…}`, or the string of nginx's log_format. `combined` takes what follows the user agent."""

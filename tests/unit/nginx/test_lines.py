@@ -177,14 +177,18 @@ def test_requests_that_are_to_be_skipped_have_no_line(serve: Serve, through: str
         "/probe/a?b=c": True,
         "/a.b": True,
         "/acb": False,
+        "/v": True,
+        "/verify-0123/0": False,
     }
     with application(hello) as app:
         web = serve(
-            UPSTREAM="" if through == "nginx alone" else app.url, LOG_SKIP="/health, /probe/*,/a.b,agent:kube-probe/ ("
+            UPSTREAM="" if through == "nginx alone" else app.url,
+            LOG_SKIP="/health, /probe/*,/a.b,/v*,agent:kube-probe/ (",
         )
         for path in asked:
             web.get(path)
         web.get("/agent", "User-Agent: kube-probe/ (1.2)")
+        web.get("/verify-0123/1", "User-Agent: kube-probe/ (1.2)")
         web.get("/other", "User-Agent: not kube-probe/ (")
         web.get("/other", "User-Agent: kube-probe/1", "Referer: kube-probe/ (")
         web.send(b"POST /health HTTP/1.1\r\n" + CLOSE)
@@ -193,7 +197,9 @@ def test_requests_that_are_to_be_skipped_have_no_line(serve: Serve, through: str
     kept = [path for path, skipped in asked.items() if not skipped]
     if through == "nginx alone":  # where nothing is found; 404 has its line whatever is asked
         kept = [*asked, "/agent"]
-    other = ["GET /other HTTP/1.1"] * 2 + ["POST /health HTTP/1.1", "GET /health HTTP/1.1"]
+    other = [
+        f"{each} HTTP/1.1" for each in ("GET /verify-0123/1", "GET /other", "GET /other", "POST /health", "GET /health")
+    ]
     assert sorted(line.split('"')[1] for line in web.lines()) == sorted(
         [f"GET {path} HTTP/1.1" for path in kept] + other
     )
