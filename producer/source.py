@@ -134,7 +134,8 @@ class Source:
             self._identity.seek([each for each in lost if each.position], strays, checkpoint, reading)
         self._identity.seek(lost, self.whereabouts.kept().values(), checkpoint, reading)
         changes: list[object] = [each.id for each in checkpoint.generations if not each.files]
-        changes += [key for key, seen in found.items() if key in fresh and not seen.live]
+        # with a file that was replaced since the listing, the log may be that one, put back
+        changes += [key for key, seen in found.items() if key in fresh and (hidden or not seen.live)]
         checkpoint.generations += [fresh[key] for key in found if key in fresh]
         if not blind:  # else a file that could not be read may be the one a generation goes on in
             self._forget(checkpoint, poll)

@@ -14,6 +14,7 @@ from journal import files
 from journal.checkpoint import CheckpointFile
 from producer import reader as reading
 from producer.ship import Shipped, ship_once
+from producer.source import Source
 from tests.fake_kinesis import FakeClock, FakeKinesis, delivered, refuse_all, sink_of, source_of
 from tests.repair_setup import World
 from tests.simulation.disk import Disk, SimOs, SimPath, broken
@@ -53,10 +54,13 @@ class Bench:
         shutil.copyfile(self.log, self.copy)
         os.truncate(self.log, 0)
 
-    def ship(self) -> Shipped:
-        """A producer that has just been started ships once."""
+    def source(self) -> Source:
         self._starts += 1
-        source = source_of(SimPath(self.log), self.clock, seed=self._starts)
+        return source_of(SimPath(self.log), self.clock, seed=self._starts)
+
+    def ship(self, source: Source | None = None) -> Shipped:
+        """A producer that has just been started ships once, or the one that has this source."""
+        source = source or self.source()
         file = CheckpointFile(SimPath(self.saved))
         with self.disk.running():
             return ship_once(source, file, sink_of(self.stream, self.clock))
@@ -229,6 +233,29 @@ def test_a_copy_that_has_the_inode_of_a_log_which_goes_on_as_a_new_generation(be
     for _ in range(2):
         bench.ship()
     assert bench.arrived() == sorted([*lines, b"next"])
+
+
+@pytest.mark.parametrize("number", range(1, 6))
+def test_a_log_that_is_put_back_between_two_listings_before_anything_was_sent(bench: Bench, number: int) -> None:
+    # before: its old file still counted, so the one put back was a new log, and all of it was sent twice
+    bench.write(b"a\nb\n")
+    shutil.copyfile(bench.log, bench.copy)
+    bench.stream.script = [refuse_all] * 100
+    source = bench.source()
+    bench.ship(source)
+    bench.stream.script = []
+    held = bench.copy.open("rb")  # its inode is not another file's
+    bench.copy.unlink()  # so the folder is listed a second time
+
+    def put_back() -> None:
+        restored = bench.log.with_name("restored")
+        shutil.copyfile(bench.log, restored)
+        restored.replace(bench.log)
+
+    bench.at("stat", number, put_back)
+    with held:
+        assert [bench.ship(source).problems for _ in range(3)] == [[]] * 3
+    assert bench.arrived() == [b"a", b"b"]
 
 
 def test_a_snapshot_of_a_log_of_which_a_power_cut_took_what_was_not_sent(tmp_path: Path) -> None:
