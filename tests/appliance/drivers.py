@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 IMAGE = "kinesis-lambda-logging-test"
+EMULATOR_PYTHON = "/opt/venv/emulator/bin/python"  # in the image
 
 
 @overload

@@ -19,7 +19,7 @@ from typing import Any, Literal
 from botocore.exceptions import BotoCoreError
 
 from common.aws import answers
-from tests.appliance.drivers import IMAGE, Container, build, engine, ready, s3_client
+from tests.appliance.drivers import EMULATOR_PYTHON, IMAGE, Container, build, engine, ready, s3_client
 from tests.chaos.faults import Skipped, Step, steps
 from tests.chaos.run import Outcome, archived_entries, rejected_lines, settle
 from tests.chaos.traffic import Traffic, stable_port
@@ -74,7 +74,7 @@ class Endpoint:
             *("run", "--detach", "--name", self.name, "--network", self._network, "--volume", f"{self.name}:/data"),
             *("--publish", f"127.0.0.1:{self.port}:4566"),
             *(part for name, value in variables.items() for part in ("--env", f"{name}={value}")),
-            *(IMAGE, "python", "-m", "ministack"),
+            *(IMAGE, EMULATOR_PYTHON, "-m", "ministack"),
         )
         self.wait()
 

@@ -59,7 +59,8 @@ def installed(machine: Debian, pipeline: Pipeline) -> Debian:
         "REPAIR_AFTER": "1",
     }
     options = " ".join(f"--set {name}={value}" for name, value in settings.items())
-    machine.run(f"tar -xf {pipeline.archive.name}; web-log-producer/install --schedule systemd {options}", timeout=300)
+    install = f"echo RECORD_KEY={KEY} | web-log-producer/install --schedule systemd {options} --set -"
+    machine.run(f"tar -xf {pipeline.archive.name}; {install}", timeout=300)
     return machine
 
 
@@ -103,8 +104,7 @@ def test_several_logs_are_shipped_once_the_user_can_read_each(installed: Debian,
     said = installed.run(f"/web-log-producer/install --set LOG_FILES={logs}", status=2)
     assert "cannot read /var/log/nginx/shop.access.log\nMend it with: chgrp adm" in said
     installed.run("chgrp adm /var/log/nginx/*.access.log; chmod g+r /var/log/nginx/*.access.log")
-    options = f"--schedule systemd --set POLL_INTERVAL=2 --set LOG_FILES={logs} --set -"
-    installed.run(f"echo RECORD_KEY={KEY} | /web-log-producer/install {options}")
+    installed.run(f"/web-log-producer/install --schedule systemd --set POLL_INTERVAL=2 --set LOG_FILES={logs}")
     s3 = s3_client(pipeline.emulator.url)
 
     def archived(name: str) -> bool:
@@ -114,7 +114,7 @@ def test_several_logs_are_shipped_once_the_user_can_read_each(installed: Debian,
 
     for name in names:
         eventually(lambda name=name: archived(name), within=WITHIN, every=1)  # type: ignore[misc]
-    installed.run("echo RECORD_KEY= | /web-log-producer/install --set LOG_FILES= --set POLL_INTERVAL=60 --set -")
+    installed.run("/web-log-producer/install --set LOG_FILES= --set POLL_INTERVAL=60")
 
 
 @pytest.mark.parametrize(("setting", "said"), [("S3_BUKET=x", "is S3_BUCKET meant?"), ("BATCH_SIZE=0", "Mend it with")])

@@ -230,11 +230,25 @@ TROUBLESHOOTING = "docs/troubleshooting.md"
 TYPED = re.compile(r"-|Host: |access_log |appliance |aws |docker |script/|ss |[A-Z_]+=\S+ script/up")
 
 
+def files() -> list[str]:
+    """The repository's own, new ones included."""
+    if not shutil.which("git") or not (ROOT / ".git").exists():
+        pytest.skip("only a git clone knows which files are its own")
+    return subprocess.run(
+        ["git", "-c", "safe.directory=*", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout.split("\0")[:-1]
+
+
 def messages() -> str:
     """The texts in the code, one a line; `…` is what is filled in."""
     found = []
-    for path in sorted(ROOT.glob("*/**/*.py")):
-        if path.relative_to(ROOT).parts[0] in {"tests", "bench", ".venv"}:
+    for name in files():
+        path = ROOT / name
+        if path.suffix != ".py" or name.startswith(("tests/", "bench/")) or not path.exists():
             continue
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.ClassDef):
@@ -285,17 +299,8 @@ def hygiene(content: str) -> list[str]:
 
 
 def test_no_tracked_file_names_a_registry_or_a_machine() -> None:
-    if not shutil.which("git") or not (ROOT / ".git").exists():
-        pytest.skip("only a git clone knows which files are tracked")
-    listed = subprocess.run(
-        ["git", "-c", "safe.directory=*", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-        cwd=ROOT,
-        check=True,
-        capture_output=True,
-        text=True,
-    ).stdout.split("\0")
     problems = []
-    for name in filter(None, listed):
+    for name in files():
         try:
             content = (ROOT / name).read_text(encoding="utf-8")
         except (FileNotFoundError, UnicodeDecodeError):
