@@ -205,7 +205,7 @@ class Repair:
             if each.wait > 2 * self._settings.repair_after
         )
         if stubborn and not repaired.error:
-            function = f"the function {self._settings.lambda_function} run? Its log says what keeps it;"
+            function = f"the function {self._settings.lambda_function} run, with this RECORD_KEY? Its log says;"
             cause = "another program write or delete there?" if self._settings.delivery.is_direct else function
             repaired.error = (
                 f"{stubborn} bytes were sent again more than once and are still not in {self._archive}: does {cause} "

@@ -96,7 +96,7 @@ def test_the_same_range_waits_longer_each_time(world: World) -> None:
 
 @pytest.mark.parametrize(
     ("delivery", "cause"),
-    [(KINESIS, "does the function stream-transformation run? Its log says"), (S3, "does another program write")],
+    [(KINESIS, "stream-transformation run, with this RECORD_KEY?"), (S3, "does another program write")],
 )
 def test_what_does_not_arrive_however_often_it_is_sent_is_said(world: World, delivery: Delivery, cause: str) -> None:
     world.settings = world.settings.model_copy(update={"delivery": delivery})
