@@ -98,9 +98,9 @@ always 2: there are no ledgers, so only what is acknowledged can be known.
 """
 
 IMPORT = """\
-Plain files and what gzip, bzip2 or xz has packed, in the format that ACCESS_LOG_FORMAT names. The command
-returns when the lines are acknowledged. A file is known by its content: the same again, renamed or packed, adds nothing, so after an
-interruption, or a loss, import the same files again. A file that has grown is gone on with, as long as
+Plain files and what gzip, bzip2 or xz has packed, in the format that ACCESS_LOG_FORMAT names. The command returns when
+the lines are acknowledged. A file is known by its content: the same again, renamed or packed, adds nothing, so after
+an interruption, or a loss, import the same files again. A file that has grown is gone on with, as long as
 log/imported.json is there. One that begins like an imported one and goes on otherwise is refused. What the producer
 sends, or has sent, is skipped. --json counts bytes as they are unpacked.
 

@@ -81,7 +81,8 @@ def outside(container_engine: str, image: str, network: str) -> Iterator[tuple[s
     """An emulator in a container of its own: its name on the network, and its URL from here."""
     name, port = f"emulator-{secrets.token_hex(4)}", free_port()
     run = [container_engine, "run", "--detach", "--name", name, "--network", network]
-    run += ["--publish", f"127.0.0.1:{port}:4566", "--env", "LOG_LEVEL=WARNING", image, EMULATOR_PYTHON, "-m", "ministack"]
+    run += ["--publish", f"127.0.0.1:{port}:4566", "--env", "LOG_LEVEL=WARNING"]
+    run += [image, EMULATOR_PYTHON, "-m", "ministack"]
     subprocess.run(run, capture_output=True, timeout=60, check=True)
     yield name, f"http://127.0.0.1:{port}"
     subprocess.run([container_engine, "rm", "--force", name], capture_output=True, timeout=60, check=False)
