@@ -28,6 +28,8 @@ def run(options: argparse.Namespace) -> int:
             from cli.audit import main as command
         case "import":
             from cli.importing import main as command
+        case "formats":
+            from cli.formats import main as command
         case "repair-ledger":
             from cli.repair_ledger import main as command
         case "policy":

@@ -112,6 +112,16 @@ Exit codes: 0 all is acknowledged or was skipped, 1 not all, 2 a file cannot be 
 sent. With DELIVERY=firehose it is always 2: without ledgers, a second import would double every line.
 """
 
+FORMATS = """\
+Reads the newest 1,000 lines of FILE, and tries each named format and the present ACCESS_LOG_FORMAT. FILE may be packed
+by gzip, bzip2 or xz. --json has how many lines the setting rejects, and each format (`by_format`).
+
+Examples:
+  appliance formats /var/log/nginx/access.log
+
+Exit codes: 0 ACCESS_LOG_FORMAT reads most of the lines, 1 it does not, 2 FILE cannot be read, or wrong settings.
+"""
+
 REPAIR_LEDGER = """\
 Nothing is appended to an object whose ledger cannot be read, as that could double lines. This makes the ledger
 again: it covers the lines of the logs on disk that are in the object, as often as they are there, and what was seen
@@ -237,6 +247,9 @@ def parser() -> argparse.ArgumentParser:
     old = command("import", "archive old logs once, however often they are given", IMPORT, "one object")
     of_log(old)
     old.add_argument("files", type=Path, nargs="+", metavar="FILE", help="as the command itself can read it")
+
+    formats = command("formats", "say which format a log is in, and which setting reads it", FORMATS, "one object")
+    formats.add_argument("file", type=Path, metavar="FILE", help="as the command itself can read it")
 
     ledger = command(
         "repair-ledger", "give an hourly object whose ledger is gone a new one", REPAIR_LEDGER, "one object"

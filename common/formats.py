@@ -8,9 +8,10 @@ from pathlib import Path
 sys.path.append(str(Path(__file__).resolve().parents[1] / "lambda"))
 from archiver.fields import FormatError, names
 from archiver.format import JSON, NAMED, Format, compiled, own_format
+from archiver.parse import NotInFormatError, parse
 from common.delivery import Delivery
 
-__all__ = ["JSON", "NAMED", "Format", "FormatError", "check_format", "format_of", "log_format"]
+__all__ = ["JSON", "NAMED", "Format", "FormatError", "check_format", "format_of", "log_format", "takes"]
 
 DEFAULT = "combined"
 TIME = "[$time_local]"
@@ -19,6 +20,15 @@ TIME = "[$time_local]"
 def format_of(text: str, fields: str) -> Format:
     """The format of ACCESS_LOG_FORMAT and FIELDS. Raises FormatError."""
     return compiled(text, names(fields))
+
+
+def takes(line: bytes, format_: Format) -> bool:
+    """Whether the line becomes an entry, and is not rejected."""
+    try:
+        parse(line, format_)
+    except NotInFormatError:
+        return False
+    return True
 
 
 def log_format(fields: str) -> str:

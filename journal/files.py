@@ -200,6 +200,19 @@ def _files_in(folder: Path, log: Path) -> Iterator[Found]:
             raise NotAFileError(f"{path} is no plain file: let nginx write its access log to a file, not a device")
 
 
+def log_at(path: Path) -> Found:
+    """The file with the size of what it holds. Raises OSError, also for what is no log."""
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError("it is no file")
+    seen = Found(path, status.st_dev, status.st_ino, status.st_size, status.st_mtime, live=False)
+    with seen.content() as content:
+        seen = seen.measured(content)
+        if seen.size and not is_text(content):
+            raise OSError("it is no text, nor compressed by gzip, bzip2, xz or, with Python 3.14, zstd")
+    return seen
+
+
 def absence(log: Path) -> str:
     """Says of a log that is not there what lies in its place."""
     said = f"the log {log} is not there"

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import stat
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
@@ -22,7 +21,7 @@ from common.atomic import write_atomic
 from common.clock import Clock
 from common.settings import Settings
 from journal.checkpoint import Checkpoint, CheckpointFile, Generation
-from journal.files import STEP, Content, Found, begins_copy, continues, files_of, is_text
+from journal.files import STEP, Content, Found, begins_copy, continues, files_of, log_at
 from producer.batch import Cut
 from producer.processes import held_open
 from producer.put import Sink
@@ -84,7 +83,7 @@ def prepare(settings: Settings, paths: Sequence[Path], progress: Callable[[Path]
     for path in paths:
         progress(path)
         try:
-            found.append(_measured(path))
+            found.append(log_at(path))
         except OSError as error:
             wrong.append(f"{path}: {error.strerror or error}")
     result = Imported([])
@@ -131,19 +130,6 @@ def send(
         if put.error:
             result.error = put.error
             return
-
-
-def _measured(path: Path) -> Found:
-    """The file with the size of what it holds. Raises OSError, also for what is no log."""
-    status = path.stat()
-    if not stat.S_ISREG(status.st_mode):
-        raise OSError("it is no file")
-    seen = Found(path, status.st_dev, status.st_ino, status.st_size, status.st_mtime, live=False)
-    with seen.content() as content:
-        seen = seen.measured(content)
-        if seen.size and not is_text(content):
-            raise OSError("it is no text, nor compressed by gzip, bzip2, xz or, with Python 3.14, zstd")
-    return seen
 
 
 def _old(seen: Found, checkpoint: Checkpoint, known: dict[str, Known], progress: Callable[[], None]) -> Old:
