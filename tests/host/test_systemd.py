@@ -117,6 +117,14 @@ def test_several_logs_are_shipped_once_the_user_can_read_each(installed: Debian,
     installed.run("/web-log-producer/install --set LOG_FILES= --set POLL_INTERVAL=60")
 
 
+def test_systemd_reads_a_log_format_as_a_shell_does(installed: Debian) -> None:
+    own = '$remote_addr [$time_local] "$request" $status | $http_host & {"$http_user_agent"}'
+    installed.run(f"/web-log-producer/install --schedule systemd --set 'ACCESS_LOG_FORMAT={own}'")
+    environment = "tr '\\0' '\\n' </proc/$(systemctl show web-log-producer --property MainPID --value)/environ"
+    assert f"ACCESS_LOG_FORMAT={own}\n" in installed.run(environment)
+    installed.run("/web-log-producer/install --schedule systemd --set ACCESS_LOG_FORMAT=")
+
+
 @pytest.mark.parametrize(("setting", "said"), [("S3_BUKET=x", "is S3_BUCKET meant?"), ("BATCH_SIZE=0", "Mend it with")])
 def test_settings_that_cannot_be_used_are_refused_and_change_nothing(
     installed: Debian, setting: str, said: str
