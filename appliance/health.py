@@ -70,7 +70,8 @@ def check_producer(status: ProducerStatus | None, now: datetime, delivery: Deliv
         return Check("producer", "degraded", status.error)
     polled = f"last poll at {iso(status.last_tick)}" if status.last_tick else "the first poll is under way"
     known = "" if delivery.has_ledger else f"; acknowledged by {delivery.title} is all that can be known"
-    return Check("producer", "ok", f"{polled}{known}")
+    formats = "".join(f"; {wrong}" for wrong in status.formats.values())
+    return Check("producer", "ok", f"{polled}{known}{formats}")
 
 
 def check_entrypoint(status: EntrypointStatus | None, now: datetime) -> Check:

@@ -30,8 +30,9 @@ Exit codes of every command:
 
 STATUS = """\
 The row `log` compares access.log with what was acknowledged at the last poll. The row `archive` compares that with the
-ledgers in the bucket, every REPAIR_INTERVAL seconds. Being behind is no problem. With LOG_FILES each log has such rows;
-in --json it has `behind`, `format` and `archive` below `logs` and its name.
+ledgers in the bucket, every REPAIR_INTERVAL seconds. A row `format` is there while most of the newest lines are
+rejected. Being behind is no problem. With LOG_FILES each log has such rows; in --json it has `behind`, `format` and
+`archive` below `logs` and its name.
 
 Examples:
   appliance status --watch 5

@@ -13,7 +13,6 @@ from typing import Any
 from appliance.health import Check, check
 from cli.screen import OK, PROBLEM, CommandError, columns, console, printable, table
 from common.clock import Clock, SystemClock, iso
-from common.formats import format_of
 from common.settings import Settings
 from common.status import (
     EntrypointStatus,
@@ -25,7 +24,6 @@ from common.status import (
     read_all,
     read_status,
 )
-from journal.formats import complaint
 from journal.logs import logs_of
 
 PROBLEMS = ("degraded", "failing")
@@ -83,12 +81,8 @@ def _gather_log(one: Settings, producer: ProducerStatus, now: datetime) -> LogRe
         if not repair_error and repair.stale(now):
             compared = f"last compared with the bucket {_ago(repair.checked_at, now)}"
             repair_error = f"{compared}; the producer's lines in the log say why"
-    try:
-        format_error = complaint(one.log_file, format_of(one.access_log_format, one.fields))
-    except OSError as error:
-        format_error = f"the log cannot be read: {error}: run as the appliance's user"
     lag = producer.logs.get(one.log_name, producer if not one.log_name else ProducerStatus())
-    return LogReport(one.log_name, lag, repair, repair_error, format_error)
+    return LogReport(one.log_name, lag, repair, repair_error, producer.formats.get(one.log_name))
 
 
 def as_json(settings: Settings, report: Report) -> dict[str, Any]:

@@ -145,7 +145,8 @@ class LogStatus:
 class ProducerStatus(Status):
     """`lag_…`: what was seen in all logs and is not acknowledged. `ship_request`: the last one that was answered.
 
-    `acknowledged`: of the last ticks that had something. `logs`: those of LOG_FILES, by name.
+    `acknowledged`: of the last ticks that had something. `logs`: those of LOG_FILES, by name. `formats`: what is wrong
+    with the format of a log, by its name.
     """
 
     process: ClassVar[str] = "producer"
@@ -161,6 +162,7 @@ class ProducerStatus(Status):
     acknowledged: list[Acknowledged] = field(default_factory=list)
     counters: Counters | None = None
     logs: dict[str, LogStatus] = field(default_factory=dict)
+    formats: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -118,11 +118,12 @@ class Collector:
     def look(self) -> Local:
         """What can be seen on this machine."""
         settings = self.settings
-        disks, problems, formats = self._directories.look()
+        disks, problems = self._directories.look()
         disk = added(disks.values()) if disks else None
-        problem, wrong = "; ".join(problems), "; ".join(problems + formats)
-        logs = disks if settings.log_files else {}
         said, requested = read_all(settings.status_dir), settings.ship_request.exists()
+        formats = said.producer.formats.values() if said.producer else []
+        problem, wrong = "; ".join(problems), "; ".join([*problems, *formats])
+        logs = disks if settings.log_files else {}
         checks = health.check(settings, said, self.clock.now())
         local = Local(checks, said, disk, problem or None, wrong or None, self._answers(), requested, logs)
         self._sample(local)

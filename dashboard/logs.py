@@ -5,11 +5,9 @@ from __future__ import annotations
 import threading
 from collections.abc import Collection
 
-from common.formats import format_of
 from common.settings import Settings
 from dashboard.disk import Disk, LogDirectory
 from journal.checkpoint import CheckpointError, CheckpointFile
-from journal.formats import complaint
 from journal.logs import logs_of
 
 
@@ -26,22 +24,20 @@ class LogDirectories:
             logs = logs_of(self._settings)
             return [(one, self._known.setdefault(one.log_name, LogDirectory(one.log_file))) for one in logs]
 
-    def look(self) -> tuple[dict[str, Disk], list[str], list[str]]:
-        """What is there, by the log's name; why nothing is told of others; and what is wrong with their format."""
+    def look(self) -> tuple[dict[str, Disk], list[str]]:
+        """What is there, by the log's name; and why nothing is told of others."""
         found: dict[str, Disk] = {}
-        problems, formats = [], []
+        problems = []
         for one, directory in self.each():
             told = f"{one.log_name}: " if one.log_name else ""
             try:
                 checkpoint = CheckpointFile(one.checkpoint_file).load()
                 found[one.log_name] = directory.look(checkpoint.generations if checkpoint else [])
-                if wrong := complaint(one.log_file, format_of(one.access_log_format, one.fields)):
-                    formats.append(told + wrong)
             except CheckpointError as error:
                 problems.append(f"{told}{error}")
             except OSError as error:
                 problems.append(f"{told}the log cannot be read: {error}: let this user read DATA_DIR")
-        return found, problems, formats
+        return found, problems
 
 
 def added(disks: Collection[Disk]) -> Disk:

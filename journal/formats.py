@@ -89,19 +89,18 @@ def look_at(path: Path, format_: Format) -> Look:
 
 
 def complaint(log: Path, format_: Format) -> str | None:
-    """What is wrong with the format of a log when most of its newest lines will be rejected. Raises OSError."""
-    try:
-        descriptor = os.open(log, os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return None
-    with closing(Plain(descriptor)) as content:
+    """What is wrong with the format of a log when most of its newest lines will be rejected; empty: nothing, None: it
+    has too few lines to tell. Raises OSError."""
+    with closing(Plain(os.open(log, os.O_RDONLY | os.O_CLOEXEC))) as content:
         look = Look(_newest(content, content.size, FEW_BYTES), format_)
-    if len(look.lines) < FEWEST or not look.wrong:
+    if len(look.lines) < FEWEST:
         return None
+    if not look.wrong:
+        return ""
     what = f"the {format_.name} format" if format_.name else "ACCESS_LOG_FORMAT"
     return (
         f"{len(look.rejected)} of the newest {len(look.lines)} lines of {log.name} are not in {what} and go to "
-        f"rejected/: {look.remedy}, or log with `access_log … combined`; `appliance formats` says more"
+        f"rejected/: {look.remedy}, or log with `access_log … combined`"
     )
 
 

@@ -17,8 +17,7 @@ from common.clock import SystemClock
 from common.log import Event, configure, event
 from common.settings import Settings, SettingsError, load_settings, require_data_dir
 from journal.checkpoint import CheckpointError
-from producer.batch import Cut
-from producer.logs import Log, Logs
+from producer.logs import Log, Logs, log_shipped, wrong_format
 from producer.put import Sink
 from producer.ship import ship_once
 from producer.sink import make_sink, sink_of
@@ -96,24 +95,23 @@ def once(settings: Settings) -> int:
     codes = {NOT_ALL_SHIPPED} if problems else {SHIPPED}
     with closing(make_sink(settings, clock, rng, stop=stop.is_set, pause=stop.wait)) as sink:
         for each in logs:
-            code, refused = _ship(each, sink, sink_of(settings.delivery).cut, stop.is_set)
+            code, refused = _ship(each, settings, sink, stop.is_set)
             codes.add(code)
             if refused:  # the others are looked at: the stream would not take theirs now, either
                 stop.set()
     return next(code for code in WORST_FIRST if code in codes)
 
 
-def _ship(each: Log, sink: Sink, cut: Cut, stop: Callable[[], bool]) -> tuple[int, bool]:
+def _ship(each: Log, settings: Settings, sink: Sink, stop: Callable[[], bool]) -> tuple[int, bool]:
     """The exit code of one log, and whether the stream has refused lines of it."""
     try:
+        cut = sink_of(settings.delivery).cut
         report = ship_once(each.source, each.checkpoint_file, sink, cut=cut, stop=stop)
     except (CheckpointError, SourceError, OSError) as error:
         part = "checkpoint" if isinstance(error, CheckpointError) else "log"
         log.error("%s%s", each.told, error, extra=event("failed", part=part, error=str(error)))
         return UNUSABLE if isinstance(error, CheckpointError) else NOT_ALL_SHIPPED, False
     if report.records:
-        from producer.tick import log_shipped
-
         log_shipped(each, report)
     stopped = "stopped with lines left; the next run sends them" if report.stopped else None
     complaints: list[tuple[Event, str]] = [
@@ -124,6 +122,8 @@ def _ship(each: Log, sink: Sink, cut: Cut, stop: Callable[[], bool]) -> tuple[in
     if report.absent and not each.found:
         complaints.append(("concern", report.absent))
         code = code or NO_LOG
+    if report.records and (wrong := wrong_format(each, settings)):
+        complaints.append(("concern", wrong))
     for name, message in complaints:
         log.error("%s%s", each.told, message, extra=event(name, part="tick", error=message))
     return code, report.error is not None

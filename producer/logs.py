@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 import random
+from contextlib import suppress
 from dataclasses import dataclass
 
 from common.clock import Clock
+from common.log import event
 from common.settings import Settings
 from journal.checkpoint import CheckpointFile
 from journal.logs import logs_of, problems_of
+from producer.ship import Shipped
 from producer.source import Source
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +31,30 @@ class Log:
     def told(self) -> str:
         """What stands before a message of it."""
         return f"{self.name}: " if self.name else ""
+
+
+def wrong_format(each: Log, settings: Settings) -> str | None:
+    """What is wrong with the format of its newest lines; empty: nothing, None: it cannot be told."""
+    if not settings.owns_log:  # the appliance's nginx logs in the right one
+        from common.formats import format_of  # few need it
+        from journal.formats import complaint
+
+        with suppress(OSError):
+            return complaint(each.source.log, format_of(settings.access_log_format, settings.fields))
+    return None
+
+
+def log_shipped(each: Log, report: Shipped) -> None:
+    """The log line of a tick that shipped something."""
+    extra = event("shipped", lines=report.lines, records=report.records, bytes=report.bytes, lag=report.lag)
+    if each.name:
+        extra["facts"]["log"] = each.name
+    log.info(
+        "%sshipped %d lines in %d records, %d bytes; first %s, last %s; lag %d bytes",
+        *(each.told, report.lines, report.records, report.bytes),
+        *(report.first, report.last, report.lag),
+        extra=extra,
+    )
 
 
 class Logs:

@@ -18,7 +18,7 @@ from common.settings import Settings
 from common.status import Acknowledged, LogStatus, Place, ProducerStatus, State, read_all, write_status
 from journal.checkpoint import CheckpointError
 from producer.counters import Counting
-from producer.logs import Log
+from producer.logs import Log, log_shipped, wrong_format
 from producer.put import Sink
 from producer.repair import Repaired
 from producer.rotate import Rotator
@@ -37,6 +37,8 @@ REPEAT_ERROR_SECONDS = 60.0
 REMEMBERED_TICKS = 20
 # While a long backlog drains, the status is written only so often
 STATUS_SECONDS = 1.0
+# What is wrong with a log's format is no error of the producer's
+FORMAT = "format"
 _WORST_FIRST: tuple[State, ...] = ("failed", "behind")
 
 
@@ -69,7 +71,7 @@ class Producer:
         self._counting = Counting(clock.now())
         self._running = threading.Lock()
         last = read_all(settings.status_dir).producer or ProducerStatus()
-        self._status = replace(last, error=None, lag_bytes=None, lag_lines=None, lag_since=None, logs={})
+        self._status = replace(last, error=None, lag_bytes=None, lag_lines=None, lag_since=None, logs={}, formats={})
         self._status_written = -STATUS_SECONDS
         self._logged = ("", 0.0)
         self._error: str | None = None
@@ -199,6 +201,9 @@ class Producer:
         known = self._logs[each.name]
         self._logs[each.name] = replace(known, lines=known.lines + report.lines, bytes=known.bytes + report.bytes)
         log_shipped(each, report)
+        wrong = wrong_format(each, self._settings)
+        if wrong is not None:
+            self._concern(FORMAT, wrong, each.name)
         self._acknowledged(report.ranges)
         done = Acknowledged(
             at=self._clock.now(),
@@ -261,9 +266,11 @@ class Producer:
         self._publish()
 
     def _publish(self) -> None:
+        errors = [self._error, *(text for (source, _), text in self._concerns.items() if source != FORMAT)]
         self._status = replace(
             self._status,
-            error="; ".join(filter(None, [self._error, *self._concerns.values()])) or None,
+            error="; ".join(filter(None, errors)) or None,
+            formats={name: text for (source, name), text in self._concerns.items() if source == FORMAT},
             counters=self._counting.counters,
             next_poll=self._next_poll(self._clock.now()),
             logs=dict(sorted(self._logs.items())) if self._settings.log_files else {},
@@ -281,19 +288,6 @@ class Producer:
         elif error != self._logged[0] or now - self._logged[1] >= REPEAT_ERROR_SECONDS:
             log.error("%s", error, extra=event(name, part="tick", error=error))
             self._logged = (error, now)
-
-
-def log_shipped(each: Log, report: Shipped) -> None:
-    """The log line of a tick that shipped something."""
-    extra = event("shipped", lines=report.lines, records=report.records, bytes=report.bytes, lag=report.lag)
-    if each.name:
-        extra["facts"]["log"] = each.name
-    log.info(
-        "%sshipped %d lines in %d records, %d bytes; first %s, last %s; lag %d bytes",
-        *(each.told, report.lines, report.records, report.bytes),
-        *(report.first, report.last, report.lag),
-        extra=extra,
-    )
 
 
 def _always() -> bool:

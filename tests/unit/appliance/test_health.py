@@ -44,6 +44,12 @@ def test_an_error_of_the_pipeline_is_degraded_not_failing() -> None:
     assert (seen.state, seen.reason) == ("degraded", "stream web-log-stream is not there")
 
 
+def test_a_log_in_another_format_is_said_and_no_reason_to_take_the_server_away() -> None:
+    seen = health.check_producer(replace(FRESH, formats={"": "20 of the newest 20 lines …"}), NOW, KINESIS)
+    assert seen.state == "ok"
+    assert seen.reason.endswith("; 20 of the newest 20 lines …")
+
+
 @pytest.mark.parametrize(
     ("state", "error", "reason"),
     [

@@ -373,12 +373,11 @@ def test_status_shows_nothing_of_the_past_as_present(settings: Settings) -> None
 
 
 def test_status_says_that_a_log_is_in_another_format(settings: Settings) -> None:
-    settings.log_file.parent.mkdir(parents=True, exist_ok=True)
-    settings.log_file.write_bytes(b"hello\n" * 20)
+    say(settings.status_dir, ProducerStatus, PRODUCER | {"formats": {"": "20 of the newest 20 lines"}})
     report = status.gather(settings, Clock())
-    assert ("format", "degraded") in [row[:2] for row in status.rows(settings, report)]
-    assert "20 of the newest 20 lines" in status.as_json(settings, report)["format"]["error"]
-    settings.log_file.write_bytes(b"")
+    assert ("format", "degraded", "20 of the newest 20 lines") in status.rows(settings, report)
+    assert status.as_json(settings, report)["format"] == {"error": "20 of the newest 20 lines"}
+    say(settings.status_dir, ProducerStatus, PRODUCER)
     assert "format" not in [row[0] for row in status.rows(settings, status.gather(settings, Clock()))]
 
 

@@ -77,6 +77,14 @@ def test_a_damaged_checkpoint_is_shown_at_the_log(settings: Settings, collector:
     assert "put back a good one" in found["error"]
 
 
+def test_a_format_that_is_rejected_is_shown_at_the_log(settings: Settings, collector: Collector) -> None:
+    settings.log_file.touch()
+    say(settings.status_dir, ProducerStatus, {"formats": {"": "20 of the newest 20 lines …"}})
+    collector.fresh(0, 10)
+    found = node(collector.state(), "log")
+    assert (found["state"], found["error"]) == ("degraded", "20 of the newest 20 lines …")
+
+
 def test_ship_now_leaves_a_request(settings: Settings, collector: Collector) -> None:
     name = collector.ship_now()
     assert settings.ship_request.read_text() == name

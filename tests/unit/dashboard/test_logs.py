@@ -54,7 +54,7 @@ class World:
         self.producer.tick(sink_of(self.stream, self.clock), lambda: False)
 
     def samples(self) -> Samples:
-        disks, _, _ = self.directories.look()
+        disks, _ = self.directories.look()
         seen = views(local=local(disk=added(disks.values()), logs=disks, said=read_all(self.settings.status_dir)))
         seen = views(local=seen.here, proof=self.audits.look())
         collector = SimpleNamespace(views=seen, settings=self.settings, clock=SimpleNamespace(now=lambda: NOW))
@@ -76,20 +76,14 @@ def test_several_logs_count_as_one_and_one_that_cannot_be_read_hides_no_other(wo
     world.write("blog", 1)
     world.ship()
     world.write("blog", 2)
-    disks, problems, formats = world.directories.look()
-    assert ({name: disk.new_lines for name, disk in disks.items()}, problems, formats) == (
-        {"shop": 0, "blog": 1},
-        [],
-        [],
-    )
+    disks, problems = world.directories.look()
+    assert ({name: disk.new_lines for name, disk in disks.items()}, problems) == ({"shop": 0, "blog": 1}, [])
     total = added(disks.values())
     assert (total.lines, total.files, total.new_bytes) == (5, 2, len(LINE % 2))
     (world.settings.data_dir / "log" / "shop" / "checkpoint.json").write_text("{")
-    world.logs["blog"].write_bytes(b"hello\n" * 20)
-    disks, problems, formats = world.directories.look()
+    disks, problems = world.directories.look()
     assert list(disks) == ["blog"]
     assert problems[0].startswith("shop: the checkpoint")
-    assert formats[0].startswith("blog: 20 of the newest 20 lines")
     with pytest.raises(LookError, match="the audit cannot tell of shop: the checkpoint"):
         world.audits.look()
 

@@ -40,7 +40,7 @@ def test_a_log_in_another_format_is_told_with_its_name(tmp_path: Path, name: str
     assert said
     assert said.startswith("20 of the newest 21 lines of access.log are not in the combined format and go to rejected/")
     assert f"rejected/: set ACCESS_LOG_FORMAT={name}, or log with" in said
-    assert complaint(log_of(tmp_path, *[LINES[name]] * 20, COMBINED_LINE), name) is None
+    assert complaint(log_of(tmp_path, *[LINES[name]] * 20, COMBINED_LINE), name) == ""
 
 
 def test_lines_of_no_known_format_are_told_without_a_name(tmp_path: Path) -> None:
@@ -51,21 +51,20 @@ def test_lines_of_no_known_format_are_told_without_a_name(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     "lines",
     [
-        [],
         [COMBINED_LINE] * 20,
         [LINES["main"]] * 20,
         [b"\0\0" + COMBINED_LINE] * 20,  # emptied under its writer
         [COMBINED_LINE] * 10 + [b"junk"] * 10,  # half is not most
-        [b"junk"] * 9,  # too few to tell
         [b"junk"] * 5000 + [COMBINED_LINE] * (FEW_BYTES // len(COMBINED_LINE)),  # of before: it was mended
     ],
 )
 def test_no_complaint(tmp_path: Path, lines: list[bytes]) -> None:
-    assert complaint(log_of(tmp_path, *lines)) is None
+    assert complaint(log_of(tmp_path, *lines)) == ""
 
 
-def test_a_log_that_is_not_there_is_no_complaint(tmp_path: Path) -> None:
-    assert complaint(tmp_path / "access.log") is None
+@pytest.mark.parametrize("count", [0, 9])
+def test_too_few_lines_tell_nothing(tmp_path: Path, count: int) -> None:
+    assert complaint(log_of(tmp_path, *[b"junk"] * count)) is None
 
 
 def look(*lines: bytes, text: str = "combined") -> Look:

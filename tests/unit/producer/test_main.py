@@ -155,6 +155,19 @@ def test_a_log_of_the_host_is_only_read(tmp_path: Path, endpoint: tuple[str, lis
     assert process.once() == (SHIPPED, "")
 
 
+def test_once_says_that_most_lines_will_be_rejected(tmp_path: Path, endpoint: tuple[str, list[str]]) -> None:
+    process = Process(tmp_path / "data", endpoint[0])
+    log = tmp_path / "access.log"
+    process.environment["LOG_FILE"] = str(log)
+    log.write_bytes(20 * b'1.2.3.4 - - [23/Nov/2026:10:00:00 +0000] "GET / HTTP/1.1" 200 5\n')
+    code, output = process.once()
+    assert (code, output.count("rejected/: set ACCESS_LOG_FORMAT=common, or")) == (SHIPPED, 1)
+    process.environment["ACCESS_LOG_FORMAT"] = "common"
+    with log.open("a") as file:
+        file.write('1.2.3.4 - - [23/Nov/2026:10:00:00 +0000] "GET / HTTP/1.1" 200 5\n')
+    assert "rejected/" not in process.once()[1]
+
+
 def test_once_without_a_log(tmp_path: Path) -> None:
     process = Process(tmp_path, "127.0.0.1:1")
     process.environment["LOG_FILE"] = str(process.log.with_name("acces.log"))

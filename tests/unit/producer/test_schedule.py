@@ -531,6 +531,35 @@ def test_a_log_of_others_that_is_not_there_is_said_once_while_it_lasts(
     assert setup.tick()["error"] is None
 
 
+def test_a_log_in_another_format_is_said_while_its_newest_lines_are(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A rotation, after which few lines are there, makes no difference; and it is no error of the producer's."""
+    caplog.set_level("INFO")
+    log = tmp_path / "nginx" / "access.log"
+    setup = Setup(tmp_path, log_file=log)
+    common = b'1.2.3.4 - - [23/Nov/2026:10:00:00 +0000] "GET / HTTP/1.1" 200 5'
+    log.write_bytes(20 * (common + b"\n"))
+    status = setup.tick()
+    assert (status["state"], status["error"]) == ("idle", None)
+    assert "set ACCESS_LOG_FORMAT=common" in status["formats"][""]
+    log.rename(log.with_name("access.log.1"))
+    log.write_bytes(3 * (common + b"\n"))
+    assert setup.tick()["formats"] == status["formats"]
+    assert caplog.text.count("go to rejected/") == 1
+    with log.open("ab") as file:
+        file.write(20 * (common + b' "-" "curl/8"\n'))
+    assert setup.tick()["formats"] == {}
+    assert "no longer: 20 of the newest 20 lines" in caplog.text
+    setup.producer = setup.start()
+    assert setup.tick()["formats"] == {}
+
+
+def test_the_appliance_s_own_log_is_not_looked_at(setup: Setup) -> None:
+    setup.log.write_bytes(20 * b"hello\n")
+    assert setup.tick()["formats"] == {}
+
+
 def test_a_log_of_others_is_not_rotated(tmp_path: Path) -> None:
     clock = FakeClock()
     ours = rotator_for(Settings(data_dir=tmp_path, log_disk_bytes=10**9), clock)
