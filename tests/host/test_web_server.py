@@ -103,6 +103,7 @@ class Terraform:
                 "settings": {
                     "AWS_DEFAULT_REGION": "us-east-1",
                     "DELIVERY": "kinesis",
+                    "FIELDS": "bytes,requestTime,upstreamTime",
                     "KINESIS_DATA_STREAM": STREAM,
                     "S3_BUCKET": pipeline.bucket,
                 },
@@ -214,6 +215,11 @@ def test_cron_ships_what_nginx_logs_into_its_hourly_object(server: Debian, pipel
     requests = Requests(server)
     requests.send(50)
     eventually(lambda: requests.arrived(pipeline), within=CRON, every=2, why="cron ships the lines")
+
+
+def test_nginx_logs_what_the_fields_need(server: Debian) -> None:
+    (line,) = server.run("tail -n 1 /var/log/nginx/access.log").splitlines()
+    assert re.search(r'" requestTime=\d+\.\d{3} upstreamTime="-"$', line)
 
 
 def test_logrotate_between_two_runs_loses_and_doubles_nothing(server: Debian, pipeline: Pipeline) -> None:
