@@ -15,9 +15,11 @@ from common import aws
 from common.clock import Clock, SystemClock
 from common.log import configure, event
 from common.settings import Settings, SettingsError, load_settings, require_data_dir
+from entrypoint import lookout
 from entrypoint.bundle import BundleError, bundle
 from entrypoint.errors import ProvisionError
 from entrypoint.provision import connect, look_on_aws, provision
+from entrypoint.quiet import recorded, until_quiet
 from entrypoint.run import Run
 from entrypoint.watch import PROVISION_WITHIN, Watch
 
@@ -46,7 +48,7 @@ def main(arguments: list[str] | None = None) -> int:
             return once(settings, code, SystemClock(), options.timeout)
     except KeyboardInterrupt:
         return 130
-    return daemon(settings, code)
+    return daemon(settings, code, options.resume)
 
 
 def plan(settings: Settings, code: bytes) -> int:
@@ -85,26 +87,30 @@ def once(settings: Settings, code: bytes, clock: Clock, timeout: float) -> int:
         clock.sleep(pause)
 
 
-def daemon(settings: Settings, code: bytes) -> int:
-    """Watch until SIGTERM or SIGINT.
+def daemon(settings: Settings, code: bytes, resume: int | None = None) -> int:
+    """Watch until SIGTERM or SIGINT. `resume`: the descriptor that entrypoint/lookout.py has left.
 
     The watch has a thread of its own: one that resolves a name or waits for an answer sees no signal. The process then
     ends without waiting for it; whatever it was doing, the next start goes on from there.
     """
-    watch = Watch(settings, code, SystemClock(), connect=connect)
+    asked: list[lookout.Question] = []
+    watch = Watch(settings, code, SystemClock(), connect=lambda given: recorded(connect(given), asked))
+    if resume is not None:
+        watch.resume(lookout.recall(resume)["lines"])
     # of the queues, the one that a signal handler may put into
-    ended: queue.SimpleQueue[int] = queue.SimpleQueue()
+    ended: queue.SimpleQueue[int | lookout.Known] = queue.SimpleQueue()
 
     def work() -> None:
         try:
-            watch.run()
+            ended.put(until_quiet(watch, asked))
         finally:
             ended.put(1)
 
     for each in (signal.SIGTERM, signal.SIGINT):
         signal.signal(each, lambda *_: ended.put(0))
     threading.Thread(target=work, name="watch", daemon=True).start()
-    return ended.get()
+    found = ended.get()
+    return found if isinstance(found, int) else lookout.become(found)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -117,6 +123,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     mode = parser.add_mutually_exclusive_group()
     mode.add_argument("--once", action="store_true", help="provision and exit instead of watching")
+    mode.add_argument("--resume", type=int, help=argparse.SUPPRESS)
     mode.add_argument("--plan", action="store_true", help="print what would be done, change nothing, and exit")
     parser.add_argument(
         "--timeout",

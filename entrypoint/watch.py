@@ -5,16 +5,17 @@ from __future__ import annotations
 import logging
 import random
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import KW_ONLY, dataclass, field
 from datetime import datetime, timedelta
-from typing import Literal, NoReturn
+from typing import Literal
 
 from common import aws
 from common.clock import Clock, backoff
 from common.errors import AWS_ERRORS, explain
 from common.log import event
 from common.settings import Settings
-from common.status import HONOURED, EntrypointStatus, write_status
+from common.status import HONOURED, EntrypointStatus, StatusError, read_status, write_status
 from entrypoint.errors import ProvisionError, UnavailableError
 from entrypoint.provision import PIPELINES, SERVICES, Clients, connect, look_on_aws, provision
 from entrypoint.resources import Outcome
@@ -45,7 +46,8 @@ STALE_AFTER = timedelta(seconds=300)
 class Watch:
     """Converges in rounds, for ever; each process and each test brings its own clock, random numbers and clients.
 
-    `publish=False` leaves the status file to the daemon. `within` limits, in seconds, one run of provisioning.
+    `publish=False` leaves the status file to the daemon. `within` limits, in seconds, one run of provisioning. `quiet`:
+    the last round only looked, and found all as it was made. `lines`: what was said of the resources, by kind.
     """
 
     settings: Settings
@@ -58,6 +60,7 @@ class Watch:
     within: float = PROVISION_WITHIN
 
     def __post_init__(self) -> None:
+        self.quiet = False
         self.state: State = "waiting"
         self.error: str | None = None
         self._pipeline = PIPELINES[self.settings.delivery]
@@ -66,7 +69,7 @@ class Watch:
         self._pauses = backoff(self.rng, RETRY_BASE, RETRY_CAP)
         self._complete = False
         self._resources: dict[str, str] = {}
-        self._lines: dict[str, str] = {}
+        self.lines: dict[str, str] = {}
         self._provisioned_at: datetime | None = None
         self._capability: str | None = None
         self._mended: list[str] = []
@@ -74,12 +77,17 @@ class Watch:
         self._reminded_at: float | None = None
         self._status_error = ""
 
-    def run(self) -> NoReturn:
-        while True:
-            self.clock.sleep(self.round())
+    def resume(self, lines: dict[str, str]) -> None:
+        """Go on from the status that another one wrote, and from its `lines`; from the start if that cannot be read."""
+        with suppress(StatusError):
+            if (said := read_status(self.settings.status_dir, EntrypointStatus)) and said.state == "ready":
+                self.state, self._complete, self.lines = "ready", True, lines
+                self._resources, self._provisioned_at = said.resources, said.provisioned_at
+                self._capability = getattr(said, self._pipeline.capability)
 
     def round(self) -> float:
         """Look once, mend what is missing, and return the seconds until the next look. Raises no Exception."""
+        self.quiet = False
         try:
             clients = self._connected()
             if self.settings.target == "aws":
@@ -88,6 +96,7 @@ class Watch:
                 self._provision(clients)
             else:
                 self._ready()
+                self.quiet = not self._mended and not self._status_error
         except UnavailableError as error:
             self._wait(str(error))
             return next(self._pauses)
@@ -114,9 +123,9 @@ class Watch:
     def _tell(self, outcome: Outcome, line: str) -> None:
         """Keep what is known of a resource, and log what was done with it or is new about it."""
         kind, state = outcome.kind, outcome.state
-        if state in ("created", "updated") or line != self._lines.get(kind):
+        if state in ("created", "updated") or line != self.lines.get(kind):
             log.info("%s", line, extra=event("provisioned", kind=kind, resource=outcome.name, state=state))
-        self._lines[kind], self._resources[kind] = line, state
+        self.lines[kind], self._resources[kind] = line, state
 
     def _provision(self, clients: Clients) -> None:
         self._complete = False

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.appliance.drivers import Appliance, Container, Native, get, ready, s3_client
+from tests.appliance.drivers import Appliance, Container, Native, client, get, ready, s3_client
 from tests.checker import entries, judge
 from tests.emulator import Emulator
 from tests.waiting import eventually
@@ -287,3 +287,21 @@ def test_nginx_comes_back_when_its_master_alone_is_killed(native: Native) -> Non
     ready(native)
     traffic.send(5)
     traffic.arrived()
+
+
+@pytest.mark.emulator
+def test_what_is_deleted_while_nothing_changes_is_made_again(native: Native) -> None:
+    """The entrypoint has made itself small by then, is what it was meanwhile, and becomes small again."""
+    native.start()
+    ready(native)
+    eventually(lambda: native.pids("entrypoint.lookout"), within=40, every=0.5, why="nothing is left to do")
+    client(native, "kinesis").delete_stream(StreamName="web-log-stream", EnforceConsumerDeletion=True)
+    eventually(lambda: "has forgotten stream web-log-stream" in native.output(), within=15)
+    traffic = Traffic(native)
+    traffic.send(10)
+    traffic.arrived()
+    eventually(lambda: native.pids("entrypoint.lookout"), within=40, every=0.5, why="nothing is left to do")
+    said = [line for line in native.output().splitlines() if line.startswith("entrypoint | ")]
+    assert sum("ready at" in line for line in said) == 2
+    assert sum("bucket my-bucket: " in line for line in said) == 2, "created, then unchanged"
+    assert native.stop() == 0
