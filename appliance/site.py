@@ -19,7 +19,9 @@ from common.values import networks
 
 TEMPLATES = Path(__file__).resolve().parent.parent / "nginx"
 CLIENTS = 16_384  # connections of a worker
-WORKERS = 4  # most: with its connections each holds 7 MB, with UPSTREAM 14
+# Most workers: with its connections each holds 7 MB, with UPSTREAM 14. One for so many processors, and bytes of memory
+WORKERS = 4
+PROCESSORS_EACH, MEMORY_EACH = 2, 256 * 1024 * 1024
 BURST = 5  # seconds' worth of LIMIT_REQUESTS that may come at once
 OTHER_FILES = 64  # of a worker: logs, listeners, pipes
 
@@ -59,11 +61,19 @@ def proxies(settings: Settings) -> str:
     return "\n    ".join(believed)
 
 
-def capacity(settings: Settings, hard: int) -> dict[str, str]:
-    """WORKERS, FILES and CONNECTIONS of the templates; `hard`: the most open files that this process may allow."""
+def memory() -> int:
+    """Bytes that this container may take; without a limit, those of the machine."""
+    whole = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    limit = _read("/sys/fs/cgroup/memory.max").strip()  # cgroups(7), version 2: a number, or max
+    return min(whole, int(limit)) if limit.isdigit() else whole
+
+
+def capacity(settings: Settings, hard: int, processors: int, size: int) -> dict[str, str]:
+    """WORKERS, FILES and CONNECTIONS of the templates; `hard`: the most open files that this process may allow, `size`:
+    bytes of memory."""
     wanted = CLIENTS * (2 if settings.upstream else 1) + OTHER_FILES  # a request to the application is a connection too
     files = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-    workers = min(WORKERS, len(os.sched_getaffinity(0)))
+    workers = max(1, min(WORKERS, processors // PROCESSORS_EACH, size // MEMORY_EACH))
     return {"WORKERS": str(workers), "FILES": str(files), "CONNECTIONS": str(max(files - OTHER_FILES, OTHER_FILES))}
 
 
@@ -165,7 +175,8 @@ def render(settings: Settings) -> None:
         "S3_PREFIX": settings.s3_prefix,
         "POLL_INTERVAL": f"{settings.poll_interval:g}",
     }
-    values |= capacity(settings, resource.getrlimit(resource.RLIMIT_NOFILE)[1]) | limits(settings)
+    hard, processors = resource.getrlimit(resource.RLIMIT_NOFILE)[1], len(os.sched_getaffinity(0))
+    values |= capacity(settings, hard, processors, memory()) | limits(settings)
     values |= upstream(settings, _read("/etc/resolv.conf"), _read("/etc/hosts"))
     for name in ("nginx.conf", "log_format.conf", "server.conf", "landing.conf", "proxy.conf", "www/index.html"):
         text = (TEMPLATES / name).read_text(encoding="utf-8")

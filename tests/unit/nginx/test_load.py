@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import socket
 import threading
@@ -11,13 +12,14 @@ from pathlib import Path
 
 import pytest
 
+from appliance import site
 from appliance.site import CLIENTS, capacity
 from common.settings import Settings
 from tests.unit.nginx.web import Web, application, hello, needs_nginx, rest
 from tests.waiting import eventually
 
 Serve = Callable[..., Web]
-MIB = 2**20
+MIB, GIB = 2**20, 2**30
 
 
 @pytest.fixture
@@ -145,10 +147,28 @@ def test_a_thousand_requests_at_once_are_all_answered(serve: Serve, limits: dict
 
 
 def test_connections_as_far_as_the_open_files_go() -> None:
+    def most(settings: Settings, files: int) -> str:
+        return capacity(settings, files, 2, GIB)["CONNECTIONS"]
+
     alone, proxy = Settings(), Settings(upstream="http://app:3000")
-    assert capacity(alone, resource.RLIM_INFINITY)["CONNECTIONS"] == str(CLIENTS)
-    assert capacity(proxy, 2**20)["CONNECTIONS"] == str(2 * CLIENTS), "each request is two"
-    assert capacity(alone, 1024) | {"WORKERS": ""} == {"WORKERS": "", "FILES": "1024", "CONNECTIONS": "960"}
+    assert most(alone, resource.RLIM_INFINITY) == str(CLIENTS)
+    assert most(proxy, 2**20) == str(2 * CLIENTS), "each request is two"
+    assert most(alone, 1024) == "960"
+
+
+def test_workers_as_far_as_processors_and_memory_go() -> None:
+    def workers(processors: int, size: int) -> str:
+        return capacity(Settings(), 2**20, processors, size)["WORKERS"]
+
+    assert [workers(each, GIB) for each in (1, 2, 3, 4, 8, 64)] == ["1", "1", "1", "2", "4", "4"]
+    assert [workers(64, each * GIB // 16) for each in (1, 3, 8, 12)] == ["1", "1", "2", "3"]
+
+
+def test_the_container_s_limit_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    for limit, counts in (("201326592\n", 201326592), ("max\n", whole), ("", whole), (f"{2 * whole}\n", whole)):
+        monkeypatch.setattr(site, "_read", lambda _, given=limit: given)
+        assert site.memory() == counts
 
 
 def unfinished(web: Web, count: int, stack: ExitStack) -> None:
