@@ -19,12 +19,14 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
-from supervisor import events, loggers, options, poller
-from supervisor.medusa.asyncore_25 import ExitNow
-from supervisor.supervisord import Supervisor
-
 from common.emulator import PR_SET_PDEATHSIG
 from common.log import handler_for
+from common.unused import unused
+
+with unused("supervisor.xmlrpc", "xmlrpc.client"):  # for its server and supervisorctl
+    from supervisor import events, loggers, options, poller
+    from supervisor.medusa.asyncore_25 import ExitNow
+    from supervisor.supervisord import Supervisor
 
 LOOK_EVERY, LOOK_EVERY_IN_PEACE = 0.1, 1.0  # seconds
 GOES_ON = 3.0  # seconds after a signal, such as that of a child's end
@@ -63,6 +65,9 @@ class Options(options.ServerOptions):  # type: ignore[misc]
     def sigreceiver(self, number: int, frame: object) -> None:
         # it would start everything anew at a hang-up
         super().sigreceiver(signal.SIGTERM if number == signal.SIGHUP else number, frame)
+
+    def openhttpservers(self, supervisord: object) -> None:
+        """None is configured, and the code of it is much."""
 
     def setpgrp(self) -> None:
         """In a program's process, before it becomes the program, which is to end when this one is killed."""

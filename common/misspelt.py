@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Collection, Iterable, Mapping
 from itertools import combinations
@@ -41,6 +40,8 @@ def _near(name: str, settings: Iterable[str], index: Mapping[str, str]) -> str |
                 return setting
     for prefix in PREFIXES:
         if name.startswith(prefix):
+            import difflib  # 2 MiB of each process
+
             family = [each for each in settings if each.startswith(prefix)]
             return difflib.get_close_matches(name, family, n=1, cutoff=0)[0]
     return None

@@ -14,16 +14,12 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from apscheduler.events import EVENT_JOB_ERROR
-from apscheduler.executors.pool import ThreadPoolExecutor
-from apscheduler.schedulers.blocking import BlockingScheduler
-from apscheduler.triggers.base import BaseTrigger
-
 from common import door
 from common.clock import Clock, SystemClock
 from common.log import event
 from common.settings import Settings
 from common.status import EntrypointStatus, StatusError, read_status
+from common.unused import unused
 from journal.archived import ArchivedFile
 from journal.checkpoint import CheckpointFile
 from journal.ledgers import connect
@@ -35,6 +31,12 @@ from producer.rotate import DROP_FROM, Rotator
 from producer.sink import make_sink
 from producer.source import Source
 from producer.tick import Producer
+
+with unused("asyncio", "concurrent.futures.process", "multiprocessing", "tzlocal"):  # for schedulers of other kinds
+    from apscheduler.events import EVENT_JOB_ERROR
+    from apscheduler.executors.pool import ThreadPoolExecutor
+    from apscheduler.schedulers.blocking import BlockingScheduler
+    from apscheduler.triggers.base import BaseTrigger
 
 log = logging.getLogger(__name__)
 
