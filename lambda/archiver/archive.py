@@ -13,7 +13,8 @@ names it, deleted after the write that names another. Its second line is a rando
 content, so no other writer can make the same one: a writer deletes its own after a lost race, and the one its write
 superseded.
 
-`stored.py` reads what is there before an append, `writer.py` makes the conditional write.
+`stored.py` reads what is there before an append, `others.py` what another format has put elsewhere, `writer.py` makes
+the conditional write.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from archiver.filing import Item
 from archiver.layout import HourlyObject
 from archiver.ledger import Ledger, LedgerError, reference, referenced
+from archiver.others import Others
 from archiver.stored import LINES_KEY, METADATA_KEY, Reader, State, status_of
 from archiver.writer import SideBySide, Writer
 
@@ -99,6 +101,7 @@ class Archive:
         self._writer = Writer(s3, bucket, self._limits.max_copy, side_by_side)
         self._remembered = remembered
         self._known: dict[HourlyObject, State] = {}
+        self._others = Others(self._reader)
 
     def append(self, target: HourlyObject, items: Sequence[Item], elsewhere: Elsewhere | None = None) -> Appended:
         """Add the items that are not there yet, in their order. `elsewhere` may close holes of a long ledger.
@@ -173,6 +176,7 @@ class Archive:
         elsewhere: Elsewhere | None,
         unused: dict[str, str | None],
     ) -> Appended:
+        self._others.enter(target, state, items)
         texts, count = _uncovered(state.ledger, items)
         if not count:
             return Appended(0, 0)
@@ -211,8 +215,7 @@ class Archive:
     def _fill(self, target: HourlyObject, ledger: Ledger, elsewhere: Elsewhere) -> None:
         """Close the holes whose bytes are archived elsewhere, so that the ledger does not grow with each append.
 
-        What a line is filed as depends on its bytes alone, so no line of such a hole belongs to this object. And it is
-        archived already: either an append returned, or a ledger was read.
+        A line of such a hole is archived already: either an append returned, or a ledger was read.
         """
         ledger.fill(elsewhere.committed)
         if not self._is_long(ledger):

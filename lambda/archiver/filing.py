@@ -1,6 +1,7 @@
 """The object that each line of a record belongs to. Pure: the same for every re-send of the same bytes.
 
-So the ledger of one object suffices: a line sent twice meets the ledger it met before.
+So the ledger of one object suffices: a line sent twice meets the ledger it met before, unless the format was changed in
+between; then it meets one of the `others` of its item.
 
 A record that cannot be read (a broken gzip) has an unknown extent in the log, so it claims no range of it: its lines,
 if they come again in a sound record, still have to be archived. The ledger has it under `~<generation>`, as the single
@@ -13,13 +14,15 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterator
+from functools import lru_cache
+from itertools import pairwise
 from typing import NamedTuple
 
 from archiver import event, fast
 from archiver.format import COMBINED, Format
 from archiver.layout import HourlyObject
 from archiver.parse import NotInFormatError, parse, rejected
-from archiver.times import hour_of, readable_hour
+from archiver.times import hour_of, hours_in, readable_hour
 
 # Rejected lines are kept in pieces of this size, as much as one record can carry: a piece of control characters grows
 # sixfold as JSON, so memory must not follow the length of a line
@@ -36,7 +39,8 @@ class Item(NamedTuple):
 
     Or a run of `lines` that follow one another in the log: then `raw` is the log's bytes [start, end), and `text` has
     as many lines. `owner`: a generation, `~<generation>` for an unreadable record, or None for a foreign line, which is
-    in no ledger and archived at least once.
+    in no ledger and archived at least once. `others`: the hours of the objects where these lines may be when another
+    format was in force: of rejected lines for an entry, of entries for a rejected line.
     """
 
     owner: str | None
@@ -45,6 +49,7 @@ class Item(NamedTuple):
     text: bytes
     raw: bytes = b""
     lines: int = 1
+    others: tuple[str, ...] = ()
 
     def singly(self) -> Iterator[Item]:
         """Its lines, an item each."""
@@ -53,7 +58,7 @@ class Item(NamedTuple):
             return
         start = self.start
         for raw, text in zip(_LINE.findall(self.raw), _LINE.findall(self.text), strict=True):
-            yield Item(self.owner, start, start + len(raw), text)
+            yield Item(self.owner, start, start + len(raw), text, others=self.others)
             start += len(raw)
 
 
@@ -94,14 +99,25 @@ def file_blocks(
 def _file_block(
     block: bytes, start: int, generation: str | None, fallback: str, prefix: str, format_: Format
 ) -> Iterator[Filed]:
+    bracketed = _in_brackets(format_)
     for raw, entry in fast.runs(block, format_):
         stop = start + len(raw)
-        if entry is None:
+        if entry is None or not (bracketed or readable_hour(raw) is None):
             yield from _file_lines(raw, start, generation, fallback, prefix, format_)
         else:
-            item = Item(generation, start, stop, entry.text, raw, event.count_lines(raw))
-            yield HourlyObject(prefix, entry.hour), item
+            lines, others = event.count_lines(raw), (entry.hour if bracketed else fallback,)
+            yield HourlyObject(prefix, entry.hour), Item(generation, start, stop, entry.text, raw, lines, others)
         start = stop
+
+
+@lru_cache(maxsize=8)
+def _in_brackets(format_: Format) -> bool:
+    """Whether `readable_hour` is that of an entry's own time, for all lines that `fast` takes."""
+    between = pairwise([*((part.variable, part.before) for part in format_.parts), ("", format_.behind)])
+    return any(
+        name == "time_local" and before.endswith(b"[") and after.startswith(b"]")
+        for (name, before), (_, after) in between
+    )
 
 
 def file_record(record: event.Record, prefix: str, format_: Format = COMBINED) -> Iterator[Filed]:
@@ -139,59 +155,71 @@ def _file_lines(
     """Whole lines, each looked at by itself; those that follow one another to the same object in one item."""
     texts: list[bytes] = []
     target: HourlyObject | None = None
+    others: tuple[str, ...] = ()
     at = begun = start
 
     def run() -> Iterator[Filed]:
         if target and texts:
-            yield target, Item(generation, begun, at, b"".join(texts), block[begun - start : at - start], len(texts))
+            raw = block[begun - start : at - start]
+            yield target, Item(generation, begun, at, b"".join(texts), raw, len(texts), others)
 
     for line in block.split(b"\n")[:-1]:
-        hour, text, problem = _judged(line, generation, at, fallback, format_)
-        if not target or hour != target.hour or bool(problem) != target.rejected or len(line) > MAX_REJECTED:
+        judged = _judged(line, generation, at, fallback, format_)
+        there = HourlyObject(prefix, judged.hour, bool(judged.problem))
+        if there != target or judged.others != others or len(line) > MAX_REJECTED:
             yield from run()
-            texts, begun, target = [], at, HourlyObject(prefix, hour, bool(problem))
+            texts, begun, target, others = [], at, there, judged.others
         end = at + len(line) + 1
-        if problem and len(line) > MAX_REJECTED:
-            yield from _reject(event.Line(line, at, end, problem), generation, target)
+        if judged.problem and len(line) > MAX_REJECTED:
+            yield from _reject(event.Line(line, at, end, judged.problem), generation, there, others)
             target = None
         else:
-            texts.append(text)
+            texts.append(judged.text)
         at = end
     yield from run()
 
 
-def _judged(
-    line: bytes, generation: str | None, start: int, fallback: str, format_: Format
-) -> tuple[str, bytes, str | None]:
-    """The hour of a line, the text that is kept of it, and the problem that makes it a rejected one."""
+class _Judged(NamedTuple):
+    """The hour of a line, what is kept of it, the problem that makes it a rejected one, and `others` as in Item."""
+
+    hour: str
+    text: bytes
+    problem: str | None
+    others: tuple[str, ...]
+
+
+def _judged(line: bytes, generation: str | None, start: int, fallback: str, format_: Format) -> _Judged:
+    readable = readable_hour(line) or fallback
     try:
         entry = parse(line, format_)
     except NotInFormatError as error:
         problem = str(error)
         text = rejected(line[:MAX_REJECTED], problem, generation, None if generation is None else start)
-        return readable_hour(line) or fallback, text, problem
-    return entry.hour, entry.text, None
+        return _Judged(readable, text, problem, hours_in(line) if generation else ())
+    return _Judged(entry.hour, entry.text, None, (readable,))
 
 
 def _file_line(
     line: event.Line, generation: str | None, fallback: str, prefix: str, format_: Format
 ) -> Iterator[Filed]:
-    if line.problem:  # a fragment may show a time, but all fragments of a line stay together
+    if line.problem:  # a fragment may show a time, but all fragments of a line stay together, in any format
         yield from _reject(line, generation, HourlyObject(prefix, fallback, True))
         return
-    hour, text, problem = _judged(line.raw, generation, line.start, fallback, format_)
+    hour, text, problem, others = _judged(line.raw, generation, line.start, fallback, format_)
     target = HourlyObject(prefix, hour, bool(problem))
     if problem:
-        yield from _reject(line._replace(problem=problem), generation, target)
+        yield from _reject(line._replace(problem=problem), generation, target, others)
     else:
-        yield target, Item(generation, line.start, line.end, text)
+        yield target, Item(generation, line.start, line.end, text, others=others)
 
 
-def _reject(line: event.Line, generation: str | None, target: HourlyObject) -> Iterator[Filed]:
+def _reject(
+    line: event.Line, generation: str | None, target: HourlyObject, others: tuple[str, ...] = ()
+) -> Iterator[Filed]:
     for start, end, raw in _pieces(line):
         reason = line.problem if len(raw) == len(line.raw) else event.FRAGMENT
         text = rejected(raw, reason or "", generation, None if generation is None else start)
-        yield target, Item(generation, start, end, text)
+        yield target, Item(generation, start, end, text, others=others)
 
 
 def _pieces(line: event.Line) -> Iterator[tuple[int, int, bytes]]:

@@ -47,6 +47,14 @@ class Ledger:
         at = bisect_right(bounds, start)
         return at % 2 == 0 and bisect_left(bounds, end) == at
 
+    def within(self, owner: str, start: int, end: int) -> Iterator[tuple[int, int]]:
+        """What of [start, end) is in the set, in its parts."""
+        bounds = self._bounds.get(owner, [])
+        first, after = bisect_right(bounds, start), bisect_left(bounds, end)
+        # an odd index is inside a range
+        parts = [start] * (first % 2) + bounds[first:after] + [end] * (after % 2)
+        yield from zip(parts[::2], parts[1::2], strict=True)
+
     def add(self, owner: str, start: int, end: int) -> None:
         """Put [start, end) into the set; 0 <= start < end."""
         if not 0 <= start < end:

@@ -161,6 +161,8 @@ def rule(shape: Shape, clock: Clock, form: Form, nulls: tuple[str, ...]) -> Rule
     if "request" not in there:
         shapes |= {"request_method": rb"[A-Z]++", target: rb"(?=/)%b", "server_protocol": rb"HTTP/\d\.\d"}
     end = SUFFIX if EITHER in nulls else b"\n"
+    # A line's first `[time]` names the hour that it would be rejected to, so a value before it must not look like one
+    bracketed = any(part.variable == clock.variable and part.before.endswith(b"[") for part in shape.parts)
     line, groups = b"^", 0
     shown: dict[str, bytes] = {}
     undecided: dict[int, Field] = {}
@@ -172,7 +174,8 @@ def rule(shape: Shape, clock: Clock, form: Form, nulls: tuple[str, ...]) -> Rule
 
     for part, after in pairwise([*shape.parts, Part(shape.behind or end, "", ANY)]):
         name, kind, follows = part.variable, part.kind, after.before[:1]
-        characters = _class(kind, part.quoted, follows)
+        barred = follows + (b"[" if bracketed and clock.variable not in shown else b"")
+        characters = _class(kind, part.quoted, barred)
         value = kind.shape
         if kind is LIST:
             value = rb"(?!:)%b(?! : |, )" % _text(characters, form, True)
@@ -185,7 +188,7 @@ def rule(shape: Shape, clock: Clock, form: Form, nulls: tuple[str, ...]) -> Rule
             line += rb"%b(%b)%b" % (re.escape(clock.stem), within, re.escape(clock.zone))
             shown[name] = group()
         elif name == "request":
-            word = _class(ANY, False, follows)
+            word = _class(ANY, False, barred)
             line += form.request % {b"word": _text(word, form, True), b"text": value, b"class": word}
             made = [b"", *(group() for _ in range(form.groups))]
             shown["request_method"], shown[target], shown["server_protocol"] = (made[at] for at in form.shown)

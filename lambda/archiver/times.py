@@ -15,7 +15,12 @@ TIMES = {
     "msec": rb"\d{1,12}\.\d{3}",
 }
 _BRACKETED = re.compile(rb"\[(" + TIMES["time_local"] + rb")\]")
-_BARE = [(name, re.compile(rb"(?<!\d)" + shape + rb"(?!\d)")) for name, shape in TIMES.items()]
+# Seconds since 2001: `0.005` is how long a request took
+_BARE = [
+    (name, re.compile(rb"(?<!\d)" + shape + rb"(?!\d)"))
+    for name, shape in (TIMES | {"msec": rb"\d{10}\.\d{3}"}).items()
+]
+MOST_HOURS = 4  # are looked for in a line; a client may write times, too
 
 
 def moment_of(variable: str, written: bytes) -> tuple[str, str] | None:
@@ -69,14 +74,14 @@ def readable_hour(line: bytes) -> str | None:
     return None
 
 
-def bare_hour(line: bytes) -> str | None:
-    """The UTC hour of the first valid time of any kind in the line, a local one before an ISO one before seconds."""
+def hours_in(line: bytes) -> tuple[str, ...]:
+    """The UTC hours of the valid times of any kind in the line, each once, MOST_HOURS at most."""
+    hours: dict[str, None] = {}
     for variable, shape in _BARE:
         for match in shape.finditer(line):
-            moment = moment_of(variable, match[0])
-            if moment:
-                return moment[0]
-    return None
+            if len(hours) < MOST_HOURS and (moment := moment_of(variable, match[0])):
+                hours[moment[0]] = None
+    return tuple(hours)
 
 
 def hour_of(seconds: float) -> str:

@@ -13,6 +13,7 @@ import pytest
 from archiver.layout import HourlyObject
 from archiver.stored import METADATA_KEY
 from common import conditions
+from common.formats import format_of
 from producer import bucket
 from producer.bucket import BucketSink, Proven
 from producer.record import Kind, Piece
@@ -95,7 +96,7 @@ def test_what_is_acknowledged_is_archived_and_the_rest_is_not() -> None:
     """The second object cannot be written: its record is left, the other one's is not."""
     s3 = S3()
     first, second = records(line(1)), records(line(2, hour=2), start=1000)
-    s3.fault_from_now_on = (2, SLOW_DOWN)  # after HEAD and PUT of the first
+    s3.fault_from_now_on = (3, SLOW_DOWN)  # after the PUT of the first
     put = sink_of(s3).put([*first, *second])
     assert [place and place.key for place in put.acknowledged] == [HOUR.key, None]
     assert "SlowDown" in (put.error or "")
@@ -114,9 +115,29 @@ def test_a_poll_takes_two_requests_and_above_5_mib_four() -> None:
             assert put.error is None
             calls.append(put.traffic.calls)
         begun += len(data)
-    assert calls == [2, 2, 2, 4, 4]
+    assert calls == [3, 2, 2, 4, 4]  # at first it asks for the state, too
     assert sum(calls) == len(s3.calls)
     assert lines_in(s3).total() == 60_004
+
+
+def test_lines_sent_again_in_another_format_are_there_once() -> None:
+    """Rejected, then read as entries, and the other way round."""
+    common = b'10.0.0.1 - - [18/Apr/2020:01:00:00 +0000] "GET /0 HTTP/1.1" 200 1\n'
+    s3, batch = S3(), records(common + line(1))
+    for name in ("combined", "common", "combined"):
+        put = sink_of(s3, format=format_of(name, "")).put(batch)
+        assert None not in put.acknowledged
+        assert lines_in(s3).total() == lines_in(s3, HOUR.counterpart).total() == 1
+
+
+def test_lines_of_another_format_in_a_bucket_made_anew_are_written_again() -> None:
+    s3, batch = S3(), records(line(1) + line(2))
+    sink_of(s3, format=format_of("common", "")).put(batch)
+    sink = sink_of(s3)
+    sink.put([*batch, *records(line(3), start=1000)])
+    s3.objects.clear()
+    sink.put(batch)
+    assert lines_in(s3).total() == 2
 
 
 def test_a_lost_line_of_a_bucket_made_anew_is_written_again() -> None:
