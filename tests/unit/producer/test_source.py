@@ -569,15 +569,17 @@ def test_a_log_that_was_compressed_before_it_was_read_to_its_end(machine: Machin
     machine.write(TEXT[:999])
     machine.poll()
     machine.write(TEXT[999:])
-    machine.log.unlink()
+    rotated = machine.rotate("access.log.1")
     machine.write(PACKERS[ending](TEXT), f"access.log.1{ending}")
+    rotated.unlink()
     machine.write(b"next\n")
     assert machine.poll().problems == []
     assert machine.arrived == [*LINES, b"next"]
     machine.rotate("access.log.2")
     machine.write(TEXT, "access.log.1")  # gunzip -k
     assert machine.poll() == Shipped()
-    assert len(machine.generations) == 2
+    # found by its content only: what came since it was last seen may be other bytes where the log was before
+    assert len(machine.generations) == 3
 
 
 @pytest.mark.parametrize(
