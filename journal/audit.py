@@ -238,7 +238,7 @@ def audit(settings: Settings, clock: Clock, s3: S3Client, *, grace: float, ledge
             if row.missing:
                 answer.rows.append(row)
     for file in files:
-        if file.found.key not in claimed:
+        if not (file.found.hinted or file.found.key in claimed):
             written, none = Ranges.of(0, file.complete), Ranges()
             answer.rows.append(Row("", file.name, file, written, none, none, none, none, written))
     return answer

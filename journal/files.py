@@ -67,6 +67,7 @@ class Found:
     """A file as the directory listing showed it. `live`: the log itself, not a rotated one.
 
     `stamp`: of a compressed file, what it looked like when it was listed; its `size` is then that of what it holds.
+    `hinted`: its inode is one that a generation had, and its name is none of the log's: it may be any file by now.
     """
 
     path: Path
@@ -76,6 +77,7 @@ class Found:
     modified: float
     live: bool
     stamp: str = ""
+    hinted: bool = False
 
     @property
     def key(self) -> Key:
@@ -157,9 +159,12 @@ def files_of(log: Path, generations: Collection[Generation] = (), folders: Itera
         for seen in _files_in(folder, log):
             # cronolog's 2026/11/29/access.log
             same_name = folder != log.parent and seen.path.name == log.name
-            if seen.live or seen.key in known or same_name or named(seen.path.name):
-                # a link to the log is the log
-                found[seen.key] = seen if seen.live else found.get(seen.key, seen)
+            hinted = not (seen.live or same_name or named(seen.path.name))
+            if hinted and seen.key not in known:
+                continue
+            # a link to the log is the log
+            if seen.live or seen.key not in found or found[seen.key].hinted:
+                found[seen.key] = replace(seen, hinted=hinted)
     return list(found.values())
 
 

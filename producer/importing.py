@@ -77,7 +77,8 @@ def prepare(settings: Settings, paths: Sequence[Path], progress: Callable[[Path]
     checkpoint = CheckpointFile(settings.checkpoint_file).load() or Checkpoint()
     memory = settings.checkpoint_file.with_name(MEMORY)
     known = _load(memory)
-    ours = {seen.key for seen in files_of(settings.log_file, checkpoint.generations, settings.rotated_dirs)}
+    listed = files_of(settings.log_file, checkpoint.generations, settings.rotated_dirs)
+    ours = {seen.key for seen in listed if not seen.hinted}
     found: list[Found] = []
     wrong: list[str] = []
     for path in paths:

@@ -112,7 +112,8 @@ class Source:
         fresh: dict[Key, Generation] = {}
         # the log itself first: of two files with the same content it is the original
         for seen in reversed(found.values()):
-            if seen.key in claimed or (hidden and not seen.live) or ignored.get(seen.key) == seen.look:
+            passed_over = seen.hinted or (hidden and not seen.live) or ignored.get(seen.key) == seen.look
+            if seen.key in claimed or passed_over:
                 continue
             readable = False
             with reporting(seen):

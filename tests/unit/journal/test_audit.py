@@ -202,6 +202,15 @@ def test_a_file_that_is_no_log_counts_for_nothing(world: World) -> None:
     assert answer_for(world, "access.log.1") == (False, "it is no log, or it is compressed and no poll has read it yet")
 
 
+def test_another_file_that_has_the_inode_of_a_log_counts_for_nothing(world: World) -> None:
+    world.write(b"a\n")
+    world.ship()
+    world.deliver()
+    world.settings.log_file.rename(world.settings.log_file.with_name("notes")).write_bytes(b"more than the log\n")
+    assert numbers(world) == [0, 2, 2, 0, 0]
+    assert audited(world).rotated() == []
+
+
 def test_a_copy_is_answered_for_as_what_it_is_a_copy_of(world: World) -> None:
     world.write(b"a\nb\n")
     world.ship()

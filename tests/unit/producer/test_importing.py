@@ -183,3 +183,13 @@ def test_a_damaged_memory_is_an_error(world: World, memory: str) -> None:
     world.settings.checkpoint_file.with_name(MEMORY).write_text(memory)
     with pytest.raises(ImportingError, match=r"imported.json is damaged"):
         world.load(world.write("a", text(some("a"))))
+
+
+def test_a_file_that_has_the_inode_of_a_log_and_none_of_its_names_is_imported(world: World) -> None:
+    log = world.settings.log_file
+    log.write_bytes(text(some("a")))
+    world.ship()
+    log.rename(log.with_name("old")).write_bytes(text(some("b")))
+    assert world.load(log.with_name("old")).lines == 40
+    world.ship()
+    assert world.lines == Counter(some("a") + some("b"))

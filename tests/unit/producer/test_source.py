@@ -558,6 +558,61 @@ def test_what_has_another_name_is_left_alone(machine: Machine) -> None:
     assert machine.arrived == []
 
 
+@pytest.mark.parametrize("name", ["checkpoint.json.new", "#access.log#", "other.log", "notes", "old/checkpoint.json"])
+def test_another_file_that_has_the_inode_of_a_log_is_left_alone(machine: Machine, name: str) -> None:
+    """A file system gives a freed inode to the next file that is made, whatever that is."""
+    machine.log.with_name("old").mkdir()
+    machine.write(b"before\n", "old/access.log.2")
+    machine.folders = [machine.log.with_name("old")]
+    machine.write(b"a\n")
+    machine.poll()
+    machine.rotate(name).write_bytes(b"no\nlog\n")
+    machine.write(b"b\n")
+    for _ in range(2):
+        machine.poll()
+        machine.write(b"more\n", name)
+    assert machine.arrived == [b"before", b"a", b"b"]
+
+
+def test_another_file_that_has_the_inode_and_a_name_of_rotation_is_a_log(machine: Machine) -> None:
+    machine.write(b"a\n")
+    machine.poll()
+    machine.rotate("other.log").write_bytes(b"b\n")
+    machine.poll()
+    machine.log.with_name("other.log").rename(machine.log.with_name("access.log.1"))
+    machine.write(b"c\n")
+    machine.poll()
+    machine.log.write_bytes(b"d\n")  # `cp other access.log`
+    machine.poll()
+    assert machine.arrived == [b"a", b"b", b"c", b"d"]
+
+
+@pytest.mark.parametrize("name", ["a link", "access.log.1", "z"])
+def test_a_link_that_is_left_of_a_log_is_the_log(machine: Machine, name: str) -> None:
+    """Under whatever name, as long as it has what was sent."""
+    machine.write(b"a\n")
+    machine.poll()
+    machine.write(b"b\n")
+    os.link(machine.log, machine.log.with_name(name))
+    machine.log.unlink()
+    machine.write(b"c\n")
+    assert machine.poll().problems == []
+    machine.log.with_name(name).write_bytes(b"d\n")
+    machine.poll()
+    assert machine.arrived == [b"a", b"b", b"c", *([b"d"] if name == "access.log.1" else [])]
+
+
+def test_a_log_under_two_names_is_called_as_rotation_does(machine: Machine) -> None:
+    machine.write(b"a\n")
+    machine.poll()
+    os.link(machine.rotate("access.log.1"), machine.log.with_name("a link"))
+    machine.write(b"b\n")
+    machine.poll()
+    checkpoint = checkpoint_of(machine.log).load()
+    assert checkpoint
+    assert [each.name for each in checkpoint.generations] == ["access.log.1", "access.log"]
+
+
 LINES = [b"line %d of a log" % number for number in range(200)]
 TEXT = b"".join(line + b"\n" for line in LINES)
 PACKERS: dict[str, Callable[[bytes], bytes]] = {".gz": gzip.compress, ".bz2": bz2.compress, ".xz": lzma.compress}
