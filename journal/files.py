@@ -21,8 +21,8 @@ COMPRESSED = (".gz", ".bz2", ".xz", ".zst", ".lz4", ".Z", ".zip")
 # A text has next to none of these: of random bytes every ninth is one. So many bytes of it are looked at.
 _CONTROL = bytes({*range(32), 127} - set(b"\t\n\r\x1b"))
 SAMPLE = 4096
-# What zstd, lz4, compress and zip begin with: they leave what is short, or cannot be packed, as it is
-_PACKED = (b"\x28\xb5\x2f\xfd", b"\x04\x22\x4d\x18", b"\x1f\x9d", b"PK\x03\x04")
+# What zstd, lz4, compress, zip and lzma begin with: they leave what is short, or cannot be packed, as it is
+_PACKED = (b"\x28\xb5\x2f\xfd", b"\x04\x22\x4d\x18", b"\x1f\x9d", b"PK\x03\x04", b"\x5d\0\0")
 FEW, MOST = 8, 0.08
 # A number, a date, a time: 1, 20261130, 2026-11-30_16:05, 30Nov2026
 _MONTH = "Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec"

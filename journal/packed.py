@@ -28,7 +28,7 @@ def way_of(magic: bytes) -> Way | None:
     """How a file that begins so is read; None when it is not compressed, or in a way that is not read here."""
     if magic.startswith(b"\x1f\x8b\x08"):
         return lambda file: gzip.GzipFile(fileobj=file)
-    if magic.startswith(b"BZh") and magic[4:] == b"1AY&SY":
+    if magic.startswith(b"BZh") and magic[4:] in (b"1AY&SY", b"\x17rE8P\x90"):  # a block, or the end of an empty one
         return bz2.BZ2File
     if magic.startswith(b"\xfd7zXZ\0"):
         return lzma.LZMAFile

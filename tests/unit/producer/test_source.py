@@ -655,6 +655,17 @@ def test_a_compressed_log_that_was_never_seen(machine: Machine, name: str) -> No
     assert machine.arrived == LINES
 
 
+@pytest.mark.parametrize("ending", PACKERS)
+def test_a_compressed_log_that_was_empty_has_no_lines(machine: Machine, ending: str) -> None:
+    machine.write(PACKERS[ending](b""), f"access.log.1{ending}")
+    machine.write(b"a\n")
+    machine.age(3600)
+    assert machine.poll().problems == []
+    machine.age(3600)
+    machine.poll()
+    assert machine.arrived == [b"a"]
+
+
 def test_a_compressed_log_is_read_once(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     machine.write(gzip.compress(TEXT), "access.log.1.gz")
     machine.poll()
@@ -679,6 +690,7 @@ def test_a_compressed_log_that_is_cut_short_is_said_once_and_waits(machine: Mach
         ("access.log.1", random.Random(1).randbytes(4000)),
         ("access.log.1", bytes(4000)),
         ("access.log.1.lzma", lzma.compress(TEXT, lzma.FORMAT_ALONE)),
+        ("access.log.1.lzma", lzma.compress(b"", lzma.FORMAT_ALONE)),
         ("access.log.1.gpg", b"\x85\x02\x0c\x03" + random.Random(2).randbytes(500)),
         ("access.log.1.br", random.Random(3).randbytes(300) + b"\n"),
         ("access.log.1.tgz", gzip.compress(b"access.log" + bytes(502) + TEXT)),
