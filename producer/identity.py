@@ -124,7 +124,7 @@ class Identity:
         """
         with self._reader.open(seen) as content:
             seen = seen.measured(content)
-            known = self._known_by_content(content, seen, checkpoint)
+            known = self._known_by_content(content, seen, checkpoint, reading)
             # what is known by less than a line may be the beginning of anything
             sure = known is not None and known.position >= SURE
             if seen.size and not seen.live and not sure and not is_text(content):
@@ -188,11 +188,18 @@ class Identity:
                 )
                 return
 
-    def _known_by_content(self, content: Content, seen: Found, checkpoint: Checkpoint) -> Generation | None:
+    def _known_by_content(
+        self, content: Content, seen: Found, checkpoint: Checkpoint, reading: Mapping[str, Found]
+    ) -> Generation | None:
         """The generation without a file whose bytes these are, or, of a rotated log, begin to be: a copy that is being
         made, or one that was cut short. Of the log itself, also one that is in a copy by now."""
+
+        def put_back(each: Generation) -> bool:
+            left = reading.get(each.id)
+            return is_window(each.tail.length) or bool(left and is_window(left.size) and self._copied(left, seen))
+
         generations = [*checkpoint.generations, *checkpoint.ended]
-        gone = [each for each in generations if not each.files or (seen.live and is_window(each.tail))]
+        gone = [each for each in generations if not each.files or (seen.live and put_back(each))]
         gone.sort(key=lambda each: -each.position)
         for generation in gone:
             if continues(content, generation):

@@ -160,16 +160,16 @@ def _holds_line(content: Content, line: bytes) -> bool:
     return False
 
 
-def is_window(tail: Fingerprint) -> bool:
-    """Whether it is of so many bytes that no other log has them there by chance."""
-    return tail.length >= WINDOW_BYTES
+def is_window(length: int) -> bool:
+    """Whether these are so many bytes that no other log has them there by chance."""
+    return length >= WINDOW_BYTES
 
 
 def moved_to(content: Content, tail: Fingerprint) -> int | None:
     """Where the bytes that stood before an offset stand now, in a file that was edited; None if nowhere, or if they are
     no whole window with a whole line in it: of other lines a client may choose the end. Raises OSError."""
     position, data = 0, b""
-    while is_window(tail) and (block := content.pread(BLOCK_BYTES, position)):
+    while is_window(tail.length) and (block := content.pread(BLOCK_BYTES, position)):
         position, data = position + len(block), data[-tail.length :] + block
         for newline in re.finditer(b"\n", data):
             window = data[max(0, newline.end() - tail.length) : newline.end()]

@@ -208,6 +208,19 @@ def test_a_restored_volume_has_other_inodes_and_goes_on(machine: Machine) -> Non
     assert (len(set(names)), len(set(names[:2])), len(set(names[2:]))) == (2, 1, 1)
 
 
+def test_a_log_that_is_put_back_beside_a_copy_before_anything_was_acknowledged(machine: Machine) -> None:
+    """As an editor does it that keeps a backup; what was sent may have arrived."""
+    machine.write(TEXT)
+    machine.write(TEXT[:1800], "access.log.bak")
+    machine.stream.script = [lose_answer] * 1000
+    assert machine.poll().error
+    machine.stream.script = []
+    machine.write(TEXT, "new").replace(machine.log)
+    machine.write(b"next\n")
+    assert machine.poll().problems == []
+    assert machine.arrived == [*LINES, b"next"]
+
+
 def test_a_copy_of_the_whole_folder_goes_on_beside_the_original(machine: Machine, tmp_path: Path) -> None:
     """No offset gets two lines, also where nobody can read the bucket."""
     machine.log.parent.joinpath("one").mkdir()
