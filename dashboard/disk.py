@@ -9,11 +9,12 @@ import os
 import re
 import threading
 from array import array
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from journal.checkpoint import Generation
+from journal.checkpoint import FileId, Generation
 from journal.files import Key, files_of
 from journal.ranges import Ranges
 
@@ -47,7 +48,7 @@ class LogFile:
 class Disk:
     """`grown_*`: bytes and lines that were seen to be added since the first look. `lines` and `grown_lines` are None
     until all that is there has been counted. `new_*`: complete lines that are not acknowledged; `new_since`: the time
-    of the first of them."""
+    of the first of them. Compressed logs count for `new_bytes` only; `new_lines` is None as long as they do."""
 
     bytes: int
     files: int
@@ -65,28 +66,31 @@ class LogDirectory:
     def __init__(self, log: Path) -> None:
         self._log = log
         self._generations: list[Generation] = []  # which say where rotation has moved their files
+        self._ignored: set[tuple[Key, str]] = set()
         self._files: dict[Key, LogFile] = {}
         self._lock = threading.Lock()
         self._first = True
         self._grown_bytes = 0
         self._grown_lines = 0
 
-    def look(self, generations: list[Generation]) -> Disk:
-        """Raises OSError."""
+    def look(self, generations: list[Generation], ignored: Iterable[FileId] = ()) -> Disk:
+        """`ignored`: files that hold no lines. Raises OSError."""
         with self._lock:
             self._generations = generations
+            self._ignored = {(file.key, file.stamp) for file in ignored}
             self._update()
             files = self._files.values()
             complete = all(file.up_to_date for file in files)
             new_bytes, new_lines, since = self._new(generations)
+            packed = self._packed(generations)
             return Disk(
                 bytes=sum(file.size for file in files),
                 files=len(self._files),
                 lines=sum(file.lines for file in files) if complete else None,
                 grown_bytes=self._grown_bytes,
                 grown_lines=self._grown_lines if complete else None,
-                new_bytes=new_bytes,
-                new_lines=new_lines if complete else None,
+                new_bytes=new_bytes + packed,
+                new_lines=new_lines if complete and not packed else None,
                 new_since=since,
             )
 
@@ -127,7 +131,9 @@ class LogDirectory:
     def _update(self) -> None:
         found: dict[Key, LogFile] = {}
         budget = READ_BYTES
-        for path in [seen.path for seen in files_of(self._log, self._generations) if not seen.compressed]:
+        packed = {file.key for each in self._generations for file in each.files if file.stamp}
+        listed = [seen for seen in files_of(self._log, self._generations) if (seen.key, seen.look) not in self._ignored]
+        for path in [seen.path for seen in listed if not (seen.compressed or seen.key in packed)]:
             try:
                 with path.open("rb") as opened:
                     status = os.fstat(opened.fileno())
@@ -187,6 +193,14 @@ class LogDirectory:
         found = [self._behind(*rest) for rest in rests]
         first = min((time for _, _, time in found if time), default=None)
         return sum(size for size, _, _ in found), sum(lines for _, lines, _ in found), first
+
+    def _packed(self, generations: list[Generation]) -> int:
+        """Bytes that are not acknowledged of logs that are compressed by now, as the producer has seen them."""
+        return sum(
+            each.unread
+            for each in generations
+            if any(file.stamp for file in each.files) and not any(file.key in self._files for file in each.files)
+        )
 
     def _behind(self, file: LogFile, position: int) -> tuple[int, int, datetime | None]:
         if file.complete <= position:

@@ -7,7 +7,7 @@ from collections.abc import Collection
 
 from common.settings import Settings
 from dashboard.disk import Disk, LogDirectory
-from journal.checkpoint import CheckpointError, CheckpointFile
+from journal.checkpoint import Checkpoint, CheckpointError, CheckpointFile
 from journal.logs import logs_of
 
 
@@ -31,8 +31,8 @@ class LogDirectories:
         for one, directory in self.each():
             told = f"{one.log_name}: " if one.log_name else ""
             try:
-                checkpoint = CheckpointFile(one.checkpoint_file).load()
-                found[one.log_name] = directory.look(checkpoint.generations if checkpoint else [])
+                checkpoint = CheckpointFile(one.checkpoint_file).load() or Checkpoint()
+                found[one.log_name] = directory.look(checkpoint.generations, checkpoint.ignored)
             except CheckpointError as error:
                 problems.append(f"{told}{error}")
             except OSError as error:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -8,9 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dashboard import disk
-from dashboard.disk import LogDirectory
-from journal.checkpoint import FileId, Fingerprint, Generation
+from dashboard.disk import Disk, LogDirectory
+from journal.checkpoint import CheckpointFile, FileId, Fingerprint, Generation
 from journal.ranges import Ranges
+from producer.ship import ship_once
+from tests.fake_kinesis import FakeClock, FakeKinesis, Fault, refuse_all, sink_of, source_of
 
 LINE = b'127.0.0.1 - - [23/Nov/2026:12:00:%02d +0200] "GET /%d HTTP/1.1" 200 5 "-" "test"\n'
 
@@ -59,6 +62,41 @@ def test_a_log_that_was_moved_is_known_by_its_inode(log: Path) -> None:
     found = directory.look([generation])
     assert (found.files, found.lines, found.new_lines) == (1, 2, 1)
     assert directory.lines_in("whatever", Ranges.of(0, moved.stat().st_size)) == 2
+
+
+@pytest.mark.parametrize("name", ["access.log.1.gz", "access.log.1"])
+def test_a_compressed_log_that_waits_counts_as_the_producer_has_seen_it(log: Path, name: str) -> None:
+    """Whatever it is called."""
+    text = line(1) + line(2)
+    path = log.with_name(name)
+    path.write_bytes(gzip.compress(text))
+    checkpoint, stream, clock = CheckpointFile(log.with_name("checkpoint.json")), FakeKinesis(), FakeClock()
+    directory = LogDirectory(log)
+
+    def found(script: list[Fault | None]) -> Disk:
+        stream.script = script
+        ship_once(source_of(log, clock), checkpoint, sink_of(stream, clock))
+        known = checkpoint.load()
+        assert known
+        return directory.look(known.generations, known.ignored)
+
+    waiting = found([refuse_all] * 1000)
+    assert (waiting.new_bytes, waiting.new_lines) == (len(text), None)
+    done = found([])
+    assert (done.new_bytes, done.new_lines) == (0, 0)
+
+
+def test_a_file_that_holds_no_lines_does_not_wait(log: Path) -> None:
+    path = log.with_name("access.log.1.gpg")
+    path.write_bytes(bytes(range(256)) * 4)
+    checkpoint = CheckpointFile(log.with_name("checkpoint.json"))
+    ship_once(source_of(log, FakeClock()), checkpoint, sink_of(FakeKinesis(), FakeClock()))
+    known = checkpoint.load()
+    assert known
+    assert LogDirectory(log).look(known.generations, known.ignored).new_lines == 0
+    with path.open("ab") as file:
+        file.write(line(1))
+    assert LogDirectory(log).look(known.generations, known.ignored).new_lines == 5, "it is another one now"
 
 
 def test_a_log_that_the_checkpoint_does_not_know_is_new_from_its_beginning(log: Path) -> None:
