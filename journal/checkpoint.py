@@ -149,12 +149,14 @@ class Generation:
 class Checkpoint:
     """The generations that have a file on disk, oldest first, and those that had one, the last REMEMBERED of them.
 
-    `ignored`: files beside the log that hold no lines; each was said once.
+    `ignored`: files beside the log that hold no lines; each was said once. `boot`: the start of the machine in which
+    it was last looked whether the log was set back.
     """
 
     generations: list[Generation] = field(default_factory=list)
     ended: list[Generation] = field(default_factory=list)
     ignored: list[FileId] = field(default_factory=list)
+    boot: str = ""
 
     def end(self, generation: Generation) -> None:
         """No file holds it any more; a copy of it is still known by its content."""
@@ -227,6 +229,9 @@ class CheckpointFile:
             generations = [_generation(item) for item in tree["generations"]]
             ended = [_generation(item) for item in tree.get("ended", [])]
             ignored = [_file(item) for item in tree.get("ignored", [])]
+            boot = tree.get("boot", "")
+            if not isinstance(boot, str):
+                raise TypeError(f"boot is {boot!r}")
             ids = [part.id for generation in generations + ended for part in generation.parts]
             if len(set(ids)) != len(ids):
                 raise ValueError("a generation stands in it twice")
@@ -236,7 +241,7 @@ class CheckpointFile:
                 f"delete it and {WITNESS} to send every log on disk again from its beginning (what is in S3 already "
                 "is then doubled)"
             ) from error
-        return Checkpoint(generations, ended, ignored)
+        return Checkpoint(generations, ended, ignored, boot)
 
 
 def encode(checkpoint: Checkpoint) -> bytes:

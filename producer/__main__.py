@@ -19,6 +19,7 @@ from common.settings import Settings, SettingsError, load_settings, require_data
 from journal.checkpoint import CheckpointError
 from producer.logs import Log, Logs, log_shipped, wrong_format
 from producer.put import Sink
+from producer.setback import look_back
 from producer.ship import ship_once
 from producer.sink import make_sink, sink_of
 from producer.whereabouts import SourceError
@@ -104,9 +105,11 @@ def once(settings: Settings) -> int:
 
 def _ship(each: Log, settings: Settings, sink: Sink, stop: Callable[[], bool]) -> tuple[int, bool]:
     """The exit code of one log, and whether the stream has refused lines of it."""
+    delivery = settings.delivery
     try:
-        cut = sink_of(settings.delivery).cut
-        report = ship_once(each.source, each.checkpoint_file, sink, cut=cut, stop=stop)
+        if delivery.has_ledger:
+            look_back(each.checkpoint_file, once=True)
+        report = ship_once(each.source, each.checkpoint_file, sink, cut=sink_of(delivery).cut, stop=stop)
     except (CheckpointError, SourceError, OSError) as error:
         part = "checkpoint" if isinstance(error, CheckpointError) else "log"
         log.error("%s%s", each.told, error, extra=event("failed", part=part, error=str(error)))

@@ -2,7 +2,8 @@
 
 Then other bytes than this log's were sent under its generation, or will be, from some offset on; to the ledgers this
 log's own would be repetitions of those. No file tells. So with each start of the producer a log goes on as a new
-generation, from the line on of which nothing was ever sent from here.
+generation, from the line on of which nothing was ever sent from here; where cron starts it each minute, with the first
+one since the machine's own start.
 
 A machine that is set back with its memory has no start. It shows where the bucket holds more of a generation than was
 sent from here: then all that was sent under that name is sent again under a new one.
@@ -13,10 +14,32 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, suppress
+from pathlib import Path
 
 from common.settings import Settings
 from journal.checkpoint import Checkpoint, CheckpointError, CheckpointFile
 from journal.ranges import Ranges
+
+# Another one with each start of the machine
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+
+def look_back(file: CheckpointFile, *, once: bool = False) -> None:
+    """To be called at the start, before the first tick; `once`: of a producer that runs once. Raises CheckpointError,
+    OSError."""
+    checkpoint, boot = file.load(), boot_id()
+    if checkpoint and not (once and checkpoint.boot == boot):
+        checkpoint.boot = boot
+        for each in checkpoint.generations:
+            each.limit = each.sent if each.limit is None else each.limit
+        file.save(checkpoint)
+
+
+def boot_id() -> str:
+    try:
+        return BOOT_ID.read_text(encoding="ascii").strip()
+    except OSError:
+        return ""
 
 
 class SetBack:
@@ -33,12 +56,8 @@ class SetBack:
         self._file = CheckpointFile(settings.checkpoint_file)
 
     def look_back(self) -> None:
-        """To be called at the start, before the first tick."""
         with suppress(CheckpointError, OSError):  # a tick will say it
-            if checkpoint := self._file.load():
-                for each in checkpoint.generations:
-                    each.limit = each.sent if each.limit is None else each.limit
-                self._file.save(checkpoint)
+            look_back(self._file)
 
     def check(self, ledgers: Mapping[str, Ranges]) -> None:
         """Let the generations end of which `ledgers`, read before this, hold what was never sent from here.

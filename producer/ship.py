@@ -13,6 +13,7 @@ from journal.checkpoint import WITNESS, Checkpoint, CheckpointFile
 from producer.batch import Cut, batches
 from producer.put import Put, Sink, Traffic
 from producer.record import Record
+from producer.setback import boot_id
 from producer.source import Source
 
 log = logging.getLogger(__name__)
@@ -107,7 +108,7 @@ def _first_start(checkpoint_file: CheckpointFile) -> Checkpoint:
         checkpoint_file.path,
         extra=event("first_start", checkpoint=str(checkpoint_file.path)),
     )
-    return Checkpoint()
+    return Checkpoint(boot=boot_id())
 
 
 def _leave_witness(checkpoint_file: CheckpointFile) -> None:

@@ -98,6 +98,7 @@ def broken(**changes: Any) -> bytes:
         b'{"version": "1", "generations": []}',
         b'{"generations": []}',
         b'{"version": 1, "generations": [{}]}',
+        b'{"version": 1, "generations": [], "boot": 1}',
         b'{"version": 1, "generations": {"a": 1}}',
         encode(full())[:-40],
         broken(offset=-1),

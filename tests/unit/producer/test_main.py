@@ -118,6 +118,23 @@ def test_once_ships_what_is_there_and_never_rotates(tmp_path: Path, endpoint: tu
     assert (code, output, len(keys)) == (SHIPPED, "", 2)
 
 
+def test_once_after_each_start_of_the_machine_goes_on_as_a_new_generation(
+    tmp_path: Path, endpoint: tuple[str, list[str]]
+) -> None:
+    """The log may have been set back meanwhile."""
+    host, keys = endpoint
+    process = Process(tmp_path, host)
+    checkpoint = process.log.with_name("checkpoint.json")
+    for line in (b"a\n", b"b\n", b"c\n", b"d\n"):
+        with process.log.open("ab") as file:
+            file.write(line)
+        assert process.once()[0] == SHIPPED
+        if line == b"b\n":
+            checkpoint.write_text(json.dumps(json.loads(checkpoint.read_bytes()) | {"boot": "another"}))
+    names = [key.split(":")[0] for key in keys]
+    assert [names.index(name) for name in names] == [0, 0, 2, 2]
+
+
 def compress(log: Path, target: Path) -> None:
     target.write_bytes(gzip.compress(log.read_bytes()))
     log.unlink()
