@@ -211,7 +211,7 @@ class Run:
                     self._committed.add(item.owner, item.start, item.end)
             self.counts["written"] += written.lines
             self.counts["duplicates"] += lines - written.lines
-            self.counts["objects"] += written.lines > 0
+            self.counts["objects"] += written.changed
             self.counts["conflicts"] += written.conflicts
             self.counts["bytes"] += written.bytes
             if number < skipped:

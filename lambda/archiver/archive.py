@@ -58,11 +58,15 @@ class ContentionError(Exception):
 
 
 class Appended(NamedTuple):
-    """What one append wrote: nothing when every line is there already. `conflicts`: rounds that it lost."""
+    """What one append wrote: nothing when every line is there already. `conflicts`: rounds that it lost.
+
+    `changed`: whether it wrote; of skipped lines it writes the places in the ledger only.
+    """
 
     lines: int
     bytes: int
     conflicts: int = 0
+    changed: bool = False
 
 
 class Elsewhere(NamedTuple):
@@ -178,12 +182,12 @@ class Archive:
     ) -> Appended:
         self._others.enter(target, state, items)
         texts, count = _uncovered(state.ledger, items)
-        if not count:
+        if not texts:
             return Appended(0, 0)
         written = sum(map(len, texts))
         if self._is_long(state.ledger):
             self._fill(target, state.ledger, elsewhere or Elsewhere(Ledger(), ()))
-        if state.size < self._limits.min_part:
+        if state.size < self._limits.min_part + (not count):
             # joined once: the new lines may be most of what fits the memory
             body = b"".join([self._reader.old_bytes(target, state, texts), *texts])
             size = len(body)
@@ -193,11 +197,13 @@ class Archive:
         else:
             if not state.intact and self._reader.read_from(target, state, state.size - 1) != b"\n":
                 texts.insert(0, b"\n")
-            new = b"".join(texts)
-            size = state.size + len(new)
+            new, old = b"".join(texts), state
+            if not new:  # but the last part is to have something
+                new, old = self._reader.read_from(target, state, state.size - 1), state._replace(size=state.size - 1)
+            size = old.size + len(new)
             lines = None if state.lines is None else state.lines + count
             metadata = self._metadata(target, state, size, lines, unused)
-            etag = self._writer.multipart(target, state, new, metadata)
+            etag = self._writer.multipart(target, old, new, metadata)
         if state.side:
             self.forget(state.side)
         if etag and self._remembered:
@@ -206,7 +212,7 @@ class Archive:
             self._known[target] = State(etag, size, state.ledger, side, ledgered=True, intact=True, lines=lines)
             for other in list(self._known)[: -self._remembered]:
                 del self._known[other]
-        return Appended(count, written)
+        return Appended(count, written, changed=True)
 
     def _is_long(self, ledger: Ledger) -> bool:
         """Whether it outgrows the metadata, whatever the lengths of the object and of its count of lines."""

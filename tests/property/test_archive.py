@@ -194,7 +194,7 @@ def test_of_an_object_just_written_no_state_is_asked(standing: int, calls: list[
     assert calls in (None, asked)
     # another writer comes between, then the object is deleted: neither is missed
     archive(s3).append(TARGET, [item("0b", 1)])
-    assert remembering.append(TARGET, [item("0b", 1), item("0b", 2)]) == (1, 5, 1)
+    assert remembering.append(TARGET, [item("0b", 1), item("0b", 2)]) == (1, 5, 1, True)
     del s3.objects[TARGET.key]
     assert remembering.append(TARGET, [item("0b", 2)]).lines == 1
     assert archived(s3) == Counter([item("0b", 2).text])

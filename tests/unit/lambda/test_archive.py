@@ -62,7 +62,7 @@ def body(s3: FakeS3) -> bytes:
 
 def test_a_new_object() -> None:
     s3 = tiny()
-    assert archive(s3).append(TARGET, items(0, 1)) == Appended(2, 14)
+    assert archive(s3).append(TARGET, items(0, 1)) == Appended(2, 14, changed=True)
     assert names(s3) == ["head_object", "put_object"]
     assert s3.objects["logs/2020/04/18/01/web-access.log"].body == b"line 0\nline 1\n"
     assert s3.objects[TARGET.key].metadata == {"ledger": f"1;e;{GENERATION}=0-14", "lines": "2"}
@@ -74,7 +74,7 @@ def test_what_is_there_is_not_written_again() -> None:
     s3.calls.clear()
     assert archive(s3).append(TARGET, items(2, 0)) == Appended(0, 0)
     assert names(s3) == ["head_object"], "neither read nor written"
-    assert archive(s3).append(TARGET, items(1, 3, 3, 2)) == Appended(1, 7)
+    assert archive(s3).append(TARGET, items(1, 3, 3, 2)) == Appended(1, 7, changed=True)
     assert body(s3) == b"line 0\nline 1\nline 2\nline 3\n"
 
 
@@ -442,7 +442,7 @@ def test_lines_of_an_edited_object_are_counted_again_when_it_is_small_and_unknow
 def test_lost_rounds_are_counted() -> None:
     s3 = tiny()
     s3.faults = {1: lambda: archive(s3).append(TARGET, items(1)) and None}
-    assert archive(s3).append(TARGET, items(0)) == Appended(1, 7, conflicts=1)
+    assert archive(s3).append(TARGET, items(0)) == Appended(1, 7, conflicts=1, changed=True)
 
 
 def run(first: int, after: int) -> Item:
@@ -483,3 +483,19 @@ def test_an_append_costs_the_same_from_5_mib_to_10_gb() -> None:
             assert spent == [4 + -(-size // (5 * 1024**3 // 2)), len(text), 0, size]
     assert s3.objects[TARGET.key].size > 10 * 10**9
     assert s3.objects[TARGET.key].metadata["lines"] == str(number + 1)
+
+
+@pytest.mark.parametrize("size", [0, 1, 59, 60, 61, 129, 131, 300])
+def test_places_without_lines_are_entered_whatever_the_size(size: int) -> None:
+    """Below, of and above the size of a part, which is 60 bytes here."""
+    s3 = tiny()
+    before = b"x" * (size - 1) + b"\n" if size else b""
+    if size:
+        archive(s3).append(TARGET, [Item(GENERATION, 0, size, before)])
+    place = Item(GENERATION, size, size + 5, b"", lines=0)
+    assert archive(s3).append(TARGET, [place]) == Appended(0, 0, changed=True)
+    assert (body(s3), counted(s3)) == (before, str(min(size, 1)))
+    assert s3.objects[TARGET.key].metadata[METADATA_KEY] == f"1;{size:x};{GENERATION}=0-{size + 5:x}"
+    assert archive(s3).append(TARGET, [place]) == Appended(0, 0)
+    archive(s3).append(TARGET, [Item(GENERATION, size + 5, size + 9, b"new\n")])
+    assert body(s3) == before + b"new\n"

@@ -11,6 +11,7 @@ from botocore.exceptions import EndpointConnectionError
 
 import index
 from archiver import firehose
+from archiver.archive import Appended
 from archiver.filing import Item
 from archiver.firehose import Transform
 from archiver.layout import HourlyObject
@@ -165,7 +166,7 @@ def test_each_handler_takes_the_events_of_the_other(monkeypatch: pytest.MonkeyPa
 
         def append(self, _target: HourlyObject, items: Sequence[Item], *_: object) -> Any:
             self.appended += len(items)
-            return type("Appended", (), {"lines": len(items), "bytes": 0, "conflicts": 0})
+            return Appended(len(items), 0, changed=True)
 
     counting = Counting()
     monkeypatch.setattr(index, "archive", lambda: counting)
