@@ -15,11 +15,25 @@ from common.values import parts
 
 # without all of common/archiver.py, which would make each start longer
 sys.path.append(str(Path(__file__).resolve().parents[1] / "lambda"))
-from archiver.privacy import ALL, CODED, PATH, parameter
+from archiver.privacy import (
+    ALL,
+    BYTE,
+    CODED,
+    FOUR,
+    GROUPS,
+    NOT_SKIPPED,
+    PATH,
+    PORT,
+    SIX,
+    any_of,
+    parameter,
+    skipped,
+)
 
 HOPS = 8  # addresses of an X-Forwarded-For that are logged; of a longer one, none
 TIMES = 8  # how often the parameters of DROP_QUERY may occur; a query that has more of them is dropped whole
 ADDRESS, ADDRESS_LIST = "remote_addr", "http_x_forwarded_for"
+ANYTHING = r"[^\n]*"
 QUERIES = {"request": "", "http_referer": "-"}  # what is logged if there is none
 Rules = Iterable[tuple[str, str]]  # pattern and value of a map
 
@@ -38,20 +52,12 @@ def log_format(text: str, settings: Settings) -> str:
 
 def skip(settings: Settings) -> str:
     r"""The rules of a map from `$logged $status $request\n$http_user_agent`, for what has no line."""
-    skipped = parts(settings.log_skip)
-    agents = [each.removeprefix("agent:") for each in skipped if each.startswith("agent:")]
-    paths = [each for each in skipped if each.startswith("/")]
+    paths, agents = skipped(settings.log_skip)
     if not settings.upstream:
         paths.append("/healthz")  # the probes of a load balancer in front
-    rules = [rf"{_any_of(paths)} HTTP/\d\.\d\n"] if paths else []
-    rules += [rf"[^\n]*+\n{_any_of(agents)}"] if agents else []
-    # `verify` waits for the lines of its requests
-    return _lines((rf"~^1 [1-3]\d\d (?:GET|HEAD) (?!/verify-){rule}", "0") for rule in rules)
-
-
-def _any_of(texts: Iterable[str]) -> str:
-    spelt = ("".join(r"[^\n]*" if each == "*" else f"\\x{ord(each):02x}" for each in text) for text in texts)
-    return f"(?:{'|'.join(spelt)})"
+    rules = [rf"{any_of(paths, ANYTHING)} HTTP/\d\.\d\n"] if paths else []
+    rules += [rf"[^\n]*+\n{any_of(agents, ANYTHING)}"] if agents else []
+    return _lines((rf"~^1 [1-3]\d\d (?:GET|HEAD) {NOT_SKIPPED}{rule}", "0") for rule in rules)
 
 
 def _map(name: str, otherwise: str, rules: Rules) -> str:
@@ -64,10 +70,9 @@ def _lines(rules: Rules) -> str:
 
 def _address(name: str, before: str = "") -> Rules:
     """For an address, perhaps in brackets or with a port: all but its last octet, or the first 48 bits."""
-    byte, group, port = r"\d{1,3}", "[0-9a-f]{1,4}", r"(?::\d++)?"
     four, six = f"{name}_four", f"{name}_six"
-    yield rf"~*^ *+(?<{four}>(?:::ffff:)?(?:{byte}\.){{3}}){byte}{port} *+\z", f"{before}${{{four}}}0"
-    yield rf"~*^ *+\[?(?<{six}>{group}(?::{group}){{0,2}}):[0-9a-f:.]*+\]?{port} *+\z", f"{before}${six}::"
+    yield rf"~*^ *+(?<{four}>{FOUR}){BYTE}{PORT} *+\z", f"{before}${{{four}}}0"
+    yield rf"~*^ *+\[?(?<{six}>{SIX}){GROUPS}\]?{PORT} *+\z", f"{before}${six}::"
     yield r"~^ *+\[?::", f"{before}::"
 
 

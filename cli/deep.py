@@ -17,7 +17,7 @@ from botocore.exceptions import ClientError
 from cli.filed import digest, digests, filed
 from common.archiver import FRAGMENT, HourlyObject, Ledger
 from common.errors import code_of, status_of
-from common.formats import format_of
+from common.formats import function_format
 from common.settings import Settings
 from journal.audit import Audit, Row
 from journal.files import Found
@@ -71,10 +71,10 @@ def _windows(row: Row, log: Found, settings: Settings, deep: Deep) -> Iterator[W
     for start, end in row.archived - row.removed:
         claimed.add(row.id, start, end)
     begin = next((start for start, _ in row.written), 0)
-    format_ = format_of(settings.access_log_format, settings.fields)
+    format_ = function_format(settings)
     for target, run in filed(log, row.id, begin, row.written.end, settings.s3_prefix, format_):
         for item in run.singly():
-            if not claimed.covers(row.id, item.start, item.end):
+            if not item.text or not claimed.covers(row.id, item.start, item.end):
                 continue
             if item.end - item.start > LONGEST or item.text.startswith(b'{"reason":"' + FRAGMENT.encode()):
                 deep.long += 1

@@ -24,7 +24,7 @@ from common.archiver import Archive, HourlyObject, Item, Ledger, LedgerError, Re
 from common.aws import client
 from common.clock import Clock, SystemClock
 from common.errors import AWS_ERRORS, explain, status_of
-from common.formats import format_of
+from common.formats import function_format
 from common.settings import Settings
 from journal.archived import Archived, ArchivedError, ArchivedFile
 from journal.audit import held_by, look_at_files
@@ -84,7 +84,7 @@ def repair(settings: Settings, clock: Clock, s3: S3Client, key: str) -> Found:
         if held and generation.start is not None:
             there.add(generation.id)
             end = generation.within(held[0].found.size if generation.closed else held[0].complete)
-            format_ = format_of(settings.access_log_format, settings.fields)
+            format_ = function_format(settings)
             log = filed(held[0].found, generation.id, generation.start, end, target.prefix, format_)
             _enter(ledger, left, target, log)
     taken = _take_over(ledger, ArchivedFile(settings.archived_file).load(), there)
@@ -108,8 +108,8 @@ def _enter(
             continue
         for item in run.singly():
             text = digest(item.text[:-1])
-            if left[text]:
-                left[text] -= 1
+            if left[text] or not item.text:
+                left[text] -= bool(item.text)
                 ledger.add(run.owner, item.start, item.end)
 
 

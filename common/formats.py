@@ -4,14 +4,30 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from common.values import networks
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "lambda"))
+from archiver import kept
 from archiver.fields import FormatError, names
 from archiver.format import JSON, NAMED, Format, compiled, own_format
 from archiver.parse import NotInFormatError, parse
-from common.delivery import Delivery
 
-__all__ = ["JSON", "NAMED", "Format", "FormatError", "check_format", "format_of", "log_format", "takes"]
+if TYPE_CHECKING:
+    from common.settings import Settings
+
+__all__ = [
+    "JSON",
+    "NAMED",
+    "Format",
+    "FormatError",
+    "check_format",
+    "format_of",
+    "function_format",
+    "log_format",
+    "takes",
+]
 
 DEFAULT = "combined"
 TIME = "[$time_local]"
@@ -31,20 +47,38 @@ def takes(line: bytes, format_: Format) -> bool:
     return True
 
 
+def variables(settings: Settings) -> dict[str, str]:
+    """What the function has in its environment of how lines are read, and what is kept of them.
+
+    Of the appliance's own log nginx has left out before what is to be left out.
+    """
+    given = {"ACCESS_LOG_FORMAT": settings.access_log_format, "FIELDS": settings.fields}
+    if not settings.owns_log:
+        given["TRUSTED_PROXIES"] = ",".join(map(str, networks(settings.trusted_proxies)))
+        given["ANONYMIZE_IP"] = "1" if settings.anonymize_ip else ""
+        given |= {"DROP_QUERY": settings.drop_query, "LOG_SKIP": settings.log_skip}
+    return {name: value for name, value in given.items() if value not in ("", DEFAULT)}
+
+
+def function_format(settings: Settings) -> Format:
+    """The format by which the function, with these variables, makes entries of lines. Raises FormatError."""
+    return kept.format_of(variables(settings))
+
+
 def log_format(fields: str) -> str:
     """What the container's nginx logs, as a log_format of its own. Raises FormatError."""
     return own_format(names(fields))
 
 
-def check_format(text: str, fields: str, owns_log: bool, delivery: Delivery) -> None:
-    """Raise ValueError where lines could not be read, or not be sent. `owns_log`: it is the appliance's own."""
-    given = {"ACCESS_LOG_FORMAT": text, "FIELDS": fields}
-    said = " and ".join(f"{name}={value!r}" for name, value in given.items() if value not in ("", DEFAULT))
+def check_format(settings: Settings) -> None:
+    """Raise ValueError where lines could not be read, or not be sent."""
+    text, fields, delivery = settings.access_log_format, settings.fields, settings.delivery
+    said = " and ".join(f"{name}={value!r}" for name, value in variables(settings).items())
     try:
-        format_of(text, fields)
+        function_format(settings)
     except FormatError as error:
         raise ValueError(f"{said}: {error}") from None
-    if owns_log and text != DEFAULT:
+    if settings.owns_log and text != DEFAULT:
         raise ValueError(f"{said}: the appliance's own nginx logs in {DEFAULT}, to which FIELDS adds; leave it out")
     if not delivery.has_ledger and (fields or TIME not in NAMED.get(text, text)):
         # a record of such a delivery holds one hour, by this time alone, and so much that its entries fit the answer

@@ -139,7 +139,8 @@ class Settings(Variables, Places):
     """Proxies in front whose X-Forwarded-For names the client, as addresses or networks with commas between: the log,
     the limits below and UPSTREAM then see the client's address. What another address sends there counts for nothing.
     `private`: 10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16, fc00::/7 and the loopback; `docker`: 172.16.0.0/12,
-    192.168.0.0/16 and fc00::/7. Whatever sends from such an address may name any client."""
+    192.168.0.0/16 and fc00::/7. Whatever sends from such an address may name any client. Of a LOG_FILE of another web
+    server's, the format has to have X-Forwarded-For, as `main` has."""
     proxy_protocol: bool = False
     """Whether TRUSTED_PROXIES name the client by the PROXY protocol instead. Requests without it are then refused. By
     either way, the line of a request that nginx could not read has the proxy's own address."""
@@ -152,11 +153,11 @@ class Settings(Variables, Places):
 
     # What is logged
     anonymize_ip: bool = False
-    """Whether addresses are kept without their last octet (IPv4) or their last 80 bits (IPv6). nginx writes
-    no others."""
+    """Whether addresses are kept without their last octet (IPv4) or their last 80 bits (IPv6). As with the next two,
+    the appliance's nginx writes no others; of a LOG_FILE of another web server's, the entries have no others."""
     drop_query: Dropped = Field("", examples=["token,code"])
     """`all`: requests and Referers are kept without their queries. Or the names of parameters, with commas between:
-    their values are left out, wherever they occur. nginx writes none of it."""
+    their values are left out, wherever they occur."""
     log_skip: Skipped = Field("", examples=["/health,agent:kube-probe/"])
     """Requests without a line, such as health checks, with commas between: paths with their query, in which one `*`
     stands for anything, and `agent:` with the beginning of a user agent. Only GET and HEAD, never with a status of 400

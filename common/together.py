@@ -12,10 +12,11 @@ COMBINED = "combined"
 
 def check_together(settings: Settings) -> None:
     """Raises ValueError with the remedy."""
-    if settings.access_log_format != COMBINED or settings.fields:
+    private = settings.trusted_proxies or settings.anonymize_ip or settings.drop_query or settings.log_skip
+    if settings.access_log_format != COMBINED or settings.fields or (private and not settings.owns_log):
         from common.formats import check_format  # few ask for it
 
-        check_format(settings.access_log_format, settings.fields, settings.owns_log, settings.delivery)
+        check_format(settings)
     if settings.target == "aws" and settings.localstack_host:
         raise ValueError("TARGET=aws and LOCALSTACK_HOST exclude each other; leave one of them out")
     if settings.proxy_protocol and not settings.trusted_proxies:

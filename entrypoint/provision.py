@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from common import aws
 from common.delivery import FIREHOSE, KINESIS, S3
 from common.errors import AWS_ERRORS, explain
+from common.formats import variables
 from common.settings import Settings
-from common.together import COMBINED
 from entrypoint import delivery, errors, policies, record_key
 from entrypoint.bucket import ensure_bucket
 from entrypoint.capabilities import misfiles, overwrites, refuses
@@ -40,8 +40,6 @@ if TYPE_CHECKING:
 
 # kind and name of a resource, and a call that answers with something while it is there
 Probe: TypeAlias = tuple[str, str, Callable[[], Any]]
-# What a function does without a variable for
-DEFAULTS = ("", COMBINED)
 # Seconds an answer may take. Shorter than the factory's, and without its retries, because the caller comes back
 # anyway: an endpoint that vanished in the middle of a call must not use up the 15 s it may take to be provisioned anew.
 READ_TIMEOUT = 5.0
@@ -138,9 +136,9 @@ def _function(
 ) -> Outcome:
     """The function; what it verifies records with is kept for the producer. Without `new_key` none is made."""
     # where its endpoint is it finds by itself: emulators put AWS_ENDPOINT_URL there
-    lines = {"ACCESS_LOG_FORMAT": settings.access_log_format, "FIELDS": settings.fields}
-    given = {"S3_PREFIX": settings.s3_prefix} | lines
-    basic = {"S3_BUCKET": settings.s3_bucket} | {name: value for name, value in given.items() if value not in DEFAULTS}
+    basic = {"S3_BUCKET": settings.s3_bucket} | variables(settings)
+    if settings.s3_prefix:
+        basic["S3_PREFIX"] = settings.s3_prefix
     name, arn, keys = settings.lambda_function, role.arn, record_key.KeyFile(settings, new_key)
 
     def environment(there: Mapping[str, str]) -> dict[str, str]:

@@ -3,8 +3,8 @@
 `handler`: a batch of Kinesis records becomes lines of hourly objects in S3, each line exactly once.
 `firehose_handler`: the transform of a delivery stream; Firehose delivers the entries that it answers.
 
-Environment: S3_BUCKET (required), S3_PREFIX, RECORD_KEY, ACCESS_LOG_FORMAT, FIELDS; AWS_ENDPOINT_URL or
-LOCALSTACK_HOSTNAME where S3 is no AWS.
+Environment: S3_BUCKET (required), S3_PREFIX, RECORD_KEY, ACCESS_LOG_FORMAT, FIELDS; for a host's log TRUSTED_PROXIES,
+ANONYMIZE_IP, DROP_QUERY, LOG_SKIP; AWS_ENDPOINT_URL or LOCALSTACK_HOSTNAME where S3 is no AWS.
 
 A batch that fails raises and comes back whole; the ledgers keep what it had written from being written again.
 (`batchItemFailures` is no alternative: some emulators ignore it and go on, which loses the records.)
@@ -30,10 +30,10 @@ from typing import Any, NamedTuple, Protocol
 from archiver.archive import Appended, Archive, Elsewhere
 from archiver.connect import client
 from archiver.event import Key, kinesis_record
-from archiver.fields import names
 from archiver.filing import Item, file_blocks
 from archiver.firehose import Transform
-from archiver.format import COMBINED, Format, compiled
+from archiver.format import COMBINED, Format
+from archiver.kept import format_of
 from archiver.layout import HourlyObject
 from archiver.ledger import Ledger
 from archiver.progress import Done, Position, Progress
@@ -265,7 +265,7 @@ def _warn_as_json() -> None:
 @functools.cache
 def _format() -> Format:
     """That of the log. Raises FormatError."""
-    return compiled(os.environ.get("ACCESS_LOG_FORMAT") or "combined", names(os.environ.get("FIELDS", "")))
+    return format_of(os.environ)
 
 
 @functools.cache

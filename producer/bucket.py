@@ -17,7 +17,7 @@ from common.archiver import Archive, ContentionError, Elsewhere, HourlyObject, I
 from common.conditions import COPY, ignored_conditions, refusal
 from common.delivery import S3
 from common.errors import AWS_ERRORS
-from common.formats import Format, format_of
+from common.formats import Format, format_of, function_format
 from common.settings import Settings
 from common.status import Place
 from common.together import COMBINED
@@ -53,8 +53,8 @@ class BucketSink(RetryingSink):
 
     @staticmethod
     def own(settings: Settings) -> dict[str, Any]:
-        format_ = format_of(settings.access_log_format, settings.fields)
-        return {"prefix": settings.s3_prefix, "format": format_, "trusted": settings.target == "aws"}
+        trusted = settings.target == "aws"
+        return {"prefix": settings.s3_prefix, "format": function_format(settings), "trusted": trusted}
 
     def close(self) -> None:
         RetryingSink.close(self)

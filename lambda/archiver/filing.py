@@ -15,7 +15,7 @@ import hashlib
 import re
 from collections.abc import Iterator
 from functools import lru_cache
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import NamedTuple
 
 from archiver import event, fast
@@ -38,9 +38,10 @@ class Item(NamedTuple):
     """One line of an object, ended by a newline, with its place in the ledger: [start, end) of `owner`.
 
     Or a run of `lines` that follow one another in the log: then `raw` is the log's bytes [start, end), and `text` has
-    as many lines. `owner`: a generation, `~<generation>` for an unreadable record, or None for a foreign line, which is
-    in no ledger and archived at least once. `others`: the hours of the objects where these lines may be when another
-    format was in force: of rejected lines for an entry, of entries for a rejected line.
+    as many lines. Of lines that are skipped (kept.py) there is a place without text. `owner`: a generation,
+    `~<generation>` for an unreadable record, or None for a foreign line, which is in no ledger and archived at least
+    once. `others`: the hours of the objects where these lines may be when another format was in force: of rejected
+    lines for an entry, of entries for a rejected line.
     """
 
     owner: str | None
@@ -92,7 +93,8 @@ def file_blocks(
         # at least one line; bytes behind the last newline count as one
         end = data.rfind(b"\n", at, at + BLOCK_BYTES) + 1 or data.find(b"\n", at) + 1
         block = data[at:end] if end else data[at:] + b"\n"
-        yield at, _file_block(block, record.offset + at, record.generation, fallback, prefix, format_)
+        filed = _file_block(block, record.offset + at, record.generation, fallback, prefix, format_)
+        yield at, format_.kept.filed(filed) if format_.kept else filed
         at += len(block)
 
 
@@ -132,8 +134,8 @@ def file_record(record: event.Record, prefix: str, format_: Format = COMBINED) -
         yield _unreadable(record, str(error), prefix)
         return
     fallback = _fallback(record)
-    for line in lines:
-        yield from _file_line(line, record.generation, fallback, prefix, format_)
+    filed = chain.from_iterable(_file_line(line, record.generation, fallback, prefix, format_) for line in lines)
+    yield from format_.kept.filed(filed) if format_.kept else filed
 
 
 def _fallback(record: event.Record) -> str:

@@ -8,7 +8,7 @@ takes one answer a record, and files its data by the partition keys of that answ
   role may not write), the record is `ProcessingFailed`.
 - No line is an entry, or the data cannot be read, or its entries belong to several hours, or the response would be
   longer than Lambda allows: `ProcessingFailed` with the data as it came, which Firehose puts under its error prefix.
-- There is no line at all (a gzip of nothing): `Dropped`.
+- There is no line at all (a gzip of nothing), or each is skipped: `Dropped`.
 
 Firehose has no ledger and delivers at least once: a batch may be transformed, and an object written, again.
 """

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from archiver.fields import TABLE, TEXT, Field, FormatError, chosen
 from archiver.kinds import (
@@ -33,6 +33,9 @@ from archiver.kinds import (
     kind_of,
 )
 from archiver.times import TIMES
+
+if TYPE_CHECKING:
+    from archiver.kept import Kept
 
 _COMMON = '$remote_addr - $remote_user [$time_local] "$request" $status $body_bytes_sent'
 _COMBINED = _COMMON + ' "$http_referer" "$http_user_agent"'
@@ -65,7 +68,7 @@ class Format:
     key; None where a key is called like its variable.
 
     `tail`, `end`: what the container's own log has behind the combined format; a line may lack it. `goes_on`: anything
-    may follow, after a space.
+    may follow, after a space. `kept`: what is changed in its entries.
     """
 
     name: str
@@ -78,6 +81,7 @@ class Format:
     tail: tuple[Part, ...] = ()
     end: bytes = b""
     rest: re.Pattern[bytes] | None = None
+    kept: Kept | None = None
 
     def values(self, line: bytes) -> dict[str, bytes] | None:
         """The variables of a line, as they are written; those of JSON, as they were sent. None: not in this format."""

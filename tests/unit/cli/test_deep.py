@@ -21,13 +21,15 @@ from cli import audit as command
 from cli import deep
 from cli.deep import Deep, compare
 from cli.screen import OK, PROBLEM, UNUSABLE
+from common.formats import function_format
 from journal.audit import audit
 from producer.signed import signed
 from tests.fake_kinesis import checkpoint_of
 from tests.fake_s3 import Stored
 from tests.keys import KEY
+from tests.lambda_events import combined
 from tests.repair_setup import World
-from tests.unit.cli.test_repair_ledger import Context, line
+from tests.unit.cli.test_repair_ledger import Context, line, lose_ledger, mend
 
 TARGET = HourlyObject("", "2020/04/18/01")
 OTHER = b"18/Apr/2020:05:00:00 +0000"
@@ -144,6 +146,23 @@ def test_a_rejected_line_and_an_object_that_is_gone_though_its_ledger_is_claimed
     edit(world, b"junk", b"gem", f"rejected/{_rejected(world)}")
     size = len(line(1))
     assert unlike(looked(world)) == [(size, size + 5)]
+
+
+def test_a_skipped_line_is_clean_and_its_place_is_not_forgotten(tmp_path: Path) -> None:
+    world = World(tmp_path, log_file=tmp_path / "log" / "other.log", log_skip="agent:health", anonymize_ip=True)
+    skipped = combined(agent=b"health") + b"\n"
+    write(world, line(1), skipped, skipped, line(2), skipped)
+    sent = [
+        {"kinesis": {"partitionKey": one.key, "data": base64.b64encode(one.data).decode()}}
+        for one in world.stream.records
+    ]
+    run = index.Run(world.archive, "", Context(), format_=function_format(world.settings))
+    run.archive({"Records": sent})
+    assert (looked(world).compared, unlike(looked(world))) == (2, [])
+    ledger = world.bucket.objects[TARGET.key].metadata["ledger"]
+    lose_ledger(world)
+    assert mend(world).matched == 2
+    assert world.bucket.objects[TARGET.key].metadata["ledger"] == ledger
 
 
 def _rejected(world: World) -> str:
