@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 from unittest import mock
 
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 import archiver.fast
 from archiver.fast import runs
 from archiver.fields import DECIMAL, INTEGER, TABLE, FormatError
-from archiver.format import Format, compiled
+from archiver.format import Format, compiled, own_format
 from archiver.parse import parse, visible
 from tests.lambda_events import escaped
 
@@ -138,6 +139,68 @@ def test_fields_never_shift(log: Line) -> None:
             assert entry[name] == expected(values, name), line
         assert list(entry)[:7] == ["host", "time", "method", "path", "httpVersion", "status", "userAgent"]
         assert {*list(entry)[7:]} == {*fields}
+    check(lines, format_)
+
+
+OWN = [field.name for field in TABLE]
+FIELDS = st.lists(st.sampled_from(OWN), unique=True).map(tuple)
+
+
+@given(FIELDS, FIELDS, st.fixed_dictionaries(NEEDED | MORE | {"server_name": TEXTS}), st.booleans())
+def test_in_the_containers_own_log_no_field_shifts_when_the_fields_change(
+    logged: tuple[str, ...], fields: tuple[str, ...], values: dict[str, bytes], same: bool
+) -> None:
+    """A line has what its own FIELDS say; other ones than it has are null, but for those that combined has."""
+    fields = logged if same else fields
+    values = values | {"time_local": LOCAL}
+    text = re.sub(r"\$(\w+)", r"${\1}", own_format(logged))
+    line = written(text, {name: values[name] for name in re.findall(r"{(\w+)}", text)})
+    entry = json.loads(parse(line, compiled("combined", fields)).text)
+    assert entry["userAgent"] == visible(values["http_user_agent"])
+    assert list(entry)[7:] == [name for name in OWN if name in fields]
+    pairs = [{*names} - {"bytes", "referer", "user"} for names in (logged, fields)]
+    for name in fields:
+        there = pairs[0] == pairs[1] or name not in pairs[1]
+        assert entry[name] == (expected(values, name) if there else None)
+    check([line, line], compiled("combined", fields))
+
+
+def json_escaped(data: bytes) -> bytes:
+    """A variable as nginx writes it: ngx_escape_json, `escape=json`."""
+    short = {
+        b"\n"[0]: b"\\n",
+        b"\r"[0]: b"\\r",
+        b"\t"[0]: b"\\t",
+        8: b"\\b",
+        12: b"\\f",
+        b'"'[0]: b'\\"',
+        b"\\"[0]: rb"\\",
+    }
+    return b"".join(short.get(byte, b"\\u%04X" % byte if byte < 32 else bytes([byte])) for byte in data)
+
+
+@given(logs(), st.permutations([*NEEDED, *MORE, "msec"]), st.sampled_from([b",", b", ", b" ,\t"]), st.data())
+def test_in_json_no_field_shifts_either(log: Line, order: list[str], comma: bytes, data: st.DataObject) -> None:
+    """Members in any order, with whatever is between them; numbers bare or as texts."""
+    _, _, drawn = log
+    there = [name for name in order if name in drawn[0]]
+    clock = {"time_iso8601": ISO} if "time_iso8601" in drawn[0] else {"time_local": LOCAL}
+    fields = [field.name for field in TABLE if {*field.variables} & {*there}] + [n for n in ("mine",) if n in there]
+    format_ = compiled("json", tuple(fields))
+    others = data.draw(st.sampled_from([[], [b'"other":[{"status":1}]']]))
+    lines = []
+    for values in drawn:
+        members = []
+        for name in [*there, *clock]:
+            value = (values | clock)[name]
+            bare = re.fullmatch(rb"0|[1-9]\d*|\d\.\d+", value) and data.draw(st.booleans())
+            members.append(b'"%b":%b' % (name.encode(), value if bare else b'"%b"' % json_escaped(value)))
+        lines.append(b"{" + comma.join([*members, *others]) + b"}")
+        entry = json.loads(parse(lines[-1], format_).text)
+        assert entry["userAgent"] == visible(values.get("http_user_agent", b""))
+        assert entry["status"] == int(values["status"])
+        for name in fields:
+            assert entry[name] == expected(values, name), lines[-1]
     check(lines, format_)
 
 

@@ -1,0 +1,105 @@
+"""Formats and fields by example: lines and what becomes of them; which formats are refused, and how it is said."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from archiver.fast import FEWEST, runs
+from archiver.fields import TABLE, FormatError, names
+from archiver.format import JSON, NAMED, compiled, own_format
+from archiver.parse import NotInFormatError, parse
+from tests.lambda_events import combined
+
+GOLDEN = json.loads((Path(__file__).parents[2] / "golden" / "formats.json").read_text())["lines"]
+
+
+@pytest.mark.parametrize("case", GOLDEN, ids=lambda case: str(case["about"]))
+def test_golden_line(case: dict[str, Any]) -> None:
+    format_ = compiled(case["format"], names(case.get("fields", "")))
+    line = case["line"].encode()
+    if "rejected" in case:
+        with pytest.raises(NotInFormatError) as caught:
+            parse(line, format_)
+        assert str(caught.value) == case["rejected"]
+        return
+    entry = parse(line, format_)
+    assert json.loads(entry.text) == case["entry"]
+    assert list(json.loads(entry.text)) == list(case["entry"])
+    block = (line + b"\n") * FEWEST
+    found = list(runs(block, format_))
+    assert found == ([(block, None)] if case.get("slow") else [(block, (entry.hour, entry.text * FEWEST))])
+
+
+def test_each_named_format_has_golden_lines() -> None:
+    assert {case["format"] for case in GOLDEN} >= {*NAMED, JSON}
+    assert {name for case in GOLDEN for name in names(case.get("fields", ""))} >= {field.name for field in TABLE}
+
+
+NEEDED = '[$time_local] "$request" $status'
+
+
+@pytest.mark.parametrize(
+    ("text", "fields", "said"),
+    [
+        ("apache", "", "use combined, main, common, vhost_combined, json, or a log_format of nginx's"),
+        (f"$remote_addr$remote_user {NEEDED}", "", "nothing separates $remote_addr from $remote_user"),
+        (
+            f"$remote_addr $remote_user $http_referer {NEEDED}",
+            "",
+            "$remote_user and $http_referer cannot be told apart",
+        ),
+        (
+            f"$http_referer $http_cookie $remote_addr {NEEDED}",
+            "",
+            "$http_referer and $http_cookie cannot be told apart",
+        ),
+        (
+            f"$remote_addr {NEEDED} $upstream_status, $upstream_addr",
+            "",
+            "$upstream_status and $upstream_addr cannot be told",
+        ),
+        (f"$remote_addr {NEEDED} ${{request_length}}0", "", "$request_length cannot be told from '0' behind it"),
+        (NEEDED, "", "it lacks $remote_addr or $realip_remote_addr"),
+        ('$remote_addr "$request" $status', "", "it lacks $time_local or $time_iso8601 or $msec"),
+        ('$remote_addr [$time_local] "$request"', "", "it lacks $status"),
+        (
+            "$remote_addr [$time_local] $status $request_method",
+            "",
+            "it lacks $request, or $request_method, $request_uri",
+        ),
+        (f"$remote_addr {NEEDED} $", "", "' $' of it can be no part of a line"),
+        (f"$remote_addr {NEEDED} \n", "", "of it can be no part of a line"),
+        (f"escape=none $remote_addr {NEEDED}", "", "with escape=none a client could write what it likes"),
+        ("main", "bytes,requestTime", "the field requestTime needs $request_time, which the format lacks"),
+        ("combined", "mine", "the field mine needs $mine, which the format lacks"),
+        ("main", "status", "'status' can be no field"),
+        ("main", "a b", "'a b' can be no field"),
+        ("json:{", "", "it is no JSON object of keys and variables"),
+        ('json:{"a":"status"}', "", "it lacks $remote_addr or"),
+        ('json:{"a":"status","a":"status"}', "", "it has a key twice"),
+        (json.dumps({"json": 1}), "", "use combined"),
+    ],
+)
+def test_what_cannot_be_read_in_one_way_is_refused_by_name(text: str, fields: str, said: str) -> None:
+    with pytest.raises(FormatError) as caught:
+        compiled(text, names(fields))
+    assert said in str(caught.value)
+
+
+def test_without_fields_nothing_of_the_default_has_changed() -> None:
+    assert parse(combined(), compiled("combined")).text == parse(combined()).text
+    assert own_format(()) == NAMED["combined"]
+
+
+def test_each_field_of_the_containers_log_has_a_name_before_it() -> None:
+    every = tuple(field.name for field in TABLE)
+    tail = own_format(every).removeprefix(NAMED["combined"])
+    assert [pair.partition("=")[0] for pair in tail.split()] == [
+        name for name in every if name not in ("bytes", "referer", "user")
+    ]
+    with pytest.raises(FormatError, match="there is no field tenant"):
+        own_format(("tenant",))
