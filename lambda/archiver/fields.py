@@ -21,12 +21,13 @@ class Field(NamedTuple):
     """`name`: the key in the entry. `variables`: of nginx; the first that a format has counts.
 
     `kind`: INTEGER and DECIMAL are JSON numbers. What a list may stand in (upstreams one after the other) is TEXT. `-`
-    and nothing are null.
+    and nothing are null. `own`: the variable that the container's nginx logs, where it is not the first.
     """
 
     name: str
     variables: tuple[str, ...]
     kind: str = TEXT
+    own: str = ""
 
 
 TABLE = (
@@ -34,7 +35,7 @@ TABLE = (
     Field("referer", ("http_referer",)),
     Field("user", ("remote_user",)),
     Field("forwardedFor", ("http_x_forwarded_for", "proxy_add_x_forwarded_for")),
-    Field("serverName", ("server_name", "host", "http_host")),
+    Field("serverName", ("server_name", "host", "http_host"), own="host"),  # it serves any name, and has none itself
     Field("scheme", ("scheme",)),
     Field("requestLength", ("request_length",), INTEGER),
     Field("requestTime", ("request_time",), DECIMAL),

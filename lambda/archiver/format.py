@@ -150,8 +150,8 @@ def own_format(fields: tuple[str, ...]) -> str:
 def _pairs(own: list[Field]) -> str:
     """Numbers bare, text in quotes, which no value can end."""
     return "".join(
-        f' {field.name}="${field.variables[0]}"' if field.kind == TEXT else f" {field.name}=${field.variables[0]}"
-        for field in own
+        f' {field.name}="${variable}"' if field.kind == TEXT else f" {field.name}=${variable}"
+        for field, variable in ((field, field.own or field.variables[0]) for field in own)
     )
 
 

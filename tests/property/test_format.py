@@ -146,7 +146,7 @@ OWN = [field.name for field in TABLE]
 FIELDS = st.lists(st.sampled_from(OWN), unique=True).map(tuple)
 
 
-@given(FIELDS, FIELDS, st.fixed_dictionaries(NEEDED | MORE | {"server_name": TEXTS}), st.booleans())
+@given(FIELDS, FIELDS, st.fixed_dictionaries(NEEDED | MORE | {"host": TEXTS}), st.booleans())
 def test_in_the_containers_own_log_no_field_shifts_when_the_fields_change(
     logged: tuple[str, ...], fields: tuple[str, ...], values: dict[str, bytes], same: bool
 ) -> None:
