@@ -73,7 +73,7 @@ MANY = 10**6
 LOGS: dict[str, Callable[[], Iterator[tuple[int, bytes]]]] = {
     "an escape in every line": lambda: _packs(_log(MANY, r"GET /\x22 HTTP/1.1")),
     "TLS on the plain port": lambda: _packs(_log(MANY, CLIENT_HELLO)),
-    "all rejected (format main)": lambda: _packs(_log(MANY, more=' "-"')),
+    "all rejected (another format)": lambda: _packs(_log(MANY, more='"')),
     "every other line rejected": lambda: _packs(_alternating(MANY)),
     "9 records of 524,288 empty lines": lambda: _long(b"\n" * (512 * 1024 - 1), 9),
     "one line an hour, 8,760 hours": lambda: function.packed(_log(HOURS, step=3600)),

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from bench import deliveries, producer
+from archiver.format import JSON, NAMED
+from bench import deliveries, formats, producer
 from bench.backlog import write_backlog
 from bench.results import Chart, Section, parse, write
 from common.delivery import DELIVERIES
@@ -73,6 +74,13 @@ def test_each_delivery_is_measured_with_what_it_does_and_archives_each_line_once
     for name in ("kinesis", "s3"):
         assert found[name, 2].producer.requests + found[name, 2].function.requests > 4
     assert all(cost.producer.cpu > 0 for cost in found.values())
+
+
+def test_each_format_is_measured_with_lines_that_are_entries() -> None:
+    found = formats.measure(1, TINY)
+    assert {*formats.WAYS} == {*found}
+    assert {text for text, _, _ in formats.WAYS.values()} >= {*NAMED, JSON}
+    assert all(rate > 0 for rates in found.values() for rate in rates)
 
 
 def section(title: str, figure: str, chart: Chart | None = None) -> Section:

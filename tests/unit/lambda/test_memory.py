@@ -9,7 +9,7 @@ import pytest
 from bench import hostile
 
 
-@pytest.mark.parametrize("name", ["an escape in every line", "all rejected (format main)"])
+@pytest.mark.parametrize("name", ["an escape in every line", "all rejected (another format)"])
 def test_a_hostile_log_is_archived_within_the_memory(name: str) -> None:
     cost = hostile.measure(name, sys.executable)
     assert cost.peak_mib < 200
