@@ -89,20 +89,27 @@ def file_blocks(
         yield 0, iter([_unreadable(record, str(error), prefix)])
         return
     fallback = _fallback(record)
+    around = fast.sample(data, format_) if len(data) > BLOCK_BYTES else None
     while at < len(data):
         # at least one line; bytes behind the last newline count as one
         end = data.rfind(b"\n", at, at + BLOCK_BYTES) + 1 or data.find(b"\n", at) + 1
         block = data[at:end] if end else data[at:] + b"\n"
-        filed = _file_block(block, record.offset + at, record.generation, fallback, prefix, format_)
+        filed = _file_block(block, record.offset + at, record.generation, fallback, prefix, format_, around)
         yield at, format_.kept.filed(filed) if format_.kept else filed
         at += len(block)
 
 
 def _file_block(
-    block: bytes, start: int, generation: str | None, fallback: str, prefix: str, format_: Format
+    block: bytes,
+    start: int,
+    generation: str | None,
+    fallback: str,
+    prefix: str,
+    format_: Format,
+    around: fast.Sample | None,
 ) -> Iterator[Filed]:
     bracketed = _in_brackets(format_)
-    for raw, entry in fast.runs(block, format_):
+    for raw, entry in fast.runs(block, format_, around):
         stop = start + len(raw)
         if entry is None or not (bracketed or readable_hour(raw) is None):
             yield from _file_lines(raw, start, generation, fallback, prefix, format_)

@@ -21,6 +21,7 @@ from archiver.times import TIMES, in_utc, local
 NULL, VALUE, EITHER = "null", "value", "either"
 # With EITHER each line ends so while it is looked at: a template can write only what the line has
 SUFFIX = b'null"\n'
+BEGINS = b'{"host":"'  # each entry
 _NUMBERS = {INTEGER: rb"(?:0|[1-9]\d*+)", DECIMAL: rb"(?:0|[1-9]\d*+)(?:\.\d++)?+"}
 _JSON_NUMBER = Kind("number", frozenset(), _NUMBERS[DECIMAL])
 _SPACE = rb"[ \t\r]*+"
@@ -52,7 +53,7 @@ OTHERS = (
 class Shape(NamedTuple):
     """What all lines of a block have in common. `no_request`: how an empty request shows, b"" without `$request`.
 
-    `mark`: begins an entry until the block is done, where a line begins with a brace, too.
+    `mark`: begins an entry until the block is done, where a line begins as entries do.
     """
 
     parts: tuple[Part, ...]
@@ -99,7 +100,7 @@ def shape_of(line: bytes, format_: Format) -> Shape | None:
         fields=format_.fields,
         goes_on=format_.goes_on and not format_.tail,
         escapes=format_.line is not None,
-        mark=b"\1" if parts[0].before.startswith(b"{") else b"",
+        mark=b"\1" if parts[0].before.startswith(BEGINS) else b"",
         no_request=no_request[0] if no_request and format_.line else b"",
     )
 
@@ -222,17 +223,15 @@ def rule(shape: Shape, clock: Clock, form: Form, nulls: tuple[str, ...]) -> Rule
         quote = group() if is_text else b""
         shown[name] = quote + shown[name] + quote + group()
     hour, time = _first_of(clock)
-    entry = (
-        b'%b{"host":"%b","time":"%b%b.000Z","method":"%b","path":"%b","httpVersion":"%b","status":%b,"userAgent":"%b"'
-        % (
-            *(
-                shape.mark,
-                shown[address],
-                time[: len("2020-04-18T01:") + len(clock.stem) - _UP_TO_HOUR[clock.variable]].encode(),
-            ),
-            *(shown[clock.variable], shown["request_method"], shown[target], shown["server_protocol"], shown["status"]),
-            shown.get(AGENT, b""),
-        )
+    entry = b'%b%b%b","time":"%b%b.000Z","method":"%b","path":"%b","httpVersion":"%b","status":%b,"userAgent":"%b"' % (
+        *(
+            shape.mark,
+            BEGINS,
+            shown[address],
+            time[: len("2020-04-18T01:") + len(clock.stem) - _UP_TO_HOUR[clock.variable]].encode(),
+        ),
+        *(shown[clock.variable], shown["request_method"], shown[target], shown["server_protocol"], shown["status"]),
+        shown.get(AGENT, b""),
     )
     for field in shape.fields:
         entry += b',"%b":%b' % (field.name.encode(), shown.get(first(there, field.variables)[0], b"null"))

@@ -10,6 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 import archiver.fast
+from archiver import filing
 from archiver.event import kinesis_record
 from archiver.filing import Item, file_record, file_runs
 from archiver.kept import format_of
@@ -60,7 +61,7 @@ LINES = st.lists(lines() | TEXTS, min_size=1, max_size=8)
 
 def filed(drawn: list[bytes], given: dict[str, str]) -> tuple[Filed, Filed]:
     one = kinesis_record(record(b"".join(line + b"\n" for line in drawn)))
-    with mock.patch.object(archiver.fast, "FEWEST", 1):
+    with mock.patch.object(archiver.fast, "FEWEST", 1), mock.patch.object(filing, "BLOCK_BYTES", 400):
         return list(file_record(one, "", format_of(given))), list(file_runs(one, "", format_of(given)))
 
 

@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from archiver.fast import FEWEST, runs
+from archiver.fast import FEWEST, runs, sample
 from archiver.fields import TABLE, FormatError, names
 from archiver.format import JSON, NAMED, compiled, own_format
 from archiver.parse import NotInFormatError, parse
+from archiver.rule import EITHER, NULL, VALUE
 from tests.lambda_events import combined
 
 GOLDEN = json.loads((Path(__file__).parents[2] / "golden" / "formats.json").read_text())["lines"]
@@ -37,6 +38,21 @@ def test_golden_line(case: dict[str, Any]) -> None:
 def test_each_named_format_has_golden_lines() -> None:
     assert {case["format"] for case in GOLDEN} >= {*NAMED, JSON}
     assert {name for case in GOLDEN for name in names(case.get("fields", ""))} >= {field.name for field in TABLE}
+
+
+def test_a_block_that_is_not_as_the_lines_around_it_is_still_one() -> None:
+    """What a few lines of the record have is a hint; a line that has something else costs no run of its own."""
+    format_ = compiled("combined", ("referer",))
+    lines = [combined(referer=b"-" if number % 3 else b"http://a/") for number in range(FEWEST * 4)]
+    block = b"".join(line + b"\n" for line in lines)
+    around = sample(block, format_)
+    assert around
+    assert around.nulls == (EITHER,)
+    for nulls in (VALUE, NULL, EITHER):
+        [(raw, entry)] = runs(block, format_, around._replace(nulls=(nulls,)))
+        assert raw == block
+        assert entry
+        assert entry.text == b"".join(parse(line, format_).text for line in lines)
 
 
 NEEDED = '[$time_local] "$request" $status'
