@@ -161,7 +161,7 @@ def of_function(runs: int) -> list[Section]:
 
 
 def of_formats(runs: int) -> list[Section]:
-    found = formats.measure(runs)
+    found = formats.measure(runs, python_of_lambda())
     bases = found[formats.BASE]
     rows = [
         (
@@ -173,7 +173,8 @@ def of_formats(runs: int) -> list[Section]:
         for name, rates in found.items()
     ]
     columns = ("ACCESS_LOG_FORMAT, FIELDS", "lines / CPU s", "x combined", "goal")
-    return [Section("Function: formats and fields", columns, rows, medians(runs), ["Blocks, without S3 and gzip."])]
+    notes = ["Blocks of lines to entries, without S3 and gzip; the Python is that of the section Function."]
+    return [Section("Function: formats and fields", columns, rows, medians(runs), notes)]
 
 
 def of_hostile(python: str) -> Section:

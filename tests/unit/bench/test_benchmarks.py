@@ -77,7 +77,7 @@ def test_each_delivery_is_measured_with_what_it_does_and_archives_each_line_once
 
 
 def test_each_format_is_measured_with_lines_that_are_entries() -> None:
-    found = formats.measure(1, TINY)
+    found = formats.measure_here(1, TINY)
     assert {*formats.WAYS} == {*found}
     assert {text for text, _, _ in formats.WAYS.values()} >= {*NAMED, JSON}
     assert all(rate > 0 for rates in found.values() for rate in rates)
