@@ -65,7 +65,7 @@ gets `test` as key and secret when these are not set.
 CLI = """\
 # The command `appliance`
 
-<!-- Made by script/docs from cli/parser.py: edit that. -->
+<!-- Made by script/docs from cli/parser.py and cli/manual.py: edit those. -->
 
 `script/appliance status` finds the container or the native appliance that `script/up` has started. In a container of
 your own: `docker exec -it <id> appliance status`. The image's HEALTHCHECK says what `appliance health`
