@@ -32,6 +32,8 @@ def run(options: argparse.Namespace) -> int:
             from cli.formats import main as command
         case "repair-ledger":
             from cli.repair_ledger import main as command
+        case "reprocess":
+            from cli.reprocess import main as command
         case "policy":
             from cli.policy import main as command
         case "logs":

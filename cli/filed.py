@@ -15,6 +15,12 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 CHUNK = 512 * 1024
+# Options of a client that appends: S3 may copy for long, and a multipart upload with a checksum needs one for each part
+WRITING: dict[str, Any] = {
+    "read_timeout": 60.0,
+    "request_checksum_calculation": "when_required",
+    "response_checksum_validation": "when_required",
+}
 
 
 def digests(s3: S3Client, bucket: str, key: str, **condition: Any) -> Generator[bytes, None, None]:

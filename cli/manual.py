@@ -128,6 +128,21 @@ Examples:
 Exit codes: 0 printed, 1 there is none or the endpoint does not answer, 2 wrong arguments or settings.
 """
 
+REPROCESS = """\
+For after a change of ACCESS_LOG_FORMAT. The entries come first, then they leave the objects below rejected/, which keep
+their ledgers: do not delete those. So a run that was cut short goes on when it is run again, nothing is doubled, and
+lines that are sent again are archived already. Lines of other programs, which have no place in a log, may be doubled by
+that if new ones were rejected meanwhile. HOURS are of the lines' own time; all logs of LOG_FILES are looked at. It
+needs the right to write to the bucket.
+
+Examples:
+  appliance reprocess
+  appliance reprocess 2026/11/30    one day; 2026/11 is a month, 2026/11/30/09 an hour
+
+Exit codes: 0 all lines that the present format can read are entries, 1 not all, 2 wrong arguments or settings. With
+DELIVERY=firehose it is always 2: there are no ledgers.
+"""
+
 POLICY = """\
 For the role or user of a producer on AWS. Bucket, prefix and stream are those of the settings. With DELIVERY=kinesis,
 what it allows on the bucket is for repair; with DELIVERY=s3 it is all there is. With a key of your own, allow

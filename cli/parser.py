@@ -6,12 +6,27 @@ It imports nothing of the commands, so that `--help` is there at once.
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
-from cli.manual import AUDIT, EPILOG, FORMATS, HEALTH, IMPORT, LOGS, POLICY, REPAIR_LEDGER, SHIP, STATUS, TAIL, VERIFY
+from cli.manual import (
+    AUDIT,
+    EPILOG,
+    FORMATS,
+    HEALTH,
+    IMPORT,
+    LOGS,
+    POLICY,
+    REPAIR_LEDGER,
+    REPROCESS,
+    SHIP,
+    STATUS,
+    TAIL,
+    VERIFY,
+)
 
 N = TypeVar("N", int, float)
 
@@ -115,6 +130,9 @@ def parser() -> argparse.ArgumentParser:
     )
     ledger.add_argument("key", metavar="KEY", help="the object's key, as the error says it")
 
+    again = command("reprocess", "make entries of rejected lines that can be read now", REPROCESS, "one object")
+    again.add_argument("hours", type=hours, nargs="?", default="", metavar="HOURS", help="UTC (default: all)")
+
     command("policy", "print the IAM policy that the producer needs with this DELIVERY", POLICY, "the same on one line")
 
     logs = command("logs", "print the function's own log, oldest line first", LOGS, "one object an entry")
@@ -144,6 +162,12 @@ def _within(text: str, kind: Callable[[str], N], most: float, allowed: str) -> N
 
 def count(text: str) -> int:
     return _within(text, int, MOST_LINES, f"a whole number from 0 to {MOST_LINES}")
+
+
+def hours(text: str) -> str:
+    if re.fullmatch(r"(\d{4}(/\d\d){0,3})?", text, re.ASCII):
+        return text
+    raise argparse.ArgumentTypeError(f"{text}: use a year, month, day or hour in UTC, such as 2026/11/30/09")
 
 
 def grace(text: str) -> float:

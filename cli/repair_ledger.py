@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from botocore.exceptions import ClientError
 
-from cli.filed import digest, digests, filed
+from cli.filed import WRITING, digest, digests, filed
 from cli.screen import OK, UNUSABLE, CommandError
 from cli.which import log_of_key
 from common.archiver import Archive, HourlyObject, Item, Ledger, LedgerError, Reader, State
@@ -34,7 +34,6 @@ from journal.hourly import HOUR, NAME, REJECTED
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-READ_SECONDS = 60.0
 _KEY = re.compile(rf"(.*?)({re.escape(REJECTED)})?({HOUR})/{re.escape(NAME)}", re.DOTALL)
 
 
@@ -140,13 +139,7 @@ def main(settings: Settings, options: argparse.Namespace) -> int:
     if not settings.delivery.has_ledger:
         raise CommandError("with DELIVERY=firehose no object has a ledger")
     settings = log_of_key(settings, options.key)
-    s3 = client(
-        settings,
-        "s3",
-        read_timeout=READ_SECONDS,
-        request_checksum_calculation="when_required",
-        response_checksum_validation="when_required",
-    )
+    s3 = client(settings, "s3", **WRITING)
     try:
         found = repair(settings, SystemClock(), s3, options.key)
     except (CheckpointError, ArchivedError) as error:

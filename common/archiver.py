@@ -7,7 +7,7 @@ import common.formats  # noqa: F401 - it says where the code is
 # isort: split
 from archiver.archive import Archive, ContentionError, Elsewhere
 from archiver.event import FRAGMENT, Record
-from archiver.filing import Item, file_blocks, file_runs
+from archiver.filing import Item, file_blocks, file_record, file_runs
 from archiver.layout import HourlyObject
 from archiver.ledger import Ledger, LedgerError
 from archiver.stored import Reader, State
@@ -25,5 +25,6 @@ __all__ = [
     "Record",
     "State",
     "file_blocks",
+    "file_record",
     "file_runs",
 ]

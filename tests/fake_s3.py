@@ -72,7 +72,7 @@ class FakeS3:
     def put_object(self, **request: Any) -> dict[str, Any]:
         def put() -> dict[str, Any]:
             self._precondition(request)
-            body = bytes(request["Body"])
+            body = request["Body"] if isinstance(request["Body"], bytes) else request["Body"].read()
             return self._store(request["Key"], body, hashlib.md5(body).hexdigest(), request.get("Metadata", {}))
 
         return self._call("put_object", request, put)

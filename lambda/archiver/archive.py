@@ -24,7 +24,7 @@ import random
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from itertools import chain
-from typing import TYPE_CHECKING, NamedTuple
+from typing import IO, TYPE_CHECKING, NamedTuple
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -151,6 +151,12 @@ class Archive:
             self._writer.put(target, state, last, metadata)
         else:
             self._writer.multipart(target, state._replace(size=start), last, metadata)
+
+    def replace(self, target: HourlyObject, state: State, body: IO[bytes], size: int, lines: int) -> None:
+        """Give the object other bytes, so many and of so many lines; its ledger stays. Raises as above."""
+        self._writer.put(target, state, body, self._metadata(target, state, size, lines, {}))
+        if state.side:
+            self.forget(state.side)
 
     def load(self, key: str) -> bytes | None:
         """The content of a small object beside the archive; None when it cannot be had."""

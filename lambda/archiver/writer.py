@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import IO, TYPE_CHECKING, Any, Protocol
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -35,7 +35,7 @@ class Writer:
         self._max_copy = max_copy
         self._side_by_side = side_by_side
 
-    def put(self, target: HourlyObject, state: State, body: bytes, metadata: dict[str, str]) -> str | None:
+    def put(self, target: HourlyObject, state: State, body: bytes | IO[bytes], metadata: dict[str, str]) -> str | None:
         """Write all of it. Returns the new ETag, where the endpoint says it."""
         condition: Any = {"IfNoneMatch": "*"} if state.etag is None else {"IfMatch": state.etag}
         done = self._s3.put_object(

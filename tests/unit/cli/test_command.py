@@ -158,6 +158,8 @@ SECONDS = "use a number of seconds above 0 and up to 86400"
         ("repair-ledger", "required: KEY"),
         ("repair-ledger access.log", "give a key such as 2020/04/18/01/web-access.log"),
         ("repair-ledger s3://my-bucket/2020/04/18/01/web-access.log", "give a key such as 2020/04/18/01/"),
+        ("reprocess yesterday", "HOURS: yesterday: use a year, month, day or hour in UTC, such as 2026/11/30/09"),
+        ("reprocess 2026/1", "HOURS: 2026/1: use a year, month, day or hour"),
         ("logs", "required: lambda"),
         ("logs nginx", "nginx: use lambda, the function's log; the other programs' lines are in the appliance's own"),
         ("logs lambda --minutes 0", "--minutes: 0: use a number of minutes above 0 and up to 5256000"),
