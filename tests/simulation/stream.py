@@ -12,6 +12,7 @@ from botocore.exceptions import ClientError, EndpointConnectionError, ReadTimeou
 
 from archiver import event
 from archiver.filing import Item, file_record
+from archiver.format import COMBINED, Format, compiled
 from archiver.layout import HourlyObject
 from producer import batch as batching
 from producer import record as recording
@@ -35,6 +36,11 @@ CODES = [
 # What another program sends, and how the archive ends a line of it when it is taken for what it is
 FORGED = b"forged "
 FOREIGN = b'"generation":null,"offset":null}'
+# The second one has the same entries, but of the lines of 1, 10 to 19, 100 to 199 … bytes only
+FORMATS = (
+    COMBINED,
+    compiled('$remote_addr - - [$time_local] "$request" $status 1$body_bytes_sent "-" "$http_user_agent"'),
+)
 
 
 class Sent(NamedTuple):
@@ -86,7 +92,9 @@ class Stream:
         self.acknowledged = Ranges()
         self.lines: set[bytes] = set()
         self.lost: set[tuple[str | None, int]] = set()  # places of lines that it had, and lost
-        self.items: dict[str, dict[bytes, Item]] = {}  # key of an object → text → the line that is to be in it
+        # key of an object → text → the line that is to be in it, in one format or the other
+        self.items: dict[str, dict[bytes, Item]] = {}
+        self.held: set[tuple[str | None, int]] = set()  # places of lines that were sent
         self._prefix = prefix
         self._say = say
         self._numbers = 0
@@ -181,15 +189,17 @@ class Stream:
             if self.places.setdefault(place, line) != line:
                 raise Violation(f"{place} names two lines: {self.places[place]!r} and {line!r}")
             self.lines.add(line)
-        for target, item in self.filed(key, data):
+        self.held.update((item.owner, item.start) for _, item in self.filed(key, data))
+        for target, item in [each for format_ in FORMATS for each in self.filed(key, data, format_)]:
             if self.items.setdefault(target.key, {}).setdefault(item.text, item) != item:
                 first = self.items[target.key][item.text]
                 raise Violation(f"a line is sent under two names: {first} and {item}")
 
-    def filed(self, key: str, data: bytes) -> list[tuple[HourlyObject, Item]]:
+    def filed(self, key: str, data: bytes, format_: Format = COMBINED) -> list[tuple[HourlyObject, Item]]:
         generation, *numbers = key.split(":")
         length = int(numbers[1]) if len(numbers) == 2 else None
-        return list(file_record(event.Record(data, generation, int(numbers[0]), length, 0.0, None), self._prefix))
+        record = event.Record(data, generation, int(numbers[0]), length, 0.0, None)
+        return list(file_record(record, self._prefix, format_))
 
 
 def foreign(line: bytes) -> bool:

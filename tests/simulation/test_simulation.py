@@ -18,6 +18,7 @@ import index
 from archiver.archive import Archive
 from archiver.event import Key
 from archiver.ledger import Ledger
+from archiver.others import Others
 from archiver.progress import Done, Progress
 from archiver.writer import Writer
 from journal.archived import Archived
@@ -232,6 +233,11 @@ def copies_go_on_under_their_name(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Identity, "_limit", lambda _: None)
 
 
+def other_formats_are_not_asked(patch: pytest.MonkeyPatch) -> None:
+    """Of a line that another format has rejected, or not, nothing is known."""
+    patch.setattr(Others, "enter", lambda *_: None)
+
+
 MUTANTS: list[Callable[[pytest.MonkeyPatch], None]] = [
     high_water_mark,
     checkpoint_over_a_gap,
@@ -252,6 +258,7 @@ MUTANTS: list[Callable[[pytest.MonkeyPatch], None]] = [
     nothing_is_repaired,
     nobody_looks_back,
     copies_go_on_under_their_name,
+    other_formats_are_not_asked,
 ]
 
 

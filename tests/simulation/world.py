@@ -18,7 +18,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 from unittest import mock
@@ -58,7 +58,7 @@ from tests.simulation.direct import Direct
 from tests.simulation.disk import Disk, SimOs, SimPath, broken, full
 from tests.simulation.faults import Crash, Faults, Violation
 from tests.simulation.invocation import Invocation
-from tests.simulation.stream import FORGED, Sent, Stream, foreign
+from tests.simulation.stream import FORGED, FORMATS, Sent, Stream, foreign
 from tests.simulation.web import Line, Snapshot, Web, started
 
 if TYPE_CHECKING:
@@ -127,10 +127,11 @@ class Setting:
     batch_size: int
     milliseconds: int  # the function's time-out
     faults: Faults
+    reformatted: float = 0.0  # for each step: the function gets another of FORMATS
 
     @classmethod
-    def drawn(cls, rng: random.Random, apart: random.Random) -> Setting:
-        return cls(
+    def drawn(cls, rng: random.Random, apart: random.Random, formats: random.Random) -> Setting:
+        drawn = cls(
             appliances=rng.choice([1, 1, 2, 3]),
             shards=rng.randint(1, 4),
             steps=rng.randint(25, 90),
@@ -139,11 +140,15 @@ class Setting:
             milliseconds=apart.choice(TIME_OUTS),
             faults=Faults.drawn(rng, apart),
         )
+        # no two programs have different formats at the same time; nor are lines kept in pieces in one and not the other
+        if drawn.faults.direct or formats.random() < 0.5:
+            return drawn
+        return replace(drawn, faults=replace(drawn.faults, long_line=0.0), reformatted=formats.uniform(0, 0.3))
 
     def __str__(self) -> str:
         return (
-            f"  {self.appliances} appliances, {self.shards} shards, {self.steps} steps, "
-            f"batches of {self.batch_size}, {self.milliseconds} ms, {self.limits}\n{self.faults}"
+            f"  {self.appliances} appliances, {self.shards} shards, {self.steps} steps, batches of {self.batch_size}, "
+            f"{self.milliseconds} ms, {self.limits}, reformatted {self.reformatted:.2f}\n{self.faults}"
         )
 
 
@@ -433,7 +438,9 @@ class World:
         self._lambda = random.Random(f"{seed}/lambda")
         self._forger = random.Random(f"{seed}/forger")
         self.keeper = random.Random(f"{seed}/keeper")
-        self.setting = Setting.drawn(self.rng, self._lambda)
+        self._formats = random.Random(f"{seed}/formats")
+        self._format = FORMATS[0]
+        self.setting = Setting.drawn(self.rng, self._lambda, self._formats)
         self.clock = SimClock(self.rng)
         self.stream = Stream(self.setting.shards, self.clock, self._chance(), PREFIX, say)
         limits = self.setting.limits
@@ -483,6 +490,8 @@ class World:
                 self._reshard(self._lambda.randint(1, 4))
             if self._lambda.random() < self.faults.records_lost:
                 self._lose(self._lambda)
+            if self._formats.random() < self.setting.reformatted:
+                self._reformat()
             appliance = rng.choice(self.appliances)
             if self.keeper.random() < LOOKS:
                 appliance.rotate()
@@ -536,6 +545,14 @@ class World:
         self.say(f"{count} other shards take over")
         self.stream.reshard(count)
         self.positions += [0] * count
+
+    def _reformat(self) -> None:
+        """No request of the old format's arrives after that."""
+        while self.bucket.late:
+            with suppress(ClientError, BotoCoreError, Crash):
+                self.bucket.late.pop(0)()
+        self._format = self._formats.choice(FORMATS)
+        self.say(f"the format is {self._format.name or 'another'}")
 
     def _lose(self, rng: random.Random) -> None:
         """All that waits, as when an emulator starts anew; or the oldest records of a shard, as their time is over."""
@@ -608,7 +625,7 @@ class World:
             sleep=invocation.sleep,
             limits=self.setting.limits,
         )
-        run = index.Run(archive, PREFIX, invocation, Key.of(KEY))
+        run = index.Run(archive, PREFIX, invocation, Key.of(KEY), self._format)
         try:
             run.archive({"Records": [_event_record(record) for record in batch]})
         except (Crash, ClientError, BotoCoreError, ContentionError, OSError, index.OutOfTimeError) as error:
@@ -706,11 +723,14 @@ class World:
         if more := found - expected - may:
             raise Violation(f"doubled, or never written: {dict(more)}")
         # Then all that the stream has acknowledged or not, destroyed or not
+        places = Counter[tuple[str | None, int]]()
         for key, items in self.stream.items.items():
             there = self.bucket.objects[key].body.splitlines(keepends=True) if key in self.bucket.objects else []
-            held = {text for text, item in items.items() if (item.owner, item.start) not in self.stream.lost}
-            if missing := held - set(there):
-                raise Violation(f"{key} lacks what the stream had: {sorted(missing)}")
+            places.update((items[text].owner, items[text].start) for text in there if text in items)
+        if missing := self.stream.held - self.stream.lost - places.keys():
+            raise Violation(f"the bucket lacks what the stream had: {sorted(map(str, missing))}")
+        if twice := [place for place, count in places.items() if count > 1]:
+            raise Violation(f"the bucket has in two objects: {sorted(map(str, twice))}")
 
     def _rejected(self, lines: dict[bytes, Line], expected: Counter[bytes], may: Counter[bytes]) -> Counter[bytes]:
         """The lines in the rejected objects, those put together again that were kept in pieces."""
