@@ -6,7 +6,7 @@ locals {
   results        = "s3://${local.results_bucket}/${var.results_prefix}"
 
   # an entry's keys, in its order; Glue knows lower-case names only
-  columns = [
+  columns = concat([
     { name = "host", type = "string" },
     { name = "time", type = "string" },
     { name = "method", type = "string" },
@@ -14,7 +14,7 @@ locals {
     { name = "httpversion", type = "string" },
     { name = "status", type = "int" },
     { name = "useragent", type = "string" },
-  ]
+  ], [for name, type in var.fields : { name = lower(name), type = type }])
 
   table = "${aws_glue_catalog_database.this.name}.${var.table_name}"
   # hours are strings such as 2026/11/23/10, so BETWEEN and >= follow time
@@ -85,12 +85,11 @@ resource "aws_glue_catalog_table" "this" {
     ser_de_info {
       serialization_library = "org.openx.data.jsonserde.JsonSerDe"
 
-      parameters = {
-        # keys as they are written; those with capitals are mapped to their columns
-        "case.insensitive"    = "FALSE"
-        "mapping.httpversion" = "httpVersion"
-        "mapping.useragent"   = "userAgent"
-      }
+      # keys as they are written; those with capitals are mapped to their columns
+      parameters = merge(
+        { "case.insensitive" = "FALSE" },
+        { for name in concat(["httpVersion", "userAgent"], keys(var.fields)) : "mapping.${lower(name)}" => name if name != lower(name) },
+      )
     }
 
     dynamic "columns" {

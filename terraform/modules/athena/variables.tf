@@ -52,6 +52,13 @@ variable "key_prefix" {
   }
 }
 
+variable "fields" {
+  description = "Columns behind the seven, with their types: the output `columns` of modules/log-lines."
+  type        = map(string)
+  default     = {}
+  nullable    = false
+}
+
 variable "results_bucket_name" {
   description = "The bucket of query results; null: the bucket of the hourly objects."
   type        = string

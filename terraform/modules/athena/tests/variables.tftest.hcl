@@ -43,6 +43,7 @@ run "hours_without_a_crawler" {
   variables {
     key_prefix = "logs/"
     first_hour = "2020/04/17/16"
+    fields     = { referer = "string", requestTime = "double" }
   }
 
   assert {
@@ -65,7 +66,7 @@ run "hours_without_a_crawler" {
 
   # An entry's keys (ARCHITECTURE.md, "Function"), in lower case
   assert {
-    condition     = aws_glue_catalog_table.this.storage_descriptor[0].columns[*].name == tolist(["host", "time", "method", "path", "httpversion", "status", "useragent"])
+    condition     = aws_glue_catalog_table.this.storage_descriptor[0].columns[*].name == tolist(["host", "time", "method", "path", "httpversion", "status", "useragent", "referer", "requesttime"])
     error_message = "One column for each key of an entry."
   }
 
@@ -73,6 +74,7 @@ run "hours_without_a_crawler" {
     condition = aws_glue_catalog_table.this.storage_descriptor[0].ser_de_info[0].parameters == tomap({
       "case.insensitive"    = "FALSE"
       "mapping.httpversion" = "httpVersion"
+      "mapping.requesttime" = "requestTime"
       "mapping.useragent"   = "userAgent"
     })
     error_message = "Keys with capitals are found."
