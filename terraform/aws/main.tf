@@ -18,6 +18,7 @@ locals {
       s3       = module.direct_delivery.settings
     }[var.delivery],
     var.expire_after_days == null ? {} : { S3_EXPIRE_DAYS = tostring(var.expire_after_days) },
+    module.log_lines.settings,
   )
   producer_policy_json = {
     kinesis  = one(module.stream_pipeline[*].producer_policy_json)
@@ -26,6 +27,15 @@ locals {
   }[var.delivery]
   # only a data stream's records have a place to sign
   record_key = var.delivery == "kinesis" ? one(module.stream_pipeline[*].record_key) : ""
+}
+
+module "log_lines" {
+  source = "../modules/log-lines"
+
+  access_log_format = var.access_log_format
+  fields            = var.fields
+  web_server        = length(var.allowed_cidrs) > 0
+  firehose          = var.delivery == "firehose"
 }
 
 # Outside the pipelines, so that a change of delivery does not touch the archive.
@@ -49,6 +59,7 @@ module "stream_pipeline" {
   bucket_name                = module.bucket.name
   key_prefix                 = var.key_prefix
   kms_key_arn                = var.kms_key_arn
+  line_settings              = module.log_lines.settings
   package                    = var.package
   runtime                    = var.runtime
   function_name              = "${var.name}-transformation"
@@ -73,6 +84,7 @@ module "firehose_pipeline" {
   bucket_name          = module.bucket.name
   key_prefix           = var.key_prefix
   kms_key_arn          = var.kms_key_arn
+  line_settings        = { for name, value in module.log_lines.settings : name => value if name != "FIELDS" }
   package              = var.package
   runtime              = var.runtime
   function_name        = "${var.name}-delivery-transform"
@@ -140,6 +152,7 @@ module "athena" {
   bucket_name         = module.bucket.name
   key_prefix          = var.key_prefix
   results_prefix      = local.results_prefix
+  fields              = module.log_lines.columns
   first_hour          = var.first_hour
   bytes_scanned_limit = var.bytes_scanned_limit
   kms_key_arn         = var.kms_key_arn

@@ -105,6 +105,20 @@ variable "host_archive" {
   nullable    = false
 }
 
+variable "access_log_format" {
+  description = "The format of the log: `combined`, `main`, `common`, `vhost_combined`, `json`, `json:` with a map of keys to variables, or the string of nginx's log_format."
+  type        = string
+  default     = "combined"
+  nullable    = false
+}
+
+variable "fields" {
+  description = "What an entry has behind its seven keys, such as bytes, referer, requestTime; a web server that is made here logs what they need."
+  type        = list(string)
+  default     = []
+  nullable    = false
+}
+
 variable "stream_mode" {
   description = "With delivery = \"kinesis\": `PROVISIONED` or `ON_DEMAND`."
   type        = string

@@ -35,16 +35,25 @@ module "bucket" {
   versioning = var.delivery == "firehose"
 }
 
+module "log_lines" {
+  source = "../modules/log-lines"
+
+  access_log_format = var.access_log_format
+  fields            = var.fields
+  firehose          = var.delivery == "firehose"
+}
+
 module "stream_pipeline" {
   source = "../modules/stream-pipeline"
   count  = var.delivery == "kinesis" ? 1 : 0
 
-  bucket_name = module.bucket.name
-  key_prefix  = var.key_prefix
-  package     = var.package
-  runtime     = var.runtime
-  stream_name = var.stream_name
-  shard_count = var.shard_count
+  bucket_name   = module.bucket.name
+  key_prefix    = var.key_prefix
+  line_settings = module.log_lines.settings
+  package       = var.package
+  runtime       = var.runtime
+  stream_name   = var.stream_name
+  shard_count   = var.shard_count
   # as the appliance sets it: free here, and an emulator may lose its position when records expire
   retention_hours   = 8760
   function_name     = var.function_name
@@ -60,6 +69,7 @@ module "firehose_pipeline" {
 
   bucket_name          = module.bucket.name
   key_prefix           = var.key_prefix
+  line_settings        = module.log_lines.settings
   package              = var.package
   runtime              = var.runtime
   delivery_stream_name = var.delivery_stream_name

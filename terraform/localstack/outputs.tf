@@ -3,6 +3,7 @@ output "settings" {
   value = merge(
     { for name, value in one(concat(module.stream_pipeline[*].settings, module.firehose_pipeline[*].settings)) : name => value if name != "TARGET" },
     { LOCALSTACK_HOST = var.endpoint },
+    module.log_lines.settings,
   )
 }
 

@@ -57,6 +57,20 @@ variable "key_prefix" {
   nullable    = false
 }
 
+variable "access_log_format" {
+  description = "The format of the log: `combined`, `main`, `common`, `vhost_combined`, `json`, `json:` with a map of keys to variables, or the string of nginx's log_format."
+  type        = string
+  default     = "combined"
+  nullable    = false
+}
+
+variable "fields" {
+  description = "What an entry has behind its seven keys, such as bytes, referer, requestTime."
+  type        = list(string)
+  default     = []
+  nullable    = false
+}
+
 variable "stream_name" {
   description = "The data stream, with delivery = \"kinesis\"."
   type        = string

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -10,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from archiver.fields import DECIMAL, INTEGER, TABLE, TEXT
+from archiver.format import NAMED
 from common.settings import Settings
 from tests.terraform.driver import MODULES, ROOT, ROOTS, SOURCE, Workspace
 
@@ -19,7 +22,7 @@ DOCUMENTS = [ROOT / "docs" / "terraform.md", *sorted(SOURCE.rglob("README.md"))]
 BLOCK = re.compile(r'^(?:variable|output) "(\w+)" \{\n(.*?)^\}', re.MULTILINE | re.DOTALL)
 CALL = re.compile(r'^module "\w+" \{\n(.*?)^\}', re.MULTILINE | re.DOTALL)
 # `some_variable`, `variable = value` and `-var variable=value`
-NAMED = re.compile(r"`([a-z]+(?:_[a-z]+)+)`|`([a-z_]+) = [^`]*`|`-var ([a-z_]+)=[^`]*`")
+MENTIONED = re.compile(r"`([a-z]+(?:_[a-z]+)+)`|`([a-z_]+) = [^`]*`|`-var ([a-z_]+)=[^`]*`")
 DESCRIPTION = re.compile(r'^  description = "((?:[^"\\]|\\.)+)"$', re.MULTILINE)
 
 
@@ -74,7 +77,7 @@ def test_documents_name_what_is_declared(document: Path) -> None:
     text = document.read_text()
     here = [document.parent.relative_to(SOURCE).as_posix()] if document.is_relative_to(SOURCE) else [*ROOTS, *MODULES]
     known = {each for name in here for kind in ("variable", "output") for each in declared(name, kind)}
-    assert {next(filter(None, each)) for each in NAMED.findall(text)} - known == set()
+    assert {next(filter(None, each)) for each in MENTIONED.findall(text)} - known == set()
     for body in CALL.findall(text):
         (name,) = re.findall(r'^  source += "\.\./(modules/[\w-]+)"$', body, re.MULTILINE)
         given = set(re.findall(r"^  (\w+) +=", body, re.MULTILINE)) - {"source"}
@@ -89,6 +92,18 @@ def test_the_document_says_what_each_alarm_means() -> None:
     alarms = {each for call in watching for each in re.findall(r"^    ([\w-]+) = \{$", call, re.M)}
     assert len(alarms) == 9
     assert set(re.findall(r"`…-([\w-]+)`", (ROOT / "docs" / "terraform.md").read_text())) == alarms
+
+
+def test_the_fields_are_those_of_the_function() -> None:
+    text = (SOURCE / "modules" / "log-lines" / "main.tf").read_text()
+    rows = re.findall(r'^    (\w+) += \{ type = "(\w+)", variables = (\[.*\]) \}$', text, re.M)
+    types = {TEXT: "string", INTEGER: "bigint", DECIMAL: "double"}
+    assert [(name, kind, tuple(json.loads(variables))) for name, kind, variables in rows] == [
+        (field.name, types[field.kind], field.variables) for field in TABLE
+    ]
+    texts = dict(re.findall(r'^ +(\w+) += "(.*[$].*)"$', text, re.M))
+    found = {name: texts[name].replace("${local.combined}", texts["combined"]) for name in NAMED}
+    assert {name: json.loads(f'"{value}"') for name, value in found.items()} == NAMED
 
 
 def declared(name: str, kind: str) -> dict[str, str]:
@@ -134,6 +149,7 @@ def test_all_of_aws_can_be_planned_without_aws(delivery: str, built: Path, tmp_p
     variables |= {
         "bucket_name": "some-bucket",
         "delivery": delivery,
+        "fields": [] if delivery == "firehose" else ["bytes", "requestTime"],
         "allowed_cidrs": ["203.0.113.0/24"],
         "ami_id": "ami-0123456789abcdef0",
         "expire_after_days": 730,
@@ -152,6 +168,9 @@ def test_all_of_aws_can_be_planned_without_aws(delivery: str, built: Path, tmp_p
     assert not set().union(*(stream[other] for other in stream if other != delivery)) & kinds
     assert ("aws_lambda_function" in kinds) == bool(stream[delivery])
     assert {"aws_instance", "aws_glue_catalog_table", "aws_athena_workgroup", "aws_s3_bucket_policy"} <= kinds
+    (table,) = (each["change"]["after"] for each in made if each["type"] == "aws_glue_catalog_table")
+    columns = {each["name"]: each["type"] for each in table["storage_descriptor"][0]["columns"]}
+    assert columns.get("requesttime") == ("double" if variables["fields"] else None)
     # a change of delivery finds the bucket where it is: another address would delete it and everything in it
     buckets = [each["address"] for each in made if each["type"] == "aws_s3_bucket"]
     assert buckets == ["module.bucket.aws_s3_bucket.this[0]"]

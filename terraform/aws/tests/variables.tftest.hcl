@@ -40,6 +40,20 @@ run "no_web_server_unless_a_network_may_reach_it" {
   }
 }
 
+run "format_and_fields" {
+  command = plan
+
+  variables {
+    access_log_format = "common"
+    fields            = ["bytes"]
+  }
+
+  assert {
+    condition     = output.settings.ACCESS_LOG_FORMAT == "common" && output.settings.FIELDS == "bytes"
+    error_message = "A producer is told what the function is told."
+  }
+}
+
 run "newest_image" {
   command = plan
 

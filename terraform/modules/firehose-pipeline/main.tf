@@ -12,6 +12,7 @@ locals {
   environment = merge(
     { S3_BUCKET = var.bucket_name },
     var.key_prefix == "" ? {} : { S3_PREFIX = var.key_prefix },
+    var.line_settings,
   )
   hour = join("/", [for part in ["year", "month", "day", "hour"] : "!{partitionKeyFromLambda:${part}}"])
 }

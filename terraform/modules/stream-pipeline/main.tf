@@ -13,6 +13,7 @@ locals {
   environment = merge(
     { S3_BUCKET = var.bucket_name, RECORD_KEY = local.record_key },
     var.key_prefix == "" ? {} : { S3_PREFIX = var.key_prefix },
+    var.line_settings,
   )
   record_key = sensitive(terraform_data.record_key.output)
 }

@@ -27,6 +27,13 @@ variable "package" {
   nullable    = false
 }
 
+variable "line_settings" {
+  description = "Environment variables of the function that say what the lines are: the output `settings` of modules/log-lines."
+  type        = map(string)
+  default     = {}
+  nullable    = false
+}
+
 variable "function_name" {
   description = "The function's name."
   type        = string

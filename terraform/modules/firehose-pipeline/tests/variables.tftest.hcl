@@ -104,3 +104,16 @@ run "filed_by_the_lines_own_hour" {
     error_message = "Errors, throttles, rejected lines, freshness, delivery and transform failures."
   }
 }
+
+run "lines" {
+  command = plan
+
+  variables {
+    line_settings = { ACCESS_LOG_FORMAT = "common" }
+  }
+
+  assert {
+    condition     = local.environment.ACCESS_LOG_FORMAT == "common" && local.environment.S3_BUCKET == "some-bucket"
+    error_message = "The function is told what the lines are."
+  }
+}

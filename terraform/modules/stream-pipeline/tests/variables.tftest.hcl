@@ -160,3 +160,16 @@ run "on_demand_has_no_shards_to_count" {
     error_message = "The producer is told the prefix."
   }
 }
+
+run "lines" {
+  command = plan
+
+  variables {
+    line_settings = { ACCESS_LOG_FORMAT = "common" }
+  }
+
+  assert {
+    condition     = local.environment.ACCESS_LOG_FORMAT == "common" && local.environment.S3_BUCKET == "some-bucket"
+    error_message = "The function is told what the lines are."
+  }
+}

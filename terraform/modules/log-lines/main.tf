@@ -1,0 +1,38 @@
+# What the lines of the log look like, and what becomes of them: checked once, for function, producer and Athena alike. No resource.
+
+locals {
+  combined = "$remote_addr - $remote_user [$time_local] \"$request\" $status $body_bytes_sent \"$http_referer\" \"$http_user_agent\""
+  common   = "$remote_addr - $remote_user [$time_local] \"$request\" $status $body_bytes_sent"
+  named = {
+    combined       = local.combined
+    main           = "${local.combined} \"$http_x_forwarded_for\""
+    common         = local.common
+    vhost_combined = "$host:$server_port ${local.combined}"
+  }
+  text = lookup(local.named, var.access_log_format, var.access_log_format)
+  # of the function's archiver/fields.py, with their types in Athena
+  table = {
+    bytes          = { type = "bigint", variables = ["body_bytes_sent", "bytes_sent"] }
+    referer        = { type = "string", variables = ["http_referer"] }
+    user           = { type = "string", variables = ["remote_user"] }
+    forwardedFor   = { type = "string", variables = ["http_x_forwarded_for", "proxy_add_x_forwarded_for"] }
+    serverName     = { type = "string", variables = ["server_name", "host", "http_host"] }
+    scheme         = { type = "string", variables = ["scheme"] }
+    requestLength  = { type = "bigint", variables = ["request_length"] }
+    requestTime    = { type = "double", variables = ["request_time"] }
+    upstreamTime   = { type = "string", variables = ["upstream_response_time"] }
+    upstreamStatus = { type = "string", variables = ["upstream_status"] }
+    requestId      = { type = "string", variables = ["request_id", "req_id"] }
+  }
+  # as the function sees it: the appliance's nginx, and the web server's, add to combined what is in the table
+  without = [
+    for name in var.fields : name
+    if var.access_log_format != "json" && !(var.access_log_format == "combined" && contains(keys(local.table), name)) && !anytrue([
+      for variable in try(local.table[name].variables, [name]) : can(regex("\\b${variable}\\b", local.text))
+    ])
+  ]
+  settings = {
+    ACCESS_LOG_FORMAT = var.access_log_format == "combined" ? "" : var.access_log_format
+    FIELDS            = join(",", var.fields)
+  }
+}
