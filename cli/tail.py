@@ -18,6 +18,7 @@ from cli.screen import OK, CommandError, console, printable, say
 from cli.which import log_called
 from common.clock import Clock, SystemClock
 from common.errors import AWS_ERRORS, explain
+from common.formats import SEVEN
 from common.settings import Settings
 from journal.ledgers import connect
 
@@ -98,6 +99,7 @@ def cells(line: bytes) -> list[tuple[str, str]]:
             (f"{host:15}  ", "blue"),
             (path, "bold"),
             (f"  {agent}", "dim"),
+            *((f"  {printable(name)}={value}", "cyan") for name, value in entry.items() if name not in SEVEN and value),
         ]
     if "raw" in entry:
         return [(f"{entry.get('reason', '')}  {entry['raw']}", "")]

@@ -10,7 +10,7 @@ from common.values import networks
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "lambda"))
 from archiver import kept
-from archiver.fields import FormatError, names
+from archiver.fields import SEVEN, FormatError, names
 from archiver.format import JSON, NAMED, Format, compiled, own_format
 from archiver.parse import NotInFormatError, parse
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = [
     "JSON",
     "NAMED",
+    "SEVEN",
     "Format",
     "FormatError",
     "check_format",

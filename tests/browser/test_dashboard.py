@@ -205,6 +205,23 @@ def test_lines_are_filtered(site: Site, visit: Open) -> None:
     expect(rows).to_have_count(0)
 
 
+def with_fields(route: Route) -> None:
+    """The answer for lines with FIELDS, of which the oldest has none."""
+    answer = route.fetch()
+    said = answer.json()
+    *lines, oldest = said["lines"]
+    fields = {"bytes": 5, "requestTime": 0.25, "referer": None, "key": "k", "<b>x</b>": "<i>\u202e</i>"}
+    route.fulfill(response=answer, json=said | {"lines": [*(line | fields for line in lines), oldest]})
+
+
+def test_fields_are_columns_behind_the_seven(site: Site, visit: Open) -> None:
+    page = loaded(visit(site.url, before=lambda each: each.route("**/api/lines?*", with_fields)))
+    expect(page.locator("#lines-head .field")).to_have_text(["bytes", "requestTime", "referer", "<b>x</b>"])
+    rows = page.locator("#lines-body tr")
+    expect(rows.first.locator(".field")).to_have_text(["5", "0.25", "–", r"<i>\u202e</i>"])
+    expect(rows.last.locator(".field")).to_have_text(["–", "–", "–", "–"])
+
+
 def test_what_stands_in_the_log_is_only_text(site: Site, visit: Open) -> None:
     mark = secrets.token_hex(4)
     site.request(f"/<img/src=x/onerror=alert(1)>{mark}", agent=f"<script>alert('{mark}')</script>")

@@ -7,6 +7,8 @@ import { plural, t } from "./i18n.js";
 
 const LIMIT = 100; // lines in the table
 const TAIL = 65_536; // bytes shown raw
+// of a line, besides its fields: the keys that each has, and its object's
+const KNOWN = ["host", "time", "method", "path", "httpVersion", "status", "userAgent", "key"];
 const TYPING = 250; // ms after the last key before a filter is used
 
 let view = "table";
@@ -26,24 +28,37 @@ function filters() {
   };
 }
 
+const fieldsOf = (lines) => [...new Set(lines.flatMap(Object.keys))].filter((name) => !KNOWN.includes(name));
+
 /** Each line's own key: the same line keeps its row when newer ones come in above it. */
-function rows(lines) {
+function rows(lines, fields) {
   const seen = new Map();
   return lines.toReversed().map((line) => {
-    const name = JSON.stringify(line);
+    const name = JSON.stringify([line, fields]);
     seen.set(name, (seen.get(name) ?? 0) + 1);
-    return { line, key: `${name} ${seen.get(name)}` };
+    return { line, fields, key: `${name} ${seen.get(name)}` };
   }).reverse();
 }
 
-function createRow({ line }) {
+function createRow({ line, fields }) {
   const cell = (name, value) => el("td", { class: name, title: value ?? "" }, value ?? "–");
   const code = String(line.status ?? "–");
   const time = line.time ?? "";
   return el("tr", {},
     el("td", { class: "time" }, el("time", { datetime: time })),
     el("td", {}, el("span", { class: "status", "data-class": code[0] }, code)),
-    cell("method", line.method), cell("path", line.path), cell("host", line.host), cell("agent", line.userAgent));
+    cell("method", line.method), cell("path", line.path), cell("host", line.host), cell("agent", line.userAgent),
+    ...fields.map((name) => cell("field", line[name]?.toString())));
+}
+
+/** A heading for each field, behind those of every table. */
+function renderHead(fields) {
+  const head = byId("lines-head");
+  const names = JSON.stringify(fields);
+  if ((head.dataset.fields ?? "[]") === names) return;
+  head.dataset.fields = names;
+  head.querySelectorAll(".field").forEach((each) => each.remove());
+  head.append(...fields.map((name) => el("th", { scope: "col", class: "field" }, name)));
 }
 
 function updateRow(row, { line }) {
@@ -65,7 +80,9 @@ export function renderLines() {
 
 function renderTable() {
   const lines = answer?.lines ?? [];
-  keyed(byId("lines-body"), rows(lines), (row) => row.key, createRow, updateRow);
+  const fields = fieldsOf(lines);
+  renderHead(fields);
+  keyed(byId("lines-body"), rows(lines, fields), (row) => row.key, createRow, updateRow);
   const filtered = Object.values(filters()).some(Boolean);
   const empty = byId("lines-empty");
   empty.hidden = lines.length > 0;

@@ -587,6 +587,8 @@ def test_a_line_that_is_no_entry_is_shown_unless_something_is_asked_for(line: by
 
 def test_lines_as_columns() -> None:
     assert tail.plain(LINE) == "2026-11-23T16:04:59Z  404  GET   192.168.99.1     /a\\x1b[2J  agent"
+    fields = {"bytes": 0, "referer": None, "\x1b": "\x1b"}
+    assert tail.plain(json.dumps(json.loads(LINE) | fields).encode()).endswith(r"  agent  bytes=0  \x1b=\x1b")
     rejected = {"reason": "not in the combined format", "raw": "\x00bytes"}
     assert tail.plain(json.dumps(rejected).encode()) == "not in the combined format  \\x00bytes"
     half = {"status": None, "path": None, "raw": "x"}
