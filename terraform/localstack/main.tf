@@ -40,6 +40,10 @@ module "log_lines" {
 
   access_log_format = var.access_log_format
   fields            = var.fields
+  trusted_proxies   = var.trusted_proxies
+  anonymize_ip      = var.anonymize_ip
+  drop_query        = var.drop_query
+  log_skip          = var.log_skip
   firehose          = var.delivery == "firehose"
 }
 

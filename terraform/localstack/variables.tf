@@ -71,6 +71,34 @@ variable "fields" {
   nullable    = false
 }
 
+variable "trusted_proxies" {
+  description = "Proxies in front whose X-Forwarded-For names the client: addresses, networks, `docker` or `private`."
+  type        = list(string)
+  default     = []
+  nullable    = false
+}
+
+variable "anonymize_ip" {
+  description = "Whether addresses are kept without their last octet (IPv4) or their last 80 bits (IPv6)."
+  type        = bool
+  default     = false
+  nullable    = false
+}
+
+variable "drop_query" {
+  description = "`[\"all\"]`: requests and Referers are kept without their queries. Or the names of parameters whose values are left out."
+  type        = list(string)
+  default     = []
+  nullable    = false
+}
+
+variable "log_skip" {
+  description = "Requests without a line, such as health checks: paths, and `agent:` with the beginning of a user agent."
+  type        = list(string)
+  default     = []
+  nullable    = false
+}
+
 variable "stream_name" {
   description = "The data stream, with delivery = \"kinesis\"."
   type        = string

@@ -46,10 +46,12 @@ run "format_and_fields" {
   variables {
     access_log_format = "common"
     fields            = ["bytes"]
+    anonymize_ip      = true
+    log_skip          = ["/health"]
   }
 
   assert {
-    condition     = output.settings.ACCESS_LOG_FORMAT == "common" && output.settings.FIELDS == "bytes"
+    condition     = output.settings.ACCESS_LOG_FORMAT == "common" && output.settings.FIELDS == "bytes" && output.settings.ANONYMIZE_IP == "1" && output.settings.LOG_SKIP == "/health"
     error_message = "A producer is told what the function is told."
   }
 }

@@ -31,8 +31,18 @@ locals {
       for variable in try(local.table[name].variables, [name]) : can(regex("\\b${variable}\\b", local.text))
     ])
   ]
+  networks = {
+    docker  = ["172.16.0.0/12", "192.168.0.0/16", "fc00::/7"]
+    private = ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7", "127.0.0.0/8", "::1/128"]
+  }
+  # whether the log says what the proxies name
+  forwarded = var.access_log_format == "json" || contains(var.fields, "forwardedFor") || can(regex("\\b(http|proxy_add)_x_forwarded_for\\b", local.text))
   settings = {
     ACCESS_LOG_FORMAT = var.access_log_format == "combined" ? "" : var.access_log_format
     FIELDS            = join(",", var.fields)
+    TRUSTED_PROXIES   = join(",", distinct(flatten([for one in var.trusted_proxies : lookup(local.networks, one, [one])])))
+    ANONYMIZE_IP      = var.anonymize_ip ? "1" : ""
+    DROP_QUERY        = join(",", var.drop_query)
+    LOG_SKIP          = join(",", var.log_skip)
   }
 }

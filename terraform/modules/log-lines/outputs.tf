@@ -8,6 +8,11 @@ output "settings" {
   }
 
   precondition {
+    condition     = length(var.trusted_proxies) == 0 || local.forwarded
+    error_message = "trusted_proxies needs $http_x_forwarded_for, which the format lacks: main has it; to combined the field forwardedFor adds it."
+  }
+
+  precondition {
     condition     = !var.web_server || var.access_log_format == "combined"
     error_message = "The web server made here logs in combined, to which fields add: leave access_log_format out."
   }

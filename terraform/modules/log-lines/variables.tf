@@ -35,6 +35,57 @@ variable "fields" {
   }
 }
 
+variable "trusted_proxies" {
+  description = "Proxies in front whose X-Forwarded-For names the client: addresses, networks, `docker` or `private`. The log has to have it: in `main`, or by the field forwardedFor."
+  type        = list(string)
+  default     = []
+  nullable    = false
+
+  validation {
+    condition = alltrue([
+      for one in var.trusted_proxies : contains(["docker", "private", "fc00::/7"], one) || can(cidrhost("${one}/${strcontains(one, ":") ? 128 : 32}", 0)) || try(
+        cidrhost(one, 0) == split("/", one)[0] && tonumber(split("/", one)[1]) >= (strcontains(one, ":") ? 16 : 8), false
+      )
+    ])
+    error_message = "Give addresses, networks such as 203.0.113.0/24 by their first address, docker or private. Any client in a network wider than /8 (IPv6: /16) could name an address as its own."
+  }
+}
+
+variable "anonymize_ip" {
+  description = "Whether addresses are kept without their last octet (IPv4) or their last 80 bits (IPv6)."
+  type        = bool
+  default     = false
+  nullable    = false
+}
+
+variable "drop_query" {
+  description = "`[\"all\"]`: requests and Referers are kept without their queries. Or the names of parameters whose values are left out."
+  type        = list(string)
+  default     = []
+  nullable    = false
+
+  validation {
+    condition = length(join(",", var.drop_query)) <= 150 && (join("", var.drop_query) == "all" || alltrue([
+      for name in var.drop_query : can(regex("^[A-Za-z_][A-Za-z0-9_.-]*$", name)) && !contains(["all", "true", "false", "yes", "no", "on", "off"], name)
+    ]))
+    error_message = "Use all alone, or names of parameters, such as token and code; in 150 characters."
+  }
+}
+
+variable "log_skip" {
+  description = "Requests without a line, such as health checks: paths with their query, in which one `*` stands for anything, and `agent:` with the beginning of a user agent. Only GET and HEAD, never with a status of 400 or above."
+  type        = list(string)
+  default     = []
+  nullable    = false
+
+  validation {
+    condition = length(join(",", var.log_skip)) <= 800 && alltrue([
+      for one in var.log_skip : can(regex("^(/|/[!#-)+\\--\\[\\]-~][!#-)+\\--\\[\\]-~]*(\\*[!#-)+\\--\\[\\]-~]*)?|agent: *[!#-)+\\--\\[\\]-~][ !#-)+\\--\\[\\]-~]*(\\*[ !#-)+\\--\\[\\]-~]*)?)$", one))
+    ])
+    error_message = "Use paths and agent:..., such as /health and agent:kube-probe/, with one * each and without commas; in 800 characters."
+  }
+}
+
 variable "web_server" {
   description = "Whether a web server is made, whose nginx logs in combined."
   type        = bool

@@ -120,8 +120,8 @@ variable "settings" {
   }
 
   validation {
-    condition     = alltrue([for name, value in var.settings : can(regex("^[A-Z][A-Z0-9_]*=[][A-Za-z0-9_./:@%+=,-]*$", "${name}=${value}"))])
-    error_message = "A setting's name has capitals, digits and _; its value letters, digits and _./:@%+=,-[]."
+    condition     = alltrue([for name, value in var.settings : can(regex("^([A-Z][A-Z0-9_]*=[][A-Za-z0-9_./:@%+=,-]*|LOG_SKIP=[^'\\\\\n]*)$", "${name}=${value}"))])
+    error_message = "A setting's name has capitals, digits and _; its value letters, digits and _./:@%+=,-[], that of LOG_SKIP anything but quotes and backslashes."
   }
 }
 

@@ -140,3 +140,86 @@ run "firehose_takes_no_fields" {
 
   expect_failures = [output.settings]
 }
+
+run "privacy" {
+  command = plan
+
+  variables {
+    access_log_format = "main"
+    trusted_proxies   = ["docker", "10.0.0.0/8", "2001:db8::/32", "192.0.2.7", "::1", "192.168.0.0/16"]
+    anonymize_ip      = true
+    drop_query        = ["token", "code"]
+    log_skip          = ["/", "/health*", "/a?b=[c]~", "agent:kube-probe/", "agent: a b*c"]
+  }
+
+  assert {
+    condition = output.settings == {
+      ACCESS_LOG_FORMAT = "main"
+      TRUSTED_PROXIES   = "172.16.0.0/12,192.168.0.0/16,fc00::/7,10.0.0.0/8,2001:db8::/32,192.0.2.7,::1"
+      ANONYMIZE_IP      = "1"
+      DROP_QUERY        = "token,code"
+      LOG_SKIP          = "/,/health*,/a?b=[c]~,agent:kube-probe/,agent: a b*c"
+    }
+    error_message = "The function gets all of it."
+  }
+}
+
+run "the_query_whole_and_proxies_by_a_field" {
+  command = plan
+
+  variables {
+    fields          = ["forwardedFor"]
+    trusted_proxies = ["private"]
+    drop_query      = ["all"]
+  }
+
+  assert {
+    condition     = output.settings.DROP_QUERY == "all"
+    error_message = "All of it, or names."
+  }
+}
+
+run "any_client_could_be_any_other" {
+  command = plan
+
+  variables {
+    trusted_proxies = ["0.0.0.0/0"]
+    drop_query      = ["all", "token"]
+    log_skip        = ["/a*b*c"]
+  }
+
+  expect_failures = [var.trusted_proxies, var.drop_query, var.log_skip]
+}
+
+run "no_network" {
+  command = plan
+
+  variables {
+    trusted_proxies = ["10.0.0.1/8"]
+    drop_query      = ["a b"]
+    log_skip        = ["/*"]
+  }
+
+  expect_failures = [var.trusted_proxies, var.drop_query, var.log_skip]
+}
+
+run "no_path" {
+  command = plan
+
+  variables {
+    trusted_proxies = ["some.host"]
+    log_skip        = ["/a,/b"]
+  }
+
+  expect_failures = [var.trusted_proxies, var.log_skip]
+}
+
+run "proxies_that_the_log_does_not_name" {
+  command = plan
+
+  variables {
+    trusted_proxies = ["private"]
+  }
+
+  expect_failures = [output.settings]
+}

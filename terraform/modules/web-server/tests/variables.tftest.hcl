@@ -62,7 +62,7 @@ run "a_producer_that_appends_by_itself_needs_no_further_right_for_repair" {
   variables {
     producer_policy_json = "{\"Version\":\"2012-10-17\",\"Statement\":[{\"Sid\":\"ReadAndWriteObjects\",\"Effect\":\"Allow\",\"Action\":[\"s3:PutObject\",\"s3:GetObject\"],\"Resource\":\"arn:aws:s3:::some-bucket/*\"}]}"
     schedule             = "systemd"
-    settings             = { AWS_DEFAULT_REGION = "us-east-1", DELIVERY = "s3", S3_BUCKET = "some-bucket" }
+    settings             = { AWS_DEFAULT_REGION = "us-east-1", DELIVERY = "s3", S3_BUCKET = "some-bucket", LOG_SKIP = "/health*,agent:a b" }
   }
 
   assert {
