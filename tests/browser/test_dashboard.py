@@ -338,6 +338,29 @@ def test_charts_have_tables(site: Site, visit: Open) -> None:
     expect(page.locator("#minutes-table tbody tr")).to_have_count(len(site.api("charts?minutes=15")["minutes"]))
 
 
+def measured(route: Route) -> None:
+    """The answer for lines with the fields bytes and requestTime."""
+    answer = route.fetch()
+    said = answer.json()
+    none, some = {"bytes": None, "seconds": None}, {"bytes": 1500, "seconds": [0.01, 0.25, 2.0]}
+    minutes = [minute | none for minute in said["minutes"][:-1]] + [said["minutes"][-1] | some]
+    route.fulfill(response=answer, json=said | some | {"minutes": minutes})
+
+
+def test_bytes_and_request_times_have_charts_where_lines_have_them(site: Site, visit: Open) -> None:
+    page = loaded(visit(site.url))
+    for name in ("bytes", "seconds"):
+        expect(page.locator(f"#{name}-chart")).to_be_hidden()
+    page = loaded(visit(site.url, before=lambda each: each.route("**/api/charts?*", measured)))
+    for name, legend in (("bytes", ["1.5 kB"]), ("seconds", ["50%10 ms", "95%250 ms", "99%2,000 ms"])):
+        expect(page.locator(f"#{name}-plot canvas")).to_be_visible()
+        expect(page.locator(f"#{name}-legend li")).to_have_text(legend)
+    page.get_by_text("Show as a table").click()
+    expect(page.locator("#minutes-table th[scope=col]").last).to_have_text("Request time 99%")
+    expect(page.locator("#minutes-table tbody tr").first.locator("td").last).to_have_text("2,000 ms")
+    expect(page.locator("#minutes-table tbody tr").last.locator("td").last).to_have_text("–")
+
+
 def test_without_the_chart_library_there_are_tables(site: Site, visit: Open) -> None:
     page = visit(site.url, forgiving=True, before=lambda each: each.route("**/vendor/**", lambda route: route.abort()))
     expect(page.locator("#minutes-table tbody tr").first).to_be_visible()

@@ -7,9 +7,15 @@ import { t } from "./i18n.js";
 
 const CLASSES = ["2xx", "3xx", "4xx", "5xx", "other"];
 const HEIGHT = 220; // CSS pixels
+// Charts of what only lines with FIELDS have. `names`: a colour and a name for each number that `of` a minute there is.
+const MEASURES = [
+  { id: "bytes", title: () => t("bytes_field"), names: [["3", ""]], of: (minute) => [minute.bytes], unit: show.bytes },
+  { id: "seconds", title: () => t("seconds_field"), names: [["2", "50%"], ["4", "95%"], ["5", "99%"]],
+    of: (minute) => minute.seconds ?? [], unit: show.milliseconds },
+];
 
 let library; // uPlot, once it is loaded; null when it is not there
-let plot = null;
+const plots = new Map(); // by the id of their chart
 let data = null;
 let problem = null;
 let pointed = null; // the minute under the mouse
@@ -46,7 +52,10 @@ function columns(minutes) {
   return [minutes.map((minute) => Date.parse(minute.t) / 1000), ...stacks];
 }
 
-function options(width) {
+const bars = () => library.paths.bars({ size: [0.72, 28] });
+
+/** `drawn`: for each line of it, its colour, and the paths it is drawn by. */
+function options(width, drawn, least, marks) {
   const grid = { stroke: colour("grid"), width: 1 };
   const axis = { stroke: colour("axis"), font: "11px system-ui, sans-serif", ticks: { show: false } };
   return {
@@ -55,47 +64,68 @@ function options(width) {
     padding: [8, 12, 0, 0],
     legend: { show: false },
     cursor: { y: false, points: { show: false }, drag: { x: false, y: false } },
-    scales: { x: { range: (_, from, to) => [from - 30, to + 30] }, y: { range: (_, __, most) => [0, Math.max(4, most * 1.08)] } },
+    scales: { x: { range: (_, from, to) => [from - 30, to + 30] }, y: { range: (_, __, most) => [0, Math.max(least, most * 1.08)] } },
     axes: [
       { ...axis, grid: { show: false }, space: 70, size: 26, values: (_, marks) => marks.map((mark) => show.minute(mark * 1000)) },
-      { ...axis, grid, size: 52, space: 36, incrs: [1, 2, 5].flatMap((n) => [1, 10, 100, 1e3, 1e4, 1e5, 1e6, 1e7].map((m) => n * m))
-        .sort((a, b) => a - b), values: (_, marks) => marks.map(show.compact) },
+      { ...axis, grid, size: 60, space: 36, ...marks },
     ],
-    series: [{}, ...CLASSES.toReversed().map((name) => ({
-      label: name,
-      fill: colour(`class-${name[0]}`),
-      stroke: colour(`class-${name[0]}`),
-      width: 0,
-      points: { show: false },
-      paths: library.paths.bars({ size: [0.72, 28] }),
+    series: [{}, ...drawn.map(([name, paths]) => ({
+      fill: paths && colour(`class-${name}`),
+      stroke: colour(`class-${name}`),
+      width: paths ? 0 : 2,
+      points: { show: !paths, size: 6 },
+      paths,
     }))],
     hooks: {
       setCursor: [(chart) => {
         pointed = chart.cursor.idx ?? null;
-        renderLegend();
+        renderLegends();
       }],
     },
   };
 }
 
-function drawPlot() {
-  const place = byId("minutes-plot");
+function drop(id) {
+  plots.get(id)?.destroy();
+  plots.delete(id);
+}
+
+function draw(id, content, ...how) {
+  const place = byId(`${id}-plot`);
+  if (plots.has(id)) plots.get(id).setData(content);
+  else plots.set(id, new library(options(place.clientWidth, ...how), content, place));
+}
+
+function drawMinutes() {
   const nothing = !library || !data || data.lines === 0;
-  place.hidden = nothing;
+  byId("minutes-plot").hidden = nothing;
   if (nothing) {
-    plot?.destroy();
-    plot = null;
+    drop("minutes");
     return;
   }
-  const content = columns(data.minutes);
-  if (plot) plot.setData(content);
-  else plot = new library(options(place.clientWidth), content, place);
+  const incrs = [1, 2, 5].flatMap((n) => [1, 10, 100, 1e3, 1e4, 1e5, 1e6, 1e7].map((m) => n * m)).sort((a, b) => a - b);
+  draw("minutes", columns(data.minutes), CLASSES.toReversed().map((name) => [name[0], bars()]), 4,
+    { incrs, values: (_, marks) => marks.map(show.compact) });
+}
+
+const has = ({ of }) => (of(data ?? {})[0] ?? null) !== null;
+
+function drawMeasure(measure) {
+  const { id, names, of, unit } = measure;
+  const nothing = !library || !has(measure);
+  byId(`${id}-chart`).hidden = nothing;
+  if (nothing) {
+    drop(id);
+    return;
+  }
+  const content = [columns(data.minutes)[0], ...names.map((_, at) => data.minutes.map((minute) => of(minute)[at] ?? null))];
+  draw(id, content, names.map(([name]) => [name, names.length === 1 ? bars() : undefined]), 0.01,
+    { values: (_, marks) => marks.map(unit) });
 }
 
 /** In another theme or language the canvas must be painted anew. */
 export function repaint() {
-  plot?.destroy();
-  plot = null;
+  [...plots.keys()].forEach(drop);
   renderCharts();
 }
 
@@ -103,16 +133,25 @@ function totals() {
   return CLASSES.map((name) => [name, data.minutes.reduce((sum, minute) => sum + (minute[name] ?? 0), 0)]);
 }
 
-function renderLegend() {
+/** Of the minute under the mouse, or of all. `items`: a colour, a name, and what is shown. */
+function renderLegend(id, minute, items) {
+  const heading = minute ? [["t", "", show.minute(minute.t)]] : [];
+  keyed(byId(`${id}-legend`), [...heading, ...items], ([name]) => name,
+    ([name]) => el("li", { "data-class": name }, el("span", {}), el("b", {})),
+    (item, [, label, value]) => {
+      text(item.firstChild, label);
+      text(item.lastChild, value);
+    });
+}
+
+function renderLegends() {
   const minute = pointed === null ? null : data.minutes[pointed];
   const items = minute ? CLASSES.map((name) => [name, minute[name] ?? 0]) : totals();
-  const heading = minute ? [["time", show.minute(minute.t)]] : [];
-  keyed(byId("minutes-legend"), [...heading, ...items.filter(([name, n]) => name !== "other" || n > 0)], ([name]) => name,
-    ([name]) => el("li", { "data-class": name[0] }, el("span", {}), el("b", {})),
-    (item, [name, value]) => {
-      text(item.firstChild, name === "time" ? "" : name === "other" ? t("other") : name);
-      text(item.lastChild, name === "time" ? value : show.count(value));
-    });
+  renderLegend("minutes", minute, items.filter(([name, n]) => name !== "other" || n > 0)
+    .map(([name, n]) => [name[0], name === "other" ? t("other") : name, show.count(n)]));
+  for (const { id, names, of, unit } of MEASURES) {
+    renderLegend(id, minute, names.map(([name, label], at) => [name, label, unit(of(minute ?? data)[at])]));
+  }
 }
 
 function table(headings, rows, label) {
@@ -127,16 +166,19 @@ function renderMinutesTable() {
   details.hidden = !data || data.lines === 0;
   if (library === null) details.open = true;
   if (!details.open || !data) return;
+  const measures = MEASURES.filter(has);
   const rows = data.minutes.toReversed().map((minute) => {
     const counts = CLASSES.map((name) => minute[name] ?? 0);
-    return [show.minute(minute.t), show.count(counts.reduce((a, b) => a + b, 0)), ...counts.map(show.count)];
+    const measured = measures.flatMap(({ names, of, unit }) => names.map((_, at) => unit(of(minute)[at])));
+    return [show.minute(minute.t), show.count(counts.reduce((a, b) => a + b, 0)), ...counts.map(show.count), ...measured];
   });
-  const headings = [t("minute_utc"), t("total"), "2xx", "3xx", "4xx", "5xx", t("other")];
+  const headings = [t("minute_utc"), t("total"), "2xx", "3xx", "4xx", "5xx", t("other"),
+    ...measures.flatMap(({ title, names }) => names.map(([, label]) => `${title()} ${label}`.trim()))];
   byId("minutes-table").replaceChildren(table(headings, rows, t("requests_per_minute")));
 }
 
 /** A table whose rows have a bar behind the number: the chart and its table in one. */
-function bars(place, heading, items, colours = false) {
+function ranking(place, heading, items, colours = false) {
   if (!place.firstChild) {
     place.append(
       el("table", { class: "bars" },
@@ -172,15 +214,16 @@ export function renderCharts() {
   empty.hidden = !nothing;
   text(empty, data && !problem ? t("no_requests") : shown(problem) ?? waiting());
   byId("minutes-legend").hidden = nothing;
-  if (!nothing) renderLegend();
-  drawPlot();
+  if (!nothing) renderLegends();
+  drawMinutes();
+  MEASURES.forEach(drawMeasure);
   renderMinutesTable();
   for (const name of ["classes", "paths", "agents"]) byId(name).parentElement.hidden = nothing;
   if (nothing) return;
   const classes = totals().filter(([, n]) => n > 0).map(([name, n]) => ({ name, count: n }));
-  bars(byId("classes"), t("status_classes"), classes, true);
-  bars(byId("paths"), t("path"), data.paths);
-  bars(byId("agents"), t("agent"), data.agents);
+  ranking(byId("classes"), t("status_classes"), classes, true);
+  ranking(byId("paths"), t("path"), data.paths);
+  ranking(byId("agents"), t("agent"), data.agents);
 }
 
 export const refreshCharts = single(async () => {
@@ -197,7 +240,7 @@ export const refreshCharts = single(async () => {
 export function startCharts() {
   byId("period").addEventListener("change", refreshCharts);
   byId("minutes-details").addEventListener("toggle", renderMinutesTable);
-  new ResizeObserver(() => plot?.setSize({ width: byId("minutes-plot").clientWidth, height: HEIGHT }))
+  new ResizeObserver(() => plots.forEach((plot, id) => plot.setSize({ width: byId(`${id}-plot`).clientWidth, height: HEIGHT })))
     .observe(byId("minutes-plot"));
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", repaint);
 }

@@ -49,6 +49,10 @@ export function duration(seconds) {
   return parts.join(" ");
 }
 
+/** A short time, in seconds. */
+export const milliseconds = (seconds) => (seconds === null || seconds === undefined ? "–"
+  : number({ style: "unit", unit: "millisecond", maximumFractionDigits: 0 }).format(seconds * 1000));
+
 export function rate(perSecond) {
   if (perSecond === null || perSecond === undefined) return "–";
   const digits = perSecond > 0 && perSecond < 10 ? 1 : 0;

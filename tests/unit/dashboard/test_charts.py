@@ -5,6 +5,7 @@ from collections import Counter
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -32,6 +33,28 @@ def test_a_line_is_in_the_minute_of_its_own_time() -> None:
         ("10:05", 1, 0),
     ]
     assert found["lines"] == 2
+
+
+def test_fields_have_a_sum_and_percentiles() -> None:
+    lines = [json.loads(archived(NOW)) | {"bytes": 10, "requestTime": number / 1000} for number in range(1, 101)]
+    minutes: list[Minutes] = [{}, {}]
+    for number, line in enumerate(lines):
+        add(minutes[number % 2], [json.dumps(line).encode()])
+    found = chart(minutes, NOW, 2)
+    before, now = found["minutes"]
+    assert (before["bytes"], before["seconds"]) == (None, None)
+    assert (now["bytes"], found["bytes"]) == (1000, 1000)
+    assert now["seconds"] == found["seconds"] == [pytest.approx(each, rel=0.03) for each in (0.05, 0.095, 0.099)]
+    add(minutes[0], [json.dumps(json.loads(archived(NOW)) | {"requestTime": 0}).encode()] * 1000)
+    assert chart(minutes, NOW, 1)["seconds"] == [0.0, pytest.approx(0.044, rel=0.05), pytest.approx(0.088, rel=0.05)]
+
+
+@pytest.mark.parametrize("number", ["1e400", "NaN", "-1", '"1"', "null", "1" + "0" * 400, "[1]"])
+def test_a_number_that_is_none_of_nginx_s_counts_for_nothing(number: str) -> None:
+    minutes: Minutes = {}
+    add(minutes, [archived(NOW)[:-1] + b',"bytes":%b,"requestTime":%b}' % (number.encode(), number.encode())])
+    found = chart([minutes], NOW, 1)
+    assert (found["lines"], found["bytes"], found["seconds"]) == (1, None, None)
 
 
 def test_what_is_no_entry_is_left_out() -> None:
