@@ -82,8 +82,8 @@ class Generation:
     """One incarnation of the log's bytes.
 
     `offset`: everything from `start` to it is acknowledged. `start`: where the first record sent under this name
-    began; None as long as there is none. `head`: the file's first bytes; `starts`: its first lines, as long as these
-    are all there is, by which a copy that was made before the last line is known. `tail`: the bytes just before
+    began; None as long as there is none. `head`: the file's first bytes; `starts`: the first lines of these, by which
+    a copy that was made while there were no more is known. `tail`: the bytes just before
     `position`. `inside_line`: the offset stands within a line that travels as fragments. `closed`:
     the last line's virtual newline is acknowledged, one byte past the end of the file. `size` and `name`: the file as
     last seen, for messages. `sent`: nothing behind it was ever sent. `limit`: behind the last line before it, another

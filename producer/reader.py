@@ -27,7 +27,7 @@ BLOCK_BYTES = 4 * 1024 * 1024
 # A rotated file that no process holds open is complete after so long without a write, even without a last newline.
 # nginx's workers reopen within moments of SIGUSR1; a line is one write, so half a line means a full disk or a crash.
 FINAL_AFTER = 10.0
-# First lines of a short log that are remembered one by one
+# First lines that are remembered one by one, within WINDOW_BYTES
 STARTS = 12
 
 
@@ -179,9 +179,9 @@ def moved_to(content: Content, tail: Fingerprint) -> int | None:
 
 
 def head_of(content: Content, size: int) -> tuple[Fingerprint, list[Fingerprint]]:
-    """The fingerprint by which the file is known again, and those of its first lines if that holds all of it."""
+    """The fingerprint by which the file is known again, and those of its first lines, for a copy that has no more."""
     data = content.pread(min(WINDOW_BYTES, size), 0)
-    ends = [match.end() for match in re.finditer(b"\n", data)][:STARTS] if len(data) < WINDOW_BYTES else []
+    ends = [match.end() for match in re.finditer(b"\n", data)][:STARTS]
     return Fingerprint.of(data), [Fingerprint.of(data[:end]) for end in ends]
 
 

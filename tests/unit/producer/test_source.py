@@ -501,6 +501,30 @@ def test_a_log_that_has_ended_and_comes_back_is_known_by_its_content(machine: Ma
     assert machine.arrived == [*lines, b"next", b"more"]
 
 
+@pytest.mark.parametrize("later", [False, True])
+@pytest.mark.parametrize("lines", [1, 5])
+def test_a_copy_of_a_young_log_is_known_when_the_log_has_grown_and_gone(
+    machine: Machine, lines: int, later: bool
+) -> None:
+    """It has less than the log is known by, but whole lines."""
+    young = b"".join(line + b"\n" for line in LINES[:lines])
+    machine.write(young)
+    machine.poll()
+    if not later:
+        machine.write(young, "access.log.bak")
+        machine.poll()
+    machine.write(TEXT[len(young) :])
+    machine.poll()
+    machine.log.unlink()
+    machine.write(b"next\n")
+    machine.poll()
+    if later:
+        machine.write(gzip.compress(young), "access.log.1.gz")
+    machine.age(60)
+    assert machine.poll() == Shipped()
+    assert machine.arrived == [*LINES, b"next"]
+
+
 def test_a_copy_beside_its_original_that_goes_on_further(machine: Machine) -> None:
     machine.write(b"a\nb\n")
     machine.poll()
