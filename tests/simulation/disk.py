@@ -16,8 +16,8 @@ from pathlib import Path, PosixPath
 from typing import IO, Any, Self
 
 DEVICE = 7
-# name → simulated inode, time of change, content
-Image = dict[str, tuple[int | None, float, bytes]]
+# name → simulated inode, time of change, content or what it is a link to
+Image = dict[str, tuple[int | None, float, bytes | Path]]
 _running: Disk | None = None
 
 
@@ -89,15 +89,19 @@ class Disk:
 
     def image(self, folder: Path) -> Image:
         """A snapshot of the files, each with its inode, if it has one here, and its time."""
-        found = {}
-        for path in sorted(folder.iterdir()):
-            real = path.stat().st_ino
-            found[path.name] = (self._inodes.get(real), self._modified.get(real, 0.0), path.read_bytes())
+        found: Image = {}
+        for path in (each for each in sorted(folder.rglob("*")) if each.is_file()):
+            real, name = path.lstat().st_ino, str(path.relative_to(folder))
+            if path.is_symlink():
+                found[name] = (None, 0.0, path.readlink())
+            else:
+                found[name] = (self._inodes.get(real), self._modified.get(real, 0.0), path.read_bytes())
         return found
 
     def put_back(self, folder: Path, image: Image, *, same_inodes: bool) -> None:
-        for path in folder.iterdir():
-            path.unlink()
+        for path in folder.rglob("*"):
+            if not path.is_dir():
+                path.unlink()
         used = {inode for inode, _, _ in image.values()}
         self._made = max([self._made, *(inode for inode in used if inode is not None)])
         self._free = [inode for inode in range(101, self._made + 1) if inode not in used]
@@ -106,6 +110,9 @@ class Disk:
         self._inodes.clear()
         for name, (inode, modified, data) in image.items():
             path = folder / name
+            if isinstance(data, Path):
+                path.symlink_to(data)
+                continue
             path.write_bytes(data)
             if inode is not None:
                 if not same_inodes:

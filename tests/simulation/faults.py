@@ -90,6 +90,12 @@ class Faults:
     # The stream, for each step
     resharded: float = _up_to(0.1, apart=True)  # its shards close, as full as they are, and others take over
     records_lost: float = _up_to(0.1, apart=True)  # acknowledged, and never read
+    # More of the log, for each turn
+    moved_away: float = _up_to(0.6, apart=True)  # what is renamed, packed or copied goes to a folder of its own
+    packed_otherwise: float = _up_to(0.8, apart=True)  # of the packed: bzip2, xz, or a mere copy in its place
+    copied_live: float = _up_to(0.1, apart=True)  # the log itself gets a copy beside it
+    inode_taken: float = _up_to(0.2, apart=True)  # a text appears beside the log, under the inode that is free
+    shredded: float = _up_to(0.5, apart=True)  # of the deleted: overwritten instead
 
     @classmethod
     def drawn(cls, rng: random.Random, apart: random.Random) -> Faults:

@@ -8,7 +8,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +17,18 @@ import pytest
 
 import index
 from archiver.archive import Archive
-from archiver.event import Key
+from archiver.event import Key as FunctionKey
 from archiver.ledger import Ledger
 from archiver.others import Others
 from archiver.progress import Done, Progress
 from archiver.writer import Writer
 from journal.archived import Archived
-from journal.checkpoint import Checkpoint, CheckpointFile
-from producer import identity, rotate, source
-from producer.identity import Identity
+from journal.checkpoint import Checkpoint, CheckpointFile, Generation
+from journal.files import Found, Key
+from producer import identity, rotate, setback, source
 from producer.record import Record
 from producer.setback import SetBack
+from producer.whereabouts import Whereabouts
 from tests.fake_s3 import FakeS3
 from tests.simulation.disk import SimOs
 from tests.simulation.faults import Violation
@@ -210,7 +212,7 @@ def time_is_not_looked_at(patch: pytest.MonkeyPatch) -> None:
 
 def places_are_not_verified(patch: pytest.MonkeyPatch) -> None:
     """Any program may claim bytes of a log."""
-    patch.setattr(Key, "holds", lambda *_: True)
+    patch.setattr(FunctionKey, "holds", lambda *_: True)
 
 
 def rotated_away_unread(patch: pytest.MonkeyPatch) -> None:
@@ -228,9 +230,20 @@ def nobody_looks_back(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(SetBack, "look_back", lambda _: None)
 
 
-def copies_go_on_under_their_name(patch: pytest.MonkeyPatch) -> None:
-    """What a copied folder has that its checkpoint has not seen is sent where the other one's lines are."""
-    patch.setattr(Identity, "_limit", lambda _: None)
+def cron_does_not_look_back(patch: pytest.MonkeyPatch) -> None:
+    """A log that was set back goes on under its name where cron starts the producer."""
+    look_back = setback.look_back
+    patch.setattr(setback, "look_back", lambda file, once=False: None if once else look_back(file))
+
+
+def an_inode_is_enough(patch: pytest.MonkeyPatch) -> None:
+    """Any file that has the inode of a log begins a generation."""
+    find = Whereabouts.find
+
+    def named(self: Whereabouts, generations: Collection[Generation]) -> dict[Key, Found]:
+        return {key: replace(seen, hinted=False) for key, seen in find(self, generations).items()}
+
+    patch.setattr(Whereabouts, "find", named)
 
 
 def other_formats_are_not_asked(patch: pytest.MonkeyPatch) -> None:
@@ -257,8 +270,9 @@ MUTANTS: list[Callable[[pytest.MonkeyPatch], None]] = [
     rotated_away_unread,
     nothing_is_repaired,
     nobody_looks_back,
-    copies_go_on_under_their_name,
     other_formats_are_not_asked,
+    cron_does_not_look_back,
+    an_inode_is_enough,
 ]
 
 

@@ -7,8 +7,10 @@ the end, must arrive.
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import json
+import lzma
 import os
 import random
 from collections import Counter
@@ -37,6 +39,13 @@ REQUESTS: list[tuple[bytes, str, str, str]] = [
 ]
 # A line is not cut within its first bytes: a file that holds no more than these cannot be told from others
 CLEAR = 18
+# What rotation may make of a file, and what the new one is called
+PACKERS: list[tuple[str, Callable[[bytes], bytes]]] = [
+    (".gz", lambda data: gzip.compress(data, mtime=0)),
+    (".bz2", bz2.compress),
+    (".xz", lzma.compress),
+    ("", bytes),
+]
 # By so much of its beginning a copy is known before it is complete: WINDOW_BYTES of the simulation
 KNOWN = 100
 
@@ -58,7 +67,7 @@ class LogFile:
 
 
 class Snapshot(NamedTuple):
-    """The files, and what is known of them."""
+    """The files, and what is known of them. `rotated`: by their names below the log's folder."""
 
     image: Image
     rotated: dict[str, bytes]
@@ -77,12 +86,19 @@ class Web:
         rng: random.Random,
         sent: Callable[[bytes], bool],
         say: Callable[[str], None],
+        apart: random.Random,
         *,
         rotates: bool,
+        linked: bool,
     ) -> None:
+        """`linked`: the log is a link to a file with a date, as cronolog makes it. `apart`: another `rng`."""
         self.name = name
         self._rotates = rotates
-        self.log = log
+        self._linked = linked
+        self._apart = apart
+        self.log = self.home = log  # `home`: the file, where it is a link
+        self.away = log.with_name("old")
+        self.away.mkdir()
         self.disk = disk
         self.clock = clock
         self.rng = rng
@@ -97,10 +113,12 @@ class Web:
         self._rest = b""  # of a line that is not written to its end
         self._copy: Path | None = None
         self._copied: int | None = None  # bytes, once the copy is complete
-        self._packing: tuple[LogFile, Path, bytes] | None = None
+        self._packing: tuple[LogFile, Path, bytes, bytes] | None = None
         self._copying: tuple[Path, bytes] | None = None
         self._descriptor = -1
         self._live = LogFile(log)
+        if linked:
+            self.home = self._dated()
         self.reopen()
 
     # What is written
@@ -176,7 +194,7 @@ class Web:
         rng, faults = self.rng, self.faults
         with self.disk.aside():
             if gently:
-                if self._live.path == self.log and self._copy is None and rng.random() < self._rename_chance:
+                if self._live.path == self.home and self._copy is None and rng.random() < self._rename_chance:
                     self.rename()
                 elif self._copied is None or self._live.content.endswith(b"\n"):
                     self.write(rng.choice([1, 2, 3, 12]))
@@ -187,11 +205,15 @@ class Web:
                 self.copy()
             if rng.random() < faults.strange:
                 self.strange()
+            if self._apart.random() < faults.copied_live:
+                self.copy_live()
+            if self._apart.random() < faults.inode_taken:
+                self.take_inode()
             if self._rotates and rng.random() < faults.deleted:
                 self.delete(early=False)
             if rng.random() < faults.deleted_too_early:
                 self.delete(early=True)
-            if self._live.path != self.log:
+            if self._live.path != self.home:
                 self.write(rng.randint(0, 2))
                 self.reopen()
             elif self._copy:
@@ -236,7 +258,7 @@ class Web:
     @property
     def quiet(self) -> bool:
         """Whether nothing is half done, and all that is written is in the stream."""
-        busy = self._copy or self._packing or self._copying or self._rest or self._live.path != self.log
+        busy = self._copy or self._packing or self._copying or self._rest or self._live.path != self.home
         files = [bytes(file.content) for file in [*self.rotated, self._live]]
         return not busy and all(
             content[-1:] in (b"", b"\n") and all(map(self._sent, cut(content))) for content in files
@@ -244,7 +266,7 @@ class Web:
 
     def snapshot(self) -> Snapshot:
         with self.disk.aside():
-            files = {file.path.name: bytes(file.content) for file in self.rotated}
+            files = {str(file.path.relative_to(self.log.parent)): bytes(file.content) for file in self.rotated}
             return Snapshot(
                 self.disk.image(self.log.parent), files, bytes(self._live.content), self.may.copy(), self.must.copy()
             )
@@ -252,18 +274,20 @@ class Web:
     def set_back(self, to: Snapshot, *, same_inodes: bool) -> None:
         """All files are as they were; what was written since is only where it was sent to."""
         with self.disk.aside():
-            if self._live.path != self.log:
+            if self._live.path != self.home:
                 self.reopen()
             written = self.expected() + self.may
             os.close(self._descriptor)
             self.disk.put_back(self.log.parent, to.image, same_inodes=same_inodes)
+            self._linked = self.log.is_symlink()
+            self.home = self.log.with_name(str(self.log.readlink())) if self._linked else self.log
             self._descriptor = os.open(self.log, os.O_WRONLY | os.O_APPEND)
             self._copy = self._copied = self._packing = self._copying = None
             self._rest = b""
-            self.rotated = [
-                LogFile(self.log.with_name(name), bytearray(content)) for name, content in to.rotated.items()
-            ]
-            self._live = LogFile(self.log, bytearray(to.live))
+            self.rotated = [LogFile(self.log.parent / name, bytearray(content)) for name, content in to.rotated.items()]
+            for file in self.rotated:  # a packed one has more bytes in it
+                self._written_back(file)
+            self._live = LogFile(self.home, bytearray(to.live))
             self.may, self.must = to.may.copy(), to.must.copy()
             since = written - self.expected() - self.may
             for line, count in since.items():
@@ -272,13 +296,25 @@ class Web:
     def signalled(self) -> None:
         """By SIGUSR1."""
         with self.disk.aside():
-            if self._live.path != self.log and self.rng.random() >= self.faults.late_reopen:
+            if self._live.path != self.home and self.rng.random() >= self.faults.late_reopen:
                 self.reopen()
 
     def _new_name(self, packed: str = "") -> Path:
         self._count += 1
-        name, number = self.log.name, self._count
-        return self.log.with_name([f"{name}.{number}", f"{name}-{number}", f"access.{number}.log"][number % 3] + packed)
+        name, number, date = self.log.name, self._count, 20_200_000 + self._count
+        names = [
+            *(f"{name}.{number}", f"{name}-{number}", f"access.{number}.log"),
+            *(f"{name}.{number}", f"access_{date}.log", f"{date}-access.log"),
+        ]
+        return self._placed(self.log.with_name(names[number % len(names)] + packed))
+
+    def _dated(self) -> Path:
+        self._count += 1
+        return self.log.with_name(f"access-{20_200_000 + self._count}.log")
+
+    def _placed(self, path: Path) -> Path:
+        """In the folder that rotation may move logs to, or beside the log."""
+        return self.away / path.name if self._apart.random() < self.faults.moved_away else path
 
     def _move(self, file: LogFile, target: Path) -> None:
         file.path.rename(target)
@@ -286,7 +322,12 @@ class Web:
 
     def rename(self) -> None:
         """As logrotate: the older ones go up by one, nginx goes on writing to its file under the new name."""
-        numbered = self.log.with_name(f"{self.log.name}.1")
+        if self._linked:
+            self.home = self._dated()
+            self._say(f"{self.name} goes on in {self.home.name}")
+            self.rotated.append(self._live)
+            return
+        numbered = self._placed(self.log.with_name(f"{self.log.name}.1"))
         for number, file in enumerate(reversed([*self.rotated, self._live])):
             if self.rng.random() < 0.3 or file is self._live:
                 self._say(f"{self.name} renames {file.path.name}")
@@ -300,18 +341,21 @@ class Web:
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._say(f"{self.name} reopens its log")
-        self._descriptor = os.open(self.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-        self._live = LogFile(self.log)
-        self.disk.created(self.log)
+        self._descriptor = os.open(self.home, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        self._live = LogFile(self.home)
+        self.disk.created(self.home)
+        if self._linked:
+            self.log.unlink(missing_ok=True)
+            self.log.symlink_to(self.home.name)
 
     def close(self) -> None:
         os.close(self._descriptor)
 
     def held(self, _device: int, inode: int) -> bool:
-        """Whether nginx has this file open, or logrotate or cp, which copies into it."""
+        """Whether nginx has this file open, or a program that copies or packs into it."""
         with self.disk.aside():
             copying = self._copy if self._copied is None else None
-            others = [path for path in (copying, self._copying and self._copying[0]) if path]
+            others = [each for each in (copying, *(self._copying or ())[:1], *(self._packing or ())[1:2]) if each]
             return inode in [self.disk.inode(path) for path in (self._live.path, *others)]
 
     def begin_copy(self) -> None:
@@ -343,12 +387,13 @@ class Web:
         self._empty()
 
     def pack(self) -> None:
-        """logrotate's compress, in two parts: first half a file, later all of it in place of the plain one."""
+        """logrotate's compress, or renamecopy, in two parts: first half a file, later all of it in place of the plain
+        one."""
         if self._packing:
-            file, path, content = self._packing
+            file, path, content, data = self._packing
             self._packing = None
             if any(file is each for each in self.rotated):
-                data, file.content = gzip.compress(content, mtime=0), bytearray(content)
+                file.content = bytearray(content)
                 self._say(f"{self.name} has packed {file.path.name}")
                 path.write_bytes(data)
                 self.disk.touched(path)
@@ -358,15 +403,18 @@ class Web:
             else:
                 self._remove(path)
             return
-        plain = [file for file in self.rotated if file is not self._live and file.path.suffix != ".gz"]
+        packed = [ending for ending, _ in PACKERS if ending]
+        plain = [file for file in self.rotated if file is not self._live and file.path.suffix not in packed]
         if plain:
             file = self.rng.choice(plain)
-            path = self._new_name(".gz")
+            otherwise = self._apart.random() < self.faults.packed_otherwise
+            ending, pack = self._apart.choice(PACKERS[1:]) if otherwise else PACKERS[0]
+            path = self._new_name(ending)
             content = bytes(file.content)
-            data = gzip.compress(content, mtime=0)
+            data = pack(content)
             self._say(f"{self.name} packs {file.path.name} to {path.name}")
-            self._put(path, data[: len(data) // 2])
-            self._packing = file, path, content
+            self._put(path, data[: len(data) // 2 if ending else min(len(data), KNOWN)])
+            self._packing = file, path, content, data
             self._written_back(file)
 
     def copy(self) -> None:
@@ -386,20 +434,35 @@ class Web:
             self._copying = path, data
             self._written_back(file)
 
+    def copy_live(self) -> None:
+        """logrotate's copy: the log goes on."""
+        content = bytes(self._live.content)
+        if content.endswith(b"\n") and self._copy is None:
+            path = self._new_name()
+            self._say(f"{self.name} copies its log to {path.name}")
+            self._put(path, content)
+            self._written_back(self._live)
+
     def restore(self) -> None:
         self._say(f"{self.name} puts its log back from a copy")
         copy = self._new_name(".restored")
         self._put(copy, bytes(self._live.content))
         self.disk.durable[self.disk.inode(copy)] = len(self._live.content)
-        self.disk.deleted(self.log)
-        copy.rename(self.log)
+        self.disk.deleted(self.home)
+        copy.rename(self.home)
         os.close(self._descriptor)
-        self._descriptor = os.open(self.log, os.O_WRONLY | os.O_APPEND)
+        self._descriptor = os.open(self.home, os.O_WRONLY | os.O_APPEND)
 
     def strange(self) -> None:
         path = self._new_name(self.rng.choice([".gpg", ".br", ""]))
         self._say(f"{self.name}: {path.name} appears, which is no log")
         self._put(path, self.rng.randbytes(3000))
+
+    def take_inode(self) -> None:
+        self._count += 1
+        path = self.log.with_name(self._apart.choice(["checkpoint.json.%d", "#%d#", "%d.txt"]) % self._count)
+        self._say(f"{self.name}: {path.name} appears, a text that is no log")
+        self._put(path, b"no line of the log\n" * self._apart.randint(1, 30))
 
     def _written_back(self, file: LogFile) -> None:
         """A power cut takes nothing of a file that another one was made of: that would be another story."""
@@ -437,9 +500,15 @@ class Web:
             found = [file for file in found if all(map(self._sent, cut(bytes(file.content))))]
         if found:
             file = self.rng.choice(found)
-            self._say(f"{self.name} deletes {file.path.name}{', too early' if early else ''}")
-            self.disk.deleted(file.path)
-            file.path.unlink()
+            shredded = self._apart.random() < self.faults.shredded
+            does = "shreds" if shredded else "deletes"
+            self._say(f"{self.name} {does} {file.path.name}{', too early' if early else ''}")
+            if shredded:
+                file.path.write_bytes(self._apart.randbytes(3000))
+                self.disk.touched(file.path)
+            else:
+                self.disk.deleted(file.path)
+                file.path.unlink()
             self.rotated.remove(file)
             self._destroy(bytes(file.content))
 
@@ -468,7 +537,7 @@ class Web:
                 else:
                     path.write_bytes(before)
         self.disk.unsettled.clear()
-        if self._live.path != self.log:
+        if self._live.path != self.home:
             self.reopen()
 
     def _destroy(self, content: bytes, since: int = 0) -> None:
@@ -494,7 +563,7 @@ class Web:
                 self.pack()
             if self._copying:
                 self.copy()
-            if self._live.path != self.log:
+            if self._live.path != self.home:
                 self.reopen()
             if self._rest:
                 self.write(0)

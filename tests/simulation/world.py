@@ -19,6 +19,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 from unittest import mock
@@ -39,7 +40,7 @@ from journal.checkpoint import CheckpointFile
 from producer import batch as batching
 from producer import reader as reading
 from producer import record as recording
-from producer import whereabouts
+from producer import setback, ship, whereabouts
 from producer.bucket import Proven
 from producer.repair import Repair, Repaired
 from producer.retrying import RETRY_SECONDS
@@ -66,6 +67,8 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 PREFIX = "logs/"
+# The id of the start of the machine that a producer runs on
+BOOT = {"id": ""}
 # So small that some lines reach every limit
 SMALL: list[tuple[Any, dict[str, Any]]] = [
     (files, {"os": SimOs()}),
@@ -77,6 +80,7 @@ SMALL: list[tuple[Any, dict[str, Any]]] = [
         {"MAX_BATCH_RECORDS": 5, "MAX_BATCH_BYTES": 3500, "MAX_APPENDED_RECORDS": 5, "APPENDED_BYTES": 3500},
     ),
     (atomic, {"os": SimOs()}),
+    *((module, {"boot_id": lambda: BOOT["id"]}) for module in (setback, ship)),
     (filing, {"MAX_REJECTED": 300}),
     (
         index,
@@ -108,6 +112,8 @@ REPAIRED_AFTER = 60.0
 LOOKS = 0.2
 # With clones
 MACHINES = 4
+# Of those whose log another program rotates: the producers that cron starts each minute, and the logs that are links
+CRON, LINKED = 0.3, 0.3
 # After the faults have stopped, everything has arrived within so many ticks and invocations
 DRAIN_TICKS = 6
 DRAIN_INVOCATIONS = 2000
@@ -174,7 +180,7 @@ class SimClock(FakeClock):
 class Appliance:
     """One container: nginx, its log, the producer and its checkpoint."""
 
-    def __init__(self, name: str, world: World, folder: Path) -> None:
+    def __init__(self, name: str, world: World, folder: Path, like: Appliance | None = None) -> None:
         self.name = name
         self._settings = Settings(
             s3_bucket=world.bucket.bucket, s3_prefix=PREFIX, repair_after=REPAIRED_AFTER, target="localstack"
@@ -189,9 +195,16 @@ class Appliance:
         self._checkpoint = self._settings.checkpoint_file
         self.faults = Faults()
         self._owns_log = world.keeper.random() < 0.5
+        # it does not repair
+        self._cron = not (self._owns_log or world.setting.faults.records_lost) and world.rotation.random() < CRON
+        if like:
+            self._owns_log, self._cron = like._owns_log, like._cron
+        self._boots = 0
+        apart = random.Random(world.rotation.getrandbits(64))
         self.web = Web(
-            *(name, folder / "access.log", self.disk, world.clock, self._rng, self._sent, world.say),
+            *(name, folder / "access.log", self.disk, world.clock, self._rng, self._sent, world.say, apart),
             rotates=not self._owns_log,
+            linked=not self._owns_log and world.rotation.random() < LINKED,
         )
         self.disk.moved = self.web.moved
         self._limit, self._age = world.keeper.choice(ROTATED_AT), world.keeper.choice(ROTATED_AFTER)
@@ -231,12 +244,15 @@ class Appliance:
             find_nginx=lambda _: 1,
             kill=lambda *_: self.web.signalled(),
         )
-        self._alive(self._repair.set_back.look_back)
+        self._alive(
+            partial(setback.look_back, self._file, once=True) if self._cron else self._repair.set_back.look_back
+        )
 
     def _new_source(self) -> Source:
         return Source(
             *(self.log, self._world.clock, random.Random(self._rng.getrandbits(64))),
             held=self.web.held,
+            folders=[SimPath(self.web.away)],
             keeps_open=not self._owns_log,
         )
 
@@ -260,6 +276,8 @@ class Appliance:
 
     def repair(self) -> Repaired | None:
         """One run of repair; None when it ended early."""
+        if self._cron:
+            return Repaired()
         self._world.say(f"{self.name} compares with the bucket")
         repaired = self._alive(lambda: self._repair.run(REPAIRED_AFTER))
         self._world.say(f"{self.name}: {repaired}")
@@ -289,6 +307,7 @@ class Appliance:
             self._world.say(f"{self.name} is set back{'' if same else ' to copies'}")
             self.web.set_back(self._snapshot, same_inodes=same)
             self._offsets.clear()
+            self._boots += same
             self.start()
 
     def clone(self, name: str, folder: Path) -> Appliance | None:
@@ -296,7 +315,7 @@ class Appliance:
         if self._snapshot is None:
             return None
         self._world.say(f"{self.name} is cloned: {name}")
-        other = Appliance(name, self._world, folder)
+        other = Appliance(name, self._world, folder, like=self)
         other.web.lines.update(self.web.lines)
         other._snapshot = self._snapshot
         other.set_back()
@@ -321,6 +340,9 @@ class Appliance:
         if rng.random() < self.faults.producer_restarted:
             say(f"{self.name} starts its producer anew")
             self.start()
+        elif self._cron:
+            say(f"{self.name}: cron starts its producer")
+            self.start()
         return self._alive(self._ship)
 
     def _ship(self) -> Shipped:
@@ -342,6 +364,7 @@ class Appliance:
     def _alive(self, act: Callable[[], Result]) -> Result | None:
         """Run a part of the producer; None when it ended early."""
         self._turns = MEANWHILE
+        BOOT["id"] = f"{self.name}, {self._boots}"
         try:
             with self.disk.running():
                 return act()
@@ -350,6 +373,7 @@ class Appliance:
             if self._rng.random() < self.faults.power_cut:
                 self._world.say(f"{self.name}: power cut")
                 self.web.power_cut()
+                self._boots += 1
                 self._offsets.clear()
             self.start()
         except OSError as error:
@@ -440,6 +464,7 @@ class World:
         self.keeper = random.Random(f"{seed}/keeper")
         self._formats = random.Random(f"{seed}/formats")
         self._format = FORMATS[0]
+        self.rotation = random.Random(f"{seed}/rotation")
         self.setting = Setting.drawn(self.rng, self._lambda, self._formats)
         self.clock = SimClock(self.rng)
         self.stream = Stream(self.setting.shards, self.clock, self._chance(), PREFIX, say)
