@@ -23,10 +23,11 @@ ARG EMULATOR=1
 RUN python3 -m venv /build/tools \
  && tools/bin/pip install --no-cache-dir --require-hashes --requirement uv.txt \
  && install() { tools/bin/uv venv --python /usr/bin/python3 "$1" \
-     && tools/bin/uv pip sync --no-cache --compile-bytecode --require-hashes --python "$1/bin/python" "$2"; } \
+     && tools/bin/uv pip sync --no-cache --require-hashes --python "$1/bin/python" "$2"; } \
  && install /opt/venv runtime.txt \
  && { [ "$EMULATOR" = 0 ] || install /opt/venv/emulator emulator.txt; }
-# A third of what the packages bring is never used here. It is looked for in the code, which so comes before.
+# Half of what the packages bring is never used here, or has been compiled then. It is looked for in the code, which so
+# comes before.
 COPY appliance appliance
 COPY cli cli
 COPY common common
@@ -56,10 +57,17 @@ LABEL org.opencontainers.image.title="kinesis-lambda-logging" \
       org.opencontainers.image.licenses="MIT"
 # Docker lets every user listen on port 80. Where the system does not (podman, the host's network), setpriv may give nginx
 # the right to; as it has no right in effect itself, it can be executed where there is none to give.
+# Of what comes with them, Python's tests, its help and its prompt go, and the programs of iproute2, which an init script of
+# nginx's package wants. Debian compiles a part of the standard library only: the rest would be at each start.
+COPY appliance/slim.py /tmp/
 # hadolint ignore=DL3008
 RUN apt-get update \
  && apt-get install --yes --no-install-recommends libcap2-bin nginx python3-minimal libpython3-stdlib \
  && setcap cap_net_bind_service=+p /usr/bin/setpriv \
+ && rm -rf /usr/lib/python3.*/test /usr/lib/python3.*/pydoc_data /usr/lib/python3.*/turtle.py \
+      /usr/lib/python3.*/unittest /usr/lib/python3.*/_pyrepl /usr/lib/python3.*/lib-dynload/_test* \
+ && { dpkg --listfiles iproute2 | xargs -d '\n' rm -f 2>/dev/null || true; } \
+ && for each in /usr/lib/python3.*; do python3 /tmp/slim.py "$each"; done \
  && rm -rf /var/lib/apt/lists/* /var/cache/* /var/log/* /usr/share/doc /usr/share/man /usr/share/locale \
  && useradd --uid 10001 --user-group --home-dir /data --no-create-home --shell /usr/sbin/nologin appliance \
  && install --directory --owner appliance --group root --mode 770 /data
@@ -82,11 +90,15 @@ COPY --from=environment /build/dashboard/static/vendor dashboard/static/vendor
 ENV PATH=/app/cli/bin:/opt/venv/bin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
     PYTHONPATH=/app \
     PYTHONDONTWRITEBYTECODE=1 \
+    MALLOC_ARENA_MAX=1 \
+    MALLOC_TRIM_THRESHOLD_=65536 \
     DATA_DIR=/data
 # whatever modes the checkout had (umask, a file system without them)
 RUN chmod -R a-x,u=rwX,go=rX . \
  && chmod 755 appliance/healthy appliance/tagged cli/bin/* nginx/start \
- && python -m compileall -q appliance cli common dashboard emulator entrypoint journal producer
+ && for each in appliance cli common dashboard emulator entrypoint journal producer; do \
+      python appliance/slim.py "$each"; \
+    done
 USER 10001:10001
 VOLUME /data
 EXPOSE 80 4566 8080

@@ -128,6 +128,7 @@ def install(loop: asyncio.AbstractEventLoop) -> None:
 
     app._load_persisted_state = load_and_begin
     # it would load services that are not offered, 15 MiB, to look each second for what they cannot have
+    app._resolve_custom_domain_request = lambda _host, _path: None  # an API gateway's, for each request by an address
     lambda_svc._poll_sqs = lambda_svc._poll_dynamodb_streams = lambda: False
     for name in ("eventbridge", "scheduler"):
         idle = ModuleType(name)
