@@ -9,7 +9,7 @@ import random
 import signal
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -99,9 +99,7 @@ def serve(settings: Settings) -> int:
         others["repair"] = look
     if rotator:
         others["rotate"] = rotator.look
-    scheduler = make_scheduler(
-        settings.poll_interval, lambda: producer.tick(sink, stop.is_set), producer.failed, others
-    )
+    scheduler = make_scheduler(settings.poll_interval, lambda: producer.tick(sink, stop.is_set), producer.failed)
     logs = settings.log_files or str(settings.log_file)
     log.info(
         "started: %s is polled every %g s",
@@ -115,6 +113,8 @@ def serve(settings: Settings) -> int:
         if settings.delivery.has_ledger:
             for one in logs_of(settings):
                 repair_of(one).set_back.look_back()
+        for name, job in others.items():
+            threading.Thread(target=repeat, args=(name, job, producer.failed, stop), name=name, daemon=True).start()
         scheduler.start()
     except SystemExit:
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -154,28 +154,33 @@ def serve(settings: Settings) -> int:
 
 
 def make_scheduler(
-    interval: float,
-    tick: Callable[[], None],
-    failed: Callable[[BaseException], None],
-    others: Mapping[str, Callable[[], None]],
+    interval: float, tick: Callable[[], None], failed: Callable[[BaseException], None]
 ) -> BlockingScheduler:
-    """Runs `tick` at once and then at every poll, never two at a time, and never skips one because it is late.
-
-    The `others`, by name, run every LOOK_SECONDS, each in a thread of its own: while repair waits for S3, ticks go on.
-    """
+    """Runs `tick` at once and then at every poll, never two at a time, and never skips one because it is late."""
     scheduler = BlockingScheduler(
         timezone=UTC,
-        executors={name: ThreadPoolExecutor(1) for name in ("default", *others)},
+        executors={"default": ThreadPoolExecutor(1)},
         job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1},
     )
-    for name, job in others.items():
-        scheduler.add_job(job, Every(LOOK_SECONDS), id=name, executor=name)
     scheduler.add_job(tick, Every(interval), id="tick", next_run_time=datetime.now(UTC))
 
     scheduler.add_listener(lambda event: failed(event.exception), EVENT_JOB_ERROR)
     # It warns whenever a poll is due while a long backlog still drains, which is as it should be
     logging.getLogger("apscheduler.scheduler").setLevel(logging.ERROR)
     return scheduler
+
+
+def repeat(name: str, job: Callable[[], None], failed: Callable[[BaseException], None], stop: threading.Event) -> None:
+    """Run `job` every LOOK_SECONDS until `stop`, in a thread of its own: while repair waits for S3, ticks go on.
+
+    No job of the scheduler's, which takes as much for running one as half of an idle container.
+    """
+    while not stop.wait(LOOK_SECONDS):
+        try:
+            job()
+        except Exception as error:
+            log.exception("%s failed", name, extra=event("failed", part=name, error=str(error)))
+            failed(error)
 
 
 class Every(BaseTrigger):  # type: ignore[misc]

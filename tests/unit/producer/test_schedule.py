@@ -29,6 +29,7 @@ from producer.schedule import (
     follow_clock,
     make_scheduler,
     next_poll,
+    repeat,
     rotator_for,
     until_provisioned,
 )
@@ -105,7 +106,7 @@ def test_polls_go_on_when_the_wall_clock_is_set(
     clock, stop = SetClock(monkeypatch), threading.Event()
     clock.offset = at_first
     ticks: list[float] = []
-    scheduler = make_scheduler(0.2, lambda: ticks.append(time.monotonic()), lambda _: None, {})
+    scheduler = make_scheduler(0.2, lambda: ticks.append(time.monotonic()), lambda _: None)
     scheduler.modify_job("tick", next_run_time=clock.now())
     following = threading.Thread(target=follow_clock, args=(scheduler, clock, stop))
     running = threading.Thread(target=scheduler.start)
@@ -127,7 +128,7 @@ def test_polls_go_on_when_the_wall_clock_is_set(
 def test_the_scheduler_starts_at_once_never_skips_and_reports_what_escapes() -> None:
     """APScheduler by itself drops a tick that is a second late, and swallows even SystemExit."""
     ticks, reported = threading.Event(), threading.Event()
-    failures, jobs, looks, answers = [], [], threading.Event(), threading.Event()
+    failures, jobs = [], []
 
     def tick() -> None:
         ticks.set()
@@ -139,22 +140,34 @@ def test_the_scheduler_starts_at_once_never_skips_and_reports_what_escapes() -> 
 
     def end() -> None:
         reported.wait(10)
-        looks.wait(10)
-        answers.wait(10)
         jobs.extend(scheduler.get_jobs())
         scheduler.shutdown(wait=False)
 
-    scheduler = make_scheduler(3600, tick, failed, {"answer": answers.set, "repair": looks.set})
+    scheduler = make_scheduler(3600, tick, failed)
     ending = threading.Thread(target=end)
     ending.start()
     scheduler.start()
     ending.join()
     assert ticks.is_set()
-    assert looks.is_set(), "repair is looked at, too"
-    assert answers.is_set(), "and requests are"
     assert [type(failure) for failure in failures] == [SystemExit]
-    assert {job.id for job in jobs} == {"tick", "answer", "repair"}
     assert {(job.misfire_grace_time, job.coalesce, job.max_instances) for job in jobs} == {(None, True, 1)}
+
+
+def test_what_is_looked_at_beside_the_ticks_goes_on_after_a_failure(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("producer.schedule.LOOK_SECONDS", 0.001)
+    stop = threading.Event()
+    failures: list[BaseException] = []
+
+    def job() -> None:
+        if len(failures) == 3:
+            stop.set()
+        raise OSError("no disk")
+
+    repeat("rotate", job, failures.append, stop)
+    assert [str(each) for each in failures] == ["no disk"] * 4
+    assert caplog.messages == ["rotate failed"] * 4
 
 
 class Setup:
