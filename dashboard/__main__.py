@@ -11,14 +11,16 @@ import socket
 from collections.abc import Sequence
 from contextlib import suppress
 
-from hypercorn.asyncio import serve
-from hypercorn.config import Config
-
 from common.clock import SystemClock
 from common.log import configure, event
 from common.settings import Settings, SettingsError, load_settings
+from common.unused import unused
 from dashboard.app import Dashboard
 from dashboard.collector import Collector
+
+with unused("multiprocessing.synchronize"):  # for several processes
+    from hypercorn.asyncio import serve
+    from hypercorn.config import Config
 
 log = logging.getLogger("dashboard")
 

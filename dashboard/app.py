@@ -41,7 +41,6 @@ from dashboard.bucket import NotOursError
 from dashboard.collector import Collector
 from dashboard.endpoint import GoneError
 from dashboard.guard import Guard, problem
-from dashboard.metrics import exposition
 from dashboard.periodic import LookError
 
 STATIC = Path(__file__).parent / "static"
@@ -171,6 +170,8 @@ class Dashboard:
         return JSONResponse({"ready": ready, "checks": [asdict(check) for check in checks]}, 200 if ready else 503)
 
     async def metrics(self, request: Request) -> Response:
+        from dashboard.metrics import exposition  # with its library, as soon as it is scraped
+
         await self._ask(self._collector.fresh, 0.0, FRESH_WITHIN)
         content, kind = await self._ask(exposition, self._collector, request.headers.get("accept", ""))
         return Response(content, headers={"content-type": kind})

@@ -1,7 +1,8 @@
 """The one that looks: at the log, the processes' status files, the stream, the function's log and the bucket.
 
-While a page is open, each at most once a second (on AWS, where a look is billed, once in 10 s); otherwise so
-rarely that it costs next to nothing. The parts do not wait for each other, so that one that is down hides no other.
+While a page is open, each at most once a second (on AWS, where a look is billed, once in 10 s); otherwise so rarely
+that it costs next to nothing, and at stream and bucket not before the first page. The parts do not wait for each other,
+so that one that is down hides no other.
 """
 
 from __future__ import annotations
@@ -51,13 +52,14 @@ class Collector:
         self._least_age = AWS_BUSY if settings.target == "aws" else 0.0
         busy, idle = (AWS_BUSY, AWS_IDLE) if settings.target == "aws" else (REMOTE_BUSY, REMOTE_IDLE)
 
-        def remote(name: str, look: Callable[[], T]) -> Periodic[T]:
-            return Periodic(name, look, clock, audience, busy=busy, idle=idle)
+        def remote(name: str, look: Callable[[], T], *, waits: bool = True) -> Periodic[T]:
+            return Periodic(name, look, clock, audience, busy=busy, idle=idle, waits=waits)
 
         self.bucket = Bucket(settings, clock, s3)
         self._local = Periodic("log", self.look, clock, audience, busy=LOCAL_BUSY, idle=LOCAL_IDLE)
         self._stream = remote("stream", lambda: look_at_stream(settings, stream))
-        self._function = remote("function", FunctionLog(settings, clock, logs, started).look)
+        # what it has not counted, the endpoint may forget
+        self._function = remote("function", FunctionLog(settings, clock, logs, started).look, waits=False)
         self._inventory = remote("bucket", self.bucket.look)
         self._proof = remote("audit", Audits(directories, clock, s3).look)
         self._parts: list[Periodic[Any]] = [self._local, self._inventory]

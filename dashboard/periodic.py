@@ -45,6 +45,11 @@ class Audience:
                 self.changed.notify_all()
 
     @property
+    def came(self) -> bool:
+        """Whether a page was ever open."""
+        return self._asked > float("-inf")
+
+    @property
     def watching(self) -> bool:
         return self._clock.monotonic() - self._asked <= WATCHED_SECONDS
 
@@ -64,10 +69,19 @@ class Seen(Generic[T]):
 
 
 class Periodic(Generic[T]):
-    """Calls `look` every `busy` seconds while a page is open, else every `idle` seconds."""
+    """Calls `look` every `busy` seconds while a page is open, else every `idle` seconds. `waits`: not before the first
+    page, or a scrape; until then it costs no client either."""
 
     def __init__(
-        self, name: str, look: Callable[[], T], clock: Clock, audience: Audience, *, busy: float, idle: float
+        self,
+        name: str,
+        look: Callable[[], T],
+        clock: Clock,
+        audience: Audience,
+        *,
+        busy: float,
+        idle: float,
+        waits: bool = False,
     ) -> None:
         self.name = name
         self.seen: Seen[T] = Seen()
@@ -76,6 +90,7 @@ class Periodic(Generic[T]):
         self._audience = audience
         self._busy = busy
         self._idle = idle
+        self._waits = waits
         self._changed = audience.changed
         self._wanted = float("-inf")  # a look is needed that began at or after this
         self._ended = False
@@ -126,6 +141,9 @@ class Periodic(Generic[T]):
             self._changed.notify_all()
 
     def _run(self) -> None:
+        if self._waits:
+            with self._changed:
+                self._changed.wait_for(lambda: self._ended or self._audience.came or self._wanted > float("-inf"))
         while not self._ended:
             begun = self._clock.monotonic()
             self.once()

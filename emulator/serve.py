@@ -9,15 +9,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from hypercorn.asyncio import serve
-from hypercorn.config import Config
 from ministack import app
 from ministack.core import lambda_runtime
 from ministack.services import lambda_svc
 
 from common.emulator import read_key
+from common.unused import unused
 from emulator import memory
 from emulator.guard import guarded
+
+with unused("multiprocessing.synchronize"):  # for several processes
+    from hypercorn.asyncio import serve
+    from hypercorn.config import Config
 
 KEEP_ALIVE = 75  # seconds, MiniStack's own
 

@@ -238,7 +238,7 @@ def test_ship_now_is_for_our_own_page(site: Site) -> None:
 def test_what_another_page_embeds_is_not_looked_up(
     site: Site, site_of_origin: str, method: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "exposition", lambda *_: (b"", "text/plain"))
+    monkeypatch.setattr("dashboard.metrics.exposition", lambda *_: (b"", "text/plain"))
     for path in ("state", "events", "tree", "lines", "raw?key=2026/x", "charts"):
         assert site.ask(f"/api/{path}", method, Sec_Fetch_Site=site_of_origin).status == 403, path
     assert (site.collector.watched, site.collector.bucket.asked) == (0, [])

@@ -25,10 +25,36 @@ class Look:
         return self.calls
 
 
-def periodic(look: Look, busy: float = 0.02, idle: float = 60) -> tuple[Periodic[int], Audience]:
+def periodic(
+    look: Look, busy: float = 0.02, idle: float = 60, *, waits: bool = False
+) -> tuple[Periodic[int], Audience]:
     clock = SystemClock()
     audience = Audience(clock)
-    return Periodic("part", look, clock, audience, busy=busy, idle=idle), audience
+    return Periodic("part", look, clock, audience, busy=busy, idle=idle, waits=waits), audience
+
+
+@pytest.mark.parametrize("asks", ["page", "scrape"])
+def test_one_that_waits_does_not_look_before_it_is_asked(asks: str) -> None:
+    look = Look()
+    part, audience = periodic(look, idle=0.01, waits=True)
+    part.start()
+    part._thread.join(0.1)
+    assert look.calls == 0
+    if asks == "page":
+        audience.ask()
+        eventually(lambda: look.calls > 1, within=5)
+    else:
+        assert part.fresh(0, 5)
+        eventually(lambda: look.calls > 1, within=5, why="it goes on")
+    part.end()
+
+
+def test_one_that_waits_ends() -> None:
+    part, _ = periodic(Look(), waits=True)
+    part.start()
+    part.end()
+    part._thread.join(5)
+    assert not part._thread.is_alive()
 
 
 def test_it_looks_often_only_while_somebody_watches() -> None:
