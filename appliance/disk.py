@@ -25,7 +25,7 @@ MIB = 1024 * 1024
 HEADROOM = 32 * MIB
 # Looks come before nginx can have filled the room that the last one found: 128 MB/s of log were measured on two CPUs
 FASTEST = 512 * MIB
-OFTENEST, RAREST = 0.01, 0.5  # seconds
+OFTENEST, RAREST = 0.01, 2.0  # seconds
 # Health complains of less free space than this, or than a quarter of a small disk, and of logs that take this share of
 # their limit
 LOW = 256 * MIB

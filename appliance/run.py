@@ -41,6 +41,7 @@ def for_programs(settings: Settings, endpoint: Endpoint) -> dict[str, str]:
         "PYTHONUNBUFFERED": "1",
         # each thread would have an arena of its own, 2 to 4 MiB a process that are mostly free
         "MALLOC_ARENA_MAX": "1",
+        "MALLOC_TRIM_THRESHOLD_": "65536",  # what is free goes back to the system, 1 MiB a process after the start
         "TMPDIR": temporary(settings),
         "LOG_FORMAT": settings.log_format,
         "ANONYMIZE_IP": str(settings.anonymize_ip).lower(),

@@ -15,13 +15,14 @@ from pathlib import Path
 from common.emulator import become_unprivileged
 
 HOME = Path(__file__).resolve().parent.parent
-KEPT = ("PATH", "PYTHONPATH", "LANG", "TZ", "PYTHONDONTWRITEBYTECODE", "MALLOC_ARENA_MAX", "AWS_DEFAULT_REGION")
+KEPT = ("PATH", "PYTHONPATH", "LANG", "TZ", "PYTHONDONTWRITEBYTECODE", "AWS_DEFAULT_REGION")
+MEMORY = ("MALLOC_ARENA_MAX", "MALLOC_TRIM_THRESHOLD_")
 
 
 def environment(given: Mapping[str, str]) -> dict[str, str]:
     """What MiniStack and the functions see; `given`: that of `python -m appliance` (appliance/run.py)."""
     folder = Path(given["DATA_DIR"], "emulator")
-    return {name: given[name] for name in KEPT if name in given} | {
+    return {name: given[name] for name in KEPT + MEMORY if name in given} | {
         "HOME": str(folder),
         "TMPDIR": str(folder / "tmp"),
         "PYTHONUNBUFFERED": "1",

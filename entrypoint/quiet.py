@@ -10,7 +10,7 @@ from common.status import EntrypointStatus
 from entrypoint.lookout import Known, Question
 from entrypoint.lookout import answers as answered
 from entrypoint.provision import Clients
-from entrypoint.watch import LOOK_EVERY, STALE_AFTER, Watch
+from entrypoint.watch import LOOK_QUIETLY_EVERY, STALE_AFTER, Watch
 
 
 def recorded(clients: Clients, asked: list[Question]) -> Clients:
@@ -47,7 +47,7 @@ def until_quiet(watch: Watch, asked: list[Question]) -> Known:
                 "questions": questions,
                 "answers": answers,
                 "lines": watch.lines,
-                "every": LOOK_EVERY,
+                "every": LOOK_QUIETLY_EVERY,
                 "stale_after": STALE_AFTER.total_seconds(),
                 "status": str(watch.settings.status_dir / f"{EntrypointStatus.process}.json"),
                 "key": str(record_key.shared(watch.settings.run_dir)),

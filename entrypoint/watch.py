@@ -27,6 +27,8 @@ State = Literal["waiting", "provisioning", "ready", "failed"]
 
 # Seconds between two looks. What was forgotten is to be there again within 15: one look, and time to provision.
 LOOK_EVERY = 5.0
+# The same by lookout.py: the less often, the less an idle emulator works, which needs a millisecond for each answer
+LOOK_QUIETLY_EVERY = 8.0
 # On AWS looks are billed and throttled, and it is terraform that mends, not this loop.
 LOOK_EVERY_ON_AWS = 60.0
 # Seconds between two attempts to reach an endpoint that does not answer: at first, and at most.

@@ -23,7 +23,7 @@ from entrypoint import lookout
 from entrypoint.lookout import Known, Question
 from entrypoint.provision import connect
 from entrypoint.quiet import recorded, until_quiet
-from entrypoint.watch import LOOK_EVERY, Watch
+from entrypoint.watch import LOOK_EVERY, LOOK_QUIETLY_EVERY, Watch
 from tests.unit.entrypoint.fakes import EPOCH, FakeClock
 from tests.waiting import eventually
 
@@ -173,7 +173,7 @@ def test_it_takes_over_after_two_looks_with_the_same_answers(endpoint: Endpoint,
     assert [each[2].partition("\r\n")[0] for each in found["questions"]] == ["POST / HTTP/1.1"]
     assert endpoint.asked[-1] == ("POST", "/", b'{"StreamName": "s"}')
     assert found["answers"] == lookout.answers(found["questions"])
-    assert (found["lines"], found["every"]) == ({"bucket": "bucket x: created"}, LOOK_EVERY)
+    assert (found["lines"], found["every"]) == ({"bucket": "bucket x: created"}, LOOK_QUIETLY_EVERY)
     assert found["key"] == str(record_key.shared(settings.run_dir))
 
 
