@@ -39,7 +39,7 @@ from common.archiver import (
 from common.aws import client
 from common.clock import Clock, SystemClock
 from common.errors import AWS_ERRORS, explain, status_of
-from common.formats import Format, format_of
+from common.formats import Format, function_format
 from common.settings import Settings
 from journal.hourly import REJECTED, ChangedError, objects, pages, read
 from journal.logs import logs_of
@@ -141,7 +141,7 @@ def entry(line: bytes, prefix: str, format_: Format, name: str) -> tuple[HourlyO
     """
     record = _original(line)
     found = list(file_record(record, prefix, format_)) if record else []
-    if len(found) != 1 or found[0][0].rejected:
+    if len(found) != 1 or found[0][0].rejected or not found[0][1].text:  # what LOG_SKIP leaves out is not dropped here
         return None
     ((target, item),) = found
     if item.owner is None:
@@ -186,7 +186,7 @@ def main(settings: Settings, options: argparse.Namespace) -> int:
 
     try:
         with closing(client(settings, "s3", **WRITING)) as s3:
-            run = Reprocess(s3, settings, format_of(settings.access_log_format, settings.fields), progress)
+            run = Reprocess(s3, settings, function_format(settings), progress)
             for prefix in dict.fromkeys([settings.s3_prefix, *(log.s3_prefix for log in logs_of(settings))]):
                 run.run(prefix, options.hours)
     except AWS_ERRORS as error:

@@ -291,6 +291,24 @@ def test_the_command(bucket: Bucket, capsys: pytest.CaptureFixture[str]) -> None
     assert json.loads(capsys.readouterr().out) == {"objects": 2, "lines": 1, "entries": 0}
 
 
+def test_of_a_host_no_more_is_kept_than_of_other_lines(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And what would not be kept at all stays where it is."""
+    for name, value in {
+        "LOG_FILE": "/nowhere/a.log",
+        "ANONYMIZE_IP": "1",
+        "DROP_QUERY": "all",
+        "LOG_SKIP": "/up",
+    }.items():
+        monkeypatch.setenv(name, value)
+    requests = [b"GET /a?token=b HTTP/1.1", b"GET /up HTTP/1.1"]
+    bucket.send([combined(request=request, agent=b"%d" % at) for at, request in enumerate(requests)], COMMON)
+    assert cli.main(["reprocess"]) == 0
+    (line,) = bucket.objects[HOUR.key].body.splitlines()
+    kept = json.loads(line)
+    assert (kept["host"], kept["path"]) == ("192.168.99.0", "/a")
+    assert bucket.lines(of_rejected=True) == numbers(1)
+
+
 def test_each_of_several_logs(bucket: Bucket, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("LOG_FILES", f"shop={tmp_path / 'shop.log'}")
     for folder in ("", "shop/"):
