@@ -66,7 +66,8 @@ RUN apt-get update \
  && setcap cap_net_bind_service=+p /usr/bin/setpriv \
  && rm -rf /usr/lib/python3.*/test /usr/lib/python3.*/pydoc_data /usr/lib/python3.*/turtle.py \
       /usr/lib/python3.*/unittest /usr/lib/python3.*/_pyrepl /usr/lib/python3.*/lib-dynload/_test* \
- && { dpkg --listfiles iproute2 | xargs -d '\n' rm -f 2>/dev/null || true; } \
+ && dpkg --listfiles iproute2 >/tmp/programs \
+ && { xargs -d '\n' -a /tmp/programs rm -f 2>/dev/null || true; } \
  && for each in /usr/lib/python3.*; do python3 /tmp/slim.py "$each"; done \
  && rm -rf /var/lib/apt/lists/* /var/cache/* /var/log/* /usr/share/doc /usr/share/man /usr/share/locale \
  && useradd --uid 10001 --user-group --home-dir /data --no-create-home --shell /usr/sbin/nologin appliance \
