@@ -114,5 +114,5 @@ def test_a_log_format_of_ones_own_is_kept_as_it_is(machine: Debian) -> None:
         said = install(machine, "LOG_FILE=/var/log/nginx/own.log", f"ACCESS_LOG_FORMAT={own}")
         assert "the present ACCESS_LOG_FORMAT rejects 0 of them" in said
         assert machine.run('. /etc/default/web-log-producer; echo "$ACCESS_LOG_FORMAT"') == f"{own}\n"
-    assert machine.run("grep -c ACCESS_LOG_FORMAT /etc/default/web-log-producer") == "1\n"
+    assert machine.run("grep -c ^ACCESS_LOG_FORMAT= /etc/default/web-log-producer") == "1\n"
     install(machine, "LOG_FILE=/var/log/nginx/access.log", "ACCESS_LOG_FORMAT=")
