@@ -199,17 +199,18 @@ def rule(shape: Shape, clock: Clock, form: Form, nulls: tuple[str, ...]) -> Rule
         elif name in fields:
             field, null = fields[name]
             nothing = rb"(?!)" if kind is _JSON_NUMBER else b"-?" if kind in (ANY, WORD) else b"-"
-            stop = nothing + rb"(?=%b)" % re.escape(end if after.before == end else follows)
+            stops = re.escape(end if after.before == end else follows)
             is_text = field.kind == TEXT
             given = b"(%b)" % (value if is_text else _NUMBERS[field.kind])
             if null == NULL:
                 line += nothing
                 shown[name] = b"null"
             elif null == VALUE:
-                line += rb"(?!%b)%b" % (stop, given) if is_text else given  # no number looks like nothing
+                some = _text(characters, form, True) if kind in (ANY, WORD) else value
+                line += rb"(?!-%b)(%b)" % (stops, some) if is_text else given  # no number looks like nothing
                 shown[name] = b'"%b"' % group() if is_text else group()
             else:
-                line += rb"(?:%b|%b)" % (stop, given)
+                line += rb"(?:%b(?=%b)|%b)" % (nothing, stops, given)
                 shown[name] = group()
                 undecided[groups] = field
         else:

@@ -67,7 +67,7 @@ def in_utc(written: bytes) -> tuple[str, str] | None:
 
 def readable_hour(line: bytes) -> str | None:
     """The UTC hour of the first valid `[time]` in the line, if there is any."""
-    for match in _BRACKETED.finditer(line):
+    for match in _BRACKETED.finditer(line) if b"[" in line else ():  # the expression alone takes ten times as long
         moment = in_utc(match[1])
         if moment:
             return moment[0]
