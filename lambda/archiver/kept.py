@@ -120,7 +120,7 @@ def _address(hop: bytes) -> tuple[bytes, ipaddress.IPv4Address | ipaddress.IPv6A
 
 def _real_client(proxies: tuple[str, ...], shown: bool) -> Step:
     """As nginx does with real_ip_recursive: the last address that is no trusted proxy's. `shown`: the list stays."""
-    networks = [ipaddress.ip_network(each) for each in proxies]
+    networks = [ipaddress.ip_network(each, strict=False) for each in proxies]
 
     @lru_cache(ADDRESSES_CACHED)
     def trusted(hop: bytes) -> bool:
