@@ -146,6 +146,19 @@ def test_a_multipart_append_beyond_5_mib(backend: Backend) -> None:
     assert list(ledger.ranges()) == [(GENERATION, 0, 70)]
 
 
+@pytest.mark.parametrize("size", [0, 5 * MIB, 6 * MIB])
+def test_a_place_without_lines_is_entered_and_the_bytes_stay(backend: Backend, size: int) -> None:
+    """In an object of nothing, with a PUT of all, and with a last part of a single byte."""
+    body = b"x" * (size - 1) + b"\n" if size else b""
+    if size:
+        backend.archive().append(backend.target, [Item(GENERATION, 0, size, body)])
+    place = Item(GENERATION, size, size + 9, b"", lines=0)
+    for changed in (True, False):
+        assert backend.archive().append(backend.target, [place]).changed is changed
+        assert backend.body() == body
+        assert backend.metadata()[METADATA_KEY] == f"1;{size:x};{GENERATION}=0-{size + 9:x}"
+
+
 def test_a_multipart_append_that_meets_another_writer(backend: Backend) -> None:
     archive, target = backend.archive(), backend.target
     archive.append(target, items(0, 1, width=3 * MIB))
