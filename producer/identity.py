@@ -124,11 +124,18 @@ class Identity:
         """
         with self._reader.open(seen) as content:
             seen = seen.measured(content)
-            known = self._known_by_content(content, seen, checkpoint, reading)
+            known = self._known_by_content(content, seen, checkpoint)
             # what is known by less than a line may be the beginning of anything
             sure = known is not None and known.position >= SURE
             if seen.size and not seen.live and not sure and not is_text(content):
                 raise NoLogError("it is no text, nor compressed by gzip, bzip2, xz or, with Python 3.14, zstd")
+            # a new log may begin like a rotated one that is there: the same request in the same second
+            others = [] if seen.live or not seen.size else [*checkpoint.generations, *fresh.values()]
+            originals = [(each, reading[each.id]) for each in others if each.id in reading]
+            copies_of = (each for each, original in originals if not sure and self._copied(seen, original))
+            if copied_from := next(copies_of, None):
+                copied_from.files.append(seen.file(copy=True))
+                return None
             if known:
                 # its file is gone and it goes on in this one: moved, restored, or left by copytruncate
                 if known not in checkpoint.generations:
@@ -140,13 +147,8 @@ class Identity:
                 known.files = [seen.file(copy=seen.size < known.position), *copies]
                 self._go_on(known, seen, checkpoint, reading)
                 return None
-            # a new log may begin like a rotated one that is there: the same request in the same second
-            for generation in () if seen.live or not seen.size else [*checkpoint.generations, *fresh.values()]:
-                original = reading.get(generation.id)
-                if original and self._copied(seen, original):
-                    generation.files.append(seen.file(copy=True))
-                    return None
-                if original and not original.live and original.size and self._copied(original, seen):
+            for generation, original in sorted(originals, key=lambda each: -each[1].size):
+                if not original.live and original.size and self._copied(original, seen):
                     # a copy that goes on further than its original
                     generation.files.append(seen.file())
                     self._go_on(generation, seen, checkpoint, reading)
@@ -188,18 +190,11 @@ class Identity:
                 )
                 return
 
-    def _known_by_content(
-        self, content: Content, seen: Found, checkpoint: Checkpoint, reading: Mapping[str, Found]
-    ) -> Generation | None:
+    def _known_by_content(self, content: Content, seen: Found, checkpoint: Checkpoint) -> Generation | None:
         """The generation without a file whose bytes these are, or, of a rotated log, begin to be: a copy that is being
         made, or one that was cut short. Of the log itself, also one that is in a copy by now."""
-
-        def put_back(each: Generation) -> bool:
-            left = reading.get(each.id)
-            return is_window(each.tail.length) or bool(left and is_window(left.size) and self._copied(left, seen))
-
         generations = [*checkpoint.generations, *checkpoint.ended]
-        gone = [each for each in generations if not each.files or (seen.live and put_back(each))]
+        gone = [each for each in generations if not each.files or (seen.live and is_window(each.head))]
         gone.sort(key=lambda each: -each.position)
         for generation in gone:
             if continues(content, generation):

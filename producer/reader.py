@@ -99,14 +99,14 @@ class Reader:
         _make_durable(content)
         while position < limit:
             length = min(READ_BYTES, BLOCK_BYTES, limit - position)
-            data = _follows(content, position, length if position else max(length, generation.head.length), before)
+            data = _follows(content, position, length, before, 0 if position else generation.head.length)
             if data and b"\n" not in data and len(data) < limit - position:  # the start of a long line: all of it
                 length = min(BLOCK_BYTES, limit - position)
                 data = _follows(content, position, length, before)
             if data is None:
                 return
             if not position:  # nothing stands before the first byte, so its head tells the file
-                if Fingerprint.of(data[: generation.head.length]) != generation.head:
+                if Fingerprint.of(data[: generation.head.length]) not in (generation.head, *generation.starts):
                     return
                 data = data[:length]
             cut = data.rfind(b"\n") + 1
@@ -160,16 +160,16 @@ def _holds_line(content: Content, line: bytes) -> bool:
     return False
 
 
-def is_window(length: int) -> bool:
-    """Whether these are so many bytes that no other log has them there by chance."""
-    return length >= WINDOW_BYTES
+def is_window(some: Fingerprint) -> bool:
+    """Whether it is of so many bytes that no other log has them there by chance."""
+    return some.length >= WINDOW_BYTES
 
 
 def moved_to(content: Content, tail: Fingerprint) -> int | None:
     """Where the bytes that stood before an offset stand now, in a file that was edited; None if nowhere, or if they are
     no whole window with a whole line in it: of other lines a client may choose the end. Raises OSError."""
     position, data = 0, b""
-    while is_window(tail.length) and (block := content.pread(BLOCK_BYTES, position)):
+    while is_window(tail) and (block := content.pread(BLOCK_BYTES, position)):
         position, data = position + len(block), data[-tail.length :] + block
         for newline in re.finditer(b"\n", data):
             window = data[max(0, newline.end() - tail.length) : newline.end()]
@@ -194,12 +194,13 @@ def longer_head(content: Content, generation: Generation, size: int) -> tuple[Fi
     return head_of(content, size)
 
 
-def _follows(content: Content, position: int, length: int, before: bytes) -> bytes | None:
-    """`length` bytes at `position`, or None when the file has shrunk or `before` no longer stands before them.
+def _follows(content: Content, position: int, length: int, before: bytes, more: int = 0) -> bytes | None:
+    """`length` bytes at `position`, or up to `more`; None when the file has shrunk or `before` no longer stands before
+    them.
 
     One read gets both, so that a file that is emptied and refilled at this very moment is noticed.
     """
-    chunk = content.pread(len(before) + length, position - len(before))
+    chunk = content.pread(len(before) + max(length, more), position - len(before))
     if len(chunk) < len(before) + length or not chunk.startswith(before):
         return None
     return chunk[len(before) :]

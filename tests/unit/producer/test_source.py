@@ -30,6 +30,7 @@ from tests.fake_kinesis import (
     delivered,
     error,
     lose_answer,
+    refuse_all,
     sink_of,
     source_of,
 )
@@ -501,6 +502,22 @@ def test_a_log_that_has_ended_and_comes_back_is_known_by_its_content(machine: Ma
     assert machine.arrived == [*lines, b"next", b"more"]
 
 
+def test_what_is_left_of_a_young_log_in_a_copy_is_sent_from_there(machine: Machine) -> None:
+    """The log has grown and gone before anything was acknowledged."""
+    machine.write(TEXT[:300])
+    machine.write(TEXT[: TEXT.index(b"\n") + 1], "access.log.bak")
+    machine.stream.script = [refuse_all] * 1000
+    machine.poll()
+    machine.write(TEXT[300:])
+    machine.poll()
+    machine.stream.script = []
+    os.truncate(machine.log, 0)
+    machine.write(b"next\n")
+    machine.poll()
+    assert machine.poll().lag == 0
+    assert machine.arrived == [LINES[0], b"next"]
+
+
 @pytest.mark.parametrize("later", [False, True])
 @pytest.mark.parametrize("lines", [1, 5])
 def test_a_copy_of_a_young_log_is_known_when_the_log_has_grown_and_gone(
@@ -533,6 +550,21 @@ def test_a_copy_beside_its_original_that_goes_on_further(machine: Machine) -> No
     machine.poll()
     assert machine.arrived == [b"a", b"b", b"c"]
     assert len(machine.generations) == 1
+
+
+def test_a_log_of_an_empty_line_does_not_go_on_in_the_copy_of_another(machine: Machine) -> None:
+    """Each file that begins with an empty line begins like it."""
+    machine.write(b"\n")
+    machine.poll()
+    machine.rotate("access.log.2")
+    machine.write(b"\na\nb\n")
+    machine.poll()
+    machine.rotate("access.log.1")
+    machine.write(b"c\n")
+    machine.poll()
+    machine.write(b"\na\n", "access.log.bak")
+    assert machine.poll() == Shipped()
+    assert machine.arrived == [b"", b"", b"a", b"b", b"c"]
 
 
 def test_a_new_log_that_begins_like_the_rotated_one_is_another(machine: Machine) -> None:
