@@ -119,10 +119,10 @@ class Repair:
         """Compare and send. `after`: seconds after which something counts as missing; `again`: wait for nothing."""
         repaired = Repaired()
         try:
-            checkpoint = self._checkpoint_file.load()
-            if checkpoint is None:
+            checkpoint, archived = self._checkpoint_file.load(), self._archived_file.load()
+            # before anything is acknowledged a power cut may take the checkpoint, and must not leave its witness
+            if checkpoint is None or not (archived.generations or any(each.offset for each in checkpoint.parts)):
                 return repaired
-            archived = self._archived_file.load()
             saved = self._settings.checkpoint_file.stat().st_mtime  # or a little later, but not earlier
             now, known = self._clock.now(), checkpoint.parts
             archived.note(known, now.timestamp(), self._settings.repair_after, saved=saved, finely=again)

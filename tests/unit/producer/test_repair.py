@@ -21,7 +21,7 @@ from common.delivery import KINESIS, S3, Delivery
 from common.status import RepairStatus
 from journal.archived import CLOCKS_APART, Archived
 from journal.audit import audit
-from journal.checkpoint import EARLIER, CheckpointError, CheckpointFile
+from journal.checkpoint import EARLIER, Checkpoint, CheckpointError, CheckpointFile
 from journal.ranges import Ranges
 from producer import reread
 from producer.reader import BLOCK_BYTES, FINAL_AFTER
@@ -421,6 +421,18 @@ def test_the_times_outlive_a_process_that_dies_while_it_reads_the_bucket(
     os.utime(world.settings.checkpoint_file, (now, now))
     world.start()
     assert world.run().missing == 2
+
+
+def test_repair_leaves_no_witness_of_a_checkpoint_that_a_power_cut_may_take(world: World) -> None:
+    """Its writer failed before the folder was durable; a checkpoint that is gone is then a first start."""
+    world.write(b"a\n")
+    checkpoint = Checkpoint()
+    world.source.poll(checkpoint)
+    checkpoint_of(world.log).save(checkpoint)
+    assert world.run().error is None
+    world.settings.checkpoint_file.unlink()
+    world.ship()
+    assert len(world.stream.records) == 1
 
 
 def test_what_was_lost_is_sent_again_from_a_compressed_log(world: World) -> None:
