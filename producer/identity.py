@@ -11,6 +11,7 @@ import random
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import replace
+from pathlib import Path
 
 from common.clock import Clock
 from common.log import event
@@ -158,8 +159,7 @@ class Identity:
             if line_end(content, 0, seen.size) is None and not (seen.size and self._reader.final(seen, content)):
                 return None
             started = self._fresh([seen.file()], *head_of(content, seen.size))
-            if seen.live:
-                self._take_over_edited(started, content, seen, checkpoint, reading)
+            self._take_over_edited(started, content, seen, checkpoint, reading)
         reading[started.id] = seen
         return started
 
@@ -172,9 +172,11 @@ class Identity:
     def _take_over_edited(
         started: Generation, content: Content, seen: Found, checkpoint: Checkpoint, reading: dict[str, Found]
     ) -> None:
-        """If the log is one that was edited in place, go on behind what was sent of it, as long as most is still there:
-        a log that was emptied and filled has little that it had before. A backup of it keeps its name, and no more."""
-        for edited in [each for each in checkpoint.generations if not each.closed and 2 * seen.size >= each.position]:
+        """If the log, or a rotated one under its name, is one that was edited in place, go on behind what was sent of
+        it, as long as most is still there: a log that was emptied and filled has little that it had before. A backup of
+        it keeps its name, and no more."""
+        same = [each for each in checkpoint.generations if seen.live or Path(each.name).name == seen.path.name]
+        for edited in [each for each in same if not each.closed and 2 * seen.size >= each.position]:
             end = moved_to(content, edited.tail)
             if end is not None and 2 * end >= edited.position:
                 started.offset, started.tail, edited.edited = end, edited.tail, True

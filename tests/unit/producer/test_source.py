@@ -609,6 +609,27 @@ def test_a_log_that_was_edited_in_place(machine: Machine, command: str, caplog: 
     assert caplog.text == ""
 
 
+@pytest.mark.parametrize("option", ["-i", "-i.bak"])
+@pytest.mark.parametrize("command", ["7d", "1,20d", "s/line 3 /line three /", "100s/of/out of/"])
+def test_a_rotated_log_that_was_edited_in_place(
+    machine: Machine, option: str, command: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    machine.write(TEXT)
+    machine.poll()
+    rotated = machine.rotate("access.log.1")
+    machine.write(b"next\n")
+    machine.poll()
+    subprocess.run(["sed", option, command, rotated], check=True)
+    assert machine.poll() == Shipped()
+    assert "access.log.1 was edited in place: its lines up to byte " in caplog.text
+    machine.write(b"more\n", rotated.name)
+    machine.age(60)
+    assert machine.poll().problems == []
+    rotated.with_name("access.log.1.bak").unlink(missing_ok=True)
+    machine.poll()
+    assert machine.arrived == [*LINES, b"next", b"more"]
+
+
 def test_a_log_that_was_emptied_is_not_taken_for_an_edited_one(machine: Machine) -> None:
     """Though it has a line that ends like the last one sent, as a client may have it."""
     same = b"x" * 3000
