@@ -435,8 +435,10 @@ class Web:
             self._written_back(file)
 
     def copy_live(self) -> None:
-        """logrotate's copy: the log goes on. One that is shorter than it is known by, and is put back beside a copy, may
-        be a new one."""
+        """logrotate's copy: the log goes on.
+
+        One that is shorter than it is known by, and is put back beside a copy, may be a new one.
+        """
         content = bytes(self._live.content)
         if len(content) >= KNOWN and content.endswith(b"\n") and self._copy is None:
             path = self._new_name()
