@@ -164,9 +164,9 @@ def rule(shape: Shape, clock: Clock, form: Form, nulls: tuple[str, ...]) -> Rule
     end = SUFFIX if EITHER in nulls else b"\n"
     # A line's first `[time]` names the hour that it would be rejected to, so a value before it must not look like one
     bracketed = any(part.variable == clock.variable and part.before.endswith(b"[") for part in shape.parts)
-    line, groups = b"^", 0
+    line, groups, closed = b"^", 0, False  # closed: the quote that follows is matched already
     shown: dict[str, bytes] = {}
-    undecided: dict[int, Field] = {}
+    undecided: dict[int, tuple[str, bool]] = {}
 
     def group() -> bytes:
         nonlocal groups
@@ -182,7 +182,8 @@ def rule(shape: Shape, clock: Clock, form: Form, nulls: tuple[str, ...]) -> Rule
             value = rb"(?!:)%b(?! : |, )" % _text(characters, form, True)
         elif kind is HOST or value is None:
             value = _text(characters, form, kind is not WORD and not part.quoted)
-        line += re.escape(part.before)
+        line += re.escape(part.before[closed:])
+        closed = False
         if name == clock.variable:
             whole = len(clock.stem) == _UP_TO_HOUR[name]
             within = rb"[0-5]\d:[0-5]\d" if whole else rb"\d:[0-5]\d"
@@ -209,19 +210,22 @@ def rule(shape: Shape, clock: Clock, form: Form, nulls: tuple[str, ...]) -> Rule
                 some = _text(characters, form, True) if kind in (ANY, WORD) else value
                 line += rb"(?!-%b)(%b)" % (stops, some) if is_text else given  # no number looks like nothing
                 shown[name] = b'"%b"' % group() if is_text else group()
+            elif is_text and part.quoted:  # with its quotes
+                line, closed = line[:-1] + rb'(?:"%b"|("%b"))' % (nothing, value), True
+                shown[name] = group()
+                undecided[groups] = name, False
             else:
                 line += rb"(?:%b(?=%b)|%b)" % (nothing, stops, given)
                 shown[name] = group()
-                undecided[groups] = field
+                undecided[groups] = name, is_text
         else:
             line += value
-    line += re.escape(shape.behind)
+    line += re.escape(shape.behind[closed:])
     if shape.goes_on:
         line += rb'(?: .*(?=null"\n))?+' if end == SUFFIX else rb"(?: .*+)?+"
-    for number, field in undecided.items():  # whether there was a value: then its quotes, if any, else null
-        name, is_text = first(there, field.variables)[0], field.kind == TEXT
-        line += rb"(?(%d)%b|(?=(null)))" % (number, rb'(?=null("))' if is_text else b"")
-        quote = group() if is_text else b""
+    for number, (name, bare) in undecided.items():  # a value gets the quotes it lacks; no value, null
+        line += rb"(?(%d)%b|(?=(null)))" % (number, rb'(?=null("))' if bare else b"")
+        quote = group() if bare else b""
         shown[name] = quote + shown[name] + quote + group()
     hour, time = _first_of(clock)
     entry = b'%b%b%b","time":"%b%b.000Z","method":"%b","path":"%b","httpVersion":"%b","status":%b,"userAgent":"%b"' % (
