@@ -11,11 +11,10 @@ only after the original is gone. A generation begins with its first complete lin
 
 from __future__ import annotations
 
-import copy
 import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -86,7 +85,7 @@ class Source:
         before, ended, ignored = list(checkpoint.generations), checkpoint.ended, checkpoint.ignored
         agreed: object = None
         for _ in range(LOOKS):
-            checkpoint.generations = copy.deepcopy(before)
+            checkpoint.generations = [replace(each, files=[*each.files]) for each in before]
             checkpoint.ended, checkpoint.ignored = list(ended), list(ignored)
             poll, changes = self._look(checkpoint)
             if changes in ([], agreed):
