@@ -94,7 +94,7 @@ class Reader:
             return generation.closed or self.final(seen, content)
 
         before = content.pread(generation.tail.length, position - generation.tail.length)
-        if before and Fingerprint.of(before) != generation.tail:
+        if generation.tail.length and Fingerprint.of(before) != generation.tail:
             return  # replaced since the poll; the next one sees what is there now
         _make_durable(content)
         while position < limit:

@@ -305,6 +305,19 @@ def test_refilled_between_the_poll_and_the_reading(machine: Machine) -> None:
     assert list(source.pieces(poll)) == []
 
 
+def test_emptied_before_the_reading_and_refilled_within_it(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Then nothing stands before the offset for a moment, and other lines behind it."""
+    machine.write(b"same\na\n")
+    machine.poll()
+    machine.write(b"b\n")
+    source, checkpoint = source_of(machine.log, machine.clock), checkpoint_of(machine.log).load()
+    assert checkpoint
+    poll = source.poll(checkpoint)
+    os.truncate(machine.log, 0)
+    monkeypatch.setattr(reading, "_make_durable", lambda _: machine.write(b"12345678\n"))
+    assert list(source.pieces(poll)) == []
+
+
 def test_an_unterminated_last_line_of_a_rotated_log(machine: Machine) -> None:
     machine.write(b"a\nhalf")
     machine.rotate("access.log.1")
