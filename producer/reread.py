@@ -41,11 +41,15 @@ def pieces_again(
 @contextmanager
 def _opened(source: Source, generation: Generation) -> Iterator[tuple[Found, Content, Same] | None]:
     """A file that holds all that is acknowledged of the generation, or a copy that holds its first lines: copytruncate
-    may leave less than was read. Originals before copies."""
+    may leave less than was read. Originals before copies, and long ones before short ones."""
     found = source.whereabouts.find([generation])
+
+    def length(file: FileId) -> int:
+        return file.size if file.stamp or file.key not in found else found[file.key].size
+
     with ExitStack() as stack:
         opened = None
-        files = sorted(generation.files, key=lambda file: file.copy)
+        files = sorted(generation.files, key=lambda file: (file.copy, -length(file)))
         ways: list[tuple[FileId, Same]] = [(file, continues) for file in files]
         for file, same in ways + [(file, begins_copy) for file in files if file.copy]:
             with suppress(KeyError, OSError):

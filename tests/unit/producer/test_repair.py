@@ -435,6 +435,21 @@ def test_repair_leaves_no_witness_of_a_checkpoint_that_a_power_cut_may_take(worl
     assert len(world.stream.records) == 1
 
 
+def test_what_was_lost_is_sent_again_from_the_longest_copy(world: World) -> None:
+    lines = [b"line %d of a log\n" % number for number in range(200)]
+    for name, count in (("access.log.1", 100), ("access.log.2", 150), ("access.log.3", 120)):
+        world.log.with_name(name).write_bytes(b"".join(lines[:count]))
+    world.write(b"".join(lines))
+    world.ship()
+    world.deliver(lose=True)
+    os.truncate(world.log, 0)
+    world.write(b"next\n")
+    world.ship()
+    world.run()
+    world.wait()
+    assert world.run().lines == 151
+
+
 def test_what_was_lost_is_sent_again_from_a_compressed_log(world: World) -> None:
     world.write(b"a\nb\nc\n")
     world.ship()
