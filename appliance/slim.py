@@ -17,7 +17,7 @@ import re
 import shutil
 import sys
 from collections.abc import Callable, Iterable
-from importlib.util import MAGIC_NUMBER, cache_from_source, source_hash
+from importlib.util import MAGIC_NUMBER, cache_from_source
 from pathlib import Path
 from typing import Any
 
@@ -128,8 +128,9 @@ def compiled(folder: Path, text: Iterable[Path] = (), *, alone: bool = False) ->
             continue  # a template, or a file for tests of parsers
         target = path.with_suffix(".pyc") if alone else Path(cache_from_source(str(path)))
         target.parent.mkdir(exist_ok=True)
-        # PEP 552: by the hash of its source, which is not looked at any more
-        target.write_bytes(MAGIC_NUMBER + (1).to_bytes(4, "little") + source_hash(source) + marshal.dumps(code))
+        # as py_compile does it: what an upgrade puts in the place of its source is compiled anew
+        marks = (0, int(path.stat().st_mtime), len(source))
+        target.write_bytes(MAGIC_NUMBER + b"".join(each.to_bytes(4, "little") for each in marks) + marshal.dumps(code))
         if alone:
             path.unlink()
 

@@ -69,6 +69,10 @@ def test_modules_are_compiled_without_what_they_say_of_themselves(tmp_path: Path
     assert ran.stdout == "None None None 7\n"
     assert "line 9" in ran.stderr
     assert "AssertionError: asserts stay" in ran.stderr
+    if not alone:
+        (tmp_path / "one.py").write_text(SOURCE.replace("told", "informed"))
+        other = subprocess.run([sys.executable, "-c", "import one; one.informed"], cwd=tmp_path, check=False)
+        assert other.returncode == 0, "another source, another code"
 
 
 def test_of_the_emulator_stays_what_may_be_imported(tmp_path: Path) -> None:
