@@ -6,7 +6,7 @@ Written by the process; read by health, the command and the dashboard. Losing on
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeVar
@@ -194,14 +194,17 @@ class Statuses:
 S = TypeVar("S", bound=Status)
 
 
-def _utc(moment: datetime) -> str:
-    return moment.isoformat().replace("+00:00", "Z")
+def _plain(value: Any) -> Any:
+    """What JSON lacks. `asdict` would copy all that is in it."""
+    if isinstance(value, datetime):
+        return value.isoformat().replace("+00:00", "Z")
+    return {each.name: getattr(value, each.name) for each in fields(value)}
 
 
 def write_status(directory: Path, status: Status) -> None:
     """Replace what the process has said before. Raises OSError."""
     directory.mkdir(parents=True, exist_ok=True)
-    data = json.dumps(asdict(status), default=_utc, separators=(",", ":"))
+    data = json.dumps(status, default=_plain, separators=(",", ":"))
     write_atomic(directory / f"{status.process}.json", data.encode(), durable=False)
 
 
