@@ -109,7 +109,7 @@ class Web:
         self.may: Counter[bytes] = Counter()
         self.must: Counter[bytes] = Counter()
         self.rotated: list[LogFile] = []
-        self._count = 0
+        self.count = 0
         self._rest = b""  # of a line that is not written to its end
         self._copy: Path | None = None
         self._copied: int | None = None  # bytes, once the copy is complete
@@ -125,8 +125,8 @@ class Web:
 
     def line(self) -> Line:
         rng, faults = self.rng, self.faults
-        self._count += 1
-        mark = f"{self.name}-{self._count}"
+        self.count += 1
+        mark = f"{self.name}-{self.count}"
         late = rng.choice([1, 60, 3600, 7200]) * rng.random() if rng.random() < faults.late_line else 0
         moment = self.clock.now().replace(microsecond=0) - timedelta(seconds=int(late))
         hour = f"{moment:%Y/%m/%d/%H}"
@@ -300,8 +300,8 @@ class Web:
                 self.reopen()
 
     def _new_name(self, packed: str = "") -> Path:
-        self._count += 1
-        name, number, date = self.log.name, self._count, 20_200_000 + self._count
+        self.count += 1
+        name, number, date = self.log.name, self.count, 20_200_000 + self.count
         names = [
             *(f"{name}.{number}", f"{name}-{number}", f"access.{number}.log"),
             *(f"{name}.{number}", f"access_{date}.log", f"{date}-access.log"),
@@ -309,8 +309,8 @@ class Web:
         return self._placed(self.log.with_name(names[number % len(names)] + packed))
 
     def _dated(self) -> Path:
-        self._count += 1
-        return self.log.with_name(f"access-{20_200_000 + self._count}.log")
+        self.count += 1
+        return self.log.with_name(f"access-{20_200_000 + self.count}.log")
 
     def _placed(self, path: Path) -> Path:
         """In the folder that rotation may move logs to, or beside the log."""
@@ -462,8 +462,8 @@ class Web:
         self._put(path, self.rng.randbytes(3000))
 
     def take_inode(self) -> None:
-        self._count += 1
-        path = self.log.with_name(self._apart.choice(["checkpoint.json.%d", "#%d#", "%d.txt"]) % self._count)
+        self.count += 1
+        path = self.log.with_name(self._apart.choice(["checkpoint.json.%d", "#%d#", "%d.txt"]) % self.count)
         self._say(f"{self.name}: {path.name} appears, a text that is no log")
         self._put(path, b"no line of the log\n" * self._apart.randint(1, 30))
 

@@ -317,6 +317,7 @@ class Appliance:
         self._world.say(f"{self.name} is cloned: {name}")
         other = Appliance(name, self._world, folder, like=self)
         other.web.lines.update(self.web.lines)
+        other.web.count = self.web.count  # no name is given twice
         other._snapshot = self._snapshot
         other.set_back()
         return other
