@@ -101,7 +101,10 @@ class Handler(loggers.Handler):  # type: ignore[misc]
     """Hands supervisord's own messages to this project's log."""
 
     def emit(self, record: loggers.LogRecord) -> None:
-        log.log(LEVELS.get(record.level, logging.INFO), "%s", record.asdict()["message"])
+        message = record.asdict()["message"]
+        # warnings to it, and to a user what was asked for
+        asked = message.endswith(("indicating exit request", "(terminated by SIGTERM)"))
+        log.log(logging.INFO if asked else LEVELS.get(record.level, logging.INFO), "%s", message)
 
     def reopen(self) -> None:
         """Standard output stays what it is."""

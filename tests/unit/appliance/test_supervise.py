@@ -16,10 +16,11 @@ from tests.waiting import eventually
 
 ROOT = Path(__file__).resolve().parents[3]
 RUN = """
-import ctypes, sys
+import ctypes, logging, sys
 from pathlib import Path
 from appliance.supervise import supervise
 ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)  # inherits orphans, as a container's first process does
+logging.getLogger("supervisord").setLevel("INFO")
 print("gave up", repr(supervise(Path(sys.argv[1]), "human", lambda name, _: print(name, "ended", flush=True))))
 """
 
@@ -49,6 +50,17 @@ def command(pid: int) -> str:
 
 def children(pid: int) -> list[int]:
     return [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def test_a_stop_that_was_asked_for_is_no_warning(tmp_path: Path) -> None:
+    with supervised(tmp_path, "sleep 60", "startsecs=0") as process:
+        eventually(lambda: children(process.pid))
+        process.terminate()
+        assert process.wait(20) == 0
+        assert process.stdout
+        said = process.stdout.read()
+    assert "INFO    received SIGTERM indicating exit request" in said
+    assert "WARNING" not in said.partition("received SIGTERM")[2]
 
 
 def test_a_program_that_cannot_be_kept_running_is_named(tmp_path: Path) -> None:
