@@ -408,7 +408,7 @@ def test_korean(site: Site, visit: Open) -> None:
     expect(page.locator("html")).to_have_attribute("lang", "ko")
     expect(page.locator("#pipeline-title")).to_have_text("파이프라인")
     expect(page.locator("#verdict-line")).to_have_text(f"기록 {count:,}, 저장 {count:,}, 누락 0")
-    expect(page).to_have_title("접근 로그 파이프라인")
+    expect(page).to_have_title("액세스 로그 파이프라인")
     # no English sentence is left but names, numbers and what the user wrote
     words = page.eval_on_selector_all("[data-i18n]", "all => all.map(each => each.textContent)")
     assert [word for word in words if not re.search("[가-힣]", word)] == []

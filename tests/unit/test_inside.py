@@ -45,7 +45,8 @@ def followed(checkout: Checkout) -> Iterator[tuple[subprocess.Popen[bytes], int]
     """script/appliance, and the process id of what it runs "in the container"."""
     checkout.engine("docker", CLIENT)
     program = checkout.engine("appliance", TAIL)
-    command = [str(checkout.path / "script" / "appliance"), "tail", "--json"]
+    # bash cannot trap what is ignored when it starts, as by nohup
+    command = ["env", "--default-signal", str(checkout.path / "script" / "appliance"), "tail", "--json"]
     with subprocess.Popen(command, env=checkout.environment, stdout=subprocess.PIPE, start_new_session=True) as script:
         assert script.stdout
         assert script.stdout.readline() == b"a line\n"
