@@ -30,9 +30,10 @@ GAP = (0.3, 2.2)
 PROXY_GAP = (0.2, 1.6)
 # Seconds, as the requests meanwhile prove nothing
 FULL_AT_MOST = 3.0
-# How long hostile requests come in, and how long they may keep others out
+# How long hostile requests come in, and how long they may keep others out: what the emulator forgot meanwhile is sent
+# again first, through refusals of every call
 FLOOD = 2.0
-AGAIN_WITHIN = 90.0
+AGAIN_WITHIN = 180.0
 # Seconds within which nginx writes lines again after the disk was full
 NGINX_SKIPS = 1.2
 # The part of the faults that refuse every record for longer than one tick goes on trying (RETRY_SECONDS of the sink)
