@@ -24,7 +24,8 @@ ESCAPE = r"\u0001"  # no byte shows as more characters in JSON
 
 Step = tuple[re.Pattern[bytes], Callable[[re.Match[bytes]], bytes]]
 
-_VALUE = r'(?:[^"\\]++|\\.)*+'
+# no possessive group that could go back within itself: Python before 3.11.5 matches it wrongly (CPython's gh-106052)
+_VALUE = r'[^"\\]*+(?:\\.[^"\\]*+)*'
 _HOST = re.compile(rb'\{"host":"([^"]*+)"')
 _SHORT = re.compile(rf" *+(?:({FOUR}){BYTE}{PORT}|\[?({SIX}){GROUPS}\]?{PORT}|(\[?::).*) *+".encode(), re.I | re.DOTALL)
 _HOP = re.compile(rf"\[([0-9a-f:.]++)\]{PORT}|([0-9.]++){PORT}|([0-9a-f:.]++)".encode(), re.I)
@@ -181,4 +182,4 @@ def _skipping(setting: str) -> re.Pattern[bytes]:
     answered = r'","httpVersion":"HTTP/\d\.\d","status":[1-3]\d\d,"userAgent":"'
     line = r'\{"host":"[^"]*+","time":"[^"]*+","method":"(?:GET|HEAD)","path":"' + NOT_SKIPPED
     line += rf"(?:{paths}{answered}|{_VALUE}{answered}{agents})[^\n]*+\n"
-    return re.compile(rf"{line}(?:{line})*+".encode())  # it begins with a literal, which is searched for quickly
+    return re.compile(rf"{line}(?:{line})*".encode())  # it begins with a literal, which is searched for quickly

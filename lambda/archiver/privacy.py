@@ -18,7 +18,7 @@ from archiver.fields import names
 ALL = ("1", "all")  # values of DROP_QUERY that name no parameter
 CODED = "%(?:25)*+"  # what a byte's code begins with, also where the `%` is a code itself
 # Up to the query
-PATH = r"[^?%]*+(?:%(?!(?:25)*+3f)[^?%]*+)*+"
+PATH = r"[^?%]*+(?:%(?!(?:25)*+3f)[^?%]*+)*"
 MOST_IN_BRACKETS = 50  # a hostile name costs no more than that
 # An address: what is kept of it, then the rest
 FOUR, BYTE = r"(?:::ffff:)?(?:[0-9]{1,3}\.){3}", "[0-9]{1,3}"
@@ -35,8 +35,8 @@ def parameter(called: Iterable[str], a_byte: int = 1) -> str:
     """
     spelt = "|".join("".join(map(_spelt, name)) for name in called)
     equals = rf"(?:=|{CODED}3d)"
-    brackets = rf"(?:(?:\[|{CODED}5b)(?:[^&;=%]|(?!{CODED}3d)%){{0,{MOST_IN_BRACKETS * a_byte}}}+)?"
-    return rf"(?:[?&;]|{CODED}(?:3f|26|3b))(?:\+|{CODED}20)*+(?:{spelt}){brackets}{equals}"
+    brackets = rf"(?:(?:\[|{CODED}5b)(?:[^&;=%]|(?!{CODED}3d)%){{0,{MOST_IN_BRACKETS * a_byte}}})?"
+    return rf"(?:[?&;]|{CODED}(?:3f|26|3b))(?:\+|{CODED}20)*(?:{spelt}){brackets}{equals}"
 
 
 def skipped(setting: str) -> tuple[list[str], list[str]]:

@@ -73,7 +73,7 @@ def test_a_variable_of_the_formats_own_has_no_query_either() -> None:
 
 
 @pytest.mark.parametrize(
-    "line", [b"/?" + b"%25" * 200_000, b"/?" + b"&token[" * 100_000, b"/?" + b"%26token[" * 100_000]
+    "line", [b"/?" + b"%25" * 200_000, b"/?" + b"&token[" * 100_000, b"/?" + b"%26token[" * 30_000]
 )
 def test_a_hostile_query_costs_linear_time(line: bytes) -> None:
     begun = time.process_time()
