@@ -37,7 +37,7 @@ class Kind(NamedTuple):
 
 ANY, WORD, UNKNOWN = Kind("any", frozenset()), Kind("word", _WORD), Kind("unknown", _WORD)
 INTEGER = Kind("integer", frozenset(b"0123456789-"), rb"(?:\d++|-)")
-DECIMAL = Kind("decimal", frozenset(b"0123456789.-"), rb"(?:\d++(?:\.\d++)?+|-)")
+DECIMAL = Kind("decimal", frozenset(b"0123456789.-"), rb"(?:\d++(?:\.\d++)?|-)")
 HOST = Kind("host", _WORD - set(b":"), rb'(?:\[[0-9A-Fa-f:.]++\]|[^\s":]++)')
 _ITEM = rb'[^\s",:][^\s",]*+'
 LIST = Kind("list", _WORD - set(b","), rb"%b(?:(?:, | : )%b)*+" % (_ITEM, _ITEM))

@@ -20,7 +20,7 @@ from archiver.times import TIMES, moment_of
 _ADDRESS = re.compile(ADDRESS)
 _STATUS = re.compile(rb"\d{3}")
 _TIMES = {name: re.compile(shape) for name, shape in TIMES.items()}
-_NUMBERS = {INTEGER: re.compile(rb"\d++"), DECIMAL: re.compile(rb"\d++(?:\.\d++)?+")}
+_NUMBERS = {INTEGER: re.compile(rb"\d++"), DECIMAL: re.compile(rb"\d++(?:\.\d++)?")}
 _REQUEST = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]++) (.+) (HTTP/\d++\.\d++)", re.DOTALL)  # token: RFC 9110, 5.6.2
 _SIMPLE_REQUEST = re.compile(rb"([A-Z]++) (/[^ ]*+)")  # HTTP/0.9 names no version
 _NGINX_ESCAPE = re.compile(rb'\\(?:x([0-9A-Fa-f]{2})|(["\\]))')

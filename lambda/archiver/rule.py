@@ -22,7 +22,7 @@ NULL, VALUE, EITHER = "null", "value", "either"
 # With EITHER each line ends so while it is looked at: a template can write only what the line has
 SUFFIX = b'null"\n'
 BEGINS = b'{"host":"'  # each entry
-_NUMBERS = {INTEGER: rb"(?:0|[1-9]\d*+)", DECIMAL: rb"(?:0|[1-9]\d*+)(?:\.\d++)?+"}
+_NUMBERS = {INTEGER: rb"(?:0|[1-9]\d*+)", DECIMAL: rb"(?:0|[1-9]\d*+)(?:\.\d++)?"}
 _JSON_NUMBER = Kind("number", frozenset(), _NUMBERS[DECIMAL])
 _SPACE = rb"[ \t\r]*+"
 _MEMBER = re.compile(rb'%b[{,]%b"([\w@.-]++)"%b:%b(?:"([ !#-\[\]-~]*+)"|(%b))' % (*(_SPACE,) * 4, _NUMBERS[DECIMAL]))

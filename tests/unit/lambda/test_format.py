@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from archiver.fast import FEWEST, runs, sample
 from archiver.fields import TABLE, FormatError, names
 from archiver.format import JSON, NAMED, compiled, own_format
+from archiver.kinds import DECIMAL
 from archiver.parse import NotInFormatError, parse
 from archiver.rule import EITHER, NULL, VALUE
 from tests.lambda_events import combined
@@ -119,3 +121,8 @@ def test_each_field_of_the_containers_log_has_a_name_before_it() -> None:
     ]
     with pytest.raises(FormatError, match="there is no field tenant"):
         own_format(("tenant",))
+
+
+def test_a_number_ends_before_a_point_that_no_digit_follows() -> None:
+    """Python before 3.11.5 takes the point in where the digits behind it are an optional possessive group."""
+    assert re.findall(DECIMAL.shape or b"", b"80. 0.5 -") == [b"80", b"0.5", b"-"]
