@@ -22,23 +22,6 @@ GOALS = {"all": 150, "no emulator": 100, "no emulator, no dashboard": 70}
 GOAL_CPU = 0.5
 GOAL_ONCE = 0.12
 GOAL_IMAGE = 200
-# Measured in the same way on one machine, in podman, with the image of before the processes were weighed
-BEFORE = {
-    "appliance": "44",  # with supervisord
-    "watchdog": "28",
-    "emulator": "48",
-    "entrypoint": "58",
-    "producer": "47",
-    "dashboard": "59",
-    "nginx": "18",
-    "awk (their output)": "2",
-    "all": "303",
-    "no emulator": "255",
-    "no emulator, no dashboard": "196",
-    "cpu": "3.3",
-    "once": "0.31",
-    "image": "253",  # by Docker
-}
 PROGRAMS = ("emulator", "entrypoint", "producer", "dashboard", "watchdog", "appliance", "nginx", "awk")
 NONE = "–"
 
@@ -85,9 +68,9 @@ def image(engine_name: str) -> float:
 
 def measure(runs: int) -> list[Section]:
     name = engine()
-    columns = ("", "before", "now", "goal")
+    columns = ("", "measured", "goal")
     title = "Footprint: idle in the container, embedded emulator and dashboard"
-    start = ("start of producer --once, CPU s", BEFORE.get("once", NONE), f"{once(runs):.2f}", f"{GOAL_ONCE}")
+    start = ("start of producer --once, CPU s", f"{once(runs):.2f}", f"{GOAL_ONCE}")
     if name is None:
         return [Section(title, columns, [start], "one run", ["No container engine answers."])]
     one = Container(name, "bridge" if name == "docker" else "podman")
@@ -107,17 +90,15 @@ def measure(runs: int) -> list[Section]:
             held[program(pid)] = held.get(program(pid), 0) + weight(pid)
     finally:
         one.remove()
-    rows = [(f"{each}, MiB (PSS)", BEFORE.get(each, NONE), f"{mib:.0f}", NONE) for each, mib in held.items()]
+    rows = [(f"{each}, MiB (PSS)", f"{mib:.0f}", NONE) for each, mib in held.items()]
     total = sum(held.values())
     sums = {"all": total, "no emulator": total - held["emulator"]}
     sums["no emulator, no dashboard"] = sums["no emulator"] - held["dashboard"]
-    rows += [(f"{each}, MiB", BEFORE.get(each, NONE), f"{mib:.0f}", f"{GOALS[each]}") for each, mib in sums.items()]
-    rows += [("idle, % of a core", BEFORE.get("cpu", NONE), f"{cpu:.2f}", f"{GOAL_CPU}"), start]
-    rows.append((f"image by {name}, MB", BEFORE.get("image", NONE), f"{size:.0f}", f"{GOAL_IMAGE}"))
+    rows += [(f"{each}, MiB", f"{mib:.0f}", f"{GOALS[each]}") for each, mib in sums.items()]
+    rows += [("idle, % of a core", f"{cpu:.2f}", f"{GOAL_CPU}"), start]
+    rows.append((f"image by {name}, MB", f"{size:.0f}", f"{GOAL_IMAGE}"))
     notes = [
-        "Idle: CPU of all processes within a minute; before, with the Python of each health check, now without its "
-        "shell. What is left out was subtracted. "
-        f"Before, an event listener of {BEFORE['watchdog']} MiB came on top. No line was written, and no page "
-        "open: with lines the producer holds 7 MiB more, for S3; the first page costs the dashboard its clients."
+        "Idle: all processes within a minute, without the shell of the health checks. What is left out was subtracted. "
+        "With lines the producer holds 7 MiB more; the first page costs the dashboard its clients."
     ]
     return [Section(title, columns, rows, "one run", notes)]

@@ -92,27 +92,18 @@ class Chart:
 
 def medians(runs: int) -> str:
     """How a section was measured whose ways took turns."""
-    return f"medians of {runs} interleaved runs" if runs > 1 else "one run"
+    return f"medians of {runs} runs" if runs > 1 else "one run"
 
 
 def machine() -> str:
-    """One line: processor, cores, memory, versions."""
-    model = next(
-        (line.partition(":")[2].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")), "?"
-    )
-    memory = next((int(line.split()[1]) for line in _lines("/proc/meminfo") if line.startswith("MemTotal")), 0)
-    return (
-        f"{model}, {len(os.sched_getaffinity(0))} cores, {memory / 2**20:.0f} GiB, Linux {platform.release()}, "
-        f"Python {platform.python_version()}"
-    )
+    """One line: processor, cores, version."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "?")
+    return f"{model}, {len(os.sched_getaffinity(0))} cores, Python {platform.python_version()}"
 
 
 def load() -> str:
     return f"load {os.getloadavg()[0]:.1f}"
-
-
-def _lines(path: str) -> list[str]:
-    return Path(path).read_text().splitlines()
 
 
 def now() -> str:

@@ -1,15 +1,13 @@
-"""The image's size by layer, its producer's memory, and how long a start takes: container, nginx, whole pipeline."""
+"""The memory of the image's producer, and how long a start takes: container, nginx, whole pipeline."""
 
 from __future__ import annotations
 
 import http.client
 import inspect
-import json
 import statistics
 import subprocess
 import tempfile
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
 from bench.backlog import write_backlog
@@ -71,25 +69,9 @@ def row(title: str, seconds: list[float]) -> tuple[str, str, str]:
     return title, f"{statistics.median(seconds):.2f}", f"{min(seconds):.2f} to {max(seconds):.2f}"
 
 
-def image(name: str) -> Section:
-    """Build it; its size, and that of its layers."""
+def build(name: str) -> None:
     form = ["--format", "docker"] if name == "podman" else []
     subprocess.run([name, "build", *form, "--tag", IMAGE, str(ROOT)], capture_output=True, timeout=900, check=True)
-    shown = subprocess.run([name, "image", "inspect", IMAGE], capture_output=True, text=True, timeout=60, check=True)
-    total = int(json.loads(shown.stdout)[0]["Size"])
-    layers = subprocess.run(
-        [name, "history", "--format", "{{.Size}}\t{{.CreatedBy}}", IMAGE],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=True,
-    )
-    rows: list[Sequence[str]] = [("all of it, base image included", f"{total / 1e6:.0f} MB")]
-    for line in layers.stdout.splitlines():
-        taken, _, made_by = line.partition("\t")
-        if "MB" in taken:
-            rows.append((f"layer: {made_by.removeprefix('/bin/sh -c ').removeprefix('#(nop) ')[:60]}", taken))
-    return Section("Image, unpacked", ("", "size"), rows, "one image")
 
 
 def memory(name: str) -> int:
@@ -136,13 +118,13 @@ def natively() -> dict[str, float]:
 
 
 def measure(runs: int) -> list[Section]:
-    """The image and the starts; without a container engine the starts of a native appliance only."""
+    """Of image and container; without an engine only the starts of a native appliance."""
     sections, notes = [], []
     name = engine()
     if name is None:
         notes.append("No container engine answers: no image, no container. Enable with: apt-get install podman")
     else:
-        sections.append(image(name))
+        build(name)
         what = f"most resident memory, {BACKLOG:,} lines through boto3, MiB"
         most = max(memory(name) for _ in range(runs))
         weighed = [(what, f"{most / 2**20:.0f}", f"{GOAL_PRODUCER}")]
