@@ -40,7 +40,7 @@ from bench import (
     start,
 )
 from bench.memory import GOAL_PRODUCER
-from bench.results import Chart, Section, medians, now, write
+from bench.results import Chart, Section, medians, now, read, write
 from entrypoint.function import MEMORY, TIMEOUT
 
 MIB = 2**20
@@ -349,6 +349,8 @@ def main() -> None:
     options = parser.parse_args()
     if options.runs < 1:
         parser.error("--runs: at least 1")
+    if options.write and options.only:
+        read()
     sections: list[Section] = []
     for name in options.only or SECTIONS:
         print(f"measuring: {name} …", file=sys.stderr, flush=True)

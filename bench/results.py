@@ -1,6 +1,6 @@
 """What was measured, as tables: in the terminal, in bench/RESULTS.md, and as charts (SVG).
 
-The page has nothing but what this writes: HEAD, and the sections, each with when and how it was measured.
+The page has nothing but what this writes: where it was measured, and the sections, each with when and how.
 """
 
 from __future__ import annotations
@@ -14,14 +14,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 FOLDER = Path(__file__).resolve().parent
-HEAD = "# Results\n\n`script/bench --write` makes this page; with `--only` it replaces those sections only.\n"
+HEAD = """# Results
+
+Measured on {}. `script/bench --write` makes this page; with `--only` it replaces those sections only.
+"""
 
 
 @dataclass
 class Section:
     """A table with what is to be known of it. The first column is text, the others are figures.
 
-    `how`: how often it was measured, see `medians`; `measured`: when and where.
+    `how`: how often it was measured, see `medians`; `measured`: when.
     """
 
     title: str
@@ -107,8 +110,17 @@ def load() -> str:
 
 
 def now() -> str:
-    """When and where something begins to be measured."""
-    return f"{datetime.now(UTC):%Y-%m-%d}, {load()}, {machine()}"
+    """When something begins to be measured, and how busy the machine is."""
+    return f"{datetime.now(UTC):%Y-%m-%d}, {load()}"
+
+
+def read(folder: Path = FOLDER) -> dict[str, str]:
+    """Title -> the part of the page that has it. Raises SystemExit if it was measured on another machine."""
+    page, head = folder / "RESULTS.md", HEAD.format(machine())
+    text = page.read_text() if page.exists() else head
+    if not text.startswith(head):
+        raise SystemExit(f"{page} was measured elsewhere, and this is {machine()}: leave out --only")
+    return parse(text)
 
 
 def write(sections: Sequence[Section], *, keep: bool, folder: Path = FOLDER) -> Path:
@@ -116,12 +128,12 @@ def write(sections: Sequence[Section], *, keep: bool, folder: Path = FOLDER) -> 
     pictures = folder / "charts"
     pictures.mkdir(exist_ok=True)
     page = folder / "RESULTS.md"
-    parts = parse(page.read_text()) if keep and page.exists() else {}
+    parts = read(folder) if keep else {}
     for section in sections:
         parts[section.title] = section.markdown()
         if section.chart:
             section.chart.write(pictures)
-    page.write_text("\n".join([HEAD, *parts.values()]))
+    page.write_text("\n".join([HEAD.format(machine()), *parts.values()]))
     return page
 
 

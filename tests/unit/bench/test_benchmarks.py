@@ -105,6 +105,14 @@ def test_what_was_not_measured_again_stays_on_the_page(tmp_path: Path) -> None:
     assert page.read_text().startswith(before)
 
 
+def test_figures_of_two_machines_do_not_stand_on_one_page(tmp_path: Path) -> None:
+    page = write([section("One", "1")], keep=False, folder=tmp_path)
+    page.write_text(elsewhere := page.read_text().replace("cores", "cores of another machine", 1))
+    with pytest.raises(SystemExit, match="measured elsewhere"):
+        write([section("Two", "2")], keep=True, folder=tmp_path)
+    assert page.read_text() == elsewhere
+
+
 def test_a_whole_run_keeps_nothing(tmp_path: Path) -> None:
     write([section("One", "1")], keep=False, folder=tmp_path)
     page = write([section("Two", "2")], keep=False, folder=tmp_path)
