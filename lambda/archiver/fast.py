@@ -1,88 +1,53 @@
 r"""The entries that `parse` makes, for many lines at a time. Pure.
 
-A regular expression, made of the format (rule.py), rewrites a whole block of lines. It takes those of one hour that are
-printable ASCII without a `"` of their own. The hour is a literal in the expression and in what it writes, so a time is
+A regular expression, made of the format (rule.py), takes a whole block of lines apart. It takes those of one hour that
+are printable ASCII without a `"` of their own. The hour is a literal in the expression and in the entries, so a time is
 converted once an hour. What follows an escape of nginx's (`\xHH`) in a field is rewritten field by field, and only
 where a block has any. Requests that are no whole request line (none at all, TLS on the plain port, HTTP/0.9) have
 expressions of their own. Every other line is left to `parse`: one of another hour, and whatever is in the least
 unusual.
-
-Whether a field is null, a template cannot ask. A few lines of a record tell which fields are always null, or never; the
-lines that differ are taken by an expression that decides for each line, which costs more.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import compress
 from typing import NamedTuple
 
 from archiver.event import count_lines
 from archiver.format import COMBINED, Format
-from archiver.parse import Entry, first, quoted, visible
-from archiver.rule import (
-    BEGINS,
-    EITHER,
-    ESCAPED,
-    NULL,
-    OTHERS,
-    PLAIN,
-    SUFFIX,
-    VALUE,
-    Clock,
-    Shape,
-    clock_of,
-    rule,
-    shape_of,
-)
+from archiver.parse import Entry, quoted, visible
+from archiver.rule import ESCAPED, OTHERS, PLAIN, Clock, Form, Shape, clock_of, rule, shape_of
 
 # From a field's first escape to its end: the only raw quotes in an entry are those around its fields
 _FROM_ESCAPE = re.compile(rb'\\x[^"]*+')
-# A line that was left as it is shows by its beginning: an entry begins in one way, with a mark if need be. A literal is
-# searched for; `^` would be tried at every byte.
-_LEFT = {begins: re.compile(rb"\n(?!%b|\Z)" % re.escape(begins)) for begins in (BEGINS, b"\1")}
-_TAKEN = {begins: re.compile(rb"\n(?=%b|\Z)" % re.escape(begins)) for begins in (BEGINS, b"\1")}
 # An expression costs as much as parsing some hundred lines, and serves all blocks of its hour
 FEWEST = 32
 SAMPLES = 8
-MANY = 8  # if more than one of so many is left, the whole block anew costs less than the left ones between the others
 
 Runs = Iterator[tuple[bytes, Entry | None]]
 
 
 class Sample(NamedTuple):
-    """What some lines have in common: shape and hour of the first of them that has any, and what is null of them. It
-    decides how fast lines are read, not what becomes of them."""
+    """What some lines have in common: shape and hour of the first of them that has any. It decides how fast lines are
+    read, not what becomes of them."""
 
     shape: Shape
     clock: Clock
-    nulls: tuple[str, ...]
 
 
 def sample(data: bytes, format_: Format) -> Sample | None:
     """Of whole lines. None: `parse` has to read them."""
-    shape: Shape | None = None
-    clock: Clock | None = None
-    seen: list[dict[str, bytes]] = []
     for number in range(SAMPLES):
         begin = data.rfind(b"\n", 0, len(data) * number // SAMPLES) + 1
         line = data[begin : data.find(b"\n", begin)]
         values = format_.values(line)
-        if values is None:
-            continue
-        seen.append(values)
-        if clock is None:
-            shape = shape_of(line, format_)
-            clock = clock_of(values) if shape else None
-        if clock and not format_.fields:
-            break
-    if shape is None or clock is None:
-        return None
-    nulls = []
-    for field in format_.fields:
-        absent = {first(values, field.variables)[1] in (b"", b"-") for values in seen}
-        nulls.append(EITHER if len(absent) > 1 else NULL if absent.pop() else VALUE)
-    return Sample(shape, clock, tuple(nulls))
+        shape = shape_of(line, format_) if values else None
+        clock = clock_of(values) if values and shape else None
+        if shape and clock:
+            return Sample(shape, clock)
+    return None
 
 
 def runs(block: bytes, format_: Format = COMBINED, around: Sample | None = None) -> Runs:
@@ -99,66 +64,35 @@ def runs(block: bytes, format_: Format = COMBINED, around: Sample | None = None)
     if around is None:
         yield block, None
         return
-    yield from _rewritten(block, *around)
+    escapes = around.shape.escapes and b"\\" in block
+    yield from _taken(block, around, (ESCAPED if escapes else PLAIN, *OTHERS))
 
 
-def _rewritten(block: bytes, shape: Shape, clock: Clock, nulls: tuple[str, ...]) -> Runs:
-    total = count_lines(block)
-    escapes = shape.escapes and b"\\" in block
-    source = block.replace(b"\n", SUFFIX) if EITHER in nulls else block
-    made = rule(shape, clock, ESCAPED if escapes else PLAIN, nulls)
-    entries, count = made.line.subn(made.entry, source)
-    begins = shape.mark or BEGINS
-    if count < total - total // MANY and {*nulls} - {EITHER}:  # it is not as the lines around it
-        yield from _rewritten(block, shape, clock, (EITHER,) * len(nulls))
+def _taken(block: bytes, around: Sample, forms: tuple[Form, ...]) -> Runs:
+    """By the first of the forms; the lines that are left, by the others."""
+    made = rule(around.shape, around.clock, forms[0])
+    found = made.line.split(block)
+    text = made.entries(found)
+    if forms[0].escaped:
+        text = _FROM_ESCAPE.sub(_shown, text)
+    left = found[:: made.line.groups + 1]
+    if not any(left):
+        yield block, Entry(made.hour, text)
         return
-    if count < total:
-        if block.startswith(begins) or b"\n" + begins in block:
-            yield block, None
-            return
-        for form in OTHERS if shape.no_request and (escapes or shape.no_request in block) else ():
-            if count < total:
-                other = rule(shape, clock, form, nulls)
-                entries, more = other.line.subn(other.entry, entries)
-                count += more
-
-    def entry(start: int, end: int) -> Entry:
-        text = entries[start:end]
-        if shape.mark:
-            text = text.replace(shape.mark, b"")
-        return Entry(made.hour, _FROM_ESCAPE.sub(_shown, text) if escapes else text)
-
+    entries = text.splitlines(keepends=True)
     at = taken = 0  # how far in the block, in the entries
-    if count < total:
-        for start, end in _left(entries, begins):
-            lines = entries[start:end]
-            if EITHER in nulls:
-                lines = lines.replace(SUFFIX, b"\n")
-            begin = at if block.startswith(lines, at) else block.index(b"\n" + lines, at) + 1
-            if begin > at:
-                yield block[at:begin], entry(taken, start)
-            if {*nulls} <= {EITHER}:
-                yield lines, None
-            else:
-                yield from _rewritten(lines, shape, clock, (EITHER,) * len(nulls))
-            at, taken = begin + len(lines), end
-    if at < len(block):
-        yield block[at:], entry(taken, len(entries))
-
-
-def _left(entries: bytes, begins: bytes) -> Iterator[tuple[int, int]]:
-    """Where lines that were left as they are begin and end, those that follow one another together."""
-    left, taken = _LEFT[begins], _TAKEN[begins]
-    start = 0
-    if entries.startswith(begins):
-        found = left.search(entries)
-        start = found.end() if found else len(entries)
-    while start < len(entries):
-        last = taken.search(entries, start)
-        end = last.end() if last else len(entries)
-        yield start, end
-        following = left.search(entries, end)
-        start = following.end() if following else len(entries)
+    for number in (*compress(range(len(entries)), left), len(entries)):
+        lines = left[number]
+        begin = at
+        if number > taken:
+            # the first such lines: others like them would have been left, too
+            begin = block.index(b"\n" + lines, at) + 1 if lines else len(block)
+            yield block[at:begin], Entry(made.hour, b"".join(entries[taken:number]))
+        if lines:
+            no_request = around.shape.no_request
+            odd = forms[1:] and no_request and (b"\\" in lines or no_request in lines)
+            yield from _taken(lines, around, forms[1:]) if odd else [(lines, None)]
+        at, taken = begin + len(lines), number
 
 
 def _shown(match: re.Match[bytes]) -> bytes:

@@ -29,7 +29,7 @@ from archiver.times import hour_of, hours_in, readable_hour
 MAX_REJECTED = 1024 * 1024
 # Large enough that a block costs little beyond its lines, small enough for the processor's cache; where the hour
 # changes, at most this much is parsed line by line
-BLOCK_BYTES = 128 * 1024
+BLOCK_BYTES = 64 * 1024
 _DIGEST_BYTES = 6  # enough to tell apart all broken records of an hour
 _LINE = re.compile(rb".*\n")
 

@@ -1,4 +1,4 @@
-r"""The regular expression that takes the lines of one hour, and the template of their entries. Pure.
+r"""The regular expression that takes the lines of one hour, and their entries from its groups. Pure.
 
 It takes a part of the lines that the format has, and makes of them what `parse` makes: a format's line can be read in
 one way only, so an expression with fewer characters for each variable cannot read it in another.
@@ -18,11 +18,8 @@ from archiver.kinds import ADDRESS, ADDRESSES, ANY, HOST, LIST, WORD, Kind
 from archiver.parse import first
 from archiver.times import TIMES, in_utc, local
 
-NULL, VALUE, EITHER = "null", "value", "either"
-# With EITHER each line ends so while it is looked at: a template can write only what the line has
-SUFFIX = b'null"\n'
-BEGINS = b'{"host":"'  # each entry
-_NUMBERS = {INTEGER: rb"(?:0|[1-9]\d*+)", DECIMAL: rb"(?:0|[1-9]\d*+)(?:\.\d++)?"}
+# Most durations begin so: what is tried first costs least
+_NUMBERS = {INTEGER: rb"(?:0|[1-9]\d*+)", DECIMAL: rb"(?:0\.\d++|[1-9]\d*+(?:\.\d++)?|0)"}
 _JSON_NUMBER = Kind("number", frozenset(), _NUMBERS[DECIMAL])
 _SPACE = rb"[ \t\r]*+"
 _MEMBER = re.compile(rb'%b[{,]%b"([\w@.-]++)"%b:%b(?:"([ !#-\[\]-~]*+)"|(%b))' % (*(_SPACE,) * 4, _NUMBERS[DECIMAL]))
@@ -51,17 +48,13 @@ OTHERS = (
 
 
 class Shape(NamedTuple):
-    """What all lines of a block have in common. `no_request`: how an empty request shows, b"" without `$request`.
-
-    `mark`: begins an entry until the block is done, where a line begins as entries do.
-    """
+    """What all lines of a block have in common. `no_request`: how an empty request shows, b"" without `$request`."""
 
     parts: tuple[Part, ...]
     behind: bytes
     fields: tuple[Field, ...]
     goes_on: bool
     escapes: bool
-    mark: bytes
     no_request: bytes
 
 
@@ -73,10 +66,48 @@ class Clock(NamedTuple):
     zone: bytes
 
 
+class Column(NamedTuple):
+    """What an entry has before a group of the expression; the quote around it, if any; and what is null instead."""
+
+    before: bytes
+    group: int
+    quote: bytes = b""
+    nulls: tuple[bytes, ...] = ()
+
+
 class Rule(NamedTuple):
+    """`line` splits lines into what is not taken and its groups, in turn. `end`: behind the last column."""
+
     hour: str
     line: re.Pattern[bytes]
-    entry: bytes
+    columns: tuple[Column, ...]
+    end: bytes
+
+    def entries(self, found: list[bytes]) -> bytes:
+        """Those of a split's lines. A column of a list costs less than a group of a template."""
+        step = self.line.groups + 1
+        total = len(found) // step
+        row: list[bytes] = []
+        shown: list[list[bytes]] = []
+        before = b""
+        for literal, group, quote, nulls in self.columns:
+            values = found[group::step]
+            before += literal
+            count = sum(map(values.count, nulls))
+            if count == total:
+                before += b"null"
+                continue
+            if count:
+                values = [b"null" if value in nulls else quote + value + quote for value in values]
+                quote = b""
+            row += (before + quote, b"")
+            shown.append(values)
+            before = quote
+        row.append(before + self.end)
+        pieces = row * total
+        for at, values in enumerate(shown):
+            pieces[2 * at + 1 :: len(row)] = values
+        return b"".join(pieces)
 
 
 def shape_of(line: bytes, format_: Format) -> Shape | None:
@@ -100,7 +131,6 @@ def shape_of(line: bytes, format_: Format) -> Shape | None:
         fields=format_.fields,
         goes_on=format_.goes_on and not format_.tail,
         escapes=format_.line is not None,
-        mark=b"\1" if parts[0].before.startswith(BEGINS) else b"",
         no_request=no_request[0] if no_request and format_.line else b"",
     )
 
@@ -153,91 +183,73 @@ def _text(characters: bytes, form: Form, some: bool) -> bytes:
 
 
 @lru_cache(maxsize=256)
-def rule(shape: Shape, clock: Clock, form: Form, nulls: tuple[str, ...]) -> Rule:
-    """For the lines of a shape in an hour; `nulls`: for each field, whether it is null in these lines."""
+def rule(shape: Shape, clock: Clock, form: Form) -> Rule:
+    """For the lines of a shape in an hour."""
     there = dict.fromkeys((part.variable for part in shape.parts), b"")
     address, target = first(there, ADDRESSES)[0], first(there, TARGETS)[0]
-    fields = {first(there, field.variables)[0]: (field, null) for field, null in zip(shape.fields, nulls, strict=True)}
+    fields = [(field, first(there, field.variables)[0]) for field in shape.fields]
     shapes = {"status": rb"[1-9]\d\d", address: ADDRESS, AGENT: b"%b"}
     if "request" not in there:
         shapes |= {"request_method": rb"[A-Z]++", target: rb"(?=/)%b", "server_protocol": rb"HTTP/\d\.\d"}
-    end = SUFFIX if EITHER in nulls else b"\n"
+    numbers = {name: _NUMBERS[field.kind] for field, name in fields if field.kind != TEXT}
+    shapes |= {name: b"%b" for _, name in fields}
     # A line's first `[time]` names the hour that it would be rejected to, so a value before it must not look like one
     bracketed = any(part.variable == clock.variable and part.before.endswith(b"[") for part in shape.parts)
-    line, groups, closed = b"^", 0, False  # closed: the quote that follows is matched already
-    shown: dict[str, bytes] = {}
-    undecided: dict[int, tuple[str, bool]] = {}
-
-    def group() -> bytes:
-        nonlocal groups
-        groups += 1
-        return rb"\g<%d>" % groups
-
-    for part, after in pairwise([*shape.parts, Part(shape.behind or end, "", ANY)]):
+    line, count = b"^", 0
+    groups: dict[str, int] = {}
+    nulls: dict[str, tuple[bytes, ...]] = {}
+    for part, after in pairwise([*shape.parts, Part(shape.behind or b"\n", "", ANY)]):
         name, kind, follows = part.variable, part.kind, after.before[:1]
-        barred = follows + (b"[" if bracketed and clock.variable not in shown else b"")
+        barred = follows + (b"[" if bracketed and clock.variable not in groups else b"")
         characters = _class(kind, part.quoted, barred)
+        nulls[name] = () if kind is _JSON_NUMBER else (b"-", b"") if kind in (ANY, WORD) else (b"-",)
         value = kind.shape
         if kind is LIST:
             value = rb"(?!:)%b(?! : |, )" % _text(characters, form, True)
         elif kind is HOST or value is None:
             value = _text(characters, form, kind is not WORD and not part.quoted)
-        line += re.escape(part.before[closed:])
-        closed = False
+        line += re.escape(part.before)
         if name == clock.variable:
             whole = len(clock.stem) == _UP_TO_HOUR[name]
             within = rb"[0-5]\d:[0-5]\d" if whole else rb"\d:[0-5]\d"
             line += rb"%b(%b)%b" % (re.escape(clock.stem), within, re.escape(clock.zone))
-            shown[name] = group()
         elif name == "request":
             word = _class(ANY, False, barred)
             line += form.request % {b"word": _text(word, form, True), b"text": value, b"class": word}
-            made = [b"", *(group() for _ in range(form.groups))]
-            shown["request_method"], shown[target], shown["server_protocol"] = (made[at] for at in form.shown)
+            for key, at in zip(("request_method", target, "server_protocol"), form.shown, strict=True):
+                groups[key] = count + at if at else 0
+            count += form.groups
+            continue
+        elif name in numbers:
+            line += b"(%b)" % b"|".join((numbers[name], *nulls[name]))
         elif name in shapes:
             line += b"(%b)" % shapes[name].replace(b"%b", value)
-            shown[name] = group()
-        elif name in fields:
-            field, null = fields[name]
-            nothing = rb"(?!)" if kind is _JSON_NUMBER else b"-?" if kind in (ANY, WORD) else b"-"
-            stops = re.escape(end if after.before == end else follows)
-            is_text = field.kind == TEXT
-            given = b"(%b)" % (value if is_text else _NUMBERS[field.kind])
-            if null == NULL:
-                line += nothing
-                shown[name] = b"null"
-            elif null == VALUE:
-                some = _text(characters, form, True) if kind in (ANY, WORD) else value
-                line += rb"(?!-%b)(%b)" % (stops, some) if is_text else given  # no number looks like nothing
-                shown[name] = b'"%b"' % group() if is_text else group()
-            elif is_text and part.quoted:  # with its quotes
-                line, closed = line[:-1] + rb'(?:"%b"|("%b"))' % (nothing, value), True
-                shown[name] = group()
-                undecided[groups] = name, False
-            else:
-                line += rb"(?:%b(?=%b)|%b)" % (nothing, stops, given)
-                shown[name] = group()
-                undecided[groups] = name, is_text
         else:
             line += value
-    line += re.escape(shape.behind[closed:])
-    if shape.goes_on:
-        line += rb'(?: .*(?=null"\n))?+' if end == SUFFIX else rb"(?: .*+)?+"
-    for number, (name, bare) in undecided.items():  # a value gets the quotes it lacks; no value, null
-        line += rb"(?(%d)%b|(?=(null)))" % (number, rb'(?=null("))' if bare else b"")
-        quote = group() if bare else b""
-        shown[name] = quote + shown[name] + quote + group()
+            continue
+        count += 1
+        groups[name] = count
+    line += re.escape(shape.behind) + (rb"(?: .*+)?+" if shape.goes_on else b"") + b"\n"
     hour, time = _first_of(clock)
-    entry = b'%b%b%b","time":"%b%b.000Z","method":"%b","path":"%b","httpVersion":"%b","status":%b,"userAgent":"%b"' % (
-        *(
-            shape.mark,
-            BEGINS,
-            shown[address],
-            time[: len("2020-04-18T01:") + len(clock.stem) - _UP_TO_HOUR[clock.variable]].encode(),
-        ),
-        *(shown[clock.variable], shown["request_method"], shown[target], shown["server_protocol"], shown["status"]),
-        shown.get(AGENT, b""),
+    day = time[: len("2020-04-18T01:") + len(clock.stem) - _UP_TO_HOUR[clock.variable]].encode()
+    seven = (
+        *((b'{"host":"', address), (b'","time":"' + day, clock.variable), (b'.000Z","method":"', "request_method")),
+        *((b'","path":"', target), (b'","httpVersion":"', "server_protocol")),
+        *((b'","status":', "status"), (b',"userAgent":"', AGENT)),
     )
-    for field in shape.fields:
-        entry += b',"%b":%b' % (field.name.encode(), shown.get(first(there, field.variables)[0], b"null"))
-    return Rule(hour, re.compile(line + end, re.MULTILINE), entry + b"}\n")
+    columns: list[Column] = []
+    passed = b""  # what no group follows
+    for before, name in seven:
+        passed += before
+        if groups.get(name):
+            columns.append(Column(passed, groups[name]))
+            passed = b""
+    passed += b'"'
+    for field, name in fields:
+        passed += b',"%b":' % field.name.encode()
+        if name in groups:
+            columns.append(Column(passed, groups[name], b'"' if field.kind == TEXT else b"", nulls[name]))
+            passed = b""
+        else:
+            passed += b"null"
+    return Rule(hour, re.compile(line, re.MULTILINE), tuple(columns), passed + b"}\n")

@@ -9,12 +9,11 @@ from typing import Any
 
 import pytest
 
-from archiver.fast import FEWEST, runs, sample
+from archiver.fast import FEWEST, runs
 from archiver.fields import TABLE, FormatError, names
 from archiver.format import JSON, NAMED, compiled, own_format
 from archiver.kinds import DECIMAL
 from archiver.parse import NotInFormatError, parse
-from archiver.rule import EITHER, NULL, VALUE
 from tests.lambda_events import combined
 
 GOLDEN = json.loads((Path(__file__).parents[2] / "golden" / "formats.json").read_text())["lines"]
@@ -42,19 +41,22 @@ def test_each_named_format_has_golden_lines() -> None:
     assert {name for case in GOLDEN for name in names(case.get("fields", ""))} >= {field.name for field in TABLE}
 
 
-def test_a_block_that_is_not_as_the_lines_around_it_is_still_one() -> None:
-    """What a few lines of the record have is a hint; a line that has something else costs no run of its own."""
+def test_lines_with_and_without_a_value_are_one_run() -> None:
     format_ = compiled("combined", ("referer",))
     lines = [combined(referer=b"-" if number % 3 else b"http://a/") for number in range(FEWEST * 4)]
     block = b"".join(line + b"\n" for line in lines)
-    around = sample(block, format_)
-    assert around
-    assert around.nulls == (EITHER,)
-    for nulls in (VALUE, NULL, EITHER):
-        [(raw, entry)] = runs(block, format_, around._replace(nulls=(nulls,)))
-        assert raw == block
-        assert entry
-        assert entry.text == b"".join(parse(line, format_).text for line in lines)
+    [(raw, entry)] = runs(block, format_)
+    assert raw == block
+    assert entry
+    assert entry.text == b"".join(parse(line, format_).text for line in lines)
+
+
+def test_two_fields_of_one_variable() -> None:
+    format_ = compiled("combined", ("bytes", "body_bytes_sent"))
+    line = combined()
+    [(_, entry)] = runs((line + b"\n") * FEWEST, format_)
+    assert entry
+    assert entry.text == parse(line, format_).text * FEWEST
 
 
 NEEDED = '[$time_local] "$request" $status'
