@@ -56,7 +56,7 @@ GOAL_EVENT_RSS = 256
 GOAL_IMPORT = 150.0
 GOALS_HOSTILE = {"an escape in every line": 250_000, "all rejected (another format)": 150_000}
 GOAL_HOSTILE_RSS = 200
-GOAL_FORMATS = 0.8  # of combined
+GOAL_FORMATS = 0.8  # of combined by a template
 FUNCTION_CPU = MEMORY / function.CPU_MB
 
 # way -> CPU s / M lines, lines/s, MiB, MB on the wire / M lines: of Fluent Bit, as this project was given them, into a
@@ -171,7 +171,7 @@ def of_formats(runs: int) -> list[Section]:
         )
         for name, rates in found.items()
     ]
-    columns = ("ACCESS_LOG_FORMAT, FIELDS", "lines / CPU s", "x combined", "goal")
+    columns = ("ACCESS_LOG_FORMAT, FIELDS", "lines / CPU s", "x template", "goal")
     notes = ["Blocks of lines to entries, without S3 and gzip; the Python is that of the section Function."]
     return [Section("Function: formats and fields", columns, rows, medians(runs), notes)]
 
