@@ -55,6 +55,7 @@ FROM ${BASE}
 LABEL org.opencontainers.image.title="kinesis-lambda-logging" \
       org.opencontainers.image.description="A web server's access log as hourly JSON objects in S3, through Kinesis and Lambda, every line exactly once" \
       org.opencontainers.image.licenses="MIT"
+# 33 MB: nginx, a small Python, and setpriv for nginx's port.
 # Docker lets every user listen on port 80. Where the system does not (podman, the host's network), setpriv may give nginx
 # the right to; as it has no right in effect itself, it can be executed where there is none to give.
 # Of what comes with them, Python's tests, its help and its prompt go, and the programs of iproute2, which an init script of
@@ -72,10 +73,12 @@ RUN apt-get update \
  && rm -rf /var/lib/apt/lists/* /var/cache/* /var/log/* /usr/share/doc /usr/share/man /usr/share/locale \
  && useradd --uid 10001 --user-group --home-dir /data --no-create-home --shell /usr/sbin/nologin appliance \
  && install --directory --owner appliance --group root --mode 770 /data
+# 31 MB: the locked packages of the appliance, and those of the emulator
 COPY --from=environment /opt/venv /opt/venv
 # what UPSTREAM=https:// is believed by; the package would bring openssl's programs as well
 COPY --from=environment /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/
 WORKDIR /app
+# 1 MB: the appliance itself
 COPY supervisord.conf LICENSE pyproject.toml ./
 COPY nginx nginx
 COPY lambda lambda
@@ -87,6 +90,7 @@ COPY emulator emulator
 COPY entrypoint entrypoint
 COPY producer producer
 COPY dashboard dashboard
+# 0.2 MB: the charts of the dashboard
 COPY --from=environment /build/dashboard/static/vendor dashboard/static/vendor
 ENV PATH=/app/cli/bin:/opt/venv/bin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
     PYTHONPATH=/app \
@@ -94,7 +98,7 @@ ENV PATH=/app/cli/bin:/opt/venv/bin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
     MALLOC_ARENA_MAX=1 \
     MALLOC_TRIM_THRESHOLD_=65536 \
     DATA_DIR=/data
-# whatever modes the checkout had (umask, a file system without them)
+# 2 MB: the same again, compiled, and with its modes, whatever those of the checkout were
 RUN chmod -R a-x,u=rwX,go=rX . \
  && chmod 755 appliance/healthy appliance/tagged cli/bin/* nginx/start \
  && for each in appliance cli common dashboard emulator entrypoint journal producer; do \
