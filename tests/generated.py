@@ -68,8 +68,7 @@ CLI = """\
 <!-- Made by script/docs from cli/parser.py and cli/manual.py: edit those. -->
 
 `script/appliance status` finds the container or the native appliance that `script/up` has started. In a container of
-your own: `docker exec -it <id> appliance status`. The image's HEALTHCHECK says what `appliance health`
-says.
+your own: `docker exec -it <id> appliance status`. `appliance COMMAND --help` says the same as this page.
 """
 
 SETTINGS_ENV = """\
@@ -143,12 +142,18 @@ def cli_page() -> str:
     appliance = parser()
     commands = next(action.choices for action in appliance._actions if isinstance(action.choices, dict))
     with mock.patch.dict(os.environ, COLUMNS="122"):
-        parts = [CLI, _block(appliance), *(f"## {name}\n\n{_block(one)}" for name, one in commands.items())]
-    return "\n".join(parts)
+        blocks = [CLI, _block(appliance.format_help()), *(_section(name, one) for name, one in commands.items())]
+    return "\n".join(blocks)
 
 
-def _block(command: argparse.ArgumentParser) -> str:
-    return f"```text\n{command.format_help()}```\n"
+def _section(name: str, command: argparse.ArgumentParser) -> str:
+    """Without what the first block says: the command in a sentence, and `-h`."""
+    text = re.sub("  -h, --help .*\n", "", command.format_help().replace(f"{command.description}\n\n", ""))
+    return f"## {name}\n\n{_block(text)}"
+
+
+def _block(text: str) -> str:
+    return f"```text\n{text}```\n"
 
 
 def generated() -> dict[str, str]:
