@@ -47,22 +47,20 @@ class Settings(Variables, Places):
     text below each field its meaning.
     """
 
-    # Where AWS is
+    # AWS
     localstack_host: Endpoint = Field("", examples=["192.168.99.100"])
-    """LocalStack or another AWS-compatible endpoint: host, host:port or URL. Without a port: 4566, else LocalStack's
-    old port of each service. Empty: what answers on EMULATOR_PORT of this machine, else the embedded emulator."""
+    """An AWS-compatible endpoint: host, host:port or URL. Without a port: 4566, else LocalStack's old port of each
+    service. Empty: what answers on EMULATOR_PORT of this machine, else the embedded emulator."""
     target: Literal["localstack", "aws"] = "localstack"
-    """`aws`: real AWS, with the SDK's usual credentials. Nothing is provisioned from here."""
+    """`aws`: real AWS, with the SDK's usual credentials; nothing is provisioned from here."""
     aws_default_region: Annotated[str, matches(r"[a-z0-9-]{4,32}", "a region is a name such as us-east-1")] = (
         "us-east-1"
     )
-    """The AWS region."""
+    """AWS region."""
     emulator_port: Port = 4566
     """Port of the embedded emulator. An emulator that already runs there is used instead."""
     emulator_host: Address = "127.0.0.1"
-    """Address the embedded emulator listens on. It answers its own key only."""
-
-    # Names
+    """Address the embedded emulator listens on."""
     s3_bucket: Annotated[
         str,  # S3 User Guide, "Bucket naming rules"
         matches(
@@ -76,9 +74,9 @@ class Settings(Variables, Places):
     ] = Field("", examples=["logs/"])
     """Prefix of every key."""
     s3_expire_days: Annotated[int, Field(ge=0, le=36_500)] = 0
-    """Days after which an hourly object that nothing was added to is deleted, by a rule of the bucket for all keys that
-    begin with S3_PREFIX and then `20` or `rejected/20`. 0: never. MiniStack and LocalStack keep the rule, but delete
-    nothing. With TARGET=aws the rule is Terraform's, by `expire_after_days`: set both alike."""
+    """Days after its last write at which an hourly object is deleted, by a rule of the bucket for keys that begin with
+    S3_PREFIX and `20` or `rejected/20`. 0: never. MiniStack and LocalStack delete nothing. With TARGET=aws, Terraform's
+    `expire_after_days` makes the rule: set both alike."""
     kinesis_data_stream: Annotated[
         str,
         matches(r"[a-zA-Z0-9_.-]{1,128}", "a stream name has 1 to 128 letters, digits, dots, hyphens and underscores"),
@@ -94,28 +92,25 @@ class Settings(Variables, Places):
         str,
         matches(rf"(?:{FORM})?", "a key is what the appliance keeps in record.key, or `terraform output`"),
     ] = Field("", examples=["…"], repr=False)
-    """Key that producer and function share: it signs the place of each record, so that no other program can claim bytes
-    of the log. Empty: the appliance takes the function's, or makes one; elsewhere nothing is signed."""
+    """Key of producer and function that signs the place of each record, so that no other program can claim bytes of the
+    log. Empty: the appliance takes the function's, or makes one; elsewhere nothing is signed."""
 
     # Delivery
     delivery: Way = KINESIS
-    """`firehose`: lines go to FIREHOSE_STREAM instead of the data stream. They are delivered at least once, and
-    Firehose names the objects. `s3`: the producer appends to the hourly objects by itself, each line exactly once as
-    with `kinesis`; there is no stream, no role and no function."""
+    """`firehose`: lines go to FIREHOSE_STREAM, at least once, and Firehose names the objects. `s3`: the producer
+    appends to the hourly objects by itself, exactly once as with `kinesis`, without stream, role and function."""
     firehose_stream: Annotated[
         str, matches(r"[a-zA-Z0-9_.-]{1,64}", "a delivery stream name has 1 to 64 letters, digits and ._-")
     ] = "web-log-delivery"
-    """Firehose delivery stream, with DELIVERY=firehose."""
+    """Delivery stream, with DELIVERY=firehose."""
     firehose_role: Role = "firehose-ex"
-    """IAM role of the delivery stream, with DELIVERY=firehose."""
+    """IAM role of the delivery stream."""
     shard_count: Annotated[int, Field(ge=1, le=1000)] = 1
-    """Shards of a new stream; each takes 1,000 records/s and 1 MB/s. An existing stream keeps its own."""
+    """Shards of a new stream; each takes 1,000 records/s and 1 MB/s."""
     batch_size: Annotated[int, Field(ge=1, le=10_000)] = 100
-    """Most records that one invocation of the function gets."""
+    """Most records of one invocation of the function."""
     starting_position: Literal["TRIM_HORIZON", "LATEST"] = "TRIM_HORIZON"
     """Where a new event source mapping starts to read. `LATEST` skips what is in the stream already."""
-
-    # Timing
     poll_interval: Annotated[float, Field(ge=0.2, le=3600)] = 60
     """Seconds between two polls of the log. 60 polls on the minute."""
     repair_interval: Annotated[float, Field(ge=0.2, le=86_400)] = 60
@@ -131,83 +126,74 @@ class Settings(Variables, Places):
     upstream: Upstream = Field("", examples=["http://app:3000"])
     """Application that nginx passes every request to. Empty: the landing page."""
     upstream_verify: bool = True
-    """Whether an UPSTREAM of https:// has to prove its name by its certificate. `false`: a machine on the way may read
-    and change the requests."""
+    """Whether an UPSTREAM of https:// has to prove its name. `false`: a machine on the way may read and change the
+    requests."""
     upstream_ca: File = Path("/etc/ssl/certs/ca-certificates.crt")
-    """Certificate authorities that UPSTREAM is believed by: a file in PEM form."""
+    """PEM file of the certificate authorities that UPSTREAM is believed by."""
     trusted_proxies: Proxies = Field("", examples=["docker"])
-    """Proxies in front whose X-Forwarded-For names the client, as addresses or networks with commas between: the log,
-    the limits below and UPSTREAM then see the client's address. What another address sends there counts for nothing.
-    `private`: 10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16, fc00::/7 and the loopback; `docker`: 172.16.0.0/12,
-    192.168.0.0/16 and fc00::/7. Whatever sends from such an address may name any client. Of a LOG_FILE of another web
-    server's, the format has to have X-Forwarded-For, as `main` has."""
+    """Proxies whose X-Forwarded-For names the client, with commas between: addresses, networks, `docker`
+    (172.16.0.0/12, 192.168.0.0/16, fc00::/7) or `private` (these, 10.0.0.0/8 and the loopback). The log, the limits
+    below and UPSTREAM then see the client's address. Whatever sends from such an address may name any client. The
+    format of another web server's LOG_FILE needs X-Forwarded-For, as `main` has it."""
     proxy_protocol: bool = False
-    """Whether TRUSTED_PROXIES name the client by the PROXY protocol instead. Requests without it are then refused. By
-    either way, the line of a request that nginx could not read has the proxy's own address."""
+    """Whether TRUSTED_PROXIES name the client by the PROXY protocol instead; requests without it are refused. Either
+    way, a request that nginx cannot read has the proxy's address."""
     limit_requests: Annotated[int, Field(ge=0, le=1_000_000)] = 1000
-    """Requests a second that one address may make, on average; five seconds' worth may come at once. What is above is
-    refused with 429, and logged. Behind a proxy all come from its address, unless it is one of TRUSTED_PROXIES. 0: no
-    limit."""
+    """Requests a second of one address, on average; five seconds' worth may come at once. More are refused with 429,
+    and logged. Behind a proxy that is not one of TRUSTED_PROXIES all share its address. 0: no limit."""
     limit_connections: Annotated[int, Field(ge=0, le=16_384)] = 1000
-    """Requests of one address that may be under way, WebSockets included. 0: no limit."""
+    """Requests of one address under way at once, WebSockets included. 0: no limit."""
 
     # What is logged
     anonymize_ip: bool = False
-    """Whether addresses are kept without their last octet (IPv4) or their last 80 bits (IPv6). As with the next two,
-    the appliance's nginx writes no others; of a LOG_FILE of another web server's, the entries have no others."""
+    """Whether addresses are kept without their last octet (IPv4) or last 80 bits (IPv6). As the next two, it holds for
+    the appliance's own log; of another web server's LOG_FILE, for the entries."""
     drop_query: Dropped = Field("", examples=["token,code"])
-    """`all`: requests and Referers are kept without their queries. Or the names of parameters, with commas between:
-    their values are left out, wherever they occur."""
+    """`all`: requests and Referers are kept without queries. Or names of parameters, with commas between, whose values
+    are left out wherever they occur."""
     log_skip: Skipped = Field("", examples=["/health,agent:kube-probe/"])
-    """Requests without a line, such as health checks, with commas between: paths with their query, in which one `*`
-    stands for anything, and `agent:` with the beginning of a user agent. Only GET and HEAD, never with a status of 400
-    or above, and none of `verify`. Any client can say that it is such an agent."""
+    """Requests without a line, such as health checks, with commas between: paths with their query, where one `*` stands
+    for anything, or `agent:` and the beginning of a user agent, which any client can claim. Only GET and HEAD with a
+    status below 400, and none of `verify`."""
     access_log_format: str = Field(COMBINED, examples=["main"])
-    """Format of a LOG_FILE of another web server's: `combined`, `main`, `common`, `vhost_combined`, `json`,
-    `json:{"key":"variable",…}`, or the string of nginx's log_format. `combined` takes what follows the user agent."""
+    """Format of another web server's LOG_FILE: `combined`, `main`, `common`, `vhost_combined`, `json`,
+    `json:{"key":"variable",…}`, or the string of nginx's log_format."""
     fields: str = Field("", examples=["bytes,referer,requestTime"])
     """What an entry has behind its seven keys: bytes, referer, user, forwardedFor, serverName, scheme, requestLength,
-    requestTime, upstreamTime, upstreamStatus, requestId, and any variable of ACCESS_LOG_FORMAT by its own name. The
-    appliance's nginx logs what they need."""
+    requestTime, upstreamTime, upstreamStatus, requestId, and any variable of ACCESS_LOG_FORMAT by its own name."""
 
     # Disk
     data_dir: File = Path("/data")
-    """Folder of all state: logs, checkpoint, the emulator's data, run-time files. `script/up` sets `.data` when it runs
-    natively."""
+    """Folder of all state. `script/up` sets `.data` when it runs natively."""
     log_file: File = Field(default_factory=lambda given: given.get("data_dir", Path("/data")) / "log" / "access.log")
-    """Log to ship. Empty: `log/access.log` below DATA_DIR. Any other log is for the producer without the appliance,
-    which neither rotates nor deletes it."""
+    """Log to ship. Empty: `log/access.log` below DATA_DIR. Any other is for the producer without the appliance, which
+    neither rotates nor deletes it."""
     log_files: LogFiles = Field("", examples=["shop=/var/log/nginx/shop.access.log,blog=/srv/blog/access.log"])
-    """Several logs instead of LOG_FILE, for the producer without the appliance: `name=path` with commas between them,
-    or a folder, where `shop.access.log` is the log `shop`, and `access.log` is `access`. The objects of each are below
-    S3_PREFIX and its name, `shop/2026/11/23/10/web-access.log`, which a rule for S3_EXPIRE_DAYS has to name as well."""
+    """Several logs instead of LOG_FILE, for the producer without the appliance: `name=path` with commas between, or a
+    folder, where `shop.access.log` is the log `shop`, and `access.log` is `access`. The objects of each are below
+    S3_PREFIX and its name, as a rule for S3_EXPIRE_DAYS has to be."""
     log_rotated_dirs: Annotated[
         str, matches(r"(/[^:]*(:/[^:]*)*)?", "folders are absolute paths with colons between")
     ] = Field("", examples=["/var/log/old:/srv/archive"])
-    """Folders into which logs are rotated, with colons between them. Its own folder needs no mention, nor one in
-    which a rotated log was found already."""
+    """Folders into which logs are rotated, with colons between. The log's own needs no mention, nor one in which a
+    rotated log was found before."""
     log_rotate_bytes: Annotated[int, Field(ge=1024)] = 100 * 1024 * 1024
     """Size at which access.log is rotated (100 MiB). A rotated log is deleted once all of it is archived."""
     log_rotate_seconds: Annotated[int, Field(ge=1)] = 86_400
-    """Age at which access.log is rotated, however small, so that no line rests on disk for months. An empty log is not
-    rotated."""
+    """Age at which access.log is rotated, however small, unless it is empty."""
     log_disk_bytes: Annotated[int, Field(ge=1024)] = 10 * 1024**3
-    """Size that all logs together may reach (10 GiB); with the embedded emulator, whose bucket is on the same disk, at
-    most half of the disk. From 80 % on the appliance is not ready. LOG_FULL says what happens then."""
+    """Size that all logs together may reach (10 GiB); with the embedded emulator, at most half of the disk. From 80 %
+    on the appliance is not ready."""
     log_full: Literal["refuse", "drop", "answer"] = "refuse"
-    """Without room for log lines, at LOG_DISK_BYTES or on a full disk, `refuse` answers requests with 503 until logs
-    are archived and deleted. It is the default: a refused request can be made again, but a line that was never written
-    is lost. `drop`: from 80 % of LOG_DISK_BYTES on, or on a full disk, the oldest rotated logs are deleted, what is not
-    archived is lost with them, and requests are refused only until then. `answer`: requests are answered without a
-    line."""
+    """Without room for log lines, at LOG_DISK_BYTES or on a full disk: `refuse` answers requests with 503 until logs
+    are archived and deleted. `answer` answers them without a line. `drop` deletes the oldest rotated logs from 80 % of
+    LOG_DISK_BYTES on, archived or not, and refuses only until then."""
 
-    # Dashboard
+    # Dashboard, and the programs' own log
     dashboard_port: Annotated[int, Field(ge=0, le=65535)] = 8080
     """Port of the dashboard and of `/metrics`. 0: none."""
     dashboard_host: Address = "127.0.0.1"
-    """Address the dashboard listens on. In a container: 0.0.0.0, if the port is to be published."""
-
-    # Log
+    """Address the dashboard listens on."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     """Least severe events to log."""
     log_format: Literal["human", "json", "syslog"] = "human"

@@ -21,31 +21,14 @@ ROOT = Path(__file__).resolve().parents[1]
 # Other ones inside a container than outside: script/up and compose.yaml say what they become
 TRANSLATED = {"HTTP_HOST", "EMULATOR_HOST", "DASHBOARD_HOST", "UPSTREAM_CA"}
 PRODUCER = ("producer", "journal", "common")
-YES, NO = "yes", "–"
-WAYS = ("`script/up`, natively", "`script/up`, Docker or podman", "`docker compose up`", "`docker run`")
-# What is not handed on as it is, by each of WAYS
-EXCEPTIONS = {
-    "LOCALSTACK_HOST": (YES, YES, "`localstack` if not set", YES),
-    "TARGET": (YES, YES, "`aws` is refused", YES),
-    "EMULATOR_PORT": (YES, YES, "no effect: LocalStack is used", YES),
-    "EMULATOR_HOST": (YES, "address of the published port", "no effect", "`0.0.0.0`, with `-p`"),
-    "HTTP_PORT": (YES, YES, "the published port", "in the container; `-p` publishes"),
-    "HTTP_HOST": (YES, "address of the published port", "address of the published port", "in the address of `-p`"),
-    "DASHBOARD_PORT": (YES, YES, "the published port", "in the container; `-p` publishes"),
-    "DASHBOARD_HOST": (YES, "address of the published port", "address of the published port", "`0.0.0.0`, with `-p`"),
-    "UPSTREAM_CA": (YES, "the file is mounted", "the file is mounted", "with `-v`"),
-    "DATA_DIR": ("yes; `.data` if not set", "refused: a volume is used", "refused", "with `-v`"),
-    "LOG_FILE": ("refused", "refused", "refused", "refused"),
-    "LOG_FILES": ("refused", "refused", "refused", "refused"),
-    "none, but nearly called so": ("refused", "refused", "refused in `.env`, not seen in the shell", "refused"),
-}
-
+# What the producer reads, but not for the log of another web server
+OF_ITS_OWN_LOG = {"log_rotate_bytes", "log_rotate_seconds", "log_disk_bytes", "log_full"}
 SETTINGS = """\
 # Settings
 
 <!-- Made by script/docs from common/settings.py: edit that. -->
 
-Every setting is an environment variable. It is set as usual for each way to start the appliance:
+Every setting is an environment variable:
 
 | started by | a setting is |
 |---|---|
@@ -54,12 +37,25 @@ Every setting is an environment variable. It is set as usual for each way to sta
 | `docker compose up` | a line of the file `.env`, or a variable of the shell |
 | [a host of its own](host.md) | a line of `/etc/default/web-log-producer` |
 
-An empty value counts as not set. Values that cannot be used end the start, with one message that names each of them and
-the `-e` that mends it. So does a variable that is called nearly like a setting, such as POLL_INTERVALL.
+An empty value counts as not set. Values that cannot be used end the start, with one message that says how to mend each.
+So does a name that is nearly a setting's, such as POLL_INTERVALL; compose sees it in `.env` only.
 
 The AWS SDK reads `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_SESSION_TOKEN`, `AWS_CA_BUNDLE` and its other
-variables by itself. The embedded emulator gets [a key of its own](environments/embedded.md) instead; any other emulator
+variables by itself. The embedded emulator has [a key of its own](environments/embedded.md); any other emulator
 gets `test` as key and secret when these are not set.
+"""
+
+# What is not handed on to a container as it is
+EXCEPTIONS = """\
+## In a container
+
+- `HTTP_PORT`, `HTTP_HOST`, `DASHBOARD_PORT`, `DASHBOARD_HOST` and `EMULATOR_HOST` are of the published ports with
+  `script/up` and compose. With `docker run`, `-p` publishes, and `DASHBOARD_HOST` and `EMULATOR_HOST` have to be
+  `0.0.0.0` for it.
+- `UPSTREAM_CA` is mounted by `script/up` and compose; with `docker run` take `-v`.
+- `DATA_DIR` is refused by `script/up` and compose, which use a volume.
+- With compose, `LOCALSTACK_HOST` is `localstack` if not set, `TARGET=aws` is refused, and `EMULATOR_PORT` and
+  `EMULATOR_HOST` have no effect.
 """
 
 CLI = """\
@@ -78,17 +74,21 @@ SETTINGS_ENV = """\
 
 
 def _values(field: Info) -> str:
-    """What a setting may be, from its annotation."""
+    """The default of a setting, and what else it may be, from its annotation."""
     kind, *rules = get_args(field.kind) if get_origin(field.kind) is Annotated else (field.kind,)
-    names = [*DELIVERIES] if isinstance(field.default, Delivery) else get_args(kind)
-    if names:
-        return ", ".join(f"`{one}`" for one in names)
+    default = "" if field.default_factory else str(field.default)
+    names = [*DELIVERIES] if isinstance(field.default, Delivery) else [*get_args(kind)]
+    if kind is bool:
+        default, names = default.lower(), ["true", "false"]
+    shown = [f"`{default}`"] if default else []
     limits = next((rule for rule in rules if isinstance(rule, Info)), None)
-    if limits:
-        return f"from {limits.ge:,}" if limits.le is None else f"{limits.ge:,} to {limits.le:,}"
-    if field.examples:
-        return f"such as `{field.examples[0]}`"
-    return "`true`, `false`" if kind is bool else "path" if kind is Path else "text"
+    if names:
+        shown.append(", ".join(f"`{one}`" for one in names if one != default))
+    elif limits:
+        shown.append(f"from {limits.ge:,}" if limits.le is None else f"{limits.ge:,} to {limits.le:,}")
+    elif field.examples and field.repr:
+        shown.append(f"such as `{field.examples[0]}`")
+    return "; ".join(shown) or "–"
 
 
 def settings_page() -> str:
@@ -100,28 +100,22 @@ def settings_page() -> str:
         for field, text in pairwise(statements)
         if isinstance(field, ast.AnnAssign)
     }
-    lines = [SETTINGS, *where()]
+    lines = [SETTINGS, EXCEPTIONS, producer_alone()]
     for name, field in Settings.model_fields.items():
         if name in headings:
-            lines += [f"## {headings[name]}\n", "| name | default | values | meaning |", "|---|---|---|---|"]
-        known = "" if field.default_factory else str(field.default)
-        default = f"`{known.replace('True', 'true')}`" if known else "–"
-        lines.append(f"| `{name.upper()}` | {default} | {_values(field)} | {meanings[name]} |")
+            lines += [f"## {headings[name]}\n", "| name | default; other values | meaning |", "|---|---|---|"]
+        lines.append(f"| `{name.upper()}` | {_values(field)} | {meanings[name]} |")
     return "\n".join(lines).replace("|\n##", "|\n\n##") + "\n"
 
 
-def where() -> list[str]:
-    """Which setting counts where it is given."""
-    ours = ", ".join(f"`{name.upper()}`" for name in Settings.model_fields if name in producer_reads())
-    return [
-        "## Which setting where\n",
-        "Each way hands on every setting, but for these:\n",
-        f"| setting | {' | '.join(WAYS)} |",
-        f"|---|{'---|' * len(WAYS)}",
-        *(f"| {f'`{name}`' if name in NAMES else name} | {' | '.join(ways)} |" for name, ways in EXCEPTIONS.items()),
-        "\nThe producer by itself, as on [a host of its own](host.md), reads only",
-        f"{ours}; those of rotation and disk hold for the appliance's own log.\n",
-    ]
+def producer_alone() -> str:
+    """What does not count without the appliance."""
+    others = {*Settings.model_fields} - producer_reads() | OF_ITS_OWN_LOG
+    names = ", ".join(f"`{name.upper()}`" for name in Settings.model_fields if name in others)
+    return f"""\
+The appliance refuses `LOG_FILE` and `LOG_FILES`. They are for the producer by itself, as on
+[a host of its own](host.md), where these have no effect: {names}.
+"""
 
 
 def producer_reads() -> set[str]:
