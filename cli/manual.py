@@ -34,9 +34,8 @@ Exit codes: 0 all that was in the log is acknowledged, 1 not all, or no answer.
 """
 
 TAIL = """\
-Old lines are those of the last 24 hours, with DELIVERY=firehose of this hour and the last. The objects of these hours
-are followed, and an endpoint that goes away is waited for. An object that was rewritten is shown from its beginning. A
-terminal gets control characters as escapes; --json in a pipe or file has the bytes of the object.
+Looks at the last 24 hours, with DELIVERY=firehose at this hour and the last. An endpoint that goes away is waited for.
+An object that was rewritten is shown from its beginning. A terminal gets control characters as escapes.
 
 Examples:
   appliance tail --since 2h --status 5xx
@@ -62,11 +61,11 @@ The columns, in bytes:
   missing       acknowledged more than REPAIR_AFTER seconds ago, and not archived
   pending       the rest
 
-The producer sends missing lines again every REPAIR_INTERVAL seconds, while the log is on disk; --repair asks for that
-at once. A rotated log that "may be deleted" is needed for nothing; the appliance deletes those it has rotated.
+The producer sends missing lines again every REPAIR_INTERVAL seconds, while the log is on disk. The appliance deletes
+rotated logs of its own that "may be deleted", as they are needed for nothing.
 
---deep finds lines that were forged, edited, or taken out of an object, by the logs that are still on disk. It also
-reports lines that an earlier version filed in another form.
+--deep finds lines that were forged, edited, or taken out of an object, by the logs that are still on disk; also those
+that an earlier version filed in another form.
 
 With LOG_FILES, --json has each log below `logs`, with its `error` if it cannot tell.
 
@@ -77,9 +76,8 @@ DELIVERY=firehose, which has no ledgers.
 IMPORT = """\
 Reads plain files and those of gzip, bzip2 or xz, in the format of ACCESS_LOG_FORMAT, and returns when the lines are
 acknowledged. A file is known by its content: after an interruption or a loss import it again, renamed or packed as
-well, and nothing is doubled. A file that has grown is continued, as long as log/imported.json is there; one that begins
-like an imported one and goes on otherwise is refused. What the producer sends, or has sent, is skipped. --json counts
-unpacked bytes.
+well, and nothing is doubled. A file that has grown is continued, as long as log/imported.json is there; one that goes
+on otherwise than before is refused. What the producer sends, or has sent, is skipped. --json counts unpacked bytes.
 
 Examples:
   appliance import old/access.log.*
@@ -96,9 +94,8 @@ Exit codes: 0 ACCESS_LOG_FORMAT reads most of the lines, 1 it does not, 2 FILE c
 """
 
 REPAIR_LEDGER = """\
-Without its ledger nothing is appended to an object, as that could double lines. The new one covers the lines of the
-logs on disk that are in the object, and what was seen archived of logs that are gone (log/archived.json). The object's
-lines stay as they are.
+Without a ledger nothing is appended to an object, as that could double lines. The new one covers the lines of the logs
+on disk that are in the object, and what was seen archived of logs that are gone (log/archived.json).
 
 Exit codes: 0 it has a ledger again, 1 it has a readable one, or it cannot be done.
 """
@@ -123,9 +120,8 @@ has no ledgers.
 """
 
 POLICY = """\
-For the role or user of a producer on AWS, with bucket, prefix and stream of the settings. With DELIVERY=kinesis, what
-it allows on the bucket is for repair. With a key of your own, allow kms:GenerateDataKey on it too, and for the bucket's
-key kms:Decrypt.
+For the role or user of a producer on AWS, with bucket, prefix and stream of the settings. With KMS keys of your own,
+allow kms:GenerateDataKey on them too, and for the bucket's kms:Decrypt.
 """
 
 HEALTH = """\

@@ -71,7 +71,7 @@ def parser() -> argparse.ArgumentParser:
 
     status = command(
         "status",
-        "show every part's state, what is behind, what was shipped",
+        "show every part's state, and what is behind",
         STATUS,
         "one object; with --watch one a line",
     )
@@ -79,7 +79,7 @@ def parser() -> argparse.ArgumentParser:
         "--watch", type=seconds, nargs="?", const=2.0, metavar="SECONDS", help="again and again, every 2 s by default"
     )
 
-    ship = command("ship-now", "have the producer poll at once, and say what it shipped", SHIP, "one object")
+    ship = command("ship-now", "have the producer poll at once", SHIP, "one object")
     ship.add_argument(
         "--timeout", type=seconds, default=60.0, metavar="SECONDS", help="how long to wait (default: %(default)g)"
     )
@@ -100,45 +100,35 @@ def parser() -> argparse.ArgumentParser:
         "--interval", type=seconds, default=1.0, metavar="SECONDS", help="between two looks (default: %(default)g)"
     )
 
-    command(
-        "verify", "send requests and follow them from nginx to S3, a check mark a step", VERIFY, "one object a step"
-    )
+    command("verify", "send requests and follow them to S3, step by step", VERIFY, "one object a step")
 
-    audit = command(
-        "audit", "say which bytes of the log are written, acknowledged, archived, missing", AUDIT, "one object"
-    )
+    audit = command("audit", "say what of the log is archived, and what is missing", AUDIT, "one object")
     audit.add_argument("--repair", action="store_true", help="send what is missing again now, then audit")
-    audit.add_argument(
-        "--deep", action="store_true", help="also compare the archived lines with those of the logs, one by one"
-    )
+    audit.add_argument("--deep", action="store_true", help="also compare the archived lines with the logs'")
     audit.add_argument(
         "--grace",
         type=grace,
         metavar="SECONDS",
-        help="count as missing what was acknowledged this long ago; at most, and by default, REPAIR_AFTER",
+        help="take as missing after this time; limit and default: REPAIR_AFTER",
     )
 
-    old = command("import", "archive old logs once, however often they are given", IMPORT, "one object")
+    old = command("import", "archive old logs, each line once", IMPORT, "one object")
     of_log(old)
     old.add_argument("files", type=Path, nargs="+", metavar="FILE", help="as the command itself can read it")
 
-    formats = command("formats", "say which format a log is in, and which setting reads it", FORMATS, "one object")
+    formats = command("formats", "say which setting reads a log", FORMATS, "one object")
     formats.add_argument("file", type=Path, metavar="FILE", help="as the command itself can read it")
 
-    ledger = command(
-        "repair-ledger", "give an hourly object whose ledger is gone a new one", REPAIR_LEDGER, "one object"
-    )
+    ledger = command("repair-ledger", "make the ledger of an hourly object again", REPAIR_LEDGER, "one object")
     ledger.add_argument("key", metavar="KEY", help="the object's key, as the error says it")
 
     again = command("reprocess", "make entries of rejected lines that can be read now", REPROCESS, "one object")
     again.add_argument("hours", type=hours, nargs="?", default="", metavar="HOURS", help="UTC (default: all)")
 
-    command("policy", "print the IAM policy that the producer needs with this DELIVERY", POLICY, "the same on one line")
+    command("policy", "print the IAM policy that the producer needs", POLICY, "the same on one line")
 
     logs = command("logs", "print the function's own log, oldest line first", LOGS, "one object an entry")
-    logs.add_argument(
-        "of", type=function, metavar="lambda", help="the other programs' lines are in the container's own log"
-    )
+    logs.add_argument("of", type=function, metavar="lambda", help="the function's log")
     logs.add_argument(
         "--minutes", type=minutes, default=60.0, help="how far back, up to ten years (default: %(default)g)"
     )

@@ -28,21 +28,16 @@ SETTINGS = """\
 
 <!-- Made by script/docs from common/settings.py: edit that. -->
 
-Every setting is an environment variable:
-
-| started by | a setting is |
-|---|---|
-| `script/up` | `POLL_INTERVAL=5 script/up` |
-| `docker run` | `-e POLL_INTERVAL=5` |
-| `docker compose up` | a line of the file `.env`, or a variable of the shell |
-| [a host of its own](host.md) | a line of `/etc/default/web-log-producer` |
+Every setting is an environment variable: `POLL_INTERVAL=5 script/up`, `docker run -e POLL_INTERVAL=5 …`, a line of the
+file `.env` or a variable of the shell for `docker compose up`, a line of `/etc/default/web-log-producer` on
+[a host of its own](host.md).
 
 An empty value counts as not set. Values that cannot be used end the start, with one message that says how to mend each.
 So does a name that is nearly a setting's, such as POLL_INTERVALL; compose sees it in `.env` only.
 
-The AWS SDK reads `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_SESSION_TOKEN`, `AWS_CA_BUNDLE` and its other
-variables by itself. The embedded emulator has [a key of its own](environments/embedded.md); any other emulator
-gets `test` as key and secret when these are not set.
+The AWS SDK reads its own variables, such as `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and `AWS_CA_BUNDLE`. Without
+them an emulator gets `test` as key and secret; the embedded one always has
+[a key of its own](environments/embedded.md).
 """
 
 # What is not handed on to a container as it is
@@ -50,12 +45,10 @@ EXCEPTIONS = """\
 ## In a container
 
 - `HTTP_PORT`, `HTTP_HOST`, `DASHBOARD_PORT`, `DASHBOARD_HOST` and `EMULATOR_HOST` are of the published ports with
-  `script/up` and compose. With `docker run`, `-p` publishes, and `DASHBOARD_HOST` and `EMULATOR_HOST` have to be
-  `0.0.0.0` for it.
-- `UPSTREAM_CA` is mounted by `script/up` and compose; with `docker run` take `-v`.
-- `DATA_DIR` is refused by `script/up` and compose, which use a volume.
-- With compose, `LOCALSTACK_HOST` is `localstack` if not set, `TARGET=aws` is refused, and `EMULATOR_PORT` and
-  `EMULATOR_HOST` have no effect.
+  `script/up` and compose. With `docker run`, `-p` publishes; give `0.0.0.0` as `DASHBOARD_HOST` and `EMULATOR_HOST`.
+- `script/up` and compose mount `UPSTREAM_CA`, and refuse `DATA_DIR`, as they use a volume. With `docker run` take `-v`.
+- Compose refuses `TARGET=aws`, ignores `EMULATOR_PORT` and `EMULATOR_HOST`, and takes `localstack` as `LOCALSTACK_HOST`
+  if none is set.
 """
 
 CLI = """\
