@@ -1,6 +1,6 @@
 """/metrics: the counters of the processes, and what the looks have found, in Prometheus' words.
 
-docs/metrics.md says what each one means; a test holds both together. What is not known yet is left out, and not 0.
+docs/metrics.md lists the names; a test holds both together. What is not known yet is left out, and not 0.
 """
 
 from __future__ import annotations
