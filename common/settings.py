@@ -52,7 +52,7 @@ class Settings(Variables, Places):
     """An AWS-compatible endpoint: host, host:port or URL. Without a port: 4566, else LocalStack's old port of each
     service. Empty: what answers on EMULATOR_PORT of this machine, else the embedded emulator."""
     target: Literal["localstack", "aws"] = "localstack"
-    """`aws`: real AWS, with the SDK's usual credentials; nothing is provisioned from here."""
+    """`aws`: real AWS, with the SDK's usual credentials; nothing is provisioned."""
     aws_default_region: Annotated[str, matches(r"[a-z0-9-]{4,32}", "a region is a name such as us-east-1")] = (
         "us-east-1"
     )
@@ -75,8 +75,8 @@ class Settings(Variables, Places):
     """Prefix of every key."""
     s3_expire_days: Annotated[int, Field(ge=0, le=36_500)] = 0
     """Days after its last write at which an hourly object is deleted, by a rule of the bucket for keys that begin with
-    S3_PREFIX and `20` or `rejected/20`. 0: never. MiniStack and LocalStack delete nothing. With TARGET=aws, Terraform's
-    `expire_after_days` makes the rule: set both alike."""
+    S3_PREFIX and `20` or `rejected/20`. 0: never. Emulators delete nothing. With TARGET=aws, set Terraform's
+    `expire_after_days` alike."""
     kinesis_data_stream: Annotated[
         str,
         matches(r"[a-zA-Z0-9_.-]{1,128}", "a stream name has 1 to 128 letters, digits, dots, hyphens and underscores"),
@@ -93,7 +93,7 @@ class Settings(Variables, Places):
         matches(rf"(?:{FORM})?", "a key is what the appliance keeps in record.key, or `terraform output`"),
     ] = Field("", examples=["…"], repr=False)
     """Key of producer and function that signs the place of each record, so that no other program can claim bytes of the
-    log. Empty: the appliance takes the function's, or makes one; elsewhere nothing is signed."""
+    log. Empty: the appliance takes the function's, or makes one; a producer by itself signs nothing."""
 
     # Delivery
     delivery: Way = KINESIS
@@ -102,7 +102,7 @@ class Settings(Variables, Places):
     firehose_stream: Annotated[
         str, matches(r"[a-zA-Z0-9_.-]{1,64}", "a delivery stream name has 1 to 64 letters, digits and ._-")
     ] = "web-log-delivery"
-    """Delivery stream, with DELIVERY=firehose."""
+    """Firehose delivery stream."""
     firehose_role: Role = "firehose-ex"
     """IAM role of the delivery stream."""
     shard_count: Annotated[int, Field(ge=1, le=1000)] = 1
@@ -126,21 +126,21 @@ class Settings(Variables, Places):
     upstream: Upstream = Field("", examples=["http://app:3000"])
     """Application that nginx passes every request to. Empty: the landing page."""
     upstream_verify: bool = True
-    """Whether an UPSTREAM of https:// has to prove its name. `false`: a machine on the way may read and change the
+    """Whether an UPSTREAM of https:// has to prove its name. `false`: a machine on the way may read and change
     requests."""
     upstream_ca: File = Path("/etc/ssl/certs/ca-certificates.crt")
     """PEM file of the certificate authorities that UPSTREAM is believed by."""
     trusted_proxies: Proxies = Field("", examples=["docker"])
     """Proxies whose X-Forwarded-For names the client, with commas between: addresses, networks, `docker`
-    (172.16.0.0/12, 192.168.0.0/16, fc00::/7) or `private` (these, 10.0.0.0/8 and the loopback). The log, the limits
-    below and UPSTREAM then see the client's address. Whatever sends from such an address may name any client. The
-    format of another web server's LOG_FILE needs X-Forwarded-For, as `main` has it."""
+    (172.16.0.0/12, 192.168.0.0/16, fc00::/7) or `private` (these, 10.0.0.0/8 and the loopback). Whatever sends from
+    such an address may name any client, for the log, the limits below and UPSTREAM. Another web server's LOG_FILE needs
+    a format with X-Forwarded-For, such as `main`."""
     proxy_protocol: bool = False
     """Whether TRUSTED_PROXIES name the client by the PROXY protocol instead; requests without it are refused. Either
     way, a request that nginx cannot read has the proxy's address."""
     limit_requests: Annotated[int, Field(ge=0, le=1_000_000)] = 1000
     """Requests a second of one address, on average; five seconds' worth may come at once. More are refused with 429,
-    and logged. Behind a proxy that is not one of TRUSTED_PROXIES all share its address. 0: no limit."""
+    and logged. A proxy is one address, unless TRUSTED_PROXIES names it. 0: no limit."""
     limit_connections: Annotated[int, Field(ge=0, le=16_384)] = 1000
     """Requests of one address under way at once, WebSockets included. 0: no limit."""
 
@@ -170,15 +170,15 @@ class Settings(Variables, Places):
     neither rotates nor deletes it."""
     log_files: LogFiles = Field("", examples=["shop=/var/log/nginx/shop.access.log,blog=/srv/blog/access.log"])
     """Several logs instead of LOG_FILE, for the producer without the appliance: `name=path` with commas between, or a
-    folder, where `shop.access.log` is the log `shop`, and `access.log` is `access`. The objects of each are below
-    S3_PREFIX and its name, as a rule for S3_EXPIRE_DAYS has to be."""
+    folder, where `shop.access.log` is the log `shop`. The objects of each are below S3_PREFIX and its name, as a rule
+    for S3_EXPIRE_DAYS has to be."""
     log_rotated_dirs: Annotated[
         str, matches(r"(/[^:]*(:/[^:]*)*)?", "folders are absolute paths with colons between")
     ] = Field("", examples=["/var/log/old:/srv/archive"])
-    """Folders into which logs are rotated, with colons between. The log's own needs no mention, nor one in which a
-    rotated log was found before."""
+    """Folders into which logs are rotated, with colons between. The log's own needs no mention, nor one where a rotated
+    log was found before."""
     log_rotate_bytes: Annotated[int, Field(ge=1024)] = 100 * 1024 * 1024
-    """Size at which access.log is rotated (100 MiB). A rotated log is deleted once all of it is archived."""
+    """Size at which access.log is rotated (100 MiB)."""
     log_rotate_seconds: Annotated[int, Field(ge=1)] = 86_400
     """Age at which access.log is rotated, however small, unless it is empty."""
     log_disk_bytes: Annotated[int, Field(ge=1024)] = 10 * 1024**3

@@ -32,7 +32,7 @@ Every setting is an environment variable: `POLL_INTERVAL=5 script/up`, `docker r
 file `.env` or a variable of the shell for `docker compose up`, a line of `/etc/default/web-log-producer` on
 [a host of its own](host.md).
 
-An empty value counts as not set. Values that cannot be used end the start, with one message that says how to mend each.
+An empty value counts as not set. A value that cannot be used ends the start, with a message that says how to mend it.
 So does a name that is nearly a setting's, such as POLL_INTERVALL; compose sees it in `.env` only.
 
 The AWS SDK reads its own variables, such as `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and `AWS_CA_BUNDLE`. Without
@@ -58,6 +58,7 @@ CLI = """\
 
 `script/appliance status` finds the container or the native appliance that `script/up` has started. In a container of
 your own: `docker exec -it <id> appliance status`. `appliance COMMAND --help` says the same as this page.
+With `--json` a command prints one object, unless its part says more.
 """
 
 SETTINGS_ENV = """\
@@ -134,8 +135,9 @@ def cli_page() -> str:
 
 
 def _section(name: str, command: argparse.ArgumentParser) -> str:
-    """Without what the first block says: the command in a sentence, and `-h`."""
-    text = re.sub("  -h, --help .*\n", "", command.format_help().replace(f"{command.description}\n\n", ""))
+    """Without what the page says above it: the command in a sentence, `-h`, and `--json` where it prints one object."""
+    text = command.format_help().replace(f"{command.description}\n\n", "")
+    text = re.sub("  -h, --help .*\n|  --json +print JSON: one object\n", "", text).replace("options:\n\n", "")
     return f"## {name}\n\n{_block(text)}"
 
 
