@@ -156,11 +156,11 @@ class Settings(Variables, Places):
     for anything, or `agent:` and the beginning of a user agent, which any client can claim. Only GET and HEAD with a
     status below 400, and none of `verify`."""
     access_log_format: str = Field(COMBINED, examples=["main"])
-    """Format of another web server's LOG_FILE: `combined`, `main`, `common`, `vhost_combined`, `json`,
-    `json:{"key":"variable",…}`, or the string of nginx's log_format."""
+    """Format of another web server's LOG_FILE: a [name](formats.md#access_log_format), `json:{"key":"variable",…}`, or
+    the string of nginx's log_format."""
     fields: str = Field("", examples=["bytes,referer,requestTime"])
-    """What an entry has behind its seven keys: bytes, referer, user, forwardedFor, serverName, scheme, requestLength,
-    requestTime, upstreamTime, upstreamStatus, requestId, and any variable of ACCESS_LOG_FORMAT by its own name."""
+    """What an entry has behind its seven keys: [fields](formats.md#fields), and any variable of ACCESS_LOG_FORMAT by
+    its own name."""
 
     # Disk
     data_dir: File = Path("/data")

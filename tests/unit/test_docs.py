@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import pytest
 
+from archiver.fields import TABLE, TEXT
 from cli.parser import parser
 from common.settings import Settings
 
@@ -217,9 +218,17 @@ def test_what_script_up_prints_is_what_it_prints(readme: str) -> None:
     assert printed in text(readme)
 
 
+def test_the_page_of_formats_has_the_fields_in_their_order() -> None:
+    """In two columns, side by side."""
+    cells = [row for row in rows(text("docs/formats.md")) if len(row) == 5 and row[0].startswith("`")]
+    found = [row[side : side + 2] for side in (0, 3) for row in cells if row[side]]
+    assert [name for name, _ in found] == [f"`{one.name}`{'' if one.kind == TEXT else ' (number)'}" for one in TABLE]
+    assert all(f"`${one.variables[0]}`" in variables for (_, variables), one in zip(found, TABLE, strict=True))
+
+
 TROUBLESHOOTING = "docs/troubleshooting.md"
 # how inline code with a blank begins that is typed, and no message
-TYPED = re.compile(r"-|Host: |access_log |appliance |aws |docker |script/|ss |[A-Z_]+=\S+ script/up")
+TYPED = re.compile(r"-|Host: |access_log |appliance |aws |curl |docker |script/|ss |[A-Z_]+=\S+ script/up")
 
 
 def files() -> list[str]:
