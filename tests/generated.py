@@ -58,7 +58,7 @@ CLI = """\
 
 `script/appliance status` finds the container or the native appliance that `script/up` has started. In a container of
 your own: `docker exec -it <id> appliance status`. `appliance COMMAND --help` says the same as this page.
-With `--json` a command prints one object, unless its part says more.
+Each command has `-h`, and `--json`, which prints one object unless its part says more.
 """
 
 SETTINGS_ENV = """\
@@ -136,7 +136,7 @@ def cli_page() -> str:
 
 def _section(name: str, command: argparse.ArgumentParser) -> str:
     """Without what the page says above it: the command in a sentence, `-h`, and `--json` where it prints one object."""
-    text = command.format_help().replace(f"{command.description}\n\n", "")
+    text = command.format_help().replace(f"{command.description}\n\n", "").replace(" [-h] [--json]", "", 1)
     text = re.sub("  -h, --help .*\n|  --json +print JSON: one object\n", "", text).replace("options:\n\n", "")
     return f"## {name}\n\n{_block(text)}"
 
