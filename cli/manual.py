@@ -79,9 +79,6 @@ acknowledged. A file is known by its content: after an interruption or a loss im
 well, and nothing is doubled. A file that has grown is continued, as long as log/imported.json is there; one that goes
 on otherwise than before is refused. What the producer sends, or has sent, is skipped. --json counts unpacked bytes.
 
-Examples:
-  appliance import old/access.log.*
-
 Exit codes: 0 all is acknowledged or was skipped, 1 not all, 2 a file cannot be imported, and nothing is sent; always 2
 with DELIVERY=firehose, where a second import would double every line.
 """
