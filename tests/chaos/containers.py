@@ -19,6 +19,7 @@ from typing import Any, Literal
 from botocore.exceptions import BotoCoreError
 
 from common.aws import answers
+from common.delivery import KINESIS, Delivery
 from tests.appliance.drivers import EMULATOR_PYTHON, IMAGE, Container, build, engine, ready, s3_client
 from tests.chaos.faults import Skipped, Step, steps
 from tests.chaos.run import Outcome, archived_entries, rejected_lines, settle
@@ -42,7 +43,7 @@ EMBEDDED: dict[str, float] = {"emulator kill -9": 3}
 EXTERNAL: dict[str, float] = {
     "endpoint paused": 3,
     "endpoint cut off the network": 3,
-    "endpoint kill -9, stream lost": 2,
+    "endpoint kill -9, buckets kept": 2,
 }
 # A producer without its stream has to know soon that lines are missing
 SETTINGS = {"LIMIT_REQUESTS": "0", "REPAIR_INTERVAL": "5", "REPAIR_AFTER": "5", "LOG_ROTATE_BYTES": "150000"}
@@ -98,14 +99,15 @@ class Endpoint:
 class World:
     """The container, what it talks to, and the requests."""
 
-    def __init__(self, engine_name: str, network: str, mode: Mode, rate: float) -> None:
+    def __init__(self, engine_name: str, network: str, mode: Mode, rate: float, delivery: Delivery) -> None:
         self.call = caller(engine_name)
         self.container = Container(engine_name, network)
         self.container.http_port = stable_port(random.Random())
         self.endpoint = Endpoint(engine_name, network) if mode == "external" else None
         self.traffic = Traffic(self.container.http_port, rate, secrets.token_hex(4))
         self._archive = self.endpoint.url if self.endpoint else self.container
-        self._settings = SETTINGS | ({"LOCALSTACK_HOST": self.endpoint.name} if self.endpoint else {})
+        self._settings = SETTINGS | {"DELIVERY": delivery.name}
+        self._settings |= {"LOCALSTACK_HOST": self.endpoint.name} if self.endpoint else {}
 
     def start(self) -> None:
         if self.endpoint:
@@ -177,7 +179,7 @@ class Hands:
             what |= {
                 "endpoint paused": lambda seconds: self._pause(endpoint.name, seconds),
                 "endpoint cut off the network": self._cut_off,
-                "endpoint kill -9, stream lost": lambda _: self._lose_endpoint(),
+                "endpoint kill -9, buckets kept": lambda _: self._lose_endpoint(),
             }
         return what[fault]
 
@@ -217,9 +219,11 @@ class Hands:
         self._world.endpoint.wait()
 
 
-def chaos(engine_name: str, network: str, mode: Mode, seed: int, seconds: float, rate: float) -> tuple[Outcome, str]:
+def chaos(
+    engine_name: str, network: str, mode: Mode, seed: int, seconds: float, rate: float, delivery: Delivery
+) -> tuple[Outcome, str]:
     """One run on a network of its own: the outcome, and what the container has printed. Ends what it started."""
-    world = World(engine_name, network, mode, rate)
+    world = World(engine_name, network, mode, rate, delivery)
     hands = Hands(world)
     problems: list[str] = []
     try:
@@ -248,7 +252,7 @@ def caller(engine_name: str) -> Callable[..., str]:
     return call
 
 
-def run(directory: Path, mode: Mode, seed: int, seconds: float, rate: float) -> Outcome:
+def run(directory: Path, mode: Mode, seed: int, seconds: float, rate: float, delivery: Delivery = KINESIS) -> Outcome:
     """`chaos` on the image as it is built now; what the container printed is left in `directory` unless all is well."""
     name = engine()
     assert name, "no container engine answers. Mend it with: apt-get install podman, or start Docker"
@@ -257,7 +261,7 @@ def run(directory: Path, mode: Mode, seed: int, seconds: float, rate: float) -> 
     call, network = caller(name), f"chaos-{secrets.token_hex(4)}"
     call("network", "create", network)
     try:
-        outcome, printed = chaos(name, network, mode, seed, seconds, rate)
+        outcome, printed = chaos(name, network, mode, seed, seconds, rate, delivery)
     finally:
         with suppress(AssertionError):
             call("network", "rm", network)

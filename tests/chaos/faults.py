@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from common import door
+from common.delivery import KINESIS, Delivery
 from tests.chaos.proxy import REFUSALS, Fault, Kind
 from tests.flood import Flood
 from tests.waiting import eventually
@@ -28,6 +29,8 @@ STARTED_AFTER = 6.0
 # Seconds between the end of one fault and the beginning of the next
 GAP = (0.3, 2.2)
 PROXY_GAP = (0.2, 1.6)
+# All meet the few requests of the producer, where a pipeline has those of stream and function for them, too
+DIRECT_PROXY_GAP = (0.6, 4.8)
 # Seconds, as the requests meanwhile prove nothing
 FULL_AT_MOST = 3.0
 # How long hostile requests come in, and how long they may keep others out: what the emulator forgot meanwhile is sent
@@ -74,10 +77,19 @@ WEIGHTS: dict[str, float] = {
     "logs filled by hostile requests": 0.7,
 }
 # An emulator that is killed forgets its stream, and with it what was acknowledged: mending that is repair's part
-STREAM_LOST = {"emulator kill -9, stream lost": 1.5}
+STREAM_LOST = {"emulator kill -9, buckets kept": 1.5}
 ALL_LOST = {"emulator kill -9, all lost": 1.5}
+# Without stream and function there is none to kill, and no call that is refused in part; an emulator that keeps its
+# buckets forgets nothing
+PIPELINE_ONLY: tuple[str | Kind, ...] = ("Lambda worker kill -9", Kind.PARTIAL)
 # Without room logs are rotated and deleted; what is in a bucket that is lost must still be on disk
 FILLING = ("disk full", "logs filled by hostile requests")
+
+
+def weights(delivery: Delivery, losses: dict[str, float]) -> dict[str, float]:
+    """What happens with this delivery, `losses` among it. Nothing is deleted that a lost bucket could not get again."""
+    left_out = {*(PIPELINE_ONLY if delivery.is_direct else ()), *(FILLING if ALL_LOST.keys() & losses.keys() else ())}
+    return {name: weight for name, weight in (WEIGHTS | losses).items() if name not in left_out}
 
 
 def steps(rng: random.Random, weights: dict[str, float]) -> Iterator[Step]:
@@ -90,17 +102,19 @@ def steps(rng: random.Random, weights: dict[str, float]) -> Iterator[Step]:
         yield Step(rng.uniform(*GAP), name, _duration(rng))
 
 
-def proxy_steps(rng: random.Random) -> Iterator[tuple[float, Fault]]:
+def proxy_steps(rng: random.Random, delivery: Delivery = KINESIS) -> Iterator[tuple[float, Fault]]:
     """What happens to requests on their way, without end: (seconds after the last one, fault)."""
+    between = DIRECT_PROXY_GAP if delivery.is_direct else PROXY_GAP
+    kinds = [kind for kind in Kind if not (delivery.is_direct and kind in PIPELINE_ONLY)]
     while True:
         if rng.random() < LONG_REFUSALS:
-            yield rng.uniform(*PROXY_GAP), Fault(rng.choice(REFUSALS), "kinesis", lasting=LONG)
+            yield rng.uniform(*between), Fault(rng.choice(REFUSALS), delivery.service, lasting=LONG)
             continue
-        kind = rng.choice(list(Kind))
+        kind = rng.choice(kinds)
         seconds = _duration(rng) if kind is Kind.OUTAGE else rng.choice((0.3, 1.0, 2.0, 6.0))
-        service = "" if kind is Kind.OUTAGE else rng.choice(("kinesis", "s3", "s3", ""))
+        service = "" if kind is Kind.OUTAGE else rng.choice((delivery.service, "s3", "s3", ""))
         count = 1 if kind is Kind.SLOW else rng.choice((1, 1, 2, 4))
-        yield rng.uniform(*PROXY_GAP), Fault(kind, service, count, seconds)
+        yield rng.uniform(*between), Fault(kind, service, count, seconds)
 
 
 def _duration(rng: random.Random) -> float:
@@ -131,7 +145,7 @@ class Hands:
             "copytruncate": lambda _: self._copytruncate(),
             "disk full": self._fill_disk,
             "logs filled by hostile requests": lambda _: self._flood(),
-            "emulator kill -9, stream lost": lambda _: world.lose(bucket=False),
+            "emulator kill -9, buckets kept": lambda _: world.lose(bucket=False),
             "emulator kill -9, all lost": lambda _: world.lose(bucket=True),
         }
 

@@ -24,9 +24,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from common.aws import answers
+from common.delivery import DELIVERIES, KINESIS, Delivery, delivery_of
 from tests.appliance.drivers import Native, descendants, s3_client
 from tests.chaos import faults
-from tests.chaos.faults import ALL_LOST, FILLING, PENDING, STREAM_LOST, WEIGHTS, Hands, Step
+from tests.chaos.faults import ALL_LOST, PENDING, STREAM_LOST, Hands, Step
 from tests.chaos.proxy import FaultProxy
 from tests.chaos.traffic import Traffic, stable_port
 from tests.checker import Verdict, entries, judge
@@ -83,8 +84,11 @@ class Upstream(Emulator):
 class World:
     """Everything that runs, and how to break and mend the large parts of it."""
 
-    def __init__(self, directory: Path, rng: random.Random, rate: float, losses: dict[str, float]) -> None:
+    def __init__(
+        self, directory: Path, rng: random.Random, rate: float, losses: dict[str, float], delivery: Delivery
+    ) -> None:
         self.directory = directory
+        self.delivery = delivery
         run = f"{rng.getrandbits(32):08x}"
         proxy_port = stable_port(rng)
         self._bucket_folder = directory / "buckets"
@@ -103,6 +107,7 @@ class World:
         self.log = data / "log" / "access.log"
         self._settings = {
             "LOCALSTACK_HOST": f"127.0.0.1:{proxy_port}",
+            "DELIVERY": delivery.name,
             "SHARD_COUNT": "2",
             "LIMIT_REQUESTS": "0",  # all traffic comes from one address, at whatever rate was asked for
             "LIMIT_CONNECTIONS": "0",
@@ -281,7 +286,14 @@ class Outcome:
         return "\n".join([*lines, f"verdict: {word} (seed {self.seed}, {self.seconds:g} s)"])
 
 
-def chaos(directory: Path, seed: int, seconds: float, rate: float, losses: dict[str, float] | None = None) -> Outcome:
+def chaos(
+    directory: Path,
+    seed: int,
+    seconds: float,
+    rate: float,
+    losses: dict[str, float] | None = None,
+    delivery: Delivery = KINESIS,
+) -> Outcome:
     """One run in `directory`. Always ends what it started; raises nothing that belongs into the outcome.
 
     `losses`: STREAM_LOST and ALL_LOST, as far as repair is to prove itself too.
@@ -290,7 +302,7 @@ def chaos(directory: Path, seed: int, seconds: float, rate: float, losses: dict[
     plans = [random.Random(rng.getrandbits(64)) for _ in range(2)]
     losses = losses or {}
     # ports are taken from outside of the seed: another run may be using the ones it would choose
-    world = World(directory, random.Random(), rate, losses)
+    world = World(directory, random.Random(), rate, losses, delivery)
     hands = Hands(world)
     problems: list[str] = []
     outcome: Outcome | None = None
@@ -303,10 +315,7 @@ def chaos(directory: Path, seed: int, seconds: float, rate: float, losses: dict[
             breaking = threading.Thread(target=_break_requests, args=(world, plans[1], end, over), name="breaking")
             breaking.start()
             try:
-                weights = WEIGHTS | losses
-                if world.keeps_logs:
-                    weights = {name: weight for name, weight in weights.items() if name not in FILLING}
-                for step in faults.steps(plans[0], weights):
+                for step in faults.steps(plans[0], faults.weights(delivery, losses)):
                     if time.monotonic() + step.gap >= end or problems:
                         break
                     time.sleep(step.gap)
@@ -338,7 +347,7 @@ def _do(world: World, hands: Hands, step: Step, log: Any, begun: float, problems
 
 
 def _break_requests(world: World, rng: random.Random, end: float, over: threading.Event) -> None:
-    for gap, fault in faults.proxy_steps(rng):
+    for gap, fault in faults.proxy_steps(rng, world.delivery):
         if time.monotonic() + gap >= end or over.wait(gap):
             break
         if world.proxy.pending() < PENDING:
@@ -443,6 +452,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, help="the plan of the faults (default: another one each time)")
     parser.add_argument("--requests-per-second", type=float, default=180.0, metavar="R", help="default: %(default)g")
     parser.add_argument(
+        "--delivery",
+        type=delivery_of,
+        default=KINESIS,
+        choices=[each for each in DELIVERIES.values() if each.has_ledger],
+        help="default: %(default)s",
+    )
+    parser.add_argument(
         "--with-lost-streams",
         action="store_true",
         help="also kill the emulator and start it without its stream, which repair has to mend",
@@ -471,9 +487,9 @@ def main(arguments: list[str] | None = None) -> int:
         if options.container:
             from tests.chaos import containers  # which imports this module
 
-            outcome = containers.run(directory, options.container, seed, seconds, rate)
+            outcome = containers.run(directory, options.container, seed, seconds, rate, options.delivery)
         else:
-            outcome = chaos(directory, seed, seconds, rate, losses)
+            outcome = chaos(directory, seed, seconds, rate, losses, options.delivery)
         print(outcome.table())
         clean = outcome.clean
     finally:
