@@ -37,6 +37,7 @@ from entrypoint.watch import LOOK_EVERY, Watch
 KINDS = {
     "kinesis": ["bucket", "role", "stream", "function", "mapping"],
     "firehose": ["bucket", "role", "function", "delivery role", "delivery log", "delivery stream"],
+    "s3": ["bucket"],
 }
 # More calls than any run makes: the bound of the loops below.
 MANY = 100
@@ -359,6 +360,7 @@ def test_the_prefix_also_moves_what_firehose_may_do(clients: Clients) -> None:
     assert document["Statement"][0]["Resource"] == f"arn:aws:s3:::{settings.s3_bucket}/logs/*"
 
 
+@pytest.mark.parametrize("either", ["kinesis", "firehose"], indirect=True)
 def test_new_code_updates_the_function(clients: Clients, either: Settings) -> None:
     run(clients, either)
     assert states(clients, either, NEW_CODE, apply=False) == only("function", "updated", either.delivery.name)
@@ -591,7 +593,7 @@ def test_whichever_call_fails_once_the_next_run_finishes_the_work(
             outcome = attempt(clients, settings)
         if not fault.fired:
             assert outcome is None
-            assert number > 10
+            assert number > (1 if delivery == "s3" else 10)
             return
         assert isinstance(outcome, UnavailableError)
         run(clients, settings)
@@ -607,7 +609,8 @@ def test_whichever_call_is_refused_for_good_ends_in_a_sentence(clients: Clients,
         fault = Fault(number, forbidden, persistent=True)
         with hooked(clients, "before-call", fault):
             outcome = attempt(clients, settings)
-        if not fault.fired:
+        # the third call gives a bucket its rules, without which it works
+        if not fault.fired or (delivery == "s3" and number == 3):
             assert outcome is None
             return
         assert isinstance(outcome, ProvisionError)
