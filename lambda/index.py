@@ -42,8 +42,7 @@ from archiver.progress import Done, Position, Progress
 TIME_MARGIN_MS = 8_000
 # Lines are written once they take this much memory, so that the function stays below 200 MiB whatever the batch holds
 FLUSH_BYTES = 32 * 1024 * 1024
-# An item beside its bytes (tuple, numbers, headers, its place in a list), and an object beside its items; rounded up
-ITEM_BYTES = 400
+# An object beside its items; rounded up
 OBJECT_BYTES = 800
 # A batch with more than that, of base64 or of objects, is worth a look for what was done of it before
 LARGE_BYTES = 1024 * 1024
@@ -181,7 +180,7 @@ class Run:
                         found[target] = []
                         waiting += OBJECT_BYTES
                     found[target].append(item)
-                    waiting += len(item.text) + len(item.raw) + ITEM_BYTES
+                    waiting += item.memory
                     if waiting >= FLUSH_BYTES or here == done.end:
                         return Flush(found, here)
         return Flush(found, None)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 
 # A poll writes the hour's entries and its rejected lines, and around the full hour those of two
 REMEMBERED = 4
+# More memory is not taken by lines that are to be written, whatever they become: an empty line becomes 90 bytes, and a
+# control character 6. A batch of ordinary lines is written at once.
+FLUSH_BYTES = 20 * 1024 * 1024
 # Objects of rejected lines whose ledgers are read when one of entries grows long
 FEW_OTHERS = 3
 
@@ -63,30 +66,50 @@ class BucketSink(RetryingSink):
     def _attempt(
         self, batch: Sequence[Record], pending: Sequence[int], acknowledged: list[Place | None], traffic: Traffic
     ) -> Failure:
+        before, committed, failure = self._requests, Ledger(), None
+        for found, ended in self._flushes(batch, pending):
+            done: set[HourlyObject] = set()
+            failure = self._append(found, done, committed, traffic, len(pending))
+            for index, mine in ended.items():
+                if mine <= done:
+                    acknowledged[index] = Place(key=min(mine).key)
+            if failure:
+                break
+        traffic.calls += self._requests - before
+        return failure or Failure("", True, {})
+
+    def _flushes(
+        self, batch: Sequence[Record], pending: Sequence[int]
+    ) -> Iterator[tuple[dict[HourlyObject, list[Item]], dict[int, set[HourlyObject]]]]:
+        """What to append to which objects, as much as fits the memory, and the objects of each record that ends there."""
         found: dict[HourlyObject, list[Item]] = {}
-        targets: list[set[HourlyObject]] = []
+        ended: dict[int, set[HourlyObject]] = {}
+        waiting = 0
         for index in pending:
-            targets.append(set())
+            mine: set[HourlyObject] = set()
             for _, filed in file_blocks(_event(batch[index]), self.prefix, self.format):
                 for target, item in filed:
+                    if waiting and waiting + item.memory > FLUSH_BYTES:
+                        yield found, ended
+                        found, ended, mine, waiting = {}, {}, set(), 0
                     found.setdefault(target, []).append(item)
-                    targets[-1].add(target)
-        done: set[HourlyObject] = set()
-        before = self._requests
-        failure = self._append(found, done, traffic, len(pending))
-        traffic.calls += self._requests - before
-        for index, mine in zip(pending, targets, strict=True):
-            if mine <= done:
-                acknowledged[index] = Place(key=min(mine).key)
-        return failure
+                    mine.add(target)
+                    waiting += item.memory
+            ended[index] = mine
+        yield found, ended
 
     def _append(
-        self, found: dict[HourlyObject, list[Item]], done: set[HourlyObject], traffic: Traffic, count: int
-    ) -> Failure:
+        self,
+        found: dict[HourlyObject, list[Item]],
+        done: set[HourlyObject],
+        committed: Ledger,
+        traffic: Traffic,
+        count: int,
+    ) -> Failure | None:
         """Append to one object after the other, rejected lines last: the entries around them close the ledger's holes.
-        What it returns holds if any is not `done`."""
+        `done` and `committed` get what is written."""
         order = sorted(found, key=lambda target: (target.rejected, target))
-        elsewhere = Elsewhere(Ledger(), [target for target in order if target.rejected][:FEW_OTHERS])
+        elsewhere = Elsewhere(committed, [target for target in order if target.rejected][:FEW_OTHERS])
         try:
             client = self._connected()
             if not self.trusted:
@@ -102,7 +125,7 @@ class BucketSink(RetryingSink):
                 written = self._archive.append(target, items, elsewhere)
                 traffic.bytes += written.bytes
                 for item in items:
-                    elsewhere.committed.add(str(item.owner), item.start, item.end)
+                    committed.add(str(item.owner), item.start, item.end)
                 done.add(target)
         except ContentionError as error:
             return Failure(str(error), True, {"contention": count})
@@ -110,7 +133,7 @@ class BucketSink(RetryingSink):
             return Failure(str(error), False, {"ledger": count})
         except (*AWS_ERRORS, OSError, ValueError) as error:
             return self._failed(error, count)
-        return Failure("", True, {})
+        return None
 
     def _opened(self, s3: S3Client) -> Archive:
         s3.meta.events.register("before-send.s3", self._count)

@@ -30,6 +30,8 @@ MAX_REJECTED = 1024 * 1024
 # Large enough that a block costs little beyond its lines, small enough for the processor's cache; where the hour
 # changes, at most this much is parsed line by line
 BLOCK_BYTES = 64 * 1024
+# An item beside its bytes: tuple, numbers, headers, its place in a list; rounded up
+ITEM_BYTES = 400
 _DIGEST_BYTES = 6  # enough to tell apart all broken records of an hour
 _LINE = re.compile(rb".*\n")
 
@@ -51,6 +53,11 @@ class Item(NamedTuple):
     raw: bytes = b""
     lines: int = 1
     others: tuple[str, ...] = ()
+
+    @property
+    def memory(self) -> int:
+        """How many bytes it takes."""
+        return len(self.text) + len(self.raw) + ITEM_BYTES
 
     def singly(self) -> Iterator[Item]:
         """Its lines, an item each."""

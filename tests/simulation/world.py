@@ -38,6 +38,7 @@ from journal import files
 from journal.archived import ArchivedFile
 from journal.checkpoint import CheckpointFile
 from producer import batch as batching
+from producer import bucket as appending
 from producer import reader as reading
 from producer import record as recording
 from producer import setback, ship, whereabouts
@@ -79,6 +80,7 @@ SMALL: list[tuple[Any, dict[str, Any]]] = [
         batching,
         {"MAX_BATCH_RECORDS": 5, "MAX_BATCH_BYTES": 3500, "MAX_APPENDED_RECORDS": 5, "APPENDED_BYTES": 3500},
     ),
+    (appending, {"FLUSH_BYTES": 3000}),
     (atomic, {"os": SimOs()}),
     *((module, {"boot_id": lambda: BOOT["id"]}) for module in (setback, ship)),
     (filing, {"MAX_REJECTED": 300}),

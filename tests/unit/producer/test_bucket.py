@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import tracemalloc
 from collections import Counter
 from collections.abc import Iterator
 from types import SimpleNamespace
@@ -12,6 +13,7 @@ import pytest
 
 from archiver.layout import HourlyObject
 from archiver.stored import METADATA_KEY
+from bench.sizes import SizesS3
 from common import conditions
 from common.formats import format_of
 from producer import bucket
@@ -118,6 +120,42 @@ def test_a_poll_takes_two_requests_and_above_5_mib_four() -> None:
     assert calls == [3, 2, 2, 4, 4]  # at first it asks for the state, too
     assert sum(calls) == len(s3.calls)
     assert lines_in(s3).total() == 60_004
+
+
+class Sizes(SizesS3):
+    """With the events that a client has."""
+
+    meta = SimpleNamespace(events=SimpleNamespace(register=lambda *_: None))
+
+
+def test_what_bytes_become_as_json_does_not_decide_how_much_memory_they_take() -> None:
+    s3 = Sizes()
+    sink = BucketSink(lambda: s3, "b", FakeClock(), random.Random(1), trusted=True)
+    batch, *_ = BucketSink.cut([Piece(GENERATION, 0, b"\x01" * 8 * MIB, kind=Kind.FRAGMENT)])
+    tracemalloc.start()
+    try:
+        assert None not in sink.put(batch).acknowledged
+        assert tracemalloc.get_traced_memory()[1] < 3 * bucket.FLUSH_BYTES
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_record_that_takes_several_writes_is_acknowledged_after_the_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bucket, "FLUSH_BYTES", 1)
+    batch = records(line(1) + b"no entry\n" + line(2))
+    for nth in range(30):
+        s3 = S3()
+        s3.fault_from_now_on = (nth, SLOW_DOWN)
+        sink = sink_of(s3)
+        (place,) = sink.put(batch).acknowledged
+        assert (place is None) == (lines_in(s3).total() < 2)
+        s3.fault_from_now_on = None
+        assert None not in sink.put(batch).acknowledged
+        assert lines_in(s3).total() == 2
+        assert sum(stored.body.count(b"\n") for key, stored in s3.objects.items() if "rejected/" in key) == 1
+        if place:
+            return
+    raise AssertionError("there was no end of calls")
 
 
 def test_lines_sent_again_in_another_format_are_there_once() -> None:
