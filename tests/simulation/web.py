@@ -15,7 +15,7 @@ import os
 import random
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import NamedTuple
@@ -46,6 +46,8 @@ PACKERS: list[tuple[str, Callable[[bytes], bytes]]] = [
     (".xz", lzma.compress),
     ("", bytes),
 ]
+# What s6-log calls the log, and what it has closed and not named yet
+S6, PREVIOUS = "current", "previous"
 # By so much of its beginning a copy is known before it is complete: WINDOW_BYTES of the simulation
 KNOWN = 100
 
@@ -64,14 +66,19 @@ class LogFile:
 
     path: Path
     content: bytearray = field(default_factory=bytearray)
+    packed: bool = False
+
+    def at(self, path: Path) -> LogFile:
+        """The same in a file of its own."""
+        return replace(self, path=path, content=self.content[:])
 
 
 class Snapshot(NamedTuple):
     """The files, and what is known of them. `rotated`: by their names below the log's folder."""
 
     image: Image
-    rotated: dict[str, bytes]
-    live: bytes
+    rotated: dict[str, LogFile]
+    live: LogFile
     may: Counter[bytes]
     must: Counter[bytes]
 
@@ -91,12 +98,14 @@ class Web:
         rotates: bool,
         linked: bool,
     ) -> None:
-        """`linked`: the log is a link to a file with a date, as cronolog makes it. `apart`: another `rng`."""
+        """`linked`: the log is a link to a file with a date, as cronolog makes it. `apart`: another `rng`. A log called
+        `current` is s6-log's."""
         self.name = name
         self._rotates = rotates
         self._linked = linked
         self._apart = apart
         self.log = self.home = log  # `home`: the file, where it is a link
+        self._s6 = log.name == S6
         self.away = log.with_name("old")
         self.away.mkdir()
         self.disk = disk
@@ -199,6 +208,7 @@ class Web:
                 elif self._copied is None or self._live.content.endswith(b"\n"):
                     self.write(rng.choice([1, 2, 3, 12]))
                 return
+            self.finish_previous()
             if rng.random() < faults.packed:
                 self.pack()
             if rng.random() < faults.copied:
@@ -266,9 +276,9 @@ class Web:
 
     def snapshot(self) -> Snapshot:
         with self.disk.aside():
-            files = {str(file.path.relative_to(self.log.parent)): bytes(file.content) for file in self.rotated}
+            files = {str(file.path.relative_to(self.log.parent)): file.at(file.path) for file in self.rotated}
             return Snapshot(
-                self.disk.image(self.log.parent), files, bytes(self._live.content), self.may.copy(), self.must.copy()
+                *(self.disk.image(self.log.parent), files, self._live.at(self.home), self.may.copy(), self.must.copy())
             )
 
     def set_back(self, to: Snapshot, *, same_inodes: bool) -> None:
@@ -284,10 +294,10 @@ class Web:
             self._descriptor = os.open(self.log, os.O_WRONLY | os.O_APPEND)
             self._copy = self._copied = self._packing = self._copying = None
             self._rest = b""
-            self.rotated = [LogFile(self.log.parent / name, bytearray(content)) for name, content in to.rotated.items()]
+            self.rotated = [file.at(self.log.parent / name) for name, file in to.rotated.items()]
             for file in self.rotated:  # a packed one has more bytes in it
                 self._written_back(file)
-            self._live = LogFile(self.home, bytearray(to.live))
+            self._live = to.live.at(self.home)
             self.may, self.must = to.may.copy(), to.must.copy()
             since = written - self.expected() - self.may
             for line, count in since.items():
@@ -301,6 +311,8 @@ class Web:
 
     def _new_name(self, packed: str = "") -> Path:
         self.count += 1
+        if self._s6:  # also what its processor has packed
+            return self.log.with_name(f"@4000000{self.count:017x}.{'su'[self.count % 2]}")
         name, number, date = self.log.name, self.count, 20_200_000 + self.count
         names = [
             *(f"{name}.{number}", f"{name}-{number}", f"access.{number}.log"),
@@ -327,12 +339,24 @@ class Web:
             self._say(f"{self.name} goes on in {self.home.name}")
             self.rotated.append(self._live)
             return
+        if self._s6:
+            self.finish_previous()
+            self._say(f"{self.name} renames {S6} to {PREVIOUS}")
+            self._move(self._live, self.log.with_name(PREVIOUS))
+            self.rotated.append(self._live)
+            return
         numbered = self._placed(self.log.with_name(f"{self.log.name}.1"))
         for number, file in enumerate(reversed([*self.rotated, self._live])):
             if self.rng.random() < 0.3 or file is self._live:
                 self._say(f"{self.name} renames {file.path.name}")
                 self._move(file, self._new_name() if number else self._free(numbered))
         self.rotated.append(self._live)
+
+    def finish_previous(self) -> None:
+        """As s6-log does after a rotation."""
+        for file in self.rotated:
+            if file.path.name == PREVIOUS and file is not self._live:
+                self._move(file, self._new_name())
 
     def _free(self, wanted: Path) -> Path:
         return self._new_name() if wanted.exists() else wanted
@@ -399,12 +423,11 @@ class Web:
                 self.disk.touched(path)
                 self.disk.deleted(file.path)
                 file.path.unlink()
-                file.path = path
+                file.path, file.packed = path, data != content
             else:
                 self._remove(path)
             return
-        packed = [ending for ending, _ in PACKERS if ending]
-        plain = [file for file in self.rotated if file is not self._live and file.path.suffix not in packed]
+        plain = [file for file in self.rotated if file is not self._live and not file.packed]
         if plain:
             file = self.rng.choice(plain)
             otherwise = self._apart.random() < self.faults.packed_otherwise
@@ -568,6 +591,7 @@ class Web:
                 self.copy()
             if self._live.path != self.home:
                 self.reopen()
+            self.finish_previous()
             if self._rest:
                 self.write(0)
             if self._live.content and not self._live.content.endswith(b"\n"):

@@ -61,7 +61,7 @@ from tests.simulation.disk import Disk, SimOs, SimPath, broken, full
 from tests.simulation.faults import Crash, Faults, Violation
 from tests.simulation.invocation import Invocation
 from tests.simulation.stream import FORGED, FORMATS, Sent, Stream, foreign
-from tests.simulation.web import Line, Snapshot, Web, started
+from tests.simulation.web import S6, Line, Snapshot, Web, started
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -114,8 +114,9 @@ REPAIRED_AFTER = 60.0
 LOOKS = 0.2
 # With clones
 MACHINES = 4
-# Of those whose log another program rotates: the producers that cron starts each minute, and the logs that are links
-CRON, LINKED = 0.3, 0.3
+# Of those whose log another program rotates: the producers that cron starts each minute, the logs that are links, and
+# s6-log's
+CRON, LINKED, S6_LOG = 0.3, 0.3, 0.2
 # After the faults have stopped, everything has arrived within so many ticks and invocations
 DRAIN_TICKS = 6
 DRAIN_INVOCATIONS = 2000
@@ -186,14 +187,13 @@ class Appliance:
         self.name = name
         self._settings = Settings(
             s3_bucket=world.bucket.bucket, s3_prefix=PREFIX, repair_after=REPAIRED_AFTER, target="localstack"
-        ).model_copy(update={"data_dir": SimPath(folder), "log_file": SimPath(folder / "log" / "access.log")})
+        ).model_copy(update={"data_dir": SimPath(folder)})
         folder = folder / "log"
         folder.mkdir(parents=True)
         self._world = world
         self._rng = random.Random(world.rng.getrandbits(64))
         self.disk = Disk(self._step, self._saved)
         self.disk.now = lambda: world.clock.now().timestamp()
-        self.log = SimPath(folder / "access.log")
         self._checkpoint = self._settings.checkpoint_file
         self.faults = Faults()
         self._owns_log = world.keeper.random() < 0.5
@@ -203,10 +203,14 @@ class Appliance:
             self._owns_log, self._cron = like._owns_log, like._cron
         self._boots = 0
         apart = random.Random(world.rotation.getrandbits(64))
+        kind = 1.0 if self._owns_log else world.rotation.random()
+        called = S6 if kind < S6_LOG else "access.log"
+        self.log = SimPath(folder / (like.log.name if like else called))
+        self._settings = self._settings.model_copy(update={"log_file": self.log})
         self.web = Web(
-            *(name, folder / "access.log", self.disk, world.clock, self._rng, self._sent, world.say, apart),
+            *(name, Path(self.log), self.disk, world.clock, self._rng, self._sent, world.say, apart),
             rotates=not self._owns_log,
-            linked=not self._owns_log and world.rotation.random() < LINKED,
+            linked=S6_LOG <= kind < S6_LOG + LINKED,
         )
         self.disk.moved = self.web.moved
         self._limit, self._age = world.keeper.choice(ROTATED_AT), world.keeper.choice(ROTATED_AFTER)
