@@ -146,7 +146,8 @@ class Source:
                 # a power cut may have taken what was seen, and not sent, of the log itself
                 generation.size = seen_as.size
                 generation.sent = seen_as.size if seen_as.live else max(seen_as.size, generation.sent)
-                generation.name = self.whereabouts.name(seen_as) or generation.name
+                if not (blind and generation.name):  # the one it has may be that of an edited, unreadable file
+                    generation.name = self.whereabouts.name(seen_as) or generation.name
                 if generation.unread:
                     poll.unread.append((generation, seen_as))
                 if generation.unread or seen_as.live or now - seen_as.modified < KEPT_AFTER:

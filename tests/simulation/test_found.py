@@ -322,6 +322,27 @@ def test_what_the_stream_lost_of_a_log_that_copytruncate_left_less_of(tmp_path: 
     assert [line for line in world.sent() if line != b"another"] == [first, b"b"]
 
 
+def test_an_edited_log_that_cannot_be_read_at_first_beside_a_copy(bench: Bench) -> None:
+    # before: its generation had the copy's name by the next look, so all of the edited log was sent again
+    lines = [b"line %d of many" % number for number in range(100)]
+    bench.write(b"".join(line + b"\n" for line in lines))
+    bench.ship()
+    bench.log.rename(bench.copy)
+    shutil.copyfile(bench.copy, bench.log.with_name("access.log.2"))
+    bench.ship()
+    bench.copy.write_bytes(b"".join(line + b"\n" for line in [*lines[10:], b"next"]))
+
+    def fail() -> None:
+        bench.unreadable = bench.copy.name
+
+    bench.at("pread", 1, fail)
+    assert "access.log.1 cannot be read" in bench.ship().problems[0]
+    bench.unreadable = ""
+    for _ in range(2):
+        bench.ship()
+    assert bench.arrived() == sorted([*lines, b"next"])
+
+
 class PowerCut(BaseException):
     pass
 
