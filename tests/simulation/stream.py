@@ -195,6 +195,11 @@ class Stream:
                 first = self.items[target.key][item.text]
                 raise Violation(f"a line is sent under two names: {first} and {item}")
 
+    def end(self, generation: str) -> int:
+        """Behind all that was sent of it."""
+        ends = [at + len(line) + 1 for (owner, at), line in self.places.items() if owner == generation]
+        return max(ends, default=0)
+
     def filed(self, key: str, data: bytes, format_: Format = COMBINED) -> list[tuple[HourlyObject, Item]]:
         generation, *numbers = key.split(":")
         length = int(numbers[1]) if len(numbers) == 2 else None

@@ -62,11 +62,22 @@ class Line(NamedTuple):
 
 @dataclass
 class LogFile:
-    """One file of the log and all that is in it."""
+    """One file of the log and all that is in it. `copied`: so may be others.
+
+    `since`, `until`: the part whose lines are to arrive from it. An edited file has it behind what was sent, a backup
+    of one before that.
+    """
 
     path: Path
     content: bytearray = field(default_factory=bytearray)
     packed: bool = False
+    copied: bool = False
+    since: int = 0
+    until: int | None = None
+
+    @property
+    def lines(self) -> list[bytes]:
+        return cut(bytes(self.content[self.since : self.until]))
 
     def at(self, path: Path) -> LogFile:
         """The same in a file of its own."""
@@ -125,6 +136,7 @@ class Web:
         self._packing: tuple[LogFile, Path, bytes, bytes] | None = None
         self._copying: tuple[Path, bytes] | None = None
         self._descriptor = -1
+        self.still = False  # no file gets another name
         self._live = LogFile(log)
         if linked:
             self.home = self._dated()
@@ -202,6 +214,9 @@ class Web:
         """One turn of nginx or logrotate; `gently`: nothing is emptied, and nothing said to be complete grows."""
         rng, faults = self.rng, self.faults
         with self.disk.aside():
+            if self.still:
+                self.write(rng.randint(0, 2))
+                return
             if gently:
                 if self._live.path == self.home and self._copy is None and rng.random() < self._rename_chance:
                     self.rename()
@@ -259,7 +274,7 @@ class Web:
         if target is None:
             self._say(f"{self.name} has deleted {path.name}")
             self.rotated.remove(file)
-            self.must.update(cut(bytes(file.content)))
+            self.must.update(file.lines)
         else:
             self._say(f"{self.name} has renamed {path.name} to {target.name}")
             file.path = target
@@ -269,9 +284,9 @@ class Web:
     def quiet(self) -> bool:
         """Whether nothing is half done, and all that is written is in the stream."""
         busy = self._copy or self._packing or self._copying or self._rest or self._live.path != self.home
-        files = [bytes(file.content) for file in [*self.rotated, self._live]]
         return not busy and all(
-            content[-1:] in (b"", b"\n") and all(map(self._sent, cut(content))) for content in files
+            (not file.content or file.content.endswith(b"\n")) and all(map(self._sent, file.lines))
+            for file in [*self.rotated, self._live]
         )
 
     def snapshot(self) -> Snapshot:
@@ -403,10 +418,10 @@ class Web:
             if not at_once:
                 return
         self._say(f"{self.name} empties its log, {len(self._live.content) - self._copied} bytes more than the copy has")
-        content = bytes(self._live.content)
-        self.rotated.append(LogFile(self._copy, bytearray(content[: self._copied])))
-        whole = content[: self._copied].endswith(b"\n")
-        self._destroy(content, since=self._copied if whole else self._copied + 1)
+        copy = self._live.at(self._copy)
+        del copy.content[self._copied :]
+        self.rotated.append(copy)
+        self._destroy(self._live, since=self._copied if copy.content.endswith(b"\n") else self._copied + 1)
         self._copy = self._copied = None
         self._empty()
 
@@ -479,6 +494,119 @@ class Web:
         os.close(self._descriptor)
         self._descriptor = os.open(self.home, os.O_WRONLY | os.O_APPEND)
 
+    def edit(self, sent: Callable[[LogFile], int | None]) -> LogFile | None:
+        """With an editor or `sed -i`. `sent`: up to where a file is sent, if that is certain. The edited file, if what
+        was sent is known again.
+
+        What was sent stays archived as it was. Where the last KNOWN bytes of it, with a whole line, still stand in a
+        file that has kept half of it, what comes behind them is to arrive; else all of the file.
+        """
+        with self.disk.aside():
+            busy = self._copy or self._rest or self._live.path != self.home
+            others = [] if self._packing is None else [self._packing[0]]
+            files = [each for each in self.rotated if each is not self._live] + [self._live] * (not busy)
+            plain = [each for each in files if not each.packed and each.until is None and each not in others]
+            whole = [each for each in plain if each.content.endswith(b"\n")]
+            if not whole:
+                return None
+            file = self._apart.choice(whole)
+            content, at = bytes(file.content), sent(file)
+            known = at if at is not None and content[max(0, at - KNOWN) : at].count(b"\n") > 1 and at >= KNOWN else None
+            how = self._apart.choice([self._touch, self._change_all, self._change_some, self._cut_end])
+            if how == self._touch or (how == self._change_some and known is None):
+                self._touch(file)
+            elif how == self._change_all:
+                self._change_all(file)
+            elif how == self._change_some and known is not None:
+                self._change_some(file, known)
+                return file
+            elif at is not None:
+                self._cut_end(file, at)
+        return None
+
+    def _touch(self, file: LogFile) -> None:
+        self._rewrite(file, bytes(file.content), backup=len(file.content) >= KNOWN)
+
+    def _change_all(self, file: LogFile) -> None:
+        before = file.at(file.path)
+        file.since, file.copied = 0, False
+        backup = self._rewrite(file, b"".join(map(self._other, cut(bytes(file.content)))))
+        self._keep(before, backup)
+
+    def _change_some(self, file: LogFile, at: int) -> None:
+        """`at`: up to where it is sent."""
+        content, before = bytes(file.content), file.at(file.path)
+        window = content.rfind(b"\n", 0, at - KNOWN) + 1
+        start = self._changed(content[:window])
+        if 2 * (len(start) + at - window) < at:
+            start = content[:window]
+        file.since, before.until = len(start) + at - window, at
+        keeps = file.copied or start == content[:window]
+        rest = content[at:] if keeps else self._changed(content[at:])
+        backup = self._rewrite(file, start + content[window:at] + rest)
+        self._keep(before, backup)
+
+    def _keep(self, before: LogFile, backup: Path | None) -> None:
+        """A backup that has one of the log's names is one of its files."""
+        if backup and backup.suffix == ".bak" and not backup.name.startswith("@"):
+            self.rotated.append(before.at(backup))
+        else:
+            self._destroy(before)
+
+    def _cut_end(self, file: LogFile, at: int) -> None:
+        """Lines that were not sent, and are in no other file."""
+        lines = bytes(file.content[at:]).splitlines(keepends=True)
+        if lines and not file.copied:
+            left = at + len(b"".join(lines[: self._apart.randrange(len(lines))]))
+            self._say(f"{self.name} cuts {file.path.name} to {left} of {len(file.content)} bytes")
+            os.truncate(file.path, left)
+            self.disk.touched(file.path)
+            inode = self.disk.inode(file.path)
+            self.disk.durable[inode] = min(left, self.disk.durable[inode])
+            del file.content[left:]
+
+    def _changed(self, content: bytes) -> bytes:
+        ways: list[Callable[[bytes], bytes]] = [
+            *[lambda line: line + b"\n"] * 3,
+            *(self._other, lambda _: b"", lambda line: line + b"\n" + self._other(line)),
+        ]
+        return b"".join(self._apart.choice(ways)(line) for line in cut(content))
+
+    def _other(self, _line: bytes) -> bytes:
+        """Another line in its place."""
+        while len((line := self.line()).raw) <= CLEAR:
+            pass
+        self.lines[line.raw] = line
+        return line.raw + b"\n"
+
+    def _rewrite(self, file: LogFile, content: bytes, *, backup: bool = True) -> Path | None:
+        """As editors do: in a new file or the old one; with a backup, which is a copy or the old file, or without."""
+        path = file.path
+        ending = self._apart.choice(["", "~", ".bak"]) if backup else ""
+        other = self._free(path.with_name(path.name + ending)) if ending else None
+        backed = f", backup {other.name}" if other else ""
+        self._say(f"{self.name} edits {path.name}, {len(content)} of {len(file.content)} bytes{backed}")
+        if self._apart.random() < 0.5:
+            if other:
+                self._put(other, bytes(file.content))
+            path.write_bytes(content)
+            self.disk.touched(path)
+        else:
+            made = path.with_name("sedEdited")
+            self._put(made, content)
+            if other:
+                path.rename(other)
+                self.disk.durable[self.disk.inode(other)] = 10**9
+            else:
+                self.disk.deleted(path)
+            made.rename(path)
+        self.disk.durable[self.disk.inode(path)] = len(content)
+        file.content, file.copied = bytearray(content), file.copied or bool(other)
+        if file is self._live:
+            os.close(self._descriptor)
+            self._descriptor = os.open(path, os.O_WRONLY | os.O_APPEND)
+        return other
+
     def strange(self) -> None:
         path = self._new_name(self.rng.choice([".gpg", ".br", ""]))
         self._say(f"{self.name}: {path.name} appears, which is no log")
@@ -492,6 +620,7 @@ class Web:
 
     def _written_back(self, file: LogFile) -> None:
         """A power cut takes nothing of a file that another one was made of: that would be another story."""
+        file.copied = True
         inode = self.disk.inode(file.path)
         self.disk.durable[inode] = max(len(file.content), self.disk.durable[inode])
 
@@ -508,7 +637,7 @@ class Web:
     def truncate(self, regrow: bool) -> None:
         size = len(self._live.content)
         self._say(f"{self.name} empties its log{', which grows at once' if regrow else ''}")
-        self._destroy(bytes(self._live.content))
+        self._destroy(self._live)
         self._empty()
         while regrow and len(self._live.content) <= size:
             self.write(3)
@@ -517,13 +646,13 @@ class Web:
         os.truncate(self.log, 0)
         self.disk.touched(self.log)
         self.disk.durable[self.disk.inode(self.log)] = 0
-        self._live.content.clear()
+        self._live = LogFile(self.home)
 
     def delete(self, *, early: bool) -> None:
         """logrotate throws a file away: one that is all in the stream, unless it is `early`."""
         found = [file for file in self.rotated if file is not self._live]
         if not early:
-            found = [file for file in found if all(map(self._sent, cut(bytes(file.content))))]
+            found = [file for file in found if all(map(self._sent, file.lines))]
         if found:
             file = self.rng.choice(found)
             shredded = self._apart.random() < self.faults.shredded
@@ -536,7 +665,7 @@ class Web:
                 self.disk.deleted(file.path)
                 file.path.unlink()
             self.rotated.remove(file)
-            self._destroy(bytes(file.content))
+            self._destroy(file)
 
     def power_cut(self) -> None:
         """What was written last may be gone; it was not sent, as what is sent is made durable first."""
@@ -566,10 +695,10 @@ class Web:
         if self._live.path != self.home:
             self.reopen()
 
-    def _destroy(self, content: bytes, since: int = 0) -> None:
-        """The lines of the content are gone that have a byte behind `since`."""
-        position = 0
-        for line in cut(content):
+    def _destroy(self, file: LogFile, since: int = 0) -> None:
+        """The lines of the file are gone that have a byte behind `since`."""
+        position = file.since
+        for line in file.lines:
             position += len(line) + 1
             if position > since:
                 # Only of what stands in the log once can it be told; the rest may have arrived
@@ -601,7 +730,7 @@ class Web:
         """Every line that must arrive, as often as it must."""
         found = Counter(self.must)
         for file in [*self.rotated, self._live]:
-            found.update(cut(bytes(file.content)))
+            found.update(file.lines)
         self.may[b""] += found.pop(b"", 0)  # a file of an empty line only may pass for a copy of one that starts so
         return found
 

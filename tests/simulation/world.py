@@ -36,7 +36,7 @@ from common import atomic
 from common.settings import Settings
 from journal import files
 from journal.archived import ArchivedFile
-from journal.checkpoint import CheckpointFile
+from journal.checkpoint import CheckpointFile, Fingerprint
 from producer import batch as batching
 from producer import bucket as appending
 from producer import reader as reading
@@ -61,7 +61,7 @@ from tests.simulation.disk import Disk, SimOs, SimPath, broken, full
 from tests.simulation.faults import Crash, Faults, Violation
 from tests.simulation.invocation import Invocation
 from tests.simulation.stream import FORGED, FORMATS, Sent, Stream, foreign
-from tests.simulation.web import S6, Line, Snapshot, Web, started
+from tests.simulation.web import S6, Line, LogFile, Snapshot, Web, started
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -101,6 +101,8 @@ LIMITS = [
     Limits(min_part=2000, max_copy=5000, max_metadata=300),
     Limits(min_part=600, max_copy=1300, max_metadata=100),
 ]
+# Until one has looked at an edited log
+EDITED_TICKS = 5
 # Milliseconds: an append takes up to some 600 when nothing is wrong
 TIME_OUTS = [1200, 2000, 6000]
 # Nginx and logrotate take at most so many turns while the producer is at one tick, which lasts some milliseconds
@@ -205,7 +207,7 @@ class Appliance:
         apart = random.Random(world.rotation.getrandbits(64))
         kind = 1.0 if self._owns_log else world.rotation.random()
         called = S6 if kind < S6_LOG else "access.log"
-        self.log = SimPath(folder / (like.log.name if like else called))
+        self.log: Path = SimPath(folder / (like.log.name if like else called))
         self._settings = self._settings.model_copy(update={"log_file": self.log})
         self.web = Web(
             *(name, Path(self.log), self.disk, world.clock, self._rng, self._sent, world.say, apart),
@@ -328,6 +330,37 @@ class Appliance:
         other.set_back()
         return other
 
+    def edit(self) -> None:
+        """A file of the log; what is known again of it, is under the same name."""
+        edited = self.web.edit(self._sent_up_to)
+        self.web.still = edited is not None
+        for _ in range(EDITED_TICKS):
+            if edited is None or self._sent_up_to(edited) is not None:
+                break
+            self.tick()
+        else:
+            with self._world.calm():
+                self.tick()
+        self.web.still = False
+
+    def _sent_up_to(self, file: LogFile) -> int | None:
+        """By the checkpoint, and nothing that comes behind it may be in the stream."""
+        try:
+            generations = CheckpointFile(Path(self._checkpoint)).load()
+        except FileNotFoundError:
+            return None
+        content = bytes(file.content)
+        for each in generations.generations if generations else []:
+            at, ours = each.offset, [one.inode for one in each.files if not one.copy]
+            named = file.path == self.web.home or Path(each.name).name == file.path.name
+            if each.edited or each.closed or each.inside_line or not named or self.disk.inode(file.path) not in ours:
+                continue
+            same = Fingerprint.of(content[: each.head.length]) == each.head
+            same = same and (not at or Fingerprint.of(content[at - each.tail.length : at]) == each.tail)
+            if same and at <= len(content) and self._world.stream.end(each.id) <= at:
+                return at
+        return None
+
     def rotate(self) -> None:
         """One look of the appliance's own rotation."""
         if self._owns_log:
@@ -403,7 +436,12 @@ class Appliance:
             self._turns -= 1
             self._world.say(f"  in the middle of {name}:")
             self.web.act()
-        if self._turns and self._owns_log and self._world.keeper.random() < faults.meanwhile_rotated:
+        if (
+            self._turns
+            and self._owns_log
+            and not self.web.still
+            and self._world.keeper.random() < faults.meanwhile_rotated
+        ):
             self._turns -= 1
             self._look()
         if kind in ("write", "after") and rng.random() < faults.disk_full:
@@ -467,6 +505,7 @@ class World:
         self.say = say
         self.rng = random.Random(seed)
         self._lambda = random.Random(f"{seed}/lambda")
+        self._editor = random.Random(f"{seed}/editor")
         self._forger = random.Random(f"{seed}/forger")
         self.keeper = random.Random(f"{seed}/keeper")
         self._formats = random.Random(f"{seed}/formats")
@@ -525,6 +564,8 @@ class World:
             if self._formats.random() < self.setting.reformatted:
                 self._reformat()
             appliance = rng.choice(self.appliances)
+            if self._editor.random() < self.faults.edited:
+                appliance.edit()
             if self.keeper.random() < LOOKS:
                 appliance.rotate()
             if self.keeper.random() < LOOKS:
