@@ -176,7 +176,8 @@ class Identity:
         it, as long as most is still there: a log that was emptied and filled has little that it had before. A backup of
         it keeps its name, and no more."""
         same = [each for each in checkpoint.generations if seen.live or Path(each.name).name == seen.path.name]
-        for edited in [each for each in same if not each.closed and 2 * seen.size >= each.position]:
+        open_ended = [each for each in same if not (each.closed or each.edited)]
+        for edited in [each for each in open_ended if 2 * seen.size >= each.position]:
             end = moved_to(content, edited.tail)
             if end is not None and 2 * end >= edited.position:
                 started.offset, started.tail, edited.edited = end, edited.tail, True
@@ -203,7 +204,8 @@ class Identity:
                 return generation
         for generation in gone:
             short = not seen.live and content.size < generation.position
-            if short and begins_copy(content, generation):
+            # what was edited may begin the same and be shorter, but it has what was sent last
+            if short and begins_copy(content, generation) and moved_to(content, generation.tail) is None:
                 return generation
         return None
 

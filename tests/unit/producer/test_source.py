@@ -643,6 +643,32 @@ def test_a_rotated_log_that_was_edited_in_place(
     assert machine.arrived == [*LINES, b"next", b"more"]
 
 
+def test_a_log_that_was_edited_twice(machine: Machine) -> None:
+    """The backup of the first time is there: what was sent last before that stands in the log, too."""
+    machine.write(TEXT)
+    machine.poll()
+    for line in (b"next\n", b"more\n"):
+        subprocess.run(["sed", "-i.bak", "7d", machine.log], check=True)
+        machine.write(line + TEXT.replace(b"line", line[:4]))
+        machine.poll()
+        assert machine.poll() == Shipped()
+    assert len(machine.arrived) == 3 * len(LINES) + 2
+
+
+def test_a_rotated_log_that_was_edited_and_begins_the_same(machine: Machine) -> None:
+    """It is shorter than what was sent of it, and no copy that was cut short: its lines have other places."""
+    machine.write(TEXT + TEXT.replace(b"line", b"more"))
+    machine.poll()
+    rotated = machine.rotate("access.log.1")
+    machine.poll()
+    machine.write(b"next\n", rotated.name)
+    subprocess.run(["sed", "-i", "91,150d", rotated], check=True)
+    machine.poll()
+    machine.write(b"last\n", rotated.name)
+    machine.poll()
+    assert machine.arrived[2 * len(LINES) :] == [b"next", b"last"]
+
+
 def test_a_log_that_was_emptied_is_not_taken_for_an_edited_one(machine: Machine) -> None:
     """Though it has a line that ends like the last one sent, as a client may have it."""
     same = b"x" * 3000
