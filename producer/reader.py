@@ -167,13 +167,13 @@ def is_window(some: Fingerprint) -> bool:
 
 def moved_to(content: Content, tail: Fingerprint) -> int | None:
     """Where the bytes that stood before an offset stand now, in a file that was edited; None if nowhere, or if they are
-    no whole window with a whole line in it: of other lines a client may choose the end. Raises OSError."""
+    no whole window, half of it whole lines: of a long one a client may choose the end. Raises OSError."""
     position, data = 0, b""
     while is_window(tail) and (block := content.pread(BLOCK_BYTES, position)):
         position, data = position + len(block), data[-tail.length :] + block
         for newline in re.finditer(b"\n", data):
             window = data[max(0, newline.end() - tail.length) : newline.end()]
-            if window.count(b"\n") > 1 and Fingerprint.of(window) == tail:
+            if 2 * (window.index(b"\n") + 1) <= tail.length and Fingerprint.of(window) == tail:
                 return position - len(data) + newline.end()
     return None
 

@@ -669,15 +669,16 @@ def test_a_rotated_log_that_was_edited_and_begins_the_same(machine: Machine) -> 
     assert machine.arrived[2 * len(LINES) :] == [b"next", b"last"]
 
 
-def test_a_log_that_was_emptied_is_not_taken_for_an_edited_one(machine: Machine) -> None:
-    """Though it has a line that ends like the last one sent, as a client may have it."""
-    same = b"x" * 3000
-    machine.write(b"a " + same + b"\n")
+@pytest.mark.parametrize("then", [b"", b"\n", b"the same\n"])
+def test_a_log_that_was_emptied_is_not_taken_for_an_edited_one(machine: Machine, then: bytes) -> None:
+    """Though it has a line that ends like the last long one sent, as a client may have it."""
+    same = b"x" * 3000 + b"\n" + then
+    machine.write(b"a " + same)
     machine.poll()
     os.truncate(machine.log, 0)
-    machine.write(b"b " + same + b"\nc\n")
+    machine.write(b"b " + same + b"c\n")
     machine.poll()
-    assert machine.arrived == [b"a " + same, b"b " + same, b"c"]
+    assert machine.arrived == (b"a " + same + b"b " + same + b"c").split(b"\n")
 
 
 def test_what_has_another_name_is_left_alone(machine: Machine) -> None:
