@@ -105,7 +105,7 @@ class Identity:
                 if generation.position >= end:
                     fresh = self._fresh(generation.files, generation.head, generation.starts)
                     fresh.offset, fresh.sent, fresh.tail = end, end, tail
-                    fresh.earlier = generation.earlier
+                    fresh.name, fresh.earlier = generation.name, generation.earlier
                     if generation.start is not None and generation.start < end:
                         offset = end + generation.closed
                         part = replace(generation, files=[], offset=offset, tail=fresh.tail, inside_line=False)

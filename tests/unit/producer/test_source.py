@@ -20,6 +20,7 @@ from journal.checkpoint import REMEMBERED, Checkpoint, CheckpointError
 from producer import reader as reading
 from producer import source as source_module
 from producer.processes import UNSEEN_AFTER
+from producer.setback import look_back
 from producer.ship import Shipped, ship_once
 from producer.source import Source
 from producer.whereabouts import SourceError
@@ -641,6 +642,22 @@ def test_a_rotated_log_that_was_edited_in_place(
     rotated.with_name("access.log.1.bak").unlink(missing_ok=True)
     machine.poll()
     assert machine.arrived == [*LINES, b"next", b"more"]
+
+
+def test_a_log_that_was_edited_after_a_start(machine: Machine) -> None:
+    """The backup, which is read first, begins a generation by then; the edited one is still known by its name."""
+    machine.write(TEXT)
+    machine.poll()
+    rotated = machine.rotate("access.log.1")
+    machine.poll()
+    look_back(checkpoint_of(machine.log))
+    machine.write(b"next\n", rotated.name)
+    shutil.copyfile(rotated, f"{rotated}.bak")
+    rotated.write_bytes(TEXT.replace(b"line 7 ", b"line seven ") + b"next\n")
+    os.utime(rotated, (0, 0))
+    machine.poll()
+    machine.poll()
+    assert machine.arrived == [*LINES, b"next"]
 
 
 def test_a_log_that_was_edited_twice(machine: Machine) -> None:
