@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from functools import partial
@@ -22,10 +22,11 @@ from common.clock import Clock
 from common.settings import Settings
 from journal.checkpoint import Checkpoint, CheckpointFile, Generation
 from journal.files import STEP, Content, Found, begins_copy, continues, files_of, log_at
+from journal.packed import BrokenError
 from producer.batch import Cut
 from producer.processes import held_open
 from producer.put import Sink
-from producer.reader import Reader, head_of
+from producer.reader import Reader, copied, head_of
 
 MEMORY = "imported.json"
 _TIME = re.compile(rb"\[(\d\d/[A-Z][a-z]{2}/\d{4}:\d\d:\d\d:\d\d [+-]\d{4})\]")
@@ -78,7 +79,7 @@ def prepare(settings: Settings, paths: Sequence[Path], progress: Callable[[Path]
     memory = settings.checkpoint_file.with_name(MEMORY)
     known = _load(memory)
     listed = files_of(settings.log_file, checkpoint.generations, settings.rotated_dirs)
-    ours = {seen.key for seen in listed if not seen.hinted}
+    ours = {seen.key: seen for seen in listed if not seen.hinted}
     found: list[Found] = []
     wrong: list[str] = []
     for path in paths:
@@ -93,7 +94,7 @@ def prepare(settings: Settings, paths: Sequence[Path], progress: Callable[[Path]
         old = Old(seen, skipped="the producer sends it itself")
         try:
             if seen.key not in ours:
-                old = _old(seen, checkpoint, known, partial(progress, seen.path))
+                old = _old(seen, checkpoint, ours.values(), known, partial(progress, seen.path))
         except OSError as error:
             wrong.append(f"{seen.path}: {error.strerror or error}")
             continue
@@ -133,14 +134,22 @@ def send(
             return
 
 
-def _old(seen: Found, checkpoint: Checkpoint, known: dict[str, Known], progress: Callable[[], None]) -> Old:
-    """Which generation the file is, noted in `known`. Raises OSError."""
+def _old(
+    seen: Found,
+    checkpoint: Checkpoint,
+    ours: Collection[Found],
+    known: dict[str, Known],
+    progress: Callable[[], None],
+) -> Old:
+    """Which generation the file is, noted in `known`. `ours`: the producer's files. Raises OSError."""
     if not seen.size:
         return Old(seen, skipped="it is empty")
     with seen.content() as content:
         head, _ = head_of(content, seen.size)
         digest, before = _digest(content, seen.size, known, progress)
         if digest not in known:
+            if whole := next((each for each in ours if _holds(each, content)), None):
+                return Old(seen, skipped=f"the producer sends it from {whole.path}")
             start = 0
             for one in (each for each in [*checkpoint.generations, *checkpoint.ended] if each.head.length):
                 if continues(content, one) or (seen.size < one.position and begins_copy(content, one)):
@@ -160,6 +169,17 @@ def _old(seen: Found, checkpoint: Checkpoint, known: dict[str, Known], progress:
                 name = f"{_first_second(content.pread(STEP, 0)):08x}{digest[:16]}"
                 known[digest] = Known(seen.size, name, head.digest, start)
     return Old(seen, Generation(known[digest].generation, [], head, known[digest].start))
+
+
+def _holds(ours: Found, content: Content) -> bool:
+    """Whether the file begins with all of the content; the producer may not have seen it yet. Raises OSError."""
+    try:
+        with ours.content() as original:
+            return copied(content, original)
+    except (FileNotFoundError, BrokenError):  # gone, or not yet whole
+        return False
+    except OSError as error:
+        raise OSError(f"{ours.path}, which may hold the same, cannot be read ({error.strerror})") from error
 
 
 def _digest(

@@ -7,12 +7,14 @@ import gzip
 import lzma
 import os
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from common.settings import Settings
 from journal.checkpoint import CheckpointFile
+from producer import importing
 from producer.importing import MEMORY, Imported, ImportingError, prepare, send
 from producer.put import Sink
 from producer.ship import ship_once
@@ -152,6 +154,31 @@ def test_what_the_producer_is_about_to_send_is_left_to_it(world: World) -> None:
     assert world.load(world.write("copy", text(some("a", 30)))).files[0].skipped
     world.ship()
     assert world.lines == Counter(some("a", 30))
+
+
+@pytest.mark.parametrize("way", [bytes, gzip.compress])
+def test_what_the_producer_has_not_seen_yet_is_left_to_it(world: World, way: Callable[[bytes], bytes]) -> None:
+    """As where old logs are imported before the producer is started."""
+    log = world.settings.log_file
+    log.with_name("access.log.1").write_bytes(way(text(some("a", 30))))
+    log.with_name("access.log.2.gz").write_bytes(gzip.compress(text(some("b")))[:-9])
+    log.write_bytes(text(some("c", 30)))
+    copies = [world.write("copy.gz", gzip.compress(text(some("a", 30)))), world.write("shorter", text(some("c", 20)))]
+    assert [old.skipped[:25] for old in world.load(*copies, *copies).files] == ["the producer sends it from"[:25]] * 4
+    world.ship()
+    assert world.lines == Counter(some("a", 30) + some("c", 30))
+
+
+def test_what_cannot_be_compared_with_a_log_is_not_imported(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = world.settings.log_file
+    log.write_bytes(text(some("a")))
+
+    def fails(*_: object) -> bool:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(importing, "copied", fails)
+    with pytest.raises(ImportingError, match=r"access.log, which may hold the same, cannot be read \(Input/output"):
+        world.load(world.write("copy", text(some("a"))))
 
 
 def test_all_that_is_wrong_is_said_before_anything_is_sent(world: World) -> None:
