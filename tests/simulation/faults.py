@@ -96,6 +96,7 @@ class Faults:
     copied_live: float = _up_to(0.1, apart=True)  # the log itself gets a copy beside it
     inode_taken: float = _up_to(0.2, apart=True)  # a text appears beside the log, under the inode that is free
     shredded: float = _up_to(0.5, apart=True)  # of the deleted: overwritten instead
+    imported: float = _up_to(0.1, apart=True)  # for each step: old logs, and copies of these
     edited: float = _up_to(0.1, apart=True)  # for each step: `sed -i`, an editor, or `head` on a file of a log
 
     @classmethod

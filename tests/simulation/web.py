@@ -451,7 +451,7 @@ class Web:
             content = bytes(file.content)
             data = pack(content)
             self._say(f"{self.name} packs {file.path.name} to {path.name}")
-            self._put(path, data[: len(data) // 2 if ending else min(len(data), KNOWN)])
+            self.put(path, data[: len(data) // 2 if ending else min(len(data), KNOWN)])
             self._packing = file, path, content, data
             self._written_back(file)
 
@@ -468,7 +468,7 @@ class Web:
             file = self.rng.choice(whole)
             path, data = self._new_name(), bytes(file.content)
             self._say(f"{self.name} copies {file.path.name} to {path.name}")
-            self._put(path, data[: self.rng.randint(min(len(data), KNOWN), len(data))])
+            self.put(path, data[: self.rng.randint(min(len(data), KNOWN), len(data))])
             self._copying = path, data
             self._written_back(file)
 
@@ -481,13 +481,13 @@ class Web:
         if len(content) >= KNOWN and content.endswith(b"\n") and self._copy is None:
             path = self._new_name()
             self._say(f"{self.name} copies its log to {path.name}")
-            self._put(path, content)
+            self.put(path, content)
             self._written_back(self._live)
 
     def restore(self) -> None:
         self._say(f"{self.name} puts its log back from a copy")
         copy = self._new_name(".restored")
-        self._put(copy, bytes(self._live.content))
+        self.put(copy, bytes(self._live.content))
         self.disk.durable[self.disk.inode(copy)] = len(self._live.content)
         self.disk.deleted(self.home)
         copy.rename(self.home)
@@ -498,8 +498,8 @@ class Web:
         """With an editor or `sed -i`. `sent`: up to where a file is sent, if that is certain. The edited file, if what
         was sent is known again.
 
-        What was sent stays archived as it was. Where the last KNOWN bytes of it, with a whole line, still stand in a
-        file that has kept half of it, what comes behind them is to arrive; else all of the file.
+        What was sent stays archived as it was. Where the last KNOWN bytes of it, half of them whole lines, still stand
+        in a file that has kept half of it, what comes behind them is to arrive; else all of the file.
         """
         with self.disk.aside():
             busy = self._copy or self._rest or self._live.path != self.home
@@ -511,7 +511,9 @@ class Web:
                 return None
             file = self._apart.choice(whole)
             content, at = bytes(file.content), sent(file)
-            known = at if at is not None and content[max(0, at - KNOWN) : at].count(b"\n") > 1 and at >= KNOWN else None
+            known = (
+                at if at is not None and KNOWN <= at <= len(content) and whole_half(content[at - KNOWN : at]) else None
+            )
             how = self._apart.choice([self._touch, self._change_all, self._change_some, self._cut_end])
             if how == self._touch or (how == self._change_some and known is None):
                 self._touch(file)
@@ -588,12 +590,12 @@ class Web:
         self._say(f"{self.name} edits {path.name}, {len(content)} of {len(file.content)} bytes{backed}")
         if self._apart.random() < 0.5:
             if other:
-                self._put(other, bytes(file.content))
+                self.put(other, bytes(file.content))
             path.write_bytes(content)
             self.disk.touched(path)
         else:
             made = path.with_name("sedEdited")
-            self._put(made, content)
+            self.put(made, content)
             if other:
                 path.rename(other)
                 self.disk.durable[self.disk.inode(other)] = 10**9
@@ -607,16 +609,36 @@ class Web:
             self._descriptor = os.open(path, os.O_WRONLY | os.O_APPEND)
         return other
 
+    def contents(self, rng: random.Random) -> list[bytes]:
+        """What one of its files holds now, in whole lines."""
+        file = rng.choice([*self.rotated, self._live])
+        self._written_back(file)
+        content = bytes(file.content)
+        return [content[: content.rfind(b"\n") + 1]] if b"\n" in content else []
+
+    def paths(self, rng: random.Random) -> list[Path]:
+        """One of its files that has one of the log's names."""
+        files = [each.path for each in [*self.rotated, self._live] if each.path.name != PREVIOUS]
+        return [rng.choice([path for path in files if not path.name.endswith("~")])]
+
+    def has(self, content: bytes) -> bool:
+        """Whether one of its files begins so."""
+        return any(file.content.startswith(content) for file in [*self.rotated, self._live])
+
+    @property
+    def busy(self) -> bool:
+        return bool(self._copy or self._packing or self._copying)
+
     def strange(self) -> None:
         path = self._new_name(self.rng.choice([".gpg", ".br", ""]))
         self._say(f"{self.name}: {path.name} appears, which is no log")
-        self._put(path, self.rng.randbytes(3000))
+        self.put(path, self.rng.randbytes(3000))
 
     def take_inode(self) -> None:
         self.count += 1
         path = self.log.with_name(self._apart.choice(["checkpoint.json.%d", "#%d#", "%d.txt"]) % self.count)
         self._say(f"{self.name}: {path.name} appears, a text that is no log")
-        self._put(path, b"no line of the log\n" * self._apart.randint(1, 30))
+        self.put(path, b"no line of the log\n" * self._apart.randint(1, 30))
 
     def _written_back(self, file: LogFile) -> None:
         """A power cut takes nothing of a file that another one was made of: that would be another story."""
@@ -624,7 +646,7 @@ class Web:
         inode = self.disk.inode(file.path)
         self.disk.durable[inode] = max(len(file.content), self.disk.durable[inode])
 
-    def _put(self, path: Path, data: bytes) -> None:
+    def put(self, path: Path, data: bytes) -> None:
         """A file that no program loses."""
         path.write_bytes(data)
         self.disk.created(path)
@@ -739,6 +761,11 @@ def cut(content: bytes) -> list[bytes]:
     """The lines, also a last one without an end."""
     lines = content.split(b"\n")
     return lines if lines[-1] else lines[:-1]
+
+
+def whole_half(window: bytes) -> bool:
+    """Whether half of it is whole lines."""
+    return 0 <= window.find(b"\n") < KNOWN // 2
 
 
 def started(rng: random.Random) -> datetime:

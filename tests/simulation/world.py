@@ -16,8 +16,8 @@ import random
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Collection, Iterator
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -36,13 +36,15 @@ from common import atomic
 from common.settings import Settings
 from journal import files
 from journal.archived import ArchivedFile
-from journal.checkpoint import CheckpointFile, Fingerprint
+from journal.checkpoint import Checkpoint, CheckpointFile, Fingerprint, Generation
+from journal.files import Found
 from producer import batch as batching
 from producer import bucket as appending
+from producer import importing, setback, ship, whereabouts
 from producer import reader as reading
 from producer import record as recording
-from producer import setback, ship, whereabouts
 from producer.bucket import Proven
+from producer.importing import Imported
 from producer.repair import Repair, Repaired
 from producer.retrying import RETRY_SECONDS
 from producer.rotate import Rotator
@@ -54,6 +56,7 @@ from tests.checker import entries, judge
 from tests.fake_kinesis import FakeClock
 from tests.keys import KEY, OTHER_KEY
 from tests.lambda_events import bytes_of
+from tests.simulation.archives import Archives
 from tests.simulation.baton import Baton
 from tests.simulation.bucket import Bucket
 from tests.simulation.direct import Direct
@@ -82,6 +85,7 @@ SMALL: list[tuple[Any, dict[str, Any]]] = [
     ),
     (appending, {"FLUSH_BYTES": 3000}),
     (atomic, {"os": SimOs()}),
+    (importing, {"held_open": lambda *_: False}),
     *((module, {"boot_id": lambda: BOOT["id"]}) for module in (setback, ship)),
     (filing, {"MAX_REJECTED": 300}),
     (
@@ -216,6 +220,12 @@ class Appliance:
         )
         self.disk.moved = self.web.moved
         self._limit, self._age = world.keeper.choice(ROTATED_AT), world.keeper.choice(ROTATED_AFTER)
+        faults = world.setting.faults
+        self.archives = Archives(
+            *(folder.with_name("archive"), self.web, random.Random(world.rotation.getrandbits(64))),
+            grows=not faults.set_back,
+            copies=not faults.set_back,
+        )
         self._dead = False
         self._snapshot: Snapshot | None = None
         self._turns = 0
@@ -331,16 +341,17 @@ class Appliance:
         return other
 
     def edit(self) -> None:
-        """A file of the log; what is known again of it, is under the same name."""
+        """A file of the log. What is known again of it has the same name when it is seen; and it is readable, if a copy
+        of it is, in which the old one could go on."""
         edited = self.web.edit(self._sent_up_to)
-        self.web.still = edited is not None
-        for _ in range(EDITED_TICKS):
-            if edited is None or self._sent_up_to(edited) is not None:
-                break
-            self.tick()
-        else:
-            with self._world.calm():
+        if edited is None:
+            return
+        self.web.still = True
+        for _ in range(0 if edited.copied else EDITED_TICKS):
+            if self._sent_up_to(edited) is None:
                 self.tick()
+        with self._world.calm():
+            self.tick()
         self.web.still = False
 
     def _sent_up_to(self, file: LogFile) -> int | None:
@@ -360,6 +371,61 @@ class Appliance:
             if same and at <= len(content) and self._world.stream.end(each.id) <= at:
                 return at
         return None
+
+    def bring_in(self, paths: list[Path]) -> Imported | None:
+        """`appliance import`, beside the producer; None when it ended early, or all was refused."""
+        return self._alive(lambda: self._import([SimPath(path) for path in paths]))
+
+    def _import(self, paths: list[SimPath]) -> Imported | None:
+        say = self._world.say
+        say(f"{self.name} imports {', '.join(path.name for path in paths)}")
+
+        def listed(log: Path, generations: Collection[Generation], _: object) -> list[Found]:
+            return files.files_of(log, generations, [SimPath(self.web.away)])
+
+        def meanwhile(_: object) -> None:
+            if not self._shipping and self._world.keeper.random() < self.faults.meanwhile_ticked:
+                self._ship()
+
+        try:
+            self.web.still = True  # what is rotated meanwhile may be listed nowhere
+            with mock.patch.object(importing, "files_of", listed):
+                imported = importing.prepare(self._settings, paths, meanwhile)
+            self.web.still = False
+        except importing.ImportingError as error:
+            say(f"{self.name}: {error}")
+            return None
+        with closing(self._new_sink()) as sink:
+            importing.send(imported, sink, sink.cut, self._world.clock, meanwhile)
+        for old in imported.files:
+            say(f"{self.name}: {old.found.path.name}: {old.sent} of {old.found.size} bytes {old.skipped}")
+        say(f"{self.name} has imported {imported.bytes} of {imported.total} bytes; {imported.error}")
+        return imported
+
+    def import_some(self) -> None:
+        self.archives.copied = [content for content in self.archives.copied if self._is_certain(content)]
+        self.bring_in(self.archives.some())
+        self.web.still = False
+
+    def import_all(self) -> None:
+        """Raises Violation."""
+        for content in self.archives.whole:
+            imported = self.bring_in([self.archives.file(content)])
+            if imported is None or imported.error or imported.bytes < imported.total or imported.files[0].skipped:
+                raise Violation(f"{self.name} cannot import: {imported}")
+            self.archives.arrives(content)
+        for content in filter(self._is_certain, self.archives.copied):
+            imported = self.bring_in([self.archives.file(content)])
+            if imported and not imported.error and (generation := imported.files[0].generation):
+                self.archives.arrives(content[generation.offset :])
+
+    def _is_certain(self, content: bytes) -> bool:
+        """Whether what a copy holds is in a log, or all that was sent of it is acknowledged."""
+        if self.web.has(content):
+            return True
+        checkpoint = CheckpointFile(Path(self._checkpoint)).load() or Checkpoint()
+        known = [part for each in [*checkpoint.generations, *checkpoint.ended] for part in each.parts]
+        return not self.web.busy and all(self._world.stream.end(each.id) <= each.offset for each in known)
 
     def rotate(self) -> None:
         """One look of the appliance's own rotation."""
@@ -566,6 +632,8 @@ class World:
             appliance = rng.choice(self.appliances)
             if self._editor.random() < self.faults.edited:
                 appliance.edit()
+            if self._editor.random() < self.faults.imported:
+                appliance.import_some()
             if self.keeper.random() < LOOKS:
                 appliance.rotate()
             if self.keeper.random() < LOOKS:
@@ -733,6 +801,8 @@ class World:
                     break
             else:
                 raise Violation(f"{appliance.name} does not come to an end: {report}")
+        for appliance in self.appliances:
+            appliance.import_all()
         self.empty_shards()
         for _ in range(DRAIN_REPAIRS):
             self.clock.advance(DRAIN_SECONDS)
@@ -759,8 +829,9 @@ class World:
     def _judge(self) -> None:
         expected, may, lines = Counter[bytes](), Counter[bytes](), {}
         for appliance in self.appliances:
-            expected |= appliance.web.expected()  # clones have lines in common
+            expected |= appliance.web.expected() | appliance.archives.lines  # clones have lines in common
             may.update(appliance.web.may)
+            may[b""] += appliance.archives.empty
             lines.update(appliance.web.lines)
         self.lines = expected.total()
         becomes: dict[tuple[str, bytes], bytes] = {}  # hour and text of an entry → the line
