@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from cli.screen import OK, PROBLEM, UNUSABLE, CommandError, columns
 from common.atomic import write_atomic
+from common.aws import S3Client
 from common.clock import Clock, SystemClock
 from common.delivery import Delivery
 from common.errors import AWS_ERRORS, explain
@@ -23,8 +24,6 @@ from journal.ledgers import LedgersError, connect
 from journal.logs import logs_of, problems_of
 
 if TYPE_CHECKING:
-    from mypy_boto3_s3 import S3Client
-
     from cli.deep import Deep
 
 # How long `--repair` waits for the producer's answer, and then for the lines to arrive

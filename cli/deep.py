@@ -10,21 +10,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
 from cli.filed import digest, digests, filed
 from common.archiver import FRAGMENT, HourlyObject, Ledger
+from common.aws import S3Client
 from common.errors import code_of, status_of
 from common.formats import function_format
 from common.settings import Settings
 from journal.audit import Audit, Row
 from journal.files import Found
 from journal.ranges import Ranges
-
-if TYPE_CHECKING:
-    from mypy_boto3_s3 import S3Client
 
 # Lines that are looked for at a time, some 300 bytes of memory each. The object of an hour with more is read once for
 # each so many, and equal lines are counted within them.

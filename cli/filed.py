@@ -5,14 +5,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Generator, Iterator
 from contextlib import closing
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from common.archiver import HourlyObject, Item, Record, file_runs
+from common.aws import S3Client
 from common.formats import Format
 from journal.files import Found
-
-if TYPE_CHECKING:
-    from mypy_boto3_s3 import S3Client
 
 CHUNK = 512 * 1024
 # Options of a client that appends: S3 may copy for long, and a multipart upload with a checksum needs one for each part

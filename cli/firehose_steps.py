@@ -5,15 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cli.steps import BUFFERING, Journey, StepError, checked_entry, found_lines, hours
-from common.aws import client
+from common.aws import S3Client, client
 from journal import hourly
 from journal.hourly import hour_of
-
-if TYPE_CHECKING:
-    from mypy_boto3_s3 import S3Client
 
 # What S3's clock and this machine's may differ by
 CLOCK_SKEW = timedelta(minutes=5)

@@ -11,14 +11,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import islice
-from typing import TYPE_CHECKING
 
+from common.aws import S3Client
 from common.delivery import KINESIS, Delivery
 from journal import hourly
 from journal.hourly import REJECTED, YEAR, ChangedError, Object, hour_of
-
-if TYPE_CHECKING:
-    from mypy_boto3_s3 import S3Client
 
 # Bytes of one GET when an object is read forwards; and of the first one when its last lines are wanted
 BLOCK = 4 * 1024**2

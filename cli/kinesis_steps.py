@@ -5,15 +5,11 @@ from __future__ import annotations
 import gzip
 import zlib
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 from cli.steps import Journey, StepError, acknowledgements, checked_entry, found_lines, hours
-from common.aws import client
+from common.aws import KinesisClient, client
 from common.status import Place
 from journal import hourly
-
-if TYPE_CHECKING:
-    from mypy_boto3_kinesis import KinesisClient
 
 
 def stream(journey: Journey) -> str:

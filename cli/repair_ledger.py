@@ -13,7 +13,7 @@ import re
 import time
 from collections import Counter
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from botocore.exceptions import ClientError
 
@@ -21,7 +21,7 @@ from cli.filed import WRITING, digest, digests, filed
 from cli.screen import OK, UNUSABLE, CommandError
 from cli.which import log_of_key
 from common.archiver import Archive, HourlyObject, Item, Ledger, LedgerError, Reader, State
-from common.aws import client
+from common.aws import S3Client, client
 from common.clock import Clock, SystemClock
 from common.errors import AWS_ERRORS, explain, status_of
 from common.formats import function_format
@@ -30,9 +30,6 @@ from journal.archived import Archived, ArchivedError, ArchivedFile
 from journal.audit import held_by, look_at_files
 from journal.checkpoint import Checkpoint, CheckpointError, CheckpointFile
 from journal.hourly import HOUR, NAME, REJECTED
-
-if TYPE_CHECKING:
-    from mypy_boto3_s3 import S3Client
 
 _KEY = re.compile(rf"(.*?)({re.escape(REJECTED)})?({HOUR})/{re.escape(NAME)}", re.DOTALL)
 

@@ -19,7 +19,6 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from tempfile import SpooledTemporaryFile
-from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
@@ -36,16 +35,13 @@ from common.archiver import (
     State,
     file_record,
 )
-from common.aws import client
+from common.aws import S3Client, client
 from common.clock import Clock, SystemClock
 from common.errors import AWS_ERRORS, explain, status_of
 from common.formats import Format, function_format
 from common.settings import Settings
 from journal.hourly import REJECTED, ChangedError, objects, pages, read
 from journal.logs import logs_of
-
-if TYPE_CHECKING:
-    from mypy_boto3_s3 import S3Client
 
 CHUNK = 8 * 1024 * 1024
 # How often an object is read again because the function has appended to it meanwhile

@@ -8,17 +8,14 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from common import web
-from common.aws import client
+from common.aws import S3Client, client
 from common.clock import Clock
 from common.settings import Settings
 from common.status import Acknowledged, ProducerStatus, StatusError, read_status
 from journal.hourly import hour_of
-
-if TYPE_CHECKING:
-    from mypy_boto3_s3 import S3Client
 
 REQUESTS = 3
 HTTP_TIMEOUT = 10.0

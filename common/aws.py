@@ -14,12 +14,14 @@ from common.settings import Settings
 
 if TYPE_CHECKING:
     from botocore.session import Session
-    from mypy_boto3_firehose import FirehoseClient
-    from mypy_boto3_iam import IAMClient
-    from mypy_boto3_kinesis import KinesisClient
-    from mypy_boto3_lambda import LambdaClient
-    from mypy_boto3_logs import CloudWatchLogsClient
-    from mypy_boto3_s3 import S3Client
+    from mypy_boto3_firehose import FirehoseClient as FirehoseClient
+    from mypy_boto3_iam import IAMClient as IAMClient
+    from mypy_boto3_kinesis import KinesisClient as KinesisClient
+    from mypy_boto3_lambda import LambdaClient as LambdaClient
+    from mypy_boto3_logs import CloudWatchLogsClient as CloudWatchLogsClient
+    from mypy_boto3_s3 import S3Client as S3Client
+else:  # where the code runs there are no stubs
+    CloudWatchLogsClient = FirehoseClient = IAMClient = KinesisClient = LambdaClient = S3Client = Any
 
 EDGE_PORT = 4566
 # One port for each service before LocalStack 0.11.5 (its changelog: "edge service", May 2020)

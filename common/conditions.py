@@ -5,14 +5,12 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from botocore.exceptions import ClientError
 
+from common.aws import S3Client
 from common.errors import AWS_ERRORS, code_of, status_of
-
-if TYPE_CHECKING:
-    from mypy_boto3_s3 import S3Client
 
 # An ETag that no object has.
 NEVER = '"00000000000000000000000000000000"'

@@ -11,10 +11,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from botocore.exceptions import ClientError
 
+from common.aws import S3Client
 from common.clock import Clock
 from common.settings import Settings
 from dashboard.charts import Minutes, add, chart, entry, status_class
@@ -23,9 +24,6 @@ from dashboard.inventory import Inventory, Lister
 from journal import hourly
 from journal.hourly import HOUR, REJECTED, ChangedError, Object, changed, hour_of, object_key
 from journal.logs import logs_of
-
-if TYPE_CHECKING:
-    from mypy_boto3_s3 import S3Client
 
 # S3 lists up to 1,000 names a call, and so does one level of the tree
 LEVEL = 1000

@@ -8,14 +8,12 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from common.aws import CloudWatchLogsClient
 from common.clock import Clock
 from common.settings import Settings
 from dashboard.endpoint import GoneError, explaining
-
-if TYPE_CHECKING:
-    from mypy_boto3_logs import CloudWatchLogsClient
 
 # Events become readable some seconds after they were written, and not in their order (CloudWatch Logs)
 OVERLAP = timedelta(seconds=30)

@@ -8,17 +8,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import islice
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from botocore.exceptions import ClientError
 
+from common.aws import S3Client
 from common.clock import Clock
 from common.settings import Settings
 from journal import hourly
 from journal.hourly import REJECTED, Object, changed
-
-if TYPE_CHECKING:
-    from mypy_boto3_s3 import S3Client
 
 LINES_KEY = "lines"
 # as the function's; another program may have written it

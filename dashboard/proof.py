@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
 
+from common.aws import S3Client
 from common.clock import Clock, iso
 from common.settings import Settings
 from dashboard.disk import Disk, LogDirectory
@@ -18,8 +19,6 @@ from journal.checkpoint import CheckpointError
 from journal.ledgers import Ledgers, LedgersError
 
 if TYPE_CHECKING:
-    from mypy_boto3_s3 import S3Client
-
     from journal.audit import Audit, Row
 
 # How often the audit is made anew because a log was rotated, so renamed, meanwhile

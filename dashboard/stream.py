@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from common.aws import FirehoseClient, KinesisClient
 from common.delivery import FIREHOSE, KINESIS, Delivery
 from common.settings import Settings
 from dashboard.endpoint import explaining
-
-if TYPE_CHECKING:
-    from mypy_boto3_firehose import FirehoseClient
-    from mypy_boto3_kinesis import KinesisClient
 
 # Shards that are shown
 SHARDS = 100

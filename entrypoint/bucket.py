@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, TypeAlias, cast
 
 from botocore.exceptions import ClientError
 
+from common.aws import S3Client
 from common.errors import code_of, explain
 from entrypoint.errors import explained
 from entrypoint.resources import Outcome, accepting, busy, existing
 from entrypoint.run import Run
 
-if TYPE_CHECKING:
-    from mypy_boto3_s3 import S3Client
-    from mypy_boto3_s3.type_defs import CreateBucketRequestTypeDef, LifecycleRuleTypeDef
+Rule: TypeAlias = dict[str, Any]
 
 # S3 creates buckets elsewhere only if told so, and refuses to be told the one region where it does so by itself.
 REGION_WITHOUT_CONSTRAINT = "us-east-1"
@@ -33,9 +32,9 @@ def ensure_bucket(s3: S3Client, name: str, run: Run, *, region: str, prefix: str
     """
     there = existing(lambda: s3.head_bucket(Bucket=name)) is not None
     if not there and run.apply:
-        request: CreateBucketRequestTypeDef = {"Bucket": name}
+        request: dict[str, Any] = {"Bucket": name}
         if region != REGION_WITHOUT_CONSTRAINT:
-            request["CreateBucketConfiguration"] = {"LocationConstraint": cast(Any, region)}
+            request["CreateBucketConfiguration"] = {"LocationConstraint": region}
         with accepting("BucketAlreadyOwnedByYou"):
             run.retry(lambda: s3.create_bucket(**request), busy)
     expiring = [_expiring(rule, prefix + start, expire_days) for rule, start in EXPIRING.items()] if expire_days else []
@@ -56,10 +55,10 @@ def ensure_bucket(s3: S3Client, name: str, run: Run, *, region: str, prefix: str
     return Outcome("bucket", name, "unchanged" if there else "created", details)
 
 
-def _update(s3: S3Client, name: str, run: Run, expiring: list[LifecycleRuleTypeDef]) -> tuple[str, ...]:
+def _update(s3: S3Client, name: str, run: Run, expiring: list[Rule]) -> tuple[str, ...]:
     """Make the rules in EXPIRING these, and leave all others; what is changed."""
     found = existing(lambda: s3.get_bucket_lifecycle_configuration(Bucket=name))
-    rules = cast("list[LifecycleRuleTypeDef]", found.get("Rules", []) if found else [])
+    rules = cast("list[Rule]", found.get("Rules", []) if found else [])
     ours = [rule for rule in rules if rule.get("ID") in EXPIRING]
     if sorted(map(_meaning, ours)) == sorted(map(_meaning, expiring)):
         return ()
@@ -68,24 +67,24 @@ def _update(s3: S3Client, name: str, run: Run, expiring: list[LifecycleRuleTypeD
     return (f"objects expire after {expiring[0]['Expiration']['Days']} days" if expiring else "objects expire no more",)
 
 
-def _put(s3: S3Client, name: str, rules: list[LifecycleRuleTypeDef]) -> None:
+def _put(s3: S3Client, name: str, rules: list[Rule]) -> None:
     if rules:
         s3.put_bucket_lifecycle_configuration(Bucket=name, LifecycleConfiguration=cast(Any, {"Rules": rules}))
     else:
         s3.delete_bucket_lifecycle(Bucket=name)
 
 
-def _expiring(name: str, prefix: str, days: int) -> LifecycleRuleTypeDef:
+def _expiring(name: str, prefix: str, days: int) -> Rule:
     return {"ID": name, "Status": "Enabled", "Filter": {"Prefix": prefix}, "Expiration": {"Days": days}}
 
 
-def _meaning(rule: LifecycleRuleTypeDef) -> tuple[str | None, str, str | None, int | None]:
+def _meaning(rule: Rule) -> tuple[str | None, str, str | None, int | None]:
     """What counts of a rule of ours, without what an endpoint may add."""
-    where, when = cast(Any, rule.get("Filter", {})), cast(Any, rule.get("Expiration", {}))
+    where, when = rule.get("Filter", {}), rule.get("Expiration", {})
     return rule.get("ID"), rule["Status"], where.get("Prefix"), when.get("Days")
 
 
-def _leftovers(prefix: str) -> list[LifecycleRuleTypeDef]:
+def _leftovers(prefix: str) -> list[Rule]:
     """The rules of terraform/modules/log-bucket: parts of an append, and notes on a batch that never came back."""
     return [
         {

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING, Literal
 
+from common.aws import S3Client
 from common.conditions import COPY, ignored_conditions, refusal
 from common.settings import Settings
 from entrypoint import delivery
@@ -19,8 +20,6 @@ from entrypoint.errors import UnavailableError
 from entrypoint.run import Run
 
 if TYPE_CHECKING:
-    from mypy_boto3_s3 import S3Client
-
     from entrypoint.provision import Clients
 
 # The line that is sent through a delivery stream, in an hour that no real line can have

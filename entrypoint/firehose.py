@@ -6,16 +6,13 @@ As in `resources.py`, each `ensure_*` takes any state as its start.
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import Any, Literal, cast
 
+from common.aws import CloudWatchLogsClient, FirehoseClient
 from entrypoint import delivery
 from entrypoint.errors import ProvisionError, explained
 from entrypoint.resources import ROLE_PROPAGATION, Outcome, State, accepting, busy, existing, made, role_unknown
 from entrypoint.run import Run
-
-if TYPE_CHECKING:
-    from mypy_boto3_firehose import FirehoseClient
-    from mypy_boto3_logs import CloudWatchLogsClient
 
 DIRECT_PUT: Literal["DirectPut"] = "DirectPut"
 DESCRIPTION_KEY = "ExtendedS3DestinationDescription"

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from botocore.exceptions import ClientError
 
+from common.aws import LambdaClient
 from common.errors import code_of
 from entrypoint import record_key
 from entrypoint.bundle import code_sha256
@@ -19,7 +20,6 @@ from entrypoint.resources import DESCRIPTION, ROLE_PROPAGATION, Outcome, State, 
 from entrypoint.run import Run
 
 if TYPE_CHECKING:
-    from mypy_boto3_lambda import LambdaClient
     from mypy_boto3_lambda.type_defs import EventSourceMappingConfigurationTypeDef
 
 RUNTIME = "python3.13"

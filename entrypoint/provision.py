@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 from common import aws
 from common.delivery import FIREHOSE, KINESIS, S3
@@ -30,14 +30,6 @@ from entrypoint.role import ensure_delivery_role, ensure_role
 from entrypoint.run import Run
 from entrypoint.stream import ensure_stream
 
-if TYPE_CHECKING:
-    from mypy_boto3_firehose import FirehoseClient
-    from mypy_boto3_iam import IAMClient
-    from mypy_boto3_kinesis import KinesisClient
-    from mypy_boto3_lambda import LambdaClient
-    from mypy_boto3_logs import CloudWatchLogsClient
-    from mypy_boto3_s3 import S3Client
-
 # kind and name of a resource, and a call that answers with something while it is there
 Probe: TypeAlias = tuple[str, str, Callable[[], Any]]
 # Seconds an answer may take. Shorter than the factory's, and without its retries, because the caller comes back
@@ -48,12 +40,12 @@ SERVICES: tuple[aws.Service, ...] = ("s3", "iam", "kinesis", "lambda", "firehose
 
 @dataclass(frozen=True)
 class Clients:
-    s3: S3Client
-    iam: IAMClient
-    kinesis: KinesisClient
-    lambda_: LambdaClient
-    firehose: FirehoseClient
-    logs: CloudWatchLogsClient
+    s3: aws.S3Client
+    iam: aws.IAMClient
+    kinesis: aws.KinesisClient
+    lambda_: aws.LambdaClient
+    firehose: aws.FirehoseClient
+    logs: aws.CloudWatchLogsClient
 
 
 def connect(settings: Settings) -> Clients:

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
+from common.aws import IAMClient
 from entrypoint import policies
 from entrypoint.errors import explained
 from entrypoint.resources import DESCRIPTION, Outcome, existing
 from entrypoint.run import Run
-
-if TYPE_CHECKING:
-    from mypy_boto3_iam import IAMClient
 
 DESCRIPTIONS = {
     policies.LAMBDA: DESCRIPTION,

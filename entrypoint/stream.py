@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from common.aws import KinesisClient
 from entrypoint.errors import explained
 from entrypoint.resources import Outcome, State, existing, made
 from entrypoint.run import Run
-
-if TYPE_CHECKING:
-    from mypy_boto3_kinesis import KinesisClient
 
 # The most there is (Kinesis Data Streams quotas), since here it costs nothing. Above all, MiniStack counts a mapping's
 # position in the list of records that it still keeps: after 24 hours, the default, each record that expires would make

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
+from common.aws import S3Client
 from common.clock import Clock
 from common.settings import Settings
 from journal.archived import Archived, ArchivedFile, Known
@@ -19,9 +20,6 @@ from journal.expiry import expire
 from journal.files import Found, Key, continues, files_of, line_start
 from journal.ledgers import Ledgers, LedgersError
 from journal.ranges import Ranges
-
-if TYPE_CHECKING:
-    from mypy_boto3_s3 import S3Client
 
 # A log that was written to a moment ago may be written to again
 QUIET_SECONDS = 10.0

@@ -17,19 +17,16 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from botocore.exceptions import ClientError
 
-from common.aws import client
+from common.aws import S3Client, client
 from common.errors import AWS_ERRORS, explain, status_of
 from common.settings import Settings
 from journal import hourly
 from journal.hourly import REJECTED, YEAR, Object
 from journal.ranges import Ranges
-
-if TYPE_CHECKING:
-    from mypy_boto3_s3 import S3Client
 
 METADATA_KEY = "ledger"
 # Looking is cheap to repeat, so no call may keep its caller for long
