@@ -37,6 +37,16 @@ class Places:
     def status_dir(self) -> Path:
         return self.run_dir / "status"
 
+    @property
+    def kept_key(self) -> Path:
+        """The RECORD_KEY of the function that this DATA_DIR was used with last."""
+        return self.data_dir / "record.key"
+
+    @property
+    def shared_key(self) -> Path:
+        """The same, as soon as it is known in this run that the function has it."""
+        return self.run_dir / "record.key"
+
     # Left for the producer with an id, which it names in its status when it has done so, and removed by it
 
     @property

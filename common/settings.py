@@ -16,10 +16,10 @@ from common.delivery import KINESIS
 from common.log import redact
 from common.misspelt import SERVICE_LINK, misspelt
 from common.places import Places
-from common.record_key import FORM
 from common.together import COMBINED, check_together
 from common.typed import Field, SeveralWrongError, Variables
 from common.values import (
+    KEY_FORM,
     Address,
     Dropped,
     Endpoint,
@@ -90,7 +90,7 @@ class Settings(Variables, Places):
     """IAM role of the function."""
     record_key: Annotated[
         str,
-        matches(rf"(?:{FORM})?", "a key is what the appliance keeps in record.key, or `terraform output`"),
+        matches(rf"(?:{KEY_FORM})?", "a key is what the appliance keeps in record.key, or `terraform output`"),
     ] = Field("", examples=["…"], repr=False)
     """Key of producer and function that signs the place of each record, so that no other program can claim bytes of the
     log. Empty: the appliance takes the function's, or makes one; a producer by itself signs nothing."""

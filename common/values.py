@@ -127,6 +127,8 @@ Skipped = Annotated[
         "use paths and agent:…, such as /health,agent:kube-probe/, with one * each; in 800 characters",
     ),
 ]
+# The time from which on the function takes no unsigned place, and 32 random bytes
+KEY_FORM = r"\d{8}T\d{6}Z-[0-9a-f]{64}"
 Address = Annotated[str, matches(r"[0-9A-Za-z.:-]*", "an address is an IPv4 or IPv6 address or a host name")]
 Port = Annotated[int, Field(ge=1, le=65535)]
 Role = Annotated[str, matches(r"[\w+=,.@-]{1,64}", "a role name has 1 to 64 letters, digits and +=,.@-_")]

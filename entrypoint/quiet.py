@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import urlsplit
 
-from common import record_key
 from common.status import EntrypointStatus
 from entrypoint.lookout import Known, Question
 from entrypoint.lookout import answers as answered
@@ -50,7 +49,7 @@ def until_quiet(watch: Watch, asked: list[Question]) -> Known:
                 "every": LOOK_QUIETLY_EVERY,
                 "stale_after": STALE_AFTER.total_seconds(),
                 "status": str(watch.settings.status_dir / f"{EntrypointStatus.process}.json"),
-                "key": str(record_key.shared(watch.settings.run_dir)),
+                "key": str(watch.settings.shared_key),
             }
         questions, before = ([*asked], answers) if watch.quiet else ([], [])
         asked.clear()

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from common import record_key
 from common.atomic import write_atomic
 from common.settings import Settings
+from common.values import KEY_FORM
 from entrypoint.errors import ProvisionError
 from entrypoint.resources import Outcome
 
@@ -40,8 +40,8 @@ class KeyFile:
         Raises ProvisionError when RECORD_KEY is set to another one than the function's.
         """
         given = self._settings.record_key
-        known = (there.get(VARIABLE, ""), given, _read(record_key.kept(self._settings.data_dir)), self._new)
-        self.key = next(filter(re.compile(record_key.FORM).fullmatch, known), "")
+        known = (there.get(VARIABLE, ""), given, _read(self._settings.kept_key), self._new)
+        self.key = next(filter(re.compile(KEY_FORM).fullmatch, known), "")
         if given and given != self.key:
             raise ProvisionError(
                 f"function {self._settings.lambda_function}: its RECORD_KEY is another one than yours, so your records "
@@ -51,13 +51,13 @@ class KeyFile:
 
     @property
     def differs(self) -> bool:
-        return self.key != _read(record_key.shared(self._settings.run_dir))
+        return self.key != _read(self._settings.shared_key)
 
     def save(self) -> None:
         """Keep the key, then let the producer have it. Raises ProvisionError."""
         if not self.key or not self.differs:
             return
-        for path in (record_key.kept(self._settings.data_dir), record_key.shared(self._settings.run_dir)):
+        for path in (self._settings.kept_key, self._settings.shared_key):
             try:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 write_atomic(path, self.key.encode(), mode=0o600)

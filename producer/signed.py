@@ -10,7 +10,6 @@ import base64
 import hmac
 from collections.abc import Callable
 
-from common import record_key
 from common.settings import Settings
 
 TAG_BYTES = 16
@@ -36,7 +35,7 @@ def key_of(settings: Settings) -> Callable[[], str]:
     if settings.record_key or settings.target == "aws" or not settings.owns_log:
         return lambda: settings.record_key
 
-    path = record_key.shared(settings.run_dir)
+    path = settings.shared_key
 
     def read() -> str:
         try:

@@ -20,10 +20,11 @@ from botocore.exceptions import ClientError, ReadTimeoutError
 from moto import mock_aws
 
 from archiver.event import Key
-from common import aws, record_key
+from common import aws
 from common.clock import SystemClock
 from common.delivery import FIREHOSE, KINESIS
 from common.settings import Settings
+from common.values import KEY_FORM
 from entrypoint import delivery as module
 from entrypoint import policies
 from entrypoint.capabilities import MEANINGS, Filed, filed
@@ -743,8 +744,8 @@ def test_all_that_share_a_function_share_its_key(clients: Clients, settings: Set
     """Whoever comes later takes it over; whoever makes the function anew has it; and it comes back when it is lost."""
 
     def key_of(one: Settings) -> str:
-        assert record_key.shared(one.run_dir).read_text() == record_key.kept(one.data_dir).read_text()
-        return record_key.shared(one.run_dir).read_text()
+        assert one.shared_key.read_text() == one.kept_key.read_text()
+        return one.shared_key.read_text()
 
     def function_s() -> str:
         found = clients.lambda_.get_function_configuration(FunctionName=settings.lambda_function)
@@ -757,7 +758,7 @@ def test_all_that_share_a_function_share_its_key(clients: Clients, settings: Set
     assert states(clients, second) == all_of(second, "unchanged")
     assert states(clients, second, apply=False) == all_of(second, "unchanged")
     key = key_of(first)
-    assert re.fullmatch(record_key.FORM, key)
+    assert re.fullmatch(KEY_FORM, key)
     assert key.startswith("19700101T000000Z-")  # nothing unsigned is in a stream that was made for it
     assert key_of(second) == function_s() == key
     clients.lambda_.delete_function(FunctionName=settings.lambda_function)
@@ -772,12 +773,12 @@ def test_all_that_share_a_function_share_its_key(clients: Clients, settings: Set
 
 def test_a_function_of_old_gets_a_key_that_lets_old_records_pass(clients: Clients, settings: Settings) -> None:
     run(clients, settings)
-    record_key.kept(settings.data_dir).unlink()
+    settings.kept_key.unlink()
     clients.lambda_.update_function_configuration(
         FunctionName=settings.lambda_function, Environment={"Variables": {"S3_BUCKET": settings.s3_bucket}}
     )
     before = datetime.now(UTC).timestamp()
     run(clients, settings)
-    key = Key.of(record_key.kept(settings.data_dir).read_text())
+    key = Key.of(settings.kept_key.read_text())
     assert key
     assert before - 1 <= key.since - GRACE.total_seconds() <= datetime.now(UTC).timestamp()

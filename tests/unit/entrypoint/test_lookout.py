@@ -16,7 +16,6 @@ from typing import Any
 
 import pytest
 
-from common import record_key
 from common.settings import Settings
 from common.status import EntrypointStatus, read_status, write_status
 from entrypoint import lookout
@@ -174,7 +173,7 @@ def test_it_takes_over_after_two_looks_with_the_same_answers(endpoint: Endpoint,
     assert endpoint.asked[-1] == ("POST", "/", b'{"StreamName": "s"}')
     assert found["answers"] == lookout.answers(found["questions"])
     assert (found["lines"], found["every"]) == ({"bucket": "bucket x: created"}, LOOK_QUIETLY_EVERY)
-    assert found["key"] == str(record_key.shared(settings.run_dir))
+    assert found["key"] == str(settings.shared_key)
 
 
 def test_nobody_takes_over_what_is_asked_over_tls() -> None:

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from archiver.event import Key
-from common import record_key
 from common.settings import Settings
 from entrypoint.errors import ProvisionError
 from entrypoint.record_key import GRACE, VARIABLE, KeyFile, new_key
@@ -39,13 +38,13 @@ def settings(folder: Path, **more: Any) -> Settings:
 def test_whose_key_counts(tmp_path: Path, there: str, given: str, kept: str, expected: str) -> None:
     mine = settings(tmp_path, record_key=given)
     if kept:
-        record_key.kept(mine.data_dir).write_text(kept)
+        mine.kept_key.write_text(kept)
     keys = KeyFile(mine, THIRD)
     assert keys.variable({VARIABLE: there} if there else {}) == {VARIABLE: expected}
     assert keys.differs
     keys.save()
     assert not keys.differs
-    for path in (record_key.kept(mine.data_dir), record_key.shared(mine.run_dir)):
+    for path in (mine.kept_key, mine.shared_key):
         assert path.read_text() == expected
         assert path.stat().st_mode & 0o777 == 0o600
 
@@ -72,12 +71,12 @@ def test_without_a_new_one_there_is_none(tmp_path: Path) -> None:
 
 def test_the_producer_hears_of_a_key_only_after_data_dir_has_it(tmp_path: Path) -> None:
     mine = settings(tmp_path)
-    record_key.kept(mine.data_dir).mkdir()  # cannot be written
+    mine.kept_key.mkdir()  # cannot be written
     keys = KeyFile(mine, THIRD)
     keys.variable({})
     with pytest.raises(ProvisionError, match=r"record\.key cannot be written"):
         keys.save()
-    assert not record_key.shared(mine.run_dir).exists()
+    assert not mine.shared_key.exists()
 
 
 def test_the_time_in_a_key() -> None:

@@ -15,7 +15,6 @@ from botocore.exceptions import (
 )
 from botocore.parsers import ResponseParserError
 
-from common import record_key
 from common.settings import Settings
 from producer.hourly import hourly
 from producer.record import Piece, Record, singles
@@ -246,9 +245,9 @@ def test_nothing_is_sent_before_the_key_is_known(tmp_path: Path) -> None:
     assert "The entrypoint writes it" in put.error
     assert list(put.traffic.refused) == ["no key"]
     assert clock.monotonic() > RETRY_SECONDS / 2
-    record_key.shared(settings.run_dir).parent.mkdir()
+    settings.shared_key.parent.mkdir()
     for key in (KEY, OTHER_KEY):
-        record_key.shared(settings.run_dir).write_text(key)
+        settings.shared_key.write_text(key)
         assert sink.put(two).error is None
         assert [each.key for each in stream.records[-2:]] == [signed(one.key, one.data, key) for one in two]
 
