@@ -9,7 +9,7 @@ import sys
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
-from cli.screen import OK, PROBLEM, UNUSABLE, CommandError, columns
+from cli.screen import OK, PROBLEM, UNUSABLE, CommandError, columns, progress
 from common.atomic import write_atomic
 from common.aws import S3Client
 from common.clock import Clock, SystemClock
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 ANSWER_SECONDS = 90.0
 ARRIVAL_SECONDS = 60.0
 LOOK_AGAIN = 0.5
-SAY_EVERY = 5.0
 WITHOUT_LEDGER = ("written", "acknowledged")
 REMOVED = (
     "archived once, and not in the bucket now: the object was deleted or has expired, or S3_BUCKET or S3_PREFIX changed"
@@ -102,15 +101,8 @@ def compared(audit: Audit, settings: Settings, s3: S3Client, clock: Clock) -> De
     """Raises OSError and the errors of S3."""
     from cli.deep import compare
 
-    said = clock.monotonic()
-
-    def progress(deep: Deep) -> None:
-        nonlocal said
-        if clock.monotonic() - said >= SAY_EVERY:
-            said = clock.monotonic()
-            print(f"{deep.compared:,} lines compared", file=sys.stderr)
-
-    return compare(audit, settings, s3, progress)
+    tell = progress(clock)
+    return compare(audit, settings, s3, lambda deep: tell(f"{deep.compared:,} lines compared"))
 
 
 def deep_table(deep: Deep) -> list[str]:

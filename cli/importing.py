@@ -6,19 +6,16 @@ import argparse
 import json
 import random
 import signal
-import sys
 from contextlib import closing
 from typing import Any
 
-from cli.screen import OK, PROBLEM, UNUSABLE, CommandError, printable, say
+from cli.screen import OK, PROBLEM, UNUSABLE, CommandError, printable, progress, say
 from cli.which import log_called
 from common.clock import SystemClock
 from common.settings import Settings
 from journal.checkpoint import CheckpointError
 from producer.importing import Imported, ImportingError, prepare, send
 from producer.sink import make_sink
-
-SAY_EVERY = 5.0
 
 
 def main(settings: Settings, options: argparse.Namespace) -> int:
@@ -31,18 +28,11 @@ def main(settings: Settings, options: argparse.Namespace) -> int:
     settings = log_called(settings, options.log)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     clock = SystemClock()
-    said = clock.monotonic() - SAY_EVERY
-
-    def progress(message: str) -> None:
-        nonlocal said
-        if clock.monotonic() - said >= SAY_EVERY:
-            said = clock.monotonic()
-            print(message, file=sys.stderr, flush=True)
-
+    tell = progress(clock, at_once=True)
     try:
-        result = prepare(settings, options.files, lambda path: progress(f"reading {printable(str(path))}"))
+        result = prepare(settings, options.files, lambda path: tell(f"reading {printable(str(path))}"))
         with closing(make_sink(settings, clock, random.SystemRandom())) as sink:
-            send(result, sink, sink.cut, clock, lambda now: progress(_progress(now)), settings.log_name)
+            send(result, sink, sink.cut, clock, lambda now: tell(_progress(now)), settings.log_name)
     except (ImportingError, CheckpointError) as error:
         raise CommandError(printable(str(error)), UNUSABLE) from None
     except OSError as error:

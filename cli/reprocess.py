@@ -13,7 +13,6 @@ import hashlib
 import json
 import random
 import re
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -23,7 +22,7 @@ from tempfile import SpooledTemporaryFile
 from botocore.exceptions import ClientError
 
 from cli.filed import WRITING
-from cli.screen import OK, UNUSABLE, CommandError, say
+from cli.screen import OK, UNUSABLE, CommandError, progress, say
 from common.archiver import (
     Archive,
     ContentionError,
@@ -36,7 +35,7 @@ from common.archiver import (
     file_record,
 )
 from common.aws import S3Client, client
-from common.clock import Clock, SystemClock
+from common.clock import SystemClock
 from common.errors import AWS_ERRORS, explain, status_of
 from common.formats import Format, function_format
 from common.settings import Settings
@@ -46,7 +45,6 @@ from journal.logs import logs_of
 CHUNK = 8 * 1024 * 1024
 # How often an object is read again because the function has appended to it meanwhile
 ROUNDS = 5
-SAY_EVERY = 5.0
 
 # Why a whole line is rejected; other reasons are those of records, and of parts of a line
 _REASONS = ("not in ", "no such time")
@@ -171,18 +169,10 @@ def main(settings: Settings, options: argparse.Namespace) -> int:
             f"{settings.delivery.title} keeps no ledger, so what is interrupted would double lines: nothing is changed",
             UNUSABLE,
         )
-    clock: Clock = SystemClock()
-    said = clock.monotonic()
-
-    def progress(done: Done) -> None:
-        nonlocal said
-        if clock.monotonic() - said >= SAY_EVERY:
-            said = clock.monotonic()
-            print(report(done), file=sys.stderr, flush=True)
-
+    tell = progress(SystemClock())
     try:
         with closing(client(settings, "s3", **WRITING)) as s3:
-            run = Reprocess(s3, settings, function_format(settings), progress)
+            run = Reprocess(s3, settings, function_format(settings), lambda done: tell(report(done)))
             for prefix in dict.fromkeys([settings.s3_prefix, *(log.s3_prefix for log in logs_of(settings))]):
                 run.run(prefix, options.hours)
     except AWS_ERRORS as error:

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
+    from common.clock import Clock
+
 OK = 0
 PROBLEM = 1
 UNUSABLE = 2
 
+# Seconds between two lines that say how far a long command is
+SAY_EVERY = 5.0
 COLORS = {"ok": "green", "degraded": "yellow", "failing": "bold red"}
 
 
@@ -68,3 +72,16 @@ def table(rows: Sequence[Sequence[str]]) -> Table:
 def say(message: str) -> None:
     """To the user, beside the output."""
     print(f"appliance: {message}", file=sys.stderr, flush=True)
+
+
+def progress(clock: Clock, *, at_once: bool = False) -> Callable[[str], None]:
+    """What says beside the output how far the command is: every SAY_EVERY seconds at most, `at_once` or after these."""
+    said = clock.monotonic() - (SAY_EVERY if at_once else 0)
+
+    def tell(message: str) -> None:
+        nonlocal said
+        if clock.monotonic() - said >= SAY_EVERY:
+            said = clock.monotonic()
+            print(message, file=sys.stderr, flush=True)
+
+    return tell

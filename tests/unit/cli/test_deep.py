@@ -18,7 +18,7 @@ import index
 from archiver.event import Key
 from archiver.layout import HourlyObject
 from cli import audit as command
-from cli import deep
+from cli import deep, screen
 from cli.deep import Deep, compare
 from cli.screen import OK, PROBLEM, UNUSABLE
 from common.formats import function_format
@@ -217,7 +217,7 @@ def run(world: World, monkeypatch: pytest.MonkeyPatch, *, as_json: bool = False)
 def test_the_command_says_it_and_exits_with_1(
     world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(command, "SAY_EVERY", -1.0)
+    monkeypatch.setattr(screen, "SAY_EVERY", -1.0)
     write(world, *(line(number) for number in range(3)))
     deliver(world)
     assert run(world, monkeypatch) == OK
