@@ -18,7 +18,7 @@ import sys
 import time
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import Any, Literal, TextIO
+from typing import Any, Literal
 
 from common.clock import iso
 
@@ -127,35 +127,22 @@ class SyslogFormatter(logging.Formatter):
         return "\n".join(f"<{priority}>{self._tag}{line}" for line in lines)
 
 
-def handler_for(
-    format: str,  # noqa: A002 - as the setting is called
-    program: str,
-    *,
-    tag: bool = False,
-    stream: TextIO | None = None,
-) -> logging.Handler:
-    """Writes to standard output, or `stream`, as LOG_FORMAT says (human, json, syslog).
+def handler_for(log_format: str, program: str, *, tag: bool) -> logging.Handler:
+    """Writes to standard output as LOG_FORMAT says (human, json, syslog).
 
     `program` names the process in JSON. In the other formats `appliance/tagged` puts the name before each line; a
     process that runs without it says `tag`.
     """
     shown = program if tag else ""
     formatters = {"human": HumanFormatter(shown), "json": JsonFormatter(program), "syslog": SyslogFormatter(shown)}
-    handler = logging.StreamHandler(stream or sys.stdout)
-    handler.setFormatter(formatters[format])
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(formatters[log_format])
     return handler
 
 
-def configure(
-    level: str = "INFO",
-    format: str = "human",  # noqa: A002 - as the setting is called
-    program: str = "",
-    *,
-    tag: bool = False,
-    stream: TextIO | None = None,
-) -> None:
+def configure(level: str = "INFO", log_format: str = "human", program: str = "", *, tag: bool = False) -> None:
     """Send this process's log to standard output, as `handler_for` says."""
-    logging.basicConfig(level=level, handlers=[handler_for(format, program, tag=tag, stream=stream)], force=True)
+    logging.basicConfig(level=level, handlers=[handler_for(log_format, program, tag=tag)], force=True)
     for chatty in ("apscheduler", "botocore", "boto3", "urllib3"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     sys.excepthook = log_uncaught

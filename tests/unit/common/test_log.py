@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import logging
 import os
@@ -28,18 +27,29 @@ TAGGED = ROOT / "appliance" / "tagged"
 log = logging.getLogger("somewhere")
 
 
+class Printed:
+    """Standard output so far."""
+
+    def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
+        self._capsys, self._text = capsys, ""
+
+    def getvalue(self) -> str:
+        self._text += self._capsys.readouterr().out
+        return self._text
+
+
 @pytest.fixture
-def stream(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
+def stream(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Printed]:
     root = logging.getLogger()
     before, level = root.handlers[:], root.level
     monkeypatch.setattr(sys, "excepthook", sys.excepthook)
-    yield io.StringIO()
+    yield Printed(capsys)
     root.handlers[:] = before
     root.setLevel(level)
 
 
-def test_human_lines_say_when_how_grave_and_what(stream: io.StringIO) -> None:
-    configure("INFO", "human", "some", stream=stream)
+def test_human_lines_say_when_how_grave_and_what(stream: Printed) -> None:
+    configure("INFO", "human", "some")
     log.info("shipped %d lines", 3, extra=event("shipped", lines=3))
     log.debug("not this one")
     line = stream.getvalue()
@@ -47,18 +57,18 @@ def test_human_lines_say_when_how_grave_and_what(stream: io.StringIO) -> None:
     assert line.count("\n") == 1
 
 
-def test_a_process_without_a_wrapper_names_itself(stream: io.StringIO) -> None:
-    configure("INFO", "human", "some", tag=True, stream=stream)
+def test_a_process_without_a_wrapper_names_itself(stream: Printed) -> None:
+    configure("INFO", "human", "some", tag=True)
     log.info("up")
-    configure("INFO", "syslog", "some", tag=True, stream=stream)
+    configure("INFO", "syslog", "some", tag=True)
     log.info("up")
     human, syslog = stream.getvalue().splitlines()
     assert human.startswith("some | 2")
     assert syslog == "<6>some: up"
 
 
-def test_json_lines_hold_the_event_and_its_facts(stream: io.StringIO) -> None:
-    configure("INFO", "json", "some", stream=stream)
+def test_json_lines_hold_the_event_and_its_facts(stream: Printed) -> None:
+    configure("INFO", "json", "some")
     log.warning("two\nlines 안녕", extra=event("retrying", records=2, reason="Throttled", ranges=[("a", 1)]))
     line = json.loads(stream.getvalue())
     assert stream.getvalue().count("\n") == 1
@@ -72,15 +82,15 @@ def test_json_lines_hold_the_event_and_its_facts(stream: io.StringIO) -> None:
     }
 
 
-def test_a_library_s_line_has_an_event_too(stream: io.StringIO) -> None:
-    configure("INFO", "json", "some", stream=stream)
+def test_a_library_s_line_has_an_event_too(stream: Printed) -> None:
+    configure("INFO", "json", "some")
     logging.getLogger("botocore").warning("of its own")
     line = json.loads(stream.getvalue())
     assert (line["event"], "facts" in line) == ("output", False)
 
 
-def test_json_lines_hold_the_traceback_without_secrets(stream: io.StringIO) -> None:
-    configure("INFO", "json", "some", stream=stream)
+def test_json_lines_hold_the_traceback_without_secrets(stream: Printed) -> None:
+    configure("INFO", "json", "some")
     try:
         raise ValueError("http://user:word@host/path?X-Amz-Signature=abc")
     except ValueError:
@@ -92,8 +102,8 @@ def test_json_lines_hold_the_traceback_without_secrets(stream: io.StringIO) -> N
     assert "abc" not in stream.getvalue()
 
 
-def test_syslog_lines_have_a_priority_each(stream: io.StringIO) -> None:
-    configure("DEBUG", "syslog", stream=stream)
+def test_syslog_lines_have_a_priority_each(stream: Printed) -> None:
+    configure("DEBUG", "syslog")
     log.debug("a")
     log.info("b")
     log.warning("c\nd")
@@ -101,8 +111,8 @@ def test_syslog_lines_have_a_priority_each(stream: io.StringIO) -> None:
     assert stream.getvalue().splitlines() == ["<7>a", "<6>b", "<4>c", "<4>d", "<3>e"]
 
 
-def test_what_ends_a_process_is_one_event(stream: io.StringIO) -> None:
-    configure("INFO", "json", "some", stream=stream)
+def test_what_ends_a_process_is_one_event(stream: Printed) -> None:
+    configure("INFO", "json", "some")
     assert sys.excepthook is log_uncaught
     log_uncaught(ValueError, ValueError("no"), None)
     log_uncaught(KeyboardInterrupt, KeyboardInterrupt(), None)
@@ -164,8 +174,8 @@ SECRETS = {
 
 @pytest.mark.parametrize("text", SECRETS)
 @pytest.mark.parametrize("format", ["human", "json", "syslog"])
-def test_no_secret_gets_into_a_line(stream: io.StringIO, text: str, format: str) -> None:  # noqa: A002
-    configure("INFO", format, "some", stream=stream)
+def test_no_secret_gets_into_a_line(stream: Printed, text: str, format: str) -> None:  # noqa: A002
+    configure("INFO", format, "some")
     log.error("it says %s", text, extra=event("failed", error=text, deep={"list": [text]}))
     assert "h1dden" not in stream.getvalue()
     assert HIDDEN in stream.getvalue()
