@@ -87,7 +87,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Acknowledged:
-    """What one tick has got acknowledged. `ranges`: generation, start, end."""
+    """What one tick has got acknowledged."""
 
     at: datetime
     lines: int
@@ -95,7 +95,6 @@ class Acknowledged:
     bytes: int
     first: Place
     last: Place
-    ranges: list[tuple[str, int, int]] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,12 +180,12 @@ class RepairStatus(Status):
 
 @dataclass(frozen=True, slots=True)
 class Statuses:
-    """All of them; None: nothing was said yet, or `unusable` says why it cannot be read, by process."""
+    """All but those of the repair, one for each log; None: nothing was said yet, or `unusable` says why it cannot be
+    read, by process."""
 
     appliance: ApplianceStatus | None = None
     producer: ProducerStatus | None = None
     entrypoint: EntrypointStatus | None = None
-    repair: RepairStatus | None = None
     watchdog: WatchdogStatus | None = None
     unusable: dict[str, str] = field(default_factory=dict)
 
@@ -236,7 +235,7 @@ def _damaged(path: Path, where: str, why: object) -> str:
 def read_all(directory: Path) -> Statuses:
     found: dict[str, Any] = {}
     unusable: dict[str, str] = {}
-    for kind in (ApplianceStatus, ProducerStatus, EntrypointStatus, RepairStatus, WatchdogStatus):
+    for kind in (ApplianceStatus, ProducerStatus, EntrypointStatus, WatchdogStatus):
         try:
             found[kind.process] = read_status(directory, kind)
         except StatusError as error:

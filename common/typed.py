@@ -68,7 +68,7 @@ def read(kind: Any, value: Any, where: tuple[str, ...] = ()) -> Any:
         raise WrongError(f"Input should be {' or '.join(filter(None, (', '.join(others), last)))}", where, value)
     if origin in (Union, types.UnionType):
         return None if value is None else read(arguments[0], value, where)
-    if origin in (list, dict, tuple) or dataclasses.is_dataclass(kind):
+    if origin in (list, dict) or dataclasses.is_dataclass(kind):
         return _collection(kind, origin, arguments, value, where)
     if kind is Any or (isinstance(value, kind) and not (kind is int and isinstance(value, bool))):
         return value
@@ -97,16 +97,11 @@ def _scalar(kind: Any, value: Any) -> Any:
 
 
 def _collection(kind: Any, origin: Any, arguments: tuple[Any, ...], value: Any, where: tuple[str, ...]) -> Any:
-    wanted: Any = list if origin in (list, tuple) else dict
+    wanted: Any = list if origin is list else dict
     if not isinstance(value, wanted):
         raise WrongError(f"Input should be a valid {'array' if wanted is list else 'object'}", where, value)
     if origin is list:
         return [read(arguments[0], each, (*where, str(number))) for number, each in enumerate(value)]
-    if origin is tuple:
-        if len(value) != len(arguments):
-            raise WrongError(f"Input should have {len(arguments)} items", where, value)
-        pairs = enumerate(zip(arguments, value, strict=True))
-        return tuple(read(each, one, (*where, str(number))) for number, (each, one) in pairs)
     if origin is dict:
         return {key: read(arguments[1], each, (*where, key)) for key, each in value.items()}
     found: dict[str, Any] = {}

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from datetime import datetime
+from typing import Any, TypeAlias
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily as Counter
@@ -16,17 +17,13 @@ from prometheus_client.core import HistogramMetricFamily, InfoMetricFamily, Metr
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector as Source
 
+from common.settings import Settings
 from common.status import LogStatus, ProducerStatus
+from dashboard.collector import Collector
+from dashboard.disk import Disk
 from dashboard.periodic import Seen
+from dashboard.proof import Proof
 from dashboard.state import VERSION, Views
-
-if TYPE_CHECKING:
-    from datetime import datetime
-
-    from common.settings import Settings
-    from dashboard.collector import Collector
-    from dashboard.disk import Disk
-    from dashboard.proof import Proof
 
 PREFIX = "weblog_"
 Row: TypeAlias = tuple[str, str, float | None]  # name, meaning, value

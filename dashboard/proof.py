@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from common.aws import S3Client
 from common.clock import Clock, iso
@@ -14,12 +14,9 @@ from dashboard.disk import Disk, LogDirectory
 from dashboard.logs import LogDirectories
 from dashboard.periodic import LookError, Seen
 from journal.archived import ArchivedError
-from journal.audit import audit
+from journal.audit import Audit, Row, audit
 from journal.checkpoint import CheckpointError
 from journal.ledgers import Ledgers, LedgersError
-
-if TYPE_CHECKING:
-    from journal.audit import Audit, Row
 
 # How often the audit is made anew because a log was rotated, so renamed, meanwhile
 ROUNDS = 3

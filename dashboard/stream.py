@@ -17,7 +17,6 @@ SHARDS = 100
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    name: str
     status: str
     shards: list[str]
     retention_hours: int | None
@@ -36,12 +35,12 @@ def _data_stream(kinesis: KinesisClient, name: str) -> Stream:
     listed: list[Any] = list(kinesis.list_shards(StreamName=name, MaxResults=SHARDS)["Shards"])
     # a shard that was split or merged takes no records any more
     open_ = [shard["ShardId"] for shard in listed if "EndingSequenceNumber" not in shard["SequenceNumberRange"]]
-    return Stream(name, summary["StreamStatus"], open_, summary.get("RetentionPeriodHours"))
+    return Stream(summary["StreamStatus"], open_, summary.get("RetentionPeriodHours"))
 
 
 def _delivery_stream(firehose: FirehoseClient, name: str) -> Stream:
     found = firehose.describe_delivery_stream(DeliveryStreamName=name)["DeliveryStreamDescription"]
-    return Stream(name, found["DeliveryStreamStatus"], [], None)
+    return Stream(found["DeliveryStreamStatus"], [], None)
 
 
 LOOKS: dict[Delivery, Callable[[Any, str], Stream]] = {KINESIS: _data_stream, FIREHOSE: _delivery_stream}

@@ -212,7 +212,6 @@ class Producer:
             bytes=report.bytes,
             first=report.first or Place(),
             last=report.last or Place(),
-            ranges=report.ranges,
         )
         self._status = replace(
             self._status,

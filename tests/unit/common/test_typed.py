@@ -19,7 +19,7 @@ NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 @dataclass(frozen=True)
 class Inner:
     at: datetime
-    ranges: list[tuple[str, int, int]] = field(default_factory=list)
+    places: list[int] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -30,8 +30,8 @@ class Outer:
 
 
 def test_json_becomes_what_the_annotations_say() -> None:
-    given = {"state": "up", "inner": {"a": {"at": "2026-11-23T12:00:00Z", "ranges": [["g", 0, 7]]}, "b": None}}
-    assert read(Outer, given) == Outer("up", {"a": Inner(NOON, [("g", 0, 7)]), "b": None})
+    given = {"state": "up", "inner": {"a": {"at": "2026-11-23T12:00:00Z", "places": [7]}, "b": None}}
+    assert read(Outer, given) == Outer("up", {"a": Inner(NOON, [7]), "b": None})
     assert read(Outer, {"state": "down", "seconds": 3, "unknown": 1}) == Outer("down", {}, 3.0)
 
 
@@ -46,12 +46,7 @@ def test_json_becomes_what_the_annotations_say() -> None:
         ({"state": "up", "seconds": None}, "seconds", "a valid number"),
         ({"state": "up", "inner": {"a": {"at": "2026-11-23T12:00:00"}}}, "inner.a.at", "a valid datetime"),
         ({"state": "up", "inner": {"a": {"at": 7}}}, "inner.a.at", "a valid datetime"),
-        ({"state": "up", "inner": {"a": {"at": str(NOON), "ranges": [["g", 0]]}}}, "inner.a.ranges.0", "3 items"),
-        (
-            {"state": "up", "inner": {"a": {"at": str(NOON), "ranges": [["g", 0, 1.5]]}}},
-            "inner.a.ranges.0.2",
-            "a valid integer",
-        ),
+        ({"state": "up", "inner": {"a": {"at": str(NOON), "places": [0, 1.5]}}}, "inner.a.places.1", "a valid integer"),
     ],
 )
 def test_what_is_wrong_is_named_with_its_place(given: Any, where: str, what: str) -> None:

@@ -58,7 +58,7 @@ def views(**changes: Any) -> Views:
     totals = {"written": 7, "acknowledged": 7, "archived": 7, "missing": 0, "pending": 0}
     given: dict[str, Any] = {
         "local": local(),
-        "stream": Stream("web-log-stream", "ACTIVE", ["shardId-0"], 24),
+        "stream": Stream("ACTIVE", ["shardId-0"], 24),
         "function": Batches({"batches": 1, "lines": 7}, 0.1, NOW),
         "bucket": Inventory([one], {one.key: 7}),
         "proof": Proof(NOW, "lines", totals, 0, 0, None),
@@ -244,7 +244,7 @@ def test_with_firehose_nobody_can_tell_what_is_archived() -> None:
     found = shown(views(proof=Seen()), delivery="firehose")
     assert found["audit"] is None
     assert node(found, "stream")["name"] == "web-log-delivery"
-    creating = Stream("web-log-delivery", "CREATING", [], None)
+    creating = Stream("CREATING", [], None)
     found = shown(views(stream=creating), delivery="firehose")
     assert (states(found)["stream"], node(found, "stream")["shards"]) == ("busy", [])
 
