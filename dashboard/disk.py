@@ -60,6 +60,12 @@ class Disk:
     new_since: datetime | None
 
 
+def total(counts: Iterable[int | None]) -> int | None:
+    """Their sum; None when one of them is not known."""
+    known = list(counts)
+    return None if None in known else sum(filter(None, known))
+
+
 class LogDirectory:
     """The log and its rotated siblings. Used by several threads."""
 

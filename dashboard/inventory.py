@@ -15,6 +15,7 @@ from botocore.exceptions import ClientError
 from common.aws import S3Client
 from common.clock import Clock
 from common.settings import Settings
+from dashboard.disk import total
 from journal import hourly
 from journal.hourly import REJECTED, Object, changed
 
@@ -49,9 +50,7 @@ class Inventory:
         return len(found), sum(one.size for one in found), self.total_lines(found)
 
     def total_lines(self, objects: list[Object]) -> int | None:
-        counts = [self.lines.get(one.key) for one in objects]
-        known = [count for count in counts if count is not None]
-        return sum(known) if len(known) == len(counts) else None
+        return total(self.lines.get(one.key) for one in objects)
 
     @property
     def archived_lines(self) -> int | None:

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Collection
 
 from common.settings import Settings
-from dashboard.disk import Disk, LogDirectory
+from dashboard.disk import Disk, LogDirectory, total
 from journal.checkpoint import Checkpoint, CheckpointError, CheckpointFile
 from journal.logs import logs_of
 
@@ -41,17 +41,13 @@ class LogDirectories:
 
 
 def added(disks: Collection[Disk]) -> Disk:
-    def total(counts: list[int | None]) -> int | None:
-        known = [count for count in counts if count is not None]
-        return sum(known) if len(known) == len(counts) else None
-
     return Disk(
         bytes=sum(one.bytes for one in disks),
         files=sum(one.files for one in disks),
-        lines=total([one.lines for one in disks]),
+        lines=total(one.lines for one in disks),
         grown_bytes=sum(one.grown_bytes for one in disks),
-        grown_lines=total([one.grown_lines for one in disks]),
+        grown_lines=total(one.grown_lines for one in disks),
         new_bytes=sum(one.new_bytes for one in disks),
-        new_lines=total([one.new_lines for one in disks]),
+        new_lines=total(one.new_lines for one in disks),
         new_since=min((one.new_since for one in disks if one.new_since), default=None),
     )

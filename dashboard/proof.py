@@ -10,7 +10,7 @@ from typing import Any, Literal
 from common.aws import S3Client
 from common.clock import Clock, iso
 from common.settings import Settings
-from dashboard.disk import Disk, LogDirectory
+from dashboard.disk import Disk, LogDirectory, total
 from dashboard.logs import LogDirectories
 from dashboard.periodic import LookError, Seen
 from journal.archived import ArchivedError
@@ -67,14 +67,13 @@ def together(logs: dict[str, Proof], now: datetime) -> Proof:
     """All of them as one; in lines, if all of them are."""
     each = logs.values()
     in_lines = all(one.unit == "lines" for one in each)
-    lines = [one.unarchived_lines for one in each if one.unarchived_lines is not None]
     in_bytes = {column: sum(one.in_bytes[column] for one in each) for column in COLUMNS}
     return Proof(
         at=now,
         unit="lines" if in_lines else "bytes",
         totals={column: sum(one.totals[column] for one in each) for column in COLUMNS} if in_lines else in_bytes,
         unarchived_bytes=sum(one.unarchived_bytes for one in each),
-        unarchived_lines=sum(lines) if len(lines) == len(each) else None,
+        unarchived_lines=total(one.unarchived_lines for one in each),
         since=min((one.since for one in each if one.since), default=None),
         in_bytes=in_bytes,
         logs=logs,
@@ -122,14 +121,13 @@ class Auditor:
         open_ = [(row.name, ranges) for row in found.rows if (ranges := row.acknowledged - row.archived)]
         firsts = [self._directory.time_at(name, next(iter(ranges))[0]) for name, ranges in open_]
         counts = [self._directory.lines_in(name, ranges) for name, ranges in open_] if totals else [None]
-        known = [count for count in counts if count is not None]
         in_bytes = {column: found.total(column) for column in COLUMNS}
         return Proof(
             at=self._clock.now(),
             unit="bytes" if totals is None else "lines",
             totals=totals or in_bytes,
             unarchived_bytes=sum(ranges.total for _, ranges in open_),
-            unarchived_lines=sum(known) if len(known) == len(counts) else None,
+            unarchived_lines=total(counts),
             since=min((first for first in firsts if first), default=None),
             in_bytes=in_bytes,
         )
