@@ -91,7 +91,7 @@ class Settings(Variables, Places):
     record_key: Annotated[
         str,
         matches(rf"(?:{KEY_FORM})?", "a key is what the appliance keeps in record.key, or `terraform output`"),
-    ] = Field("", examples=["…"], repr=False)
+    ] = Field("", examples=["…"], secret=True)
     """Key of producer and function that signs the place of each record, so that no other program can claim bytes of the
     log. Empty: the appliance takes the function's, or makes one; a producer by itself signs nothing."""
 
@@ -263,7 +263,7 @@ def explain(error: SeveralWrongError) -> list[str]:
             field = Settings.model_fields[name]
             remedy = field.examples[0] if field.examples else field.default
             # a URL's user and password may hold anything, and the message goes to logs
-            given = re.sub(r"(?s)^(\w*://)?.*@", r"\1...@", str(problem.given)) if field.repr else "…"
+            given = "…" if field.secret else re.sub(r"(?s)^(\w*://)?.*@", r"\1...@", str(problem.given))
             if SERVICE_LINK.match(given) and name.endswith("_port"):
                 what = f"Kubernetes sets it for a service called {name.removesuffix('_port')}, unless the pod has "
                 what += "`enableServiceLinks: false`"

@@ -35,7 +35,7 @@ class Info:
     default: Any = None
     default_factory: Callable[[dict[str, Any]], Any] | None = None
     examples: tuple[str, ...] | list[str] = ()
-    repr: bool = True
+    secret: bool = False
     ge: float | None = None
     le: float | None = None
 
@@ -172,16 +172,6 @@ class Variables:
 
     def __setattr__(self, name: str, value: Any) -> None:
         raise dataclasses.FrozenInstanceError(f"cannot assign to field {name!r}")
-
-    def __eq__(self, other: object) -> bool:
-        return type(other) is type(self) and vars(other) == vars(self)
-
-    def __hash__(self) -> int:
-        return hash(tuple(vars(self).items()))
-
-    def __repr__(self) -> str:
-        shown = (f"{name}={getattr(self, name)!r}" for name, info in self.model_fields.items() if info.repr)
-        return f"{type(self).__name__}({', '.join(shown)})"
 
 
 class SeveralWrongError(ValueError):

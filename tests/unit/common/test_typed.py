@@ -80,8 +80,8 @@ def test_variables_are_read_in_any_case_and_named_values_go_first(monkeypatch: p
     monkeypatch.setenv("some_NUMBER", "2")
     monkeypatch.setenv("SOME_TEXT", "")
     assert (Some().some_number, Some().some_text) == (2, "")
-    assert Some(some_number=3) == Some(some_number="3")
-    assert Some().model_copy(update={"some_text": "x"}) != Some()
+    assert Some(some_number=3).some_number == Some(some_number="3").some_number == 3
+    assert Some().model_copy(update={"some_text": "x"}).some_text == "x"
     with pytest.raises(SeveralWrongError, match="no such field: some_nubmer"):
         Some(some_nubmer=3)
 
