@@ -212,11 +212,7 @@ class ArchivedFile:
 
 
 def encode(archived: Archived) -> bytes:
-    return json.dumps({"version": VERSION} | asdict(archived), default=_plain).encode() + b"\n"
-
-
-def _plain(value: Ranges | datetime) -> Any:
-    return list(value) if isinstance(value, Ranges) else value.isoformat()
+    return json.dumps({"version": VERSION} | asdict(archived), default=datetime.isoformat).encode() + b"\n"
 
 
 def _archived(tree: Any) -> Archived:

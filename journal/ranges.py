@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from itertools import pairwise
 
 
-class Ranges:
-    """An immutable set of bytes; iterates over its ranges in order, which neither overlap nor touch.
+class Ranges(tuple[tuple[int, int], ...]):
+    """A set of bytes: its ranges in order, which neither overlap nor touch. `|`, `&` and `-` are those of sets."""
 
-    `|`, `&` and `-` are those of sets; `len` would be limited to sys.maxsize and is called `total` here.
-    """
+    __slots__ = ()
 
-    __slots__ = ("_pairs",)
-
-    def __init__(self, pairs: Iterable[tuple[int, int]] = ()) -> None:
+    def __new__(cls, pairs: Iterable[tuple[int, int]] = ()) -> Ranges:
         """Of any pairs, in any order; empty ones (start = end) vanish. Raises ValueError unless 0 <= start <= end."""
         merged: list[tuple[int, int]] = []
         for start, end in sorted(pairs):
@@ -26,7 +23,7 @@ class Ranges:
                 merged[-1] = (merged[-1][0], max(merged[-1][1], end))
             else:
                 merged.append((start, end))
-        self._pairs = tuple(merged)
+        return super().__new__(cls, merged)
 
     @classmethod
     def of(cls, start: int, end: int) -> Ranges:
@@ -36,45 +33,30 @@ class Ranges:
     @property
     def total(self) -> int:
         """How many bytes."""
-        return sum(end - start for start, end in self._pairs)
+        return sum(end - start for start, end in self)
 
     @property
     def end(self) -> int:
         """Behind the last byte; 0 when there is none."""
-        return self._pairs[-1][1] if self._pairs else 0
-
-    def __iter__(self) -> Iterator[tuple[int, int]]:
-        return iter(self._pairs)
-
-    def __bool__(self) -> bool:
-        return bool(self._pairs)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Ranges) and self._pairs == other._pairs
-
-    def __hash__(self) -> int:
-        return hash(self._pairs)
-
-    def __repr__(self) -> str:
-        return f"Ranges({list(self._pairs)})"
+        return self[-1][1] if self else 0
 
     def __str__(self) -> str:
-        return ", ".join(f"[{start}, {end})" for start, end in self._pairs) or "nothing"
+        return ", ".join(f"[{start}, {end})" for start, end in self) or "nothing"
 
     def __or__(self, other: Ranges) -> Ranges:
-        return Ranges((*self._pairs, *other._pairs))
+        return Ranges((*self, *other))
 
     def __sub__(self, other: Ranges) -> Ranges:
-        if not other._pairs or not self._pairs:
+        if not other or not self:
             return self
         # what lies between the other's ranges is what stays
-        gaps = ((end, start) for (_, end), (start, _) in pairwise(other._pairs))
-        outside = Ranges([(0, other._pairs[0][0]), *gaps, (other.end, max(other.end, self.end))])
+        gaps = ((end, start) for (_, end), (start, _) in pairwise(other))
+        outside = Ranges([(0, other[0][0]), *gaps, (other.end, max(other.end, self.end))])
         return self & outside
 
     def __and__(self, other: Ranges) -> Ranges:
         common: list[tuple[int, int]] = []
-        mine, theirs = iter(self._pairs), iter(other._pairs)
+        mine, theirs = iter(self), iter(other)
         one, two = next(mine, None), next(theirs, None)
         while one and two:
             start, end = max(one[0], two[0]), min(one[1], two[1])
