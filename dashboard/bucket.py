@@ -70,7 +70,6 @@ class Bucket:
         self._settings = settings
         self._clock = clock
         self._connect = connect
-        self._client: S3Client | None = None
         self._lister = Lister(settings, clock, self._prefixes)
         self._charted: dict[str, _Charted] = {}
         self._charting = threading.Lock()
@@ -78,9 +77,7 @@ class Bucket:
 
     @property
     def _s3(self) -> S3Client:
-        if self._client is None:
-            self._client = self._connect()
-        return self._client
+        return self._connect()
 
     def _prefixes(self) -> list[str]:
         """That of each log, and that of all, below which there may be what was shipped before."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import secrets
 from collections.abc import Iterator
-from datetime import datetime
 from typing import TYPE_CHECKING, Literal
 
 from common.aws import S3Client
@@ -55,7 +54,7 @@ def meaning(endpoint: str, ignored: list[str], shards: int) -> str:
     )
 
 
-def filed(clients: Clients, settings: Settings, now: datetime, run: Run) -> Filed:
+def filed(clients: Clients, settings: Settings, run: Run) -> Filed:
     """Where this endpoint's Firehose files a line: a probe goes through it, and what became of it is deleted.
 
     Raises AWS_ERRORS when the probe itself cannot be made.
@@ -64,7 +63,7 @@ def filed(clients: Clients, settings: Settings, now: datetime, run: Run) -> File
     line = f'127.0.0.1 - - [{PROBE_TIME}] "GET /{token} HTTP/1.1" 200 0 "-" "probe"\n'.encode()
     s3, bucket, prefix = clients.s3, settings.s3_bucket, settings.s3_prefix
     clients.firehose.put_record(DeliveryStreamName=settings.firehose_stream, Record={"Data": line})
-    arrival = f"{now:%Y/%m/%d/%H}/"
+    arrival = f"{run.now:%Y/%m/%d/%H}/"
     failures = prefix + delivery.ERROR_PREFIX.partition("!")[0] + f"processing-failed/{arrival}"
     places: dict[str, Filed] = {
         prefix + PROBE_HOUR: "own hour",
@@ -93,13 +92,13 @@ def _small_objects(s3: S3Client, bucket: str, prefix: str) -> Iterator[tuple[str
             yield item["Key"], s3.get_object(Bucket=bucket, Key=item["Key"])["Body"].read()
 
 
-def overwrites(clients: Clients, settings: Settings, endpoint: str, _now: datetime, _run: Run) -> str:
+def overwrites(clients: Clients, settings: Settings, endpoint: str, _run: Run) -> str:
     """Whether the bucket's endpoint keeps two writers apart: the sentence about what it ignores, or nothing."""
     ignored = _ignored(clients, settings)
     return meaning(endpoint, ignored, settings.shard_count) if ignored else ""
 
 
-def refuses(clients: Clients, settings: Settings, _endpoint: str, _now: datetime, _run: Run) -> str:
+def refuses(clients: Clients, settings: Settings, _endpoint: str, _run: Run) -> str:
     """Whether the producer may write to the bucket by itself: why it does not, or nothing."""
     ignored = _ignored(clients, settings)
     return refusal(settings.s3_bucket, ignored) if ignored else ""
@@ -110,7 +109,7 @@ def _ignored(clients: Clients, settings: Settings) -> list[str]:
     return [condition for condition in found if condition != COPY]
 
 
-def misfiles(clients: Clients, settings: Settings, endpoint: str, now: datetime, run: Run) -> str:
+def misfiles(clients: Clients, settings: Settings, endpoint: str, run: Run) -> str:
     """Whether the delivery stream files lines as it is told: the sentence about what it does, or nothing."""
     stream, function = settings.firehose_stream, settings.lambda_function
-    return MEANINGS[filed(clients, settings, now, run)].format(endpoint=endpoint, stream=stream, function=function)
+    return MEANINGS[filed(clients, settings, run)].format(endpoint=endpoint, stream=stream, function=function)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
 from typing import Any, TypeAlias
 
 from common import aws
@@ -216,7 +215,7 @@ class Pipeline:
     provision: Callable[[Clients, Settings, bytes, Run], Iterator[Outcome]]
     on_aws: Callable[[Clients, Settings], list[Probe]]
     capability: str
-    shortcoming: Callable[[Clients, Settings, str, datetime, Run], str]
+    shortcoming: Callable[[Clients, Settings, str, Run], str]
 
 
 PIPELINES = {

@@ -36,7 +36,7 @@ RETRY_BASE = 0.25
 RETRY_CAP = 3.0
 # Seconds after which "still waiting" is said again, and after which a setting that did not keep is tried again.
 REMIND_EVERY = 30.0
-# A capability's value in the status when all is well; and the resources that are probed anew when they were made anew.
+# The resources whose capabilities are tried again when they were made anew.
 PROBED = {"bucket", "delivery stream"}
 # Seconds one run of provisioning may wait for stream, function and mapping to become ready.
 PROVISION_WITHIN = 60.0
@@ -144,8 +144,8 @@ class Watch:
     def _probe(self, clients: Clients) -> None:
         """Whether the endpoint has what the chosen delivery needs: said when it has not, and never a failure."""
         try:
-            now, run = self.clock.now(), Run(self.clock, self.within)
-            found = self._pipeline.shortcoming(clients, self.settings, self._endpoint, now, run) or HONOURED
+            run = Run(self.clock, self.within)
+            found = self._pipeline.shortcoming(clients, self.settings, self._endpoint, run) or HONOURED
         except AWS_ERRORS as error:
             needs = f"whether {self._endpoint} has what DELIVERY={self.settings.delivery} needs cannot be seen"
             found = f"{needs}: {explain(error, 'the probe', self.settings.target)}"

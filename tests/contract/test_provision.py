@@ -726,12 +726,12 @@ def test_a_probe_that_is_not_found_is_not_waited_for_long(clients: Clients, cloc
     settings = named(delivery="firehose")
     run(clients, settings)
     elsewhere = settings.model_copy(update={"s3_prefix": "elsewhere/"})
-    found = filed(clients, elsewhere, clock.now(), Run(clock, 0))
+    found = filed(clients, elsewhere, Run(clock, 0))
     assert found == "unseen"
 
 
 def probe(clients: Clients, settings: Settings, clock: StillClock) -> Filed:
-    return filed(clients, settings, clock.now(), Run(clock, 20))
+    return filed(clients, settings, Run(clock, 20))
 
 
 def test_the_outcome_is_a_value() -> None:
