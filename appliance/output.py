@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import logging
 import os
+import queue
 import sys
 import threading
-from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
@@ -29,10 +29,9 @@ class Output:
 
     def __init__(self, source: int, target: int) -> None:
         self._source, self._target = source, target
-        self._waiting: deque[bytes] = deque()
+        self._waiting: queue.SimpleQueue[bytes] = queue.SimpleQueue()
         self._bytes = 0
-        self._ended = False
-        self._changed = threading.Condition()
+        self._counting = threading.Lock()
         self.lost = 0
 
     def take(self) -> None:
@@ -46,29 +45,21 @@ class Output:
             rest = rest if newline else b""
         if rest:
             self._add(rest)
-        with self._changed:
-            self._ended = True
-            self._changed.notify()
+        self._waiting.put(b"")  # the end
 
     def _add(self, lines: bytes) -> None:
-        with self._changed:
+        with self._counting:
             if self._bytes + len(lines) > WAITING_BYTES:
                 self.lost += lines.count(b"\n")
                 return
-            self._waiting.append(lines)
             self._bytes += len(lines)
-            self._changed.notify()
+        self._waiting.put(lines)
 
     def give(self) -> None:
         """Write until `take` has ended."""
-        while True:
-            with self._changed:
-                self._changed.wait_for(lambda: self._waiting or self._ended)
-                if not self._waiting:
-                    return
-                lines = self._waiting.popleft()
+        while lines := self._waiting.get():
             passed = self._passed(lines)
-            with self._changed:
+            with self._counting:
                 self._bytes -= len(lines)
                 self.lost += 0 if passed else lines.count(b"\n")
                 # said when what waited is out, and only where it can be read

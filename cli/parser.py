@@ -142,38 +142,30 @@ def of_log(command: argparse.ArgumentParser) -> None:
     command.add_argument("--log", metavar="NAME", default="", help="which of LOG_FILES")
 
 
-def _within(text: str, kind: Callable[[str], N], most: float, allowed: str) -> N:
-    with suppress(ValueError):
-        value = kind(text)
-        if 0 <= value <= most:
-            return value
-    raise argparse.ArgumentTypeError(f"{text}: use {allowed}")
+def _number(kind: Callable[[str], N], most: float, allowed: str, *, zero: bool = True) -> Callable[[str], N]:
+    """What reads a number from 0, or above it, to `most`."""
+
+    def read(text: str) -> N:
+        with suppress(ValueError):
+            value = kind(text)
+            if 0 <= value <= most and (value or zero):
+                return value
+        raise argparse.ArgumentTypeError(f"{text}: use {allowed}")
+
+    return read
 
 
-def count(text: str) -> int:
-    return _within(text, int, MOST_LINES, f"a whole number from 0 to {MOST_LINES}")
+count = _number(int, MOST_LINES, f"a whole number from 0 to {MOST_LINES}")
+grace = _number(float, MOST_SECONDS, "a number of seconds from 0 to REPAIR_AFTER")
+seconds = _number(float, MOST_SECONDS, f"a number of seconds above 0 and up to {MOST_SECONDS:g}", zero=False)
+up_to_ten_years = f"a number of minutes above 0 and up to {MOST_MINUTES:.0f}, which is ten years"
+minutes = _number(float, MOST_MINUTES, up_to_ten_years, zero=False)
 
 
 def hours(text: str) -> str:
     if re.fullmatch(r"(\d{4}(/\d\d){0,3})?", text, re.ASCII):
         return text
     raise argparse.ArgumentTypeError(f"{text}: use a year, month, day or hour in UTC, such as 2026/11/30/09")
-
-
-def grace(text: str) -> float:
-    return _within(text, float, MOST_SECONDS, "a number of seconds from 0 to REPAIR_AFTER")
-
-
-def seconds(text: str) -> float:
-    return _above_0(text, MOST_SECONDS, f"a number of seconds above 0 and up to {MOST_SECONDS:g}")
-
-
-def minutes(text: str) -> float:
-    return _above_0(text, MOST_MINUTES, f"a number of minutes above 0 and up to {MOST_MINUTES:.0f}, which is ten years")
-
-
-def _above_0(text: str, most: float, allowed: str) -> float:
-    return _within(text, lambda text: float(text) or -1.0, most, allowed)
 
 
 def function(text: str) -> str:

@@ -94,7 +94,7 @@ def add(minutes: Minutes, lines: Iterable[bytes]) -> None:
         ):
             counter[name] += 1
             if len(counter) > 2 * DISTINCT:
-                kept = heapq.nlargest(DISTINCT, counter.items(), key=lambda pair: pair[1])
+                kept = counter.most_common(DISTINCT)
                 counter.clear()
                 counter.update(dict(kept))
 
