@@ -68,29 +68,22 @@ class FunctionLog:
 
     def _events(self, group: str) -> Iterator[Any]:
         """Each event that was not seen before."""
-        client = self._connect()
+        listing = self._connect().get_paginator("filter_log_events")
         for _ in range(ROUNDS):
             start = max(self._since, self._read_to - OVERLAP)
-            request: dict[str, Any] = {"logGroupName": group, "startTime": _milliseconds(start)}
+            pages = listing.paginate(logGroupName=group, startTime=_milliseconds(start))
             fresh = 0
             repeated: Counter[str] = Counter()
-            more = True
-            while more:
-                page = client.filter_log_events(**request)
-                for event in page["events"]:
-                    # an emulator gives no id; equal lines of the same millisecond are then told apart by their number
-                    name = (
-                        event.get("eventId") or f"{event.get('logStreamName')} {event['timestamp']} {event['message']}"
-                    )
-                    repeated[name] += 1
-                    name = f"{name} {repeated[name]}"
-                    if name not in self._seen:
-                        fresh += 1
-                        self._seen[name] = event["timestamp"]
-                        self._read_to = max(self._read_to, _moment(event["timestamp"]))
-                        yield event
-                more = bool(page.get("nextToken"))
-                request["nextToken"] = page.get("nextToken")
+            for event in (event for page in pages for event in page["events"]):
+                # an emulator gives no id; equal lines of the same millisecond are then told apart by their number
+                name = event.get("eventId") or f"{event.get('logStreamName')} {event['timestamp']} {event['message']}"
+                repeated[name] += 1
+                name = f"{name} {repeated[name]}"
+                if name not in self._seen:
+                    fresh += 1
+                    self._seen[name] = event["timestamp"]
+                    self._read_to = max(self._read_to, _moment(event["timestamp"]))
+                    yield event
             oldest = _milliseconds(self._read_to - OVERLAP)
             self._seen = {name: at for name, at in self._seen.items() if at >= oldest}
             if not fresh:

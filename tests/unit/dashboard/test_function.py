@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, cast
 
@@ -45,7 +46,18 @@ class FakeLogs:
             event["eventId"] = str(len(self.events))
         self.events.append(event)
 
-    def filter_log_events(self, **request: Any) -> dict[str, Any]:
+    def get_paginator(self, name: str) -> FakeLogs:
+        assert name == "filter_log_events"
+        return self
+
+    def paginate(self, **request: Any) -> Iterator[dict[str, Any]]:
+        page = self._answer(**request)
+        yield page
+        while "nextToken" in page:
+            page = self._answer(**request, nextToken=page["nextToken"])
+            yield page
+
+    def _answer(self, **request: Any) -> dict[str, Any]:
         assert request["logGroupName"] == "/aws/lambda/stream-transformation"
         self.calls += 1
         if self.error:
