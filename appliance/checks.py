@@ -11,7 +11,7 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
-from common.emulator import USER, become_unprivileged
+from common.emulator import USER
 from common.settings import Settings
 
 HOME = Path(__file__).resolve().parent.parent
@@ -121,27 +121,13 @@ def check_emulator(folder: Path) -> None:
 
 
 def _unreachable(paths: list[Path]) -> str:
-    """What on the way to one of `paths` USER may not enter, empty if nothing; a child becomes USER and tries.
-
-    Raises OSError when it cannot become USER.
-    """
-    reader, writer = os.pipe()
-    child = os.fork()
-    if not child:
-        try:
-            become_unprivileged()
-            way = (each for path in paths for each in (*reversed(path.parents), path))
-            os.write(writer, os.fsencode(next((each for each in way if not os.access(each, os.X_OK)), "")))
-            os._exit(0)
-        except OSError as error:
-            os._exit(error.errno or 1)
-    os.close(writer)
-    with os.fdopen(reader, "rb") as answer:
-        found = os.fsdecode(answer.read())
-    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    if code:
-        raise OSError(code, os.strerror(code))
-    return found
+    """What on the way to one of `paths` USER may not enter, empty if nothing. Raises OSError if it cannot be tried."""
+    way = [each for path in paths for each in (*reversed(path.parents), path)]
+    enter = 'for each; do [ -x "$each" ] || { printf %s "$each"; exit; }; done'
+    tried = subprocess.run(
+        ["sh", "-c", enter, "sh", *way], user=USER, group=USER, extra_groups=[], capture_output=True, check=True
+    )
+    return os.fsdecode(tried.stdout)
 
 
 def _listen(host: str, port: int) -> None:
