@@ -6,15 +6,13 @@ An expression that costs nginx too much counts as none that fits. Then the defau
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Iterable
-from pathlib import Path
 
+import common.formats  # noqa: F401 - it says where the code is
 from common.settings import Settings
 from common.values import parts
 
-# without all of common/archiver.py, which would make each start longer
-sys.path.append(str(Path(__file__).resolve().parents[1] / "lambda"))
+# isort: split
 from archiver.privacy import (
     ALL,
     BYTE,

@@ -118,15 +118,9 @@ def basic_execution_policy(role_arn: str) -> str:
     return f"arn:{partition(role_arn)}:iam::aws:policy/service-role/AWSLambdaBasicExecutionRole"
 
 
-def stream_arn(role_arn: str, region: str, stream: str) -> str:
-    """The ARN `stream` has, or will have, in the account and partition of `role_arn`."""
-    account = role_arn.split(":")[4]
-    return f"arn:{partition(role_arn)}:kinesis:{region}:{account}:stream/{stream}"
-
-
-def function_arn(role_arn: str, region: str, function: str) -> str:
-    """The ARN `function` has, or will have, in the account and partition of `role_arn`."""
-    return f"arn:{partition(role_arn)}:lambda:{region}:{role_arn.split(':')[4]}:function:{function}"
+def arn(role_arn: str, service: str, region: str, resource: str) -> str:
+    """The ARN `resource` has, or will have, in the account and partition of `role_arn`."""
+    return f"arn:{partition(role_arn)}:{service}:{region}:{role_arn.split(':')[4]}:{resource}"
 
 
 def partition(arn: str) -> str:

@@ -78,7 +78,8 @@ def _kinesis(clients: Clients, settings: Settings, code: bytes, run: Run) -> Ite
     """Role, stream, function, event source mapping."""
 
     def permissions(role_arn: str) -> policies.Policy:
-        stream_arn = policies.stream_arn(role_arn, settings.aws_default_region, settings.kinesis_data_stream)
+        stream = f"stream/{settings.kinesis_data_stream}"
+        stream_arn = policies.arn(role_arn, "kinesis", settings.aws_default_region, stream)
         return policies.inline_policy(stream_arn, settings.s3_bucket, settings.s3_prefix)
 
     policy = policies.INLINE_POLICY_NAME
@@ -100,7 +101,8 @@ def _firehose(clients: Clients, settings: Settings, code: bytes, run: Run) -> It
         return policies.transform_policy(role_arn, bucket, prefix)
 
     def delivery_permissions(role_arn: str) -> policies.Policy:
-        function_arn = policies.function_arn(role_arn, settings.aws_default_region, settings.lambda_function)
+        name = f"function:{settings.lambda_function}"
+        function_arn = policies.arn(role_arn, "lambda", settings.aws_default_region, name)
         return policies.delivery_policy(function_arn, bucket, prefix, log_group)
 
     policy = policies.TRANSFORM_POLICY_NAME

@@ -65,12 +65,12 @@ def test_only_lambda_takes_the_role() -> None:
 
 def test_arns_follow_the_partition_and_account_of_the_role() -> None:
     chinese = "arn:aws-cn:iam::123456789012:role/path/lambda-ex"
-    arn = policies.stream_arn(chinese, "cn-north-1", "web-log-stream")
+    arn = policies.arn(chinese, "kinesis", "cn-north-1", "stream/web-log-stream")
     assert arn == "arn:aws-cn:kinesis:cn-north-1:123456789012:stream/web-log-stream"
     document = policies.inline_policy(arn, "my-bucket", "")
     assert document["Statement"][3]["Resource"] == "arn:aws-cn:s3:::my-bucket"
     assert policies.basic_execution_policy(chinese).startswith("arn:aws-cn:iam::aws:policy/service-role/")
-    assert policies.stream_arn(ROLE, "us-east-1", "web-log-stream") == STREAM
+    assert policies.arn(ROLE, "kinesis", "us-east-1", "stream/web-log-stream") == STREAM
 
 
 def test_iam_may_write_one_thing_as_a_list_or_change_the_order() -> None:
@@ -135,4 +135,4 @@ def test_only_firehose_takes_its_role() -> None:
 
 
 def test_the_function_s_arn_is_known_before_it_is_there() -> None:
-    assert policies.function_arn(ROLE, "us-east-1", "stream-transformation") == FUNCTION
+    assert policies.arn(ROLE, "lambda", "us-east-1", "function:stream-transformation") == FUNCTION
