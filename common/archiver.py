@@ -5,26 +5,17 @@ from __future__ import annotations
 import common.formats  # noqa: F401 - it says where the code is
 
 # isort: split
-from archiver.archive import Archive, ContentionError, Elsewhere
-from archiver.event import FRAGMENT, Record
-from archiver.filing import Item, file_blocks, file_record, file_runs
-from archiver.layout import HourlyObject
-from archiver.ledger import Ledger, LedgerError
-from archiver.stored import Reader, State
-
-__all__ = [
-    "FRAGMENT",
-    "Archive",
-    "ContentionError",
-    "Elsewhere",
-    "HourlyObject",
-    "Item",
-    "Ledger",
-    "LedgerError",
-    "Reader",
-    "Record",
-    "State",
-    "file_blocks",
-    "file_record",
-    "file_runs",
-]
+from archiver.archive import Archive as Archive
+from archiver.archive import ContentionError as ContentionError
+from archiver.archive import Elsewhere as Elsewhere
+from archiver.event import FRAGMENT as FRAGMENT
+from archiver.event import Record as Record
+from archiver.filing import Item as Item
+from archiver.filing import file_blocks as file_blocks
+from archiver.filing import file_record as file_record
+from archiver.filing import file_runs as file_runs
+from archiver.layout import HourlyObject as HourlyObject
+from archiver.ledger import Ledger as Ledger
+from archiver.ledger import LedgerError as LedgerError
+from archiver.stored import Reader as Reader
+from archiver.stored import State as State

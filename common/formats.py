@@ -6,31 +6,23 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from common.together import COMBINED
 from common.values import networks
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "lambda"))
 from archiver import kept
-from archiver.fields import SEVEN, FormatError, names
-from archiver.format import JSON, NAMED, Format, compiled, own_format
+from archiver.fields import SEVEN as SEVEN
+from archiver.fields import FormatError as FormatError
+from archiver.fields import names
+from archiver.format import JSON as JSON
+from archiver.format import NAMED as NAMED
+from archiver.format import Format as Format
+from archiver.format import compiled, own_format
 from archiver.parse import NotInFormatError, parse
 
 if TYPE_CHECKING:
     from common.settings import Settings
 
-__all__ = [
-    "JSON",
-    "NAMED",
-    "SEVEN",
-    "Format",
-    "FormatError",
-    "check_format",
-    "format_of",
-    "function_format",
-    "log_format",
-    "takes",
-]
-
-DEFAULT = "combined"
 TIME = "[$time_local]"
 
 
@@ -58,7 +50,7 @@ def variables(settings: Settings) -> dict[str, str]:
         given["TRUSTED_PROXIES"] = ",".join(map(str, networks(settings.trusted_proxies)))
         given["ANONYMIZE_IP"] = "1" if settings.anonymize_ip else ""
         given |= {"DROP_QUERY": settings.drop_query, "LOG_SKIP": settings.log_skip}
-    return {name: value for name, value in given.items() if value not in ("", DEFAULT)}
+    return {name: value for name, value in given.items() if value not in ("", COMBINED)}
 
 
 def function_format(settings: Settings) -> Format:
@@ -79,8 +71,8 @@ def check_format(settings: Settings) -> None:
         function_format(settings)
     except FormatError as error:
         raise ValueError(f"{said}: {error}") from None
-    if settings.owns_log and text != DEFAULT:
-        raise ValueError(f"{said}: the appliance's own nginx logs in {DEFAULT}, to which FIELDS adds; leave it out")
+    if settings.owns_log and text != COMBINED:
+        raise ValueError(f"{said}: the appliance's own nginx logs in {COMBINED}, to which FIELDS adds; leave it out")
     if not delivery.has_ledger and (fields or TIME not in NAMED.get(text, text)):
         # a record of such a delivery holds one hour, by this time alone, and so much that its entries fit the answer
         raise ValueError(
