@@ -14,8 +14,8 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import TYPE_CHECKING
 
+from common.aws import S3Client
 from common.clock import Clock
 from common.log import event
 from common.settings import Settings
@@ -30,9 +30,6 @@ from producer.reread import pieces_again
 from producer.setback import SetBack
 from producer.sink import sink_of
 from producer.source import Source
-
-if TYPE_CHECKING:
-    from mypy_boto3_s3 import S3Client
 
 log = logging.getLogger(__name__)
 

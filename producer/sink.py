@@ -7,9 +7,9 @@ from abc import abstractmethod
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import KW_ONLY, dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
-from common.aws import client
+from common.aws import FirehoseClient, KinesisClient, client
 from common.clock import Clock
 from common.delivery import FIREHOSE, KINESIS, S3, Delivery
 from common.settings import Settings
@@ -19,10 +19,6 @@ from producer.put import Traffic
 from producer.record import Record
 from producer.retrying import Failure, RetryingSink
 from producer.signed import NoKeyError, key_of, signed
-
-if TYPE_CHECKING:
-    from mypy_boto3_firehose import FirehoseClient
-    from mypy_boto3_kinesis import KinesisClient
 
 # What mends a code of the key that encrypts the stream
 KEY_REMEDIES = {
