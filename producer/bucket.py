@@ -81,7 +81,7 @@ class BucketSink(RetryingSink):
     def _flushes(
         self, batch: Sequence[Record], pending: Sequence[int]
     ) -> Iterator[tuple[dict[HourlyObject, list[Item]], dict[int, set[HourlyObject]]]]:
-        """What to append to which objects, as much as fits the memory, and the objects of each record that ends there."""
+        """What to append to which objects, as much as fits the memory; the objects of each record that ends there."""
         found: dict[HourlyObject, list[Item]] = {}
         ended: dict[int, set[HourlyObject]] = {}
         waiting = 0
