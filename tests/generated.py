@@ -80,7 +80,7 @@ def _values(field: Info) -> str:
         shown.append(", ".join(f"`{one}`" for one in names if one != default))
     elif limits:
         shown.append(f"from {limits.ge:,}" if limits.le is None else f"{limits.ge:,} to {limits.le:,}")
-    elif field.examples and field.repr:
+    elif field.examples and not field.secret:
         shown.append(f"such as `{field.examples[0]}`")
     return "; ".join(shown) or "–"
 
