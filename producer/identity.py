@@ -45,7 +45,7 @@ class Identity:
         reading: dict[str, Found] = {}
         for generation in list(checkpoint.generations):
             kept: list[FileId] = []
-            readable: list[tuple[bool, int, Found]] = []
+            readable: list[tuple[bool, int, bool, Found]] = []
             for file in generation.files:
                 seen = found.get(file.key)
                 if seen is None:
@@ -58,10 +58,10 @@ class Identity:
                 if same is not False:
                     kept.append(seen.file(copy=file.copy))
                 if same:
-                    readable.append((not file.copy, seen.size, seen))
+                    readable.append((seen.live, seen.size, not file.copy, seen))
             generation.files = kept
-            if readable:  # the longest original, or the longest copy
-                *_, best = max(readable, key=lambda one: one[:2])
+            if readable:  # the log, or the longest; an original before its copy
+                *_, best = max(readable, key=lambda one: one[:3])
                 self._go_on(generation, best, checkpoint, reading)
         return reading
 

@@ -644,6 +644,24 @@ def test_a_rotated_log_that_was_edited_in_place(
     assert machine.arrived == [*LINES, b"next", b"more"]
 
 
+def test_a_copy_that_is_longer_than_a_backup(machine: Machine) -> None:
+    """The backup is the first file of the log; the one that was put back is gone before it was read."""
+    machine.write(TEXT)
+    machine.poll()
+    backup = machine.rotate("access.log.bak")
+    rotated = machine.log.with_name("access.log.1")
+    shutil.copyfile(backup, rotated)
+    machine.write(b"next\n", rotated.name)
+    machine.stream.script = [refuse_all] * 100
+    machine.poll()
+    shutil.copyfile(rotated, machine.log.with_name("access.log.2"))
+    machine.poll()
+    rotated.unlink()
+    machine.stream.script = []
+    machine.poll()
+    assert machine.arrived == [*LINES, b"next"]
+
+
 def test_a_log_that_was_edited_after_a_start(machine: Machine) -> None:
     """The backup, which is read first, begins a generation by then; the edited one is still known by its name."""
     machine.write(TEXT)
