@@ -7,7 +7,7 @@ import random
 from collections import Counter
 from pathlib import Path
 
-from tests.simulation.web import CLEAR, PACKERS, Web, cut
+from tests.simulation.web import CLEAR, KNOWN, PACKERS, Web, cut
 
 
 class Archives:
@@ -40,7 +40,8 @@ class Archives:
         paths = [self.file(content) for content in rng.choices(contents, k=rng.randint(1, 3))]
         if self._grows and rng.random() < 0.1:  # if the whole is known, this is refused, and all that is given with it
             whole = rng.choice(self._old)[0]
-            paths.append(self.file(whole[: whole.index(b"\n", rng.randrange(len(whole))) + 1]))
+            if len(whole) > KNOWN:
+                paths.append(self.file(whole[: whole.index(b"\n", rng.randrange(KNOWN, len(whole))) + 1]))
         return paths + (self._web.paths(rng) if rng.random() < 0.2 else [])
 
     @property

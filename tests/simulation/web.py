@@ -611,7 +611,7 @@ class Web:
 
     def contents(self, rng: random.Random) -> list[bytes]:
         """What one of its files holds now, in whole lines."""
-        file = rng.choice([*self.rotated, self._live])
+        file = rng.choice([each for each in [*self.rotated, self._live] if each.path.name != PREVIOUS])
         self._written_back(file)
         content = bytes(file.content)
         return [content[: content.rfind(b"\n") + 1]] if b"\n" in content else []
@@ -623,11 +623,13 @@ class Web:
 
     def has(self, content: bytes) -> bool:
         """Whether one of its files begins so."""
-        return any(file.content.startswith(content) for file in [*self.rotated, self._live])
+        files = [each for each in [*self.rotated, self._live] if each.path.name != PREVIOUS]
+        return any(file.content.startswith(content) for file in files)
 
     @property
     def busy(self) -> bool:
-        return bool(self._copy or self._packing or self._copying)
+        unnamed = any(each.path.name == PREVIOUS for each in self.rotated)
+        return bool(unnamed or self._copy or self._packing or self._copying)
 
     def strange(self) -> None:
         path = self._new_name(self.rng.choice([".gpg", ".br", ""]))
