@@ -43,8 +43,8 @@ def batches(pieces: Iterable[Piece]) -> Iterator[list[Record]]:
         lines += max(1, count_lines(piece.data))
         size += len(piece.data)
         if lines > MAX_BATCH_RECORDS or size + lines * KEY_BYTES > MAX_BATCH_BYTES:
+            gzip = TickGzip(held[0].backlog)
             emptied = (held.popleft() for _ in range(len(held)))  # each piece is let go of once it is used
-            gzip = TickGzip()
             packed = (record for piece in chain(emptied, rest) for record in packs(piece, gzip))
             yield from _fill(packed, MAX_BATCH_RECORDS, min(PACKED_BATCH_BYTES, MAX_BATCH_BYTES))
             return

@@ -87,7 +87,7 @@ class Reader:
 
     def _read_open(self, generation: Generation, seen: Found, content: Content) -> Iterator[Piece]:
         position, inside_line, limit = generation.position, generation.inside_line, seen.size
-        make = partial(Piece, generation.id, folder=self.folder)
+        make = partial(Piece, generation.id, folder=self.folder, backlog=limit - position)
         long_end: int | None = None
 
         def ended() -> bool:

@@ -32,10 +32,10 @@ MAX_RECORD_BYTES = 1024 * 1024
 PACK_BYTES = 512 * 1024
 # The partition key of a fragment is at most 24 + 1 + 20 + 1 + 7 bytes long, with its signature 76; a name takes more
 FRAGMENT_BYTES = MAX_RECORD_BYTES - 80
-# What a tick packs goes as small as gzip can up to SMALL_BACKLOG bytes, 20,000 lines, and as fast as it can beyond.
-# A million lines of bench/backlog.py take 2.7 s of CPU and 28 MB with zlib's level 6, and 0.17 s and 31 MB with ISA-L's
-# level 1 (docs/decisions/0014): the usual load has the fewest bytes, and a backlog costs at most 0.05 s more.
-SMALL_BACKLOG = 4 * 1024 * 1024
+# What a tick packs goes as small as gzip can up to SMALL_BACKLOG bytes, 20,000 lines, and as fast as it can beyond, and
+# where more than LARGE_BACKLOG bytes wait. A million lines of bench/backlog.py take 2.7 s of CPU and 28 MB with zlib's
+# level 6, and 0.17 s and 31 MB with ISA-L's level 1 (docs/decisions/0014): the usual load has the fewest bytes.
+SMALL_BACKLOG, LARGE_BACKLOG = 4 * 1024 * 1024, 16 * 1024 * 1024
 SMALL_LEVEL, GZIP_LEVEL = 6, 1
 GZIP_MAGIC = b"\x1f\x8b"
 # How much of what stands before an offset is remembered to recognise the file by (several log lines)
@@ -54,6 +54,7 @@ class Piece:
 
     `before` holds what stands in the file just before `start`, at most WINDOW_BYTES. `goes_on` is for fragments: the
     line has not ended with this piece. `folder`: what stands before the generation in the keys, `shop/` or nothing.
+    `backlog`: bytes that are to be read with it.
     """
 
     generation: str
@@ -63,6 +64,7 @@ class Piece:
     kind: Kind = Kind.LINES
     goes_on: bool = False
     folder: str = ""
+    backlog: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,10 +131,10 @@ def pack_end(data: bytes, begin: int) -> int:
 
 
 class TickGzip:
-    """gzip for one tick, by SMALL_BACKLOG."""
+    """gzip for one tick, in which at least `backlog` bytes wait."""
 
-    def __init__(self) -> None:
-        self._left = SMALL_BACKLOG
+    def __init__(self, backlog: int) -> None:
+        self._left = SMALL_BACKLOG if backlog <= LARGE_BACKLOG else 0
 
     def __call__(self, data: bytes) -> bytes:
         self._left -= len(data)

@@ -148,3 +148,6 @@ def test_a_small_backlog_is_packed_small_and_what_is_beyond_fast(monkeypatch: py
     block = zlib.decompress(records[-1].data, wbits=31)
     assert records[-1].data == recording.gzipped(block)
     assert b"".join(zlib.decompress(each.data, wbits=31) for each in records) == data
+    large = Piece(GENERATION, 0, data, backlog=recording.LARGE_BACKLOG + 1)
+    for record in (record for call in batches([large]) for record in call):
+        assert record.data == recording.gzipped(zlib.decompress(record.data, wbits=31))
