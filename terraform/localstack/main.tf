@@ -25,6 +25,14 @@ provider "aws" {
   }
 }
 
+locals {
+  settings = {
+    kinesis  = one(module.stream_pipeline[*].settings)
+    firehose = one(module.firehose_pipeline[*].settings)
+    s3       = module.direct_delivery.settings
+  }[var.delivery]
+}
+
 module "bucket" {
   source = "../modules/log-bucket"
 
@@ -81,4 +89,12 @@ module "firehose_pipeline" {
   function_name        = var.function_name
   role_name            = var.role_name
   alarms               = var.alarms
+}
+
+# No resource of its own: with delivery = "s3" the producer writes to the bucket.
+module "direct_delivery" {
+  source = "../modules/direct-delivery"
+
+  bucket_name = module.bucket.name
+  key_prefix  = var.key_prefix
 }

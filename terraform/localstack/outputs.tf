@@ -1,7 +1,7 @@
 output "settings" {
   description = "The environment of the producer. TARGET is left out, as this is not AWS."
   value = merge(
-    { for name, value in one(concat(module.stream_pipeline[*].settings, module.firehose_pipeline[*].settings)) : name => value if name != "TARGET" },
+    { for name, value in local.settings : name => value if name != "TARGET" },
     { LOCALSTACK_HOST = var.endpoint },
     module.log_lines.settings,
   )

@@ -18,14 +18,14 @@ variable "region" {
 }
 
 variable "delivery" {
-  description = "`kinesis`: stream and function, each line exactly once. `firehose`: delivery stream with transform, at least once; LocalStack does not file by the hour of the lines, MiniStack does."
+  description = "`kinesis`: stream and function, each line exactly once. `firehose`: delivery stream with transform, at least once; LocalStack does not file by the hour of the lines, MiniStack does. `s3`: the producer appends by itself, each line exactly once; only the bucket is made."
   type        = string
   default     = "kinesis"
   nullable    = false
 
   validation {
-    condition     = contains(["kinesis", "firehose"], var.delivery)
-    error_message = "Choose kinesis or firehose."
+    condition     = contains(["kinesis", "firehose", "s3"], var.delivery)
+    error_message = "Choose kinesis, firehose or s3."
   }
 }
 

@@ -28,6 +28,8 @@ KINDS = {
     "stream on MiniStack": Kind("localstack", "ministack", "kinesis"),
     "stream on LocalStack": Kind("localstack", "localstack", "kinesis"),
     "firehose on MiniStack": Kind("localstack", "ministack", "firehose"),
+    "bucket on MiniStack": Kind("localstack", "ministack", "s3"),
+    "bucket on LocalStack": Kind("localstack", "localstack", "s3"),
     "athena on MiniStack": Kind("modules/athena", "ministack"),
 }
 

@@ -45,7 +45,8 @@ def on(*names: str) -> pytest.MarkDecorator:
 
 STREAMS = ("stream on MiniStack", "stream on LocalStack")
 FIREHOSE = ("firehose on MiniStack",)
-PIPELINES = (*STREAMS, *FIREHOSE)
+BUCKETS = ("bucket on MiniStack", "bucket on LocalStack")
+PIPELINES = (*STREAMS, *FIREHOSE, *BUCKETS)
 ALL = (*PIPELINES, "athena on MiniStack")
 
 # What a second plan would change although nothing has changed, and why: what an emulator does not tell.
@@ -79,7 +80,7 @@ def test_a_second_plan_changes_nothing(deployment: Deployment) -> None:
     assert unknown == {}
 
 
-@on(*STREAMS)
+@on(*STREAMS, *BUCKETS)
 def test_lines_become_hourly_objects_exactly_once(deployment: Deployment, tmp_path: Path) -> None:
     """The real producer as cron runs it, told nothing but Terraform's outputs."""
     log = Log(tmp_path, deployment)
