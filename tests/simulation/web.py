@@ -486,6 +486,9 @@ class Web:
 
     def restore(self) -> None:
         self._say(f"{self.name} puts its log back from a copy")
+        half = bytes(self._live.content).rpartition(b"\n")[2]
+        if half and half not in self.lines:  # all that is left of a line, if the copy is emptied before it is read
+            self.may[half] += 1
         copy = self._new_name(".restored")
         self.put(copy, bytes(self._live.content))
         self.disk.durable[self.disk.inode(copy)] = len(self._live.content)
