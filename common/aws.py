@@ -39,10 +39,10 @@ PROBE_TIMEOUT = 0.5
 Service = Literal["s3", "kinesis", "firehose", "iam", "lambda", "logs"]
 
 
-def answers(host: str, port: int, timeout: float = PROBE_TIMEOUT) -> bool:
+def answers(host: str, port: int) -> bool:
     """Whether something accepts TCP connections there."""
     try:
-        with socket.create_connection((host, port), timeout=timeout):
+        with socket.create_connection((host, port), PROBE_TIMEOUT):
             return True
     except OSError:
         return False

@@ -30,6 +30,14 @@ def matches(pattern: str, rule: str) -> Callable[[str], str]:
     return check
 
 
+def _taken_by(read: Callable[[str], object]) -> Callable[[str], str]:
+    def check(value: str) -> str:
+        read(value)
+        return value
+
+    return check
+
+
 def _upstream(value: str) -> str:
     try:
         parts = urlsplit(value)
@@ -70,11 +78,6 @@ def log_files(value: str) -> list[tuple[str, Path]]:
     return found
 
 
-def _log_files(value: str) -> str:
-    log_files(value)
-    return value
-
-
 def parts(value: str) -> list[str]:
     """What stands between the commas."""
     return [part for each in value.split(",") if (part := each.strip())]
@@ -97,17 +100,12 @@ def networks(value: str) -> list[Network]:
     return found
 
 
-def _proxies(value: str) -> str:
-    networks(value)
-    return value
-
-
 # Stands before the hours in the keys of one of several logs, and names a folder beside the checkpoint's
 LOG_NAME = r"(?!(?:rejected|ledger|reserve)$|.*\.(?:json|lock|log)$)[A-Za-z][A-Za-z0-9._-]{0,31}"
-LogFiles = Annotated[str, _log_files]
+LogFiles = Annotated[str, _taken_by(log_files)]
 Upstream = Annotated[str, _upstream]
 Endpoint = Annotated[str, _localstack]
-Proxies = Annotated[str, _proxies]
+Proxies = Annotated[str, _taken_by(networks)]
 _PARAMETER = r" *(?!(?:all|true|false|yes|no|on|off)\b)[A-Za-z_][A-Za-z0-9_.-]* *"
 _SHOWN = r"!#-)+\--\[\]-~"  # printable, without comma, quote, backslash and `*`
 # One `*`: with each more, a long path costs nginx many times as much

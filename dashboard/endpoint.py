@@ -31,9 +31,9 @@ class GoneError(LookError):
     """The endpoint answers, but what was asked for is not there."""
 
 
-def where(settings: Settings, service: str = "s3") -> str:
+def where(settings: Settings) -> str:
     """What people call the endpoint."""
-    return "AWS" if settings.target == "aws" else endpoint_url(settings, service) or "AWS"
+    return endpoint_url(settings, "s3") or "AWS"
 
 
 @contextmanager
