@@ -92,9 +92,7 @@ class Acknowledged:
     at: datetime
     lines: int
     records: int
-    bytes: int
     first: Place
-    last: Place
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,7 +135,6 @@ class LogStatus:
     lag_since: datetime | None = None
     lines: int = 0
     bytes: int = 0
-    error: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

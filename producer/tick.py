@@ -101,7 +101,7 @@ class Producer:
                 if state == "behind":  # the others are looked at: the stream would not take theirs now, either
                     stop = _always
                 unknown: dict[str, Any] = {"lag_bytes": None, "lag_lines": None} if state == "failed" else {}
-                self._logs[each.name] = replace(self._logs.get(each.name, LogStatus()), error=error, **unknown)
+                self._logs[each.name] = replace(self._logs.get(each.name, LogStatus()), **unknown)
             self._sum()
             self._error = "; ".join(errors) or None
             self._complain(self._error, "failed" if "failed" in states else "refused")
@@ -209,9 +209,7 @@ class Producer:
             at=self._clock.now(),
             lines=report.lines,
             records=report.records,
-            bytes=report.bytes,
             first=report.first or Place(),
-            last=report.last or Place(),
         )
         self._status = replace(
             self._status,

@@ -99,8 +99,7 @@ def test_one_that_cannot_be_read_or_is_not_there_holds_up_no_other(
     assert status["state"] == "failed"
     assert f"shop: the checkpoint {damaged} is damaged" in status["error"]
     assert f"wiki: the log {machine.logs['wiki']} is not there" in status["error"]
-    assert "is damaged" in status["logs"]["shop"]["error"]
-    assert status["logs"]["blog"]["error"] is None
+    assert "blog: " not in status["error"]
     machine.tick()
     assert caplog.text.count("is damaged") == caplog.text.count("is not there") == 1
     damaged.unlink()
@@ -117,7 +116,7 @@ def test_what_the_stream_refuses_is_tried_once_a_tick_and_the_others_are_only_lo
     assert (machine.stream.calls, machine.sent()) == ([1], [])
     assert (status["state"], status["lag_bytes"]) == ("behind", 15)
     assert [one["lag_lines"] for one in status["logs"].values()] == [1, 1, 1]
-    assert sum(one["error"] is not None for one in status["logs"].values()) == 1
+    assert sum(f"{name}: " in status["error"] for name in NAMES) == 1
     assert machine.tick()["state"] == "idle"
     assert len(machine.sent()) == 3
 

@@ -255,9 +255,8 @@ def test_the_status_of_a_tick(setup: Setup, caplog: pytest.LogCaptureFixture) ->
     assert status["state"] == "idle"
     assert (status["lag_bytes"], status["error"]) == (4, None)
     (tick,) = status["acknowledged"]
-    assert (tick["lines"], tick["records"], tick["bytes"]) == (2, 2, 4)
+    assert (tick["lines"], tick["records"]) == (2, 2)
     assert tick["first"] == {"shard": "shardId-000000000000", "sequence_number": "1", "record_id": None, "key": None}
-    assert tick["last"]["sequence_number"] == "2"
     assert tick["at"] == status["shipped_at"] == status["last_tick"]
     assert abs(setup.due_in() - timedelta(seconds=60) - OVERDUE_AFTER) < timedelta(milliseconds=2)
     line = caplog.messages[-1]
