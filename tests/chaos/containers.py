@@ -48,6 +48,8 @@ EXTERNAL: dict[str, float] = {
 # A producer without its stream has to know soon that lines are missing
 SETTINGS = {"LIMIT_REQUESTS": "0", "REPAIR_INTERVAL": "5", "REPAIR_AFTER": "5", "LOG_ROTATE_BYTES": "150000"}
 SETTINGS |= {"LIMIT_REQUESTS": "0", "LIMIT_CONNECTIONS": "0"}  # all traffic comes from one address
+# What docs/sizing.md says is enough, without swap
+MEMORY = "192m"
 # In the container: end every process whose command line holds the first argument
 KILL = (
     "import os,sys\n"
@@ -103,6 +105,7 @@ class World:
         self.call = caller(engine_name)
         self.container = Container(engine_name, network)
         self.container.http_port = stable_port(random.Random())
+        self.container.options = ["--memory", MEMORY, "--memory-swap", MEMORY]
         self.endpoint = Endpoint(engine_name, network) if mode == "external" else None
         self.traffic = Traffic(self.container.http_port, rate, secrets.token_hex(4))
         self._archive = self.endpoint.url if self.endpoint else self.container
