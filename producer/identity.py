@@ -149,9 +149,11 @@ class Identity:
                 self._go_on(known, seen, checkpoint, reading)
                 return None
             for generation, original in sorted(originals, key=lambda each: -each[1].size):
-                if not original.live and original.size and self._copied(original, seen):
-                    # a copy that goes on further than its original
-                    generation.files.append(seen.file())
+                short = _cut_short(content, generation)
+                further = not original.live and original.size and (short or continues(content, generation))
+                if further and self._copied(original, seen):
+                    # a copy that goes on further than its original, which may be one that was cut short
+                    generation.files.append(seen.file(copy=short))
                     self._go_on(generation, seen, checkpoint, reading)
                     return None
             if not seen.live and not seen.dated and any(self._made_of(content, each) for each in reading.values()):
@@ -203,9 +205,7 @@ class Identity:
             if continues(content, generation):
                 return generation
         for generation in gone:
-            short = not seen.live and content.size < generation.position
-            # what was edited may begin the same and be shorter, but it has what was sent last
-            if short and begins_copy(content, generation) and moved_to(content, generation.tail) is None:
+            if not seen.live and _cut_short(content, generation):
                 return generation
         return None
 
@@ -238,3 +238,10 @@ class Identity:
         """A new generation. The time in its id files those of its lines that carry none."""
         name = f"{int(self._clock.now().timestamp()):08x}{self._rng.getrandbits(64):016x}"
         return Generation(name, files, head, starts=starts)
+
+
+def _cut_short(content: Content, generation: Generation) -> bool:
+    """Whether this is the beginning of what was sent. What was edited may begin the same and be shorter, but it has
+    what was sent last. Raises OSError."""
+    short = content.size < generation.position and begins_copy(content, generation)
+    return short and moved_to(content, generation.tail) is None

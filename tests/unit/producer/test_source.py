@@ -704,6 +704,32 @@ def test_a_rotated_log_that_was_edited_and_begins_the_same(machine: Machine) -> 
     assert machine.arrived[2 * len(LINES) :] == [b"next", b"last"]
 
 
+@pytest.mark.parametrize("command", ["80,130d", "100i more", "100i more\\nand more"])
+def test_a_rotated_log_that_was_edited_beside_a_copy_that_was_cut_short(machine: Machine, command: str) -> None:
+    machine.write(TEXT)
+    machine.poll()
+    rotated = machine.rotate("access.log.1")
+    machine.write(TEXT[: len(TEXT) // 3], "access.log.2")
+    machine.poll()
+    machine.write(b"next\n", rotated.name)
+    subprocess.run(["sed", "-i", command, rotated], check=True)
+    machine.poll()
+    assert machine.poll() == Shipped()
+    assert machine.arrived == [*LINES, b"next"]
+
+
+def test_copies_that_were_cut_short_differently(machine: Machine) -> None:
+    machine.write(TEXT)
+    machine.poll()
+    machine.rotate("elsewhere").unlink()
+    for parts, number in enumerate((b"1", b"2", b"3")):
+        machine.write(TEXT[: (parts + 2) * len(TEXT) // 5], f"access.log.{number.decode()}")
+        machine.poll()
+    machine.write(TEXT + b"next\n", "access.log.4")
+    machine.poll()
+    assert machine.arrived == [*LINES, b"next"]
+
+
 @pytest.mark.parametrize("then", [b"", b"\n", b"the same\n"])
 def test_a_log_that_was_emptied_is_not_taken_for_an_edited_one(machine: Machine, then: bytes) -> None:
     """Though it has a line that ends like the last long one sent, as a client may have it."""
