@@ -46,7 +46,7 @@ class Disk:
     def running(self) -> Iterator[None]:
         """The producer runs here; what it has kept open keeps its inode."""
         global _running
-        kept = _open_inodes()
+        kept = _open_inodes() if self._released else set()
         for inode in [each for each, real in self._released.items() if real not in kept]:
             del self._released[inode]
             heapq.heappush(self._free, inode)
