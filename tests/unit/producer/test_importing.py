@@ -146,6 +146,19 @@ def test_what_the_producer_sends_or_has_sent_is_not_doubled(world: World) -> Non
     assert world.lines == Counter(some("a", 35) + some("new", 3))
 
 
+def test_a_backup_of_a_log_that_was_edited_is_not_imported(world: World) -> None:
+    log = world.settings.log_file
+    log.write_bytes(text(some("a", 60)))
+    world.ship()
+    log.write_bytes(text(some("a", 70)))
+    backup = world.write("backup", text(some("a", 70)))
+    log.write_bytes(text(some("a", 70, 5)))
+    world.clock.advance(1)
+    world.ship()
+    assert world.load(backup).files[0].skipped
+    assert world.lines == Counter(some("a", 70))
+
+
 def test_what_the_producer_is_about_to_send_is_left_to_it(world: World) -> None:
     world.settings.log_file.write_bytes(text(some("a", 30)))
     world.stream.script = [refuse_all] * 100
