@@ -5,6 +5,7 @@ What a seed does is in world.py. A seed that fails prints how to run it alone: `
 
 from __future__ import annotations
 
+import itertools
 import os
 import subprocess
 import sys
@@ -25,7 +26,7 @@ from archiver.writer import Writer
 from journal.archived import Archived
 from journal.checkpoint import Checkpoint, CheckpointFile, Generation
 from journal.files import Found, Key
-from producer import identity, rotate, setback, source
+from producer import identity, importing, rotate, setback, source
 from producer.record import Record
 from producer.setback import SetBack
 from producer.whereabouts import Whereabouts
@@ -251,6 +252,28 @@ def other_formats_are_not_asked(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Others, "enter", lambda *_: None)
 
 
+def an_edited_log_is_a_new_one(patch: pytest.MonkeyPatch) -> None:
+    """What was sent of a log before it was edited is sent again."""
+    patch.setattr(identity.Identity, "_take_over_edited", lambda *_: None)
+
+
+def an_edited_log_goes_on_at_its_end(patch: pytest.MonkeyPatch) -> None:
+    """What comes in a log behind what was sent before it was edited is not sent."""
+    patch.setattr(identity, "moved_to", lambda content, _: content.size)
+
+
+def an_import_has_a_name_of_its_own(patch: pytest.MonkeyPatch) -> None:
+    """What is imported again has other places."""
+    numbers = itertools.count(10**15)
+    patch.setattr(importing, "_load", lambda _: {})
+    patch.setattr(importing, "_digest", lambda *_: (f"{next(numbers)}", None))
+
+
+def a_log_is_imported(patch: pytest.MonkeyPatch) -> None:
+    """Copies of what the producer has not seen yet are imported."""
+    patch.setattr(importing, "_holds", lambda *_: False)
+
+
 MUTANTS: list[Callable[[pytest.MonkeyPatch], None]] = [
     high_water_mark,
     checkpoint_over_a_gap,
@@ -273,6 +296,10 @@ MUTANTS: list[Callable[[pytest.MonkeyPatch], None]] = [
     other_formats_are_not_asked,
     cron_does_not_look_back,
     an_inode_is_enough,
+    an_edited_log_is_a_new_one,
+    an_edited_log_goes_on_at_its_end,
+    an_import_has_a_name_of_its_own,
+    a_log_is_imported,
 ]
 
 

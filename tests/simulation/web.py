@@ -525,7 +525,7 @@ class Web:
             elif how == self._change_some and known is not None:
                 self._change_some(file, known)
                 return file
-            elif at is not None:
+            elif at is not None and at >= KNOWN:
                 self._cut_end(file, at)
         return None
 
