@@ -509,7 +509,7 @@ class Web:
             others = [] if self._packing is None else [self._packing[0]]
             files = [each for each in self.rotated if each is not self._live] + [self._live] * (not busy)
             plain = [each for each in files if not each.packed and each.until is None and each not in others]
-            whole = [each for each in plain if each.content.endswith(b"\n")]
+            whole = [each for each in plain if each.content.endswith(b"\n") and each.path.name != PREVIOUS]
             if not whole:
                 return None
             file = self._apart.choice(whole)
