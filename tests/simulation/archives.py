@@ -33,7 +33,8 @@ class Archives:
             self._old.append([self._lines()])
         elif self._grows and rng.random() < 0.3:
             versions = rng.choice(self._old)
-            versions.append(versions[-1] + self._lines())
+            if len(versions[0]) >= KNOWN:  # else the first one is not known by what is imported of the next
+                versions.append(versions[-1] + self._lines())
         if self._copies and rng.random() < 0.5:
             self.copied += self._web.contents(rng)
         contents = [rng.choice(versions) for versions in self._old] + self.copied
