@@ -381,7 +381,10 @@ class Appliance:
         say(f"{self.name} imports {', '.join(path.name for path in paths)}")
 
         def listed(log: Path, generations: Collection[Generation], _: object) -> list[Found]:
-            return files.files_of(log, generations, [SimPath(self.web.away)])
+            faults, self.faults = self.faults, Faults()  # a file that cannot be looked at is in no listing
+            found = files.files_of(log, generations, [SimPath(self.web.away)])
+            self.faults = faults
+            return found
 
         def meanwhile(_: object) -> None:
             if not self._shipping and self._world.keeper.random() < self.faults.meanwhile_ticked:
