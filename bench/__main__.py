@@ -6,7 +6,7 @@ Sections, in the order in which they are measured; --only takes some of them:
     function   lines per CPU second, an event of a million lines, hostile logs, the import
     formats    lines per CPU second of each format, with and without fields, beside combined
     append     requests and bytes of an append against the object's size, and through an hour of 10 GB
-    deliveries requests and CPU a million lines, by Kinesis, Firehose and S3 alone
+    deliveries requests, CPU and memory a million lines, by Kinesis, Firehose and S3 alone
     pipeline   a million lines from the producer's start to the last line in S3, on MiniStack and LocalStack
     start      container start, nginx, pipeline; the imports of each process
     footprint  memory and CPU of each process of an idle container, and the producer's start under cron
@@ -247,6 +247,7 @@ def of_deliveries(runs: int) -> list[Section]:
                 f"{one.delivery}, {way}",
                 f"{one.producer.requests:,}",
                 f"{ours:.2f}",
+                f"{max(cost.producer.rss for cost in each) / MIB:.0f}",
                 f"{one.function.invocations:,}",
                 f"{one.function.requests:,}",
                 f"{theirs:.2f}",
@@ -255,8 +256,8 @@ def of_deliveries(runs: int) -> list[Section]:
                 NONE if one.wrong is None else str(sum(cost.wrong or 0 for cost in each)),
             )
         )
-    columns = ("delivery", "producer's requests", "its CPU s", "invocations", "function's requests", "its CPU s",
-               "requests", "CPU s", "not exactly once")  # fmt: skip
+    columns = ("delivery", "producer's requests", "its CPU s", "its RSS MiB", "invocations", "function's requests",
+               "its CPU s", "requests", "CPU s", "not exactly once")  # fmt: skip
     notes = [
         f"{deliveries.LINES:,} lines of {deliveries.HOURS} hours. Goal: {GOAL_DIRECT:g} CPU s with S3 alone. "
         "Not counted: what Lambda and Firehose do themselves.",

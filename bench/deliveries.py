@@ -1,4 +1,4 @@
-"""What a million lines cost by each delivery: requests, and CPU of the producer and of the function.
+"""What a million lines cost by each delivery: requests, CPU and memory of the producer and of the function.
 
 The log is shipped at once, and in polls by a producer that runs on. Producer and function are processes of their own,
 with boto3; the streams are the local server of bench/producer.py, S3 is MiniStack. The function gets the very records
@@ -30,6 +30,7 @@ from archiver.firehose import Transform
 from bench import emulator
 from bench.backlog import write_backlog
 from bench.function import PlentyOfTime
+from bench.memory import peak
 from bench.pipeline import judge
 from bench.producer import stream
 from common.clock import SystemClock
@@ -48,6 +49,7 @@ from tests.fake_kinesis import NullSink
 from tests.keys import KEY
 
 LINES, POLLS, HOURS = 1_000_000, 100, 6
+MIB = 2**20
 # An event has at most so many records (BATCH_SIZE), or so many bytes before base64: Lambda takes 6 MB, and a transform
 # gets what Firehose buffers for it
 BATCH_SIZE, EVENT_BYTES, BUFFER_BYTES = 100, 4_400_000, 200_000
@@ -55,10 +57,11 @@ BATCH_SIZE, EVENT_BYTES, BUFFER_BYTES = 100, 4_400_000, 200_000
 
 @dataclass(frozen=True)
 class Part:
-    """Of a process: CPU seconds, requests that it made, and invocations, if it is the function."""
+    """Of a process: CPU seconds, requests that it made, bytes held at most, and invocations, if it is the function."""
 
     cpu: float
     requests: int
+    rss: int = 0
     invocations: int = 0
 
 
@@ -132,7 +135,7 @@ def produce(delivery: Delivery, polls: int, log: Path, url: str, bucket: str) ->
         for calls, spent in _shipped(delivery, polls, log, settings.log_file, sink):
             cpu, requests = cpu + spent, requests + calls
         sink.close()
-        return Part(cpu, requests)
+        return Part(cpu, requests, peak())
 
 
 def _shipped(delivery: Delivery, polls: int, log: Path, live: Path, sink: Sink) -> Iterator[tuple[int, float]]:
@@ -140,10 +143,12 @@ def _shipped(delivery: Delivery, polls: int, log: Path, live: Path, sink: Sink) 
     live.parent.mkdir(exist_ok=True)
     source = Source(live, SystemClock(), random.Random(1))
     checkpoint = CheckpointFile(live.with_name("checkpoint.json"))
-    part = log.stat().st_size // polls + 1
+    size = log.stat().st_size
     with log.open("rb") as whole, live.open("ab", buffering=0) as grows:
-        while data := whole.read(part):
-            grows.write(data + whole.readline())
+        for poll in range(1, polls + 1):
+            while (left := size * poll // polls - whole.tell()) > 0:
+                grows.write(whole.read(min(left, MIB)))
+            grows.write(whole.readline())
             begun = time.process_time()
             report = ship_once(source, checkpoint, sink, cut=sink_of(delivery).cut)
             spent = time.process_time() - begun
@@ -172,7 +177,7 @@ def transform(delivery: Delivery, polls: int, log: Path, url: str, bucket: str) 
                     Transform(archive.append, "").answer(event)
                 cpu, invocations = cpu + time.process_time() - begun, invocations + 1
             recorder.sent.clear()
-    return Part(cpu, requests, invocations)
+    return Part(cpu, requests, peak(), invocations)
 
 
 def _events(delivery: Delivery, records: Sequence[Record]) -> Iterator[dict[str, Any]]:
