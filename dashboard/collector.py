@@ -59,7 +59,7 @@ class Collector:
         self._local = Periodic("log", self.look, clock, audience, busy=LOCAL_BUSY, idle=LOCAL_IDLE)
         self._stream = remote("stream", lambda: look_at_stream(settings, stream))
         # what it has not counted, the endpoint may forget
-        self._function = remote("function", FunctionLog(settings, clock, logs, started).look, waits=False)
+        self._function = remote("function", FunctionLog(settings, logs, started).look, waits=False)
         self._inventory = remote("bucket", self.bucket.look)
         self._proof = remote("audit", Audits(directories, clock, s3).look)
         self._parts: list[Periodic[Any]] = [self._local, self._inventory]

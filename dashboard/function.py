@@ -11,7 +11,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from common.aws import CloudWatchLogsClient
-from common.clock import Clock
 from common.settings import Settings
 from dashboard.endpoint import GoneError, explaining
 
@@ -43,11 +42,8 @@ class Batches:
 class FunctionLog:
     """Reads on from where the last look ended. One thread."""
 
-    def __init__(
-        self, settings: Settings, clock: Clock, connect: Callable[[], CloudWatchLogsClient], since: datetime
-    ) -> None:
+    def __init__(self, settings: Settings, connect: Callable[[], CloudWatchLogsClient], since: datetime) -> None:
         self._settings = settings
-        self._clock = clock
         self._connect = connect
         self._since = since
         self._read_to = since

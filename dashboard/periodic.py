@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from datetime import datetime
 from typing import Any, Generic, TypeVar
 
@@ -68,34 +68,27 @@ class Seen(Generic[T]):
     unanswered: bool = False
 
 
+@dataclass(eq=False)
 class Periodic(Generic[T]):
     """Calls `look` every `busy` seconds while a page is open, else every `idle` seconds. `waits`: not before the first
     page, or a scrape; until then it costs no client either."""
 
-    def __init__(
-        self,
-        name: str,
-        look: Callable[[], T],
-        clock: Clock,
-        audience: Audience,
-        *,
-        busy: float,
-        idle: float,
-        waits: bool = False,
-    ) -> None:
-        self.name = name
+    name: str
+    look: Callable[[], T]
+    clock: Clock
+    audience: Audience
+    _: KW_ONLY
+    busy: float
+    idle: float
+    waits: bool = False
+
+    def __post_init__(self) -> None:
         self.seen: Seen[T] = Seen()
-        self._look = look
-        self._clock = clock
-        self._audience = audience
-        self._busy = busy
-        self._idle = idle
-        self._waits = waits
-        self._changed = audience.changed
+        self._changed = self.audience.changed
         self._wanted = float("-inf")  # a look is needed that began at or after this
         self._ended = False
         self._said = ""
-        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread = threading.Thread(target=self._run, name=self.name, daemon=True)
 
     def start(self) -> None:
         self._thread.start()
@@ -109,16 +102,16 @@ class Periodic(Generic[T]):
     def fresh(self, age: float, timeout: float) -> bool:
         """Wait until there was a look that began at most `age` seconds ago; whether there was one in `timeout`."""
         with self._changed:
-            wanted = self._clock.monotonic() - age
+            wanted = self.clock.monotonic() - age
             self._wanted = max(self._wanted, wanted)
             self._changed.notify_all()
             return self._changed.wait_for(lambda: self._ended or (self.seen.looked or 0) >= wanted, timeout)
 
     def once(self) -> None:
         """Look now, in this thread."""
-        begun = self._clock.monotonic()
+        begun = self.clock.monotonic()
         try:
-            seen = Seen(value=self._look(), at=self._clock.now(), looked=begun)
+            seen = Seen(value=self.look(), at=self.clock.now(), looked=begun)
         except Exception as error:
             known = isinstance(error, LookError)
             unanswered = isinstance(error, LookError) and error.unanswered
@@ -130,7 +123,7 @@ class Periodic(Generic[T]):
                 name: Event = "unreachable" if unanswered else "concern" if known else "failed"
                 facts: dict[str, Any] = event(name, part=self.name, error=text)
                 log.warning("%s: %s", self.name, text, extra=facts, exc_info=not known)
-            since = self.seen.error_since if self.seen.error else self._clock.now()
+            since = self.seen.error_since if self.seen.error else self.clock.now()
             seen = Seen(self.seen.value, self.seen.at, text, since, begun, unanswered)
         else:
             if self._said:
@@ -141,19 +134,19 @@ class Periodic(Generic[T]):
             self._changed.notify_all()
 
     def _run(self) -> None:
-        if self._waits:
+        if self.waits:
             with self._changed:
-                self._changed.wait_for(lambda: self._ended or self._audience.came or self._wanted > float("-inf"))
+                self._changed.wait_for(lambda: self._ended or self.audience.came or self._wanted > float("-inf"))
         while not self._ended:
-            begun = self._clock.monotonic()
+            begun = self.clock.monotonic()
             self.once()
-            rested = 2 * self._clock.monotonic() - begun  # rest as long as the look took
+            rested = 2 * self.clock.monotonic() - begun  # rest as long as the look took
             with self._changed:
                 while not self._ended:
-                    due = begun + (self._busy if self._audience.watching else self._idle)
+                    due = begun + (self.busy if self.audience.watching else self.idle)
                     if self._wanted > begun:
                         due = begun
-                    pause = max(due, rested) - self._clock.monotonic()
+                    pause = max(due, rested) - self.clock.monotonic()
                     if pause <= 0:
                         break
                     self._changed.wait(pause)

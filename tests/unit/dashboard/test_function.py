@@ -10,7 +10,6 @@ from botocore.exceptions import ClientError, EndpointConnectionError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.clock import SystemClock
 from common.settings import Settings
 from dashboard.endpoint import NoAnswerError
 from dashboard.function import FunctionLog
@@ -72,7 +71,7 @@ class FakeLogs:
 
 
 def reader(logs: FakeLogs) -> FunctionLog:
-    return FunctionLog(Settings(), SystemClock(), lambda: cast("CloudWatchLogsClient", logs), START)
+    return FunctionLog(Settings(), lambda: cast("CloudWatchLogsClient", logs), START)
 
 
 def test_the_counts_of_batches_are_summed() -> None:
