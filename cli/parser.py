@@ -12,21 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
-from cli.manual import (
-    AUDIT,
-    EPILOG,
-    FORMATS,
-    HEALTH,
-    IMPORT,
-    LOGS,
-    POLICY,
-    REPAIR_LEDGER,
-    REPROCESS,
-    SHIP,
-    STATUS,
-    TAIL,
-    VERIFY,
-)
+from cli import manual
 
 N = TypeVar("N", int, float)
 
@@ -57,7 +43,7 @@ def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(
         prog="appliance",
         description="Look at the running appliance, and follow what it archives.",
-        epilog=EPILOG,
+        epilog=manual.EPILOG,
         formatter_class=_Help,
     )
     commands = made.add_subparsers(dest="command", metavar="COMMAND", required=True)
@@ -72,19 +58,19 @@ def parser() -> argparse.ArgumentParser:
     status = command(
         "status",
         "show every part's state, and what is behind",
-        STATUS,
+        manual.STATUS,
         "one object; with --watch one a line",
     )
     status.add_argument(
         "--watch", type=seconds, nargs="?", const=2.0, metavar="SECONDS", help="again and again, every 2 s by default"
     )
 
-    ship = command("ship-now", "have the producer poll at once", SHIP, "one object")
+    ship = command("ship-now", "have the producer poll at once", manual.SHIP, "one object")
     ship.add_argument(
         "--timeout", type=seconds, default=60.0, metavar="SECONDS", help="how long to wait (default: %(default)g)"
     )
 
-    tail = command("tail", "follow the archived lines as they come", TAIL, "the lines as they are in the object")
+    tail = command("tail", "follow the archived lines as they come", manual.TAIL, "the lines as they are in the object")
     start = tail.add_mutually_exclusive_group()
     start.add_argument(
         "-n", "--lines", type=count, default=10, metavar="N", help="how many old lines to show (default: %(default)s)"
@@ -100,9 +86,9 @@ def parser() -> argparse.ArgumentParser:
         "--interval", type=seconds, default=1.0, metavar="SECONDS", help="between two looks (default: %(default)g)"
     )
 
-    command("verify", "send requests and follow them to S3, step by step", VERIFY, "one object a step")
+    command("verify", "send requests and follow them to S3, step by step", manual.VERIFY, "one object a step")
 
-    audit = command("audit", "say what of the log is archived, and what is missing", AUDIT, "one object")
+    audit = command("audit", "say what of the log is archived, and what is missing", manual.AUDIT, "one object")
     audit.add_argument("--repair", action="store_true", help="send what is missing again now, then audit")
     audit.add_argument("--deep", action="store_true", help="also compare the archived lines with the logs'")
     audit.add_argument(
@@ -112,28 +98,28 @@ def parser() -> argparse.ArgumentParser:
         help="take as missing after this time; limit and default: REPAIR_AFTER",
     )
 
-    old = command("import", "archive old logs, each line once", IMPORT, "one object")
+    old = command("import", "archive old logs, each line once", manual.IMPORT, "one object")
     of_log(old)
     old.add_argument("files", type=Path, nargs="+", metavar="FILE", help="as the command itself can read it")
 
-    formats = command("formats", "say which setting reads a log", FORMATS, "one object")
+    formats = command("formats", "say which setting reads a log", manual.FORMATS, "one object")
     formats.add_argument("file", type=Path, metavar="FILE", help="as the command itself can read it")
 
-    ledger = command("repair-ledger", "make the ledger of an hourly object again", REPAIR_LEDGER, "one object")
+    ledger = command("repair-ledger", "make the ledger of an hourly object again", manual.REPAIR_LEDGER, "one object")
     ledger.add_argument("key", metavar="KEY", help="the object's key, as the error says it")
 
-    again = command("reprocess", "make entries of rejected lines that can be read now", REPROCESS, "one object")
+    again = command("reprocess", "make entries of rejected lines that can be read now", manual.REPROCESS, "one object")
     again.add_argument("hours", type=hours, nargs="?", default="", metavar="HOURS", help="UTC (default: all)")
 
-    command("policy", "print the IAM policy that the producer needs", POLICY, "the same on one line")
+    command("policy", "print the IAM policy that the producer needs", manual.POLICY, "the same on one line")
 
-    logs = command("logs", "print the function's own log, oldest line first", LOGS, "one object an entry")
+    logs = command("logs", "print the function's own log, oldest line first", manual.LOGS, "one object an entry")
     logs.add_argument("of", type=function, metavar="lambda", help="the function's log")
     logs.add_argument(
         "--minutes", type=minutes, default=60.0, help="how far back, up to ten years (default: %(default)g)"
     )
 
-    health = command("health", "check each part, as HEALTHCHECK does", HEALTH, "one list")
+    health = command("health", "check each part, as HEALTHCHECK does", manual.HEALTH, "one list")
     health.add_argument("--ready", action="store_true", help="exit 0 only when every part is ok")
     return made
 

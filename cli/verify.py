@@ -10,50 +10,48 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
-from typing import TypeAlias
 
 from cli.firehose_steps import delivered, delivered_entries, delivery_role, delivery_stream
 from cli.kinesis_steps import archived, entries, mapping, records, stream
 from cli.screen import OK, PROBLEM
 from cli.steps import Journey, StepError, acknowledged, bucket, function, requests, role
 from common.clock import SystemClock
-from common.delivery import FIREHOSE, KINESIS, S3
+from common.delivery import FIREHOSE, KINESIS, S3, Delivery
 from common.errors import AWS_ERRORS, explain
 from common.settings import Settings
 
-Steps: TypeAlias = list[tuple[str, Callable[[Journey], str]]]
-
-_KINESIS: Steps = [
-    ("bucket", bucket),
-    ("stream", stream),
-    ("role", role),
-    ("function", function),
-    ("event source mapping", mapping),
-    ("requests to nginx", requests),
-    ("acknowledged by the stream", acknowledged),
-    ("records in the stream", records),
-    ("object in S3", archived),
-    ("JSON lines", entries),
-]
-_FIREHOSE: Steps = [
-    ("bucket", bucket),
-    ("delivery stream", delivery_stream),
-    ("delivery role", delivery_role),
-    ("transform role", role),
-    ("transform function", function),
-    ("requests to nginx", requests),
-    ("acknowledged by Firehose", acknowledged),
-    ("objects in S3", delivered),
-    ("JSON lines", delivered_entries),
-]
-_S3: Steps = [
-    ("bucket", bucket),
-    ("requests to nginx", requests),
-    ("acknowledged by S3", acknowledged),
-    ("object in S3", archived),
-    ("JSON lines", entries),
-]
-STEPS = {KINESIS: _KINESIS, FIREHOSE: _FIREHOSE, S3: _S3}
+STEPS: dict[Delivery, list[tuple[str, Callable[[Journey], str]]]] = {
+    KINESIS: [
+        ("bucket", bucket),
+        ("stream", stream),
+        ("role", role),
+        ("function", function),
+        ("event source mapping", mapping),
+        ("requests to nginx", requests),
+        ("acknowledged by the stream", acknowledged),
+        ("records in the stream", records),
+        ("object in S3", archived),
+        ("JSON lines", entries),
+    ],
+    FIREHOSE: [
+        ("bucket", bucket),
+        ("delivery stream", delivery_stream),
+        ("delivery role", delivery_role),
+        ("transform role", role),
+        ("transform function", function),
+        ("requests to nginx", requests),
+        ("acknowledged by Firehose", acknowledged),
+        ("objects in S3", delivered),
+        ("JSON lines", delivered_entries),
+    ],
+    S3: [
+        ("bucket", bucket),
+        ("requests to nginx", requests),
+        ("acknowledged by S3", acknowledged),
+        ("object in S3", archived),
+        ("JSON lines", entries),
+    ],
+}
 
 
 @dataclass(frozen=True)
