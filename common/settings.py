@@ -12,28 +12,14 @@ import sys
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal, Self
 
+from common import values
 from common.delivery import KINESIS
 from common.log import redact
 from common.misspelt import SERVICE_LINK, misspelt
 from common.places import Places
 from common.together import COMBINED, check_together
 from common.typed import Field, SeveralWrongError, Variables
-from common.values import (
-    KEY_FORM,
-    Address,
-    Dropped,
-    Endpoint,
-    File,
-    LogFiles,
-    Port,
-    Proxies,
-    Role,
-    Skipped,
-    Upstream,
-    Way,
-    log_files,
-    matches,
-)
+from common.values import KEY_FORM, log_files, matches
 
 
 class SettingsError(Exception):
@@ -48,7 +34,7 @@ class Settings(Variables, Places):
     """
 
     # AWS
-    localstack_host: Endpoint = Field("", examples=["192.168.99.100"])
+    localstack_host: values.Endpoint = Field("", examples=["192.168.99.100"])
     """An AWS-compatible endpoint: host, host:port or URL. Without a port: 4566, else LocalStack's old port of each
     service. Empty: what answers on EMULATOR_PORT of this machine, else the embedded emulator."""
     target: Literal["localstack", "aws"] = "localstack"
@@ -57,9 +43,9 @@ class Settings(Variables, Places):
         "us-east-1"
     )
     """AWS region."""
-    emulator_port: Port = 4566
+    emulator_port: values.Port = 4566
     """Port of the embedded emulator. An emulator that already runs there is used instead."""
-    emulator_host: Address = "127.0.0.1"
+    emulator_host: values.Address = "127.0.0.1"
     """Address the embedded emulator listens on."""
     s3_bucket: Annotated[
         str,  # S3 User Guide, "Bucket naming rules"
@@ -86,7 +72,7 @@ class Settings(Variables, Places):
         str, matches(r"[a-zA-Z0-9_-]{1,64}", "a function name has 1 to 64 letters, digits, hyphens and underscores")
     ] = "stream-transformation"
     """Function that writes the objects."""
-    lambda_role: Role = "lambda-ex"
+    lambda_role: values.Role = "lambda-ex"
     """IAM role of the function."""
     record_key: Annotated[
         str,
@@ -96,14 +82,14 @@ class Settings(Variables, Places):
     log. Empty: the appliance takes the function's, or makes one; a producer by itself signs nothing."""
 
     # Delivery
-    delivery: Way = KINESIS
+    delivery: values.Way = KINESIS
     """`firehose`: lines go to FIREHOSE_STREAM, at least once, and Firehose names the objects. `s3`: the producer
     appends to the hourly objects by itself, exactly once as with `kinesis`, without stream, role and function."""
     firehose_stream: Annotated[
         str, matches(r"[a-zA-Z0-9_.-]{1,64}", "a delivery stream name has 1 to 64 letters, digits and ._-")
     ] = "web-log-delivery"
     """Firehose delivery stream."""
-    firehose_role: Role = "firehose-ex"
+    firehose_role: values.Role = "firehose-ex"
     """IAM role of the delivery stream."""
     shard_count: Annotated[int, Field(ge=1, le=1000)] = 1
     """Shards of a new stream; each takes 1,000 records/s and 1 MB/s."""
@@ -119,18 +105,18 @@ class Settings(Variables, Places):
     """Seconds after which an acknowledged line that is not in the bucket is sent again."""
 
     # Web server
-    http_port: Port = 80
+    http_port: values.Port = 80
     """Port nginx listens on."""
-    http_host: Address = ""
+    http_host: values.Address = ""
     """Address nginx listens on. Empty: all of them. `script/up` sets 127.0.0.1."""
-    upstream: Upstream = Field("", examples=["http://app:3000"])
+    upstream: values.Upstream = Field("", examples=["http://app:3000"])
     """Application that nginx passes every request to. Empty: the landing page."""
     upstream_verify: bool = True
     """Whether an UPSTREAM of https:// has to prove its name. `false`: a machine on the way may read and change
     requests."""
-    upstream_ca: File = Path("/etc/ssl/certs/ca-certificates.crt")
+    upstream_ca: values.File = Path("/etc/ssl/certs/ca-certificates.crt")
     """PEM file of the certificate authorities that UPSTREAM is believed by."""
-    trusted_proxies: Proxies = Field("", examples=["docker"])
+    trusted_proxies: values.Proxies = Field("", examples=["docker"])
     """Proxies whose X-Forwarded-For names the client, with commas between: addresses, networks, `docker`
     (172.16.0.0/12, 192.168.0.0/16, fc00::/7) or `private` (these, 10.0.0.0/8 and the loopback). Whatever sends from
     such an address may name any client, for the log, the limits below and UPSTREAM. Another web server's LOG_FILE needs
@@ -148,10 +134,10 @@ class Settings(Variables, Places):
     anonymize_ip: bool = False
     """Whether addresses are kept without their last octet (IPv4) or last 80 bits (IPv6). As the next two, it holds for
     the appliance's own log; of another web server's LOG_FILE, for the entries."""
-    drop_query: Dropped = Field("", examples=["token,code"])
+    drop_query: values.Dropped = Field("", examples=["token,code"])
     """`all`: requests and Referers are kept without queries. Or names of parameters, with commas between, whose values
     are left out wherever they occur."""
-    log_skip: Skipped = Field("", examples=["/health,agent:kube-probe/"])
+    log_skip: values.Skipped = Field("", examples=["/health,agent:kube-probe/"])
     """Requests without a line, such as health checks, with commas between: paths with their query, where one `*` stands
     for anything, or `agent:` and the beginning of a user agent, which any client can claim. Only GET and HEAD with a
     status below 400, and none of `verify`."""
@@ -163,12 +149,14 @@ class Settings(Variables, Places):
     its own name."""
 
     # Disk
-    data_dir: File = Path("/data")
+    data_dir: values.File = Path("/data")
     """Folder of all state. `script/up` sets `.data` when it runs natively."""
-    log_file: File = Field(default_factory=lambda given: given.get("data_dir", Path("/data")) / "log" / "access.log")
+    log_file: values.File = Field(
+        default_factory=lambda given: given.get("data_dir", Path("/data")) / "log" / "access.log"
+    )
     """Log to ship. Empty: `log/access.log` below DATA_DIR. Any other is for the producer without the appliance, which
     neither rotates nor deletes it."""
-    log_files: LogFiles = Field("", examples=["shop=/var/log/nginx/shop.access.log,blog=/srv/blog/access.log"])
+    log_files: values.LogFiles = Field("", examples=["shop=/var/log/nginx/shop.access.log,blog=/srv/blog/access.log"])
     """Several logs instead of LOG_FILE, for the producer without the appliance: `name=path` with commas between, or a
     folder, where `shop.access.log` is the log `shop`. The objects of each are below S3_PREFIX and its name, as a rule
     for S3_EXPIRE_DAYS has to be."""
@@ -192,7 +180,7 @@ class Settings(Variables, Places):
     # Dashboard, and the programs' own log
     dashboard_port: Annotated[int, Field(ge=0, le=65535)] = 8080
     """Port of the dashboard and of `/metrics`. 0: none."""
-    dashboard_host: Address = "127.0.0.1"
+    dashboard_host: values.Address = "127.0.0.1"
     """Address the dashboard listens on."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     """Least severe events to log."""
