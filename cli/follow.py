@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from datetime import datetime, timedelta
 from itertools import islice
 
@@ -40,26 +40,22 @@ class Position:
     etag: str = ""
 
 
+@dataclass
 class Follower:
     """Lines come without their newline, those of one object in its order. All methods raise ClientError,
     BotoCoreError and ResponseParserError; what was not returned then comes the next time."""
 
-    def __init__(
-        self,
-        s3: S3Client,
-        bucket: str,
-        prefix: str,
-        *,
-        delivery: Delivery = KINESIS,
-        rejected: bool = False,
-        notice: Callable[[str], None] = lambda _: None,
-    ) -> None:
-        self._s3 = s3
-        self._bucket = bucket
-        self._base = prefix + (REJECTED if rejected else "")
-        self._by_reason = rejected and not delivery.has_ledger
-        self._watched = WATCHED if delivery.has_ledger else WATCHED_WITHOUT_LEDGER
-        self._notice = notice
+    s3: S3Client
+    bucket: str
+    prefix: str
+    _: KW_ONLY
+    delivery: Delivery = KINESIS
+    rejected: bool = False
+    notice: Callable[[str], None] = lambda _: None
+
+    def __post_init__(self) -> None:
+        self._base = self.prefix + (REJECTED if self.rejected else "")
+        self._watched = WATCHED if self.delivery.has_ledger else WATCHED_WITHOUT_LEDGER
         self._positions: dict[str, Position] = {}
 
     def newest(self, now: datetime, count: int, wanted: Callable[[bytes], bool]) -> list[bytes]:
@@ -98,7 +94,7 @@ class Follower:
         shared = os.path.commonprefix([oldest, newest])  # noqa: RUF071 - the characters, not the folders, narrow it
         found = []
         for base in self._bases():
-            pages = hourly.pages(self._s3, self._bucket, Prefix=f"{base}{shared}", StartAfter=f"{base}{oldest}")
+            pages = hourly.pages(self.s3, self.bucket, Prefix=f"{base}{shared}", StartAfter=f"{base}{oldest}")
             for one in hourly.objects(pages, base, any_name=True):
                 if one.hour > newest:
                     break
@@ -109,9 +105,9 @@ class Follower:
     def _bases(self) -> list[str]:
         """What stands before the hour in a key. Firehose files what it rejects by the reason first; its transform does
         not."""
-        if not self._by_reason:
+        if not self.rejected or self.delivery.has_ledger:
             return [self._base]
-        folders = hourly.folders(hourly.pages(self._s3, self._bucket, Prefix=self._base, Delimiter="/"))
+        folders = hourly.folders(hourly.pages(self.s3, self.bucket, Prefix=self._base, Delimiter="/"))
         return [self._base, *(one for one in folders if not YEAR.fullmatch(one, len(self._base)))]
 
     def _forwards(self, one: Object) -> Iterator[bytes]:
@@ -128,7 +124,7 @@ class Follower:
             overlap = position.before if not rest else b""
             try:
                 end = min(start + BLOCK, one.size)
-                data = hourly.read(self._s3, self._bucket, one.key, start - len(overlap), end, one.etag)
+                data = hourly.read(self.s3, self.bucket, one.key, start - len(overlap), end, one.etag)
             except ChangedError:
                 return  # it has changed since it was listed: the next look sees it as it is then
             if not data.startswith(overlap):
@@ -144,7 +140,7 @@ class Follower:
         position.etag = one.etag
 
     def _rewritten(self, one: Object, position: Position) -> None:
-        self._notice(f"s3://{self._bucket}/{one.key} was rewritten: it is shown from its beginning")
+        self.notice(f"s3://{self.bucket}/{one.key} was rewritten: it is shown from its beginning")
         position.offset, position.before = 0, b""
 
     def _backwards(self, one: Object, budget: int) -> Iterator[bytes]:
@@ -153,7 +149,7 @@ class Follower:
         while end > 0 and one.size - end < budget:
             start = max(0, end - block)
             try:
-                data = hourly.read(self._s3, self._bucket, one.key, start, end, one.etag)
+                data = hourly.read(self.s3, self.bucket, one.key, start, end, one.etag)
             except ChangedError:
                 return
             lines = (data + rest).split(b"\n")

@@ -99,31 +99,31 @@ class Audits:
         return logs[""] if "" in logs else together(logs, self._clock.now())
 
 
+@dataclass(eq=False)
 class Auditor:
     """Remembers the ledgers it has read, so that a look costs what has changed. One thread."""
 
-    def __init__(
-        self, settings: Settings, clock: Clock, directory: LogDirectory, connect: Callable[[], S3Client]
-    ) -> None:
-        self._settings = settings
-        self._clock = clock
-        self._directory = directory
-        self._connect = connect
-        self._ledgers = Ledgers(settings.s3_bucket, settings.s3_prefix, settings.target)
+    settings: Settings
+    clock: Clock
+    directory: LogDirectory
+    connect: Callable[[], S3Client]
+
+    def __post_init__(self) -> None:
+        self._ledgers = Ledgers(self.settings.s3_bucket, self.settings.s3_prefix, self.settings.target)
 
     def look(self) -> Proof:
         """Raises LookError."""
         try:
-            found, totals = self._audit(self._connect())
+            found, totals = self._audit(self.connect())
         except (CheckpointError, ArchivedError, LedgersError, OSError) as error:
-            told = f" of {self._settings.log_name}" if self._settings.log_name else ""
+            told = f" of {self.settings.log_name}" if self.settings.log_name else ""
             raise LookError(f"the audit cannot tell{told}: {error}") from error
         open_ = [(row.name, ranges) for row in found.rows if (ranges := row.acknowledged - row.archived)]
-        firsts = [self._directory.time_at(name, next(iter(ranges))[0]) for name, ranges in open_]
-        counts = [self._directory.lines_in(name, ranges) for name, ranges in open_] if totals else [None]
+        firsts = [self.directory.time_at(name, next(iter(ranges))[0]) for name, ranges in open_]
+        counts = [self.directory.lines_in(name, ranges) for name, ranges in open_] if totals else [None]
         in_bytes = {column: found.total(column) for column in COLUMNS}
         return Proof(
-            at=self._clock.now(),
+            at=self.clock.now(),
             unit="bytes" if totals is None else "lines",
             totals=totals or in_bytes,
             unarchived_bytes=sum(ranges.total for _, ranges in open_),
@@ -135,9 +135,9 @@ class Auditor:
     def _audit(self, s3: S3Client) -> tuple[Audit, dict[str, int] | None]:
         """What the audit found, and its columns in lines; None when they cannot be told."""
         for _ in range(ROUNDS):
-            before = self._directory.names()
-            found = audit(self._settings, self._clock, s3, grace=self._settings.repair_after, ledgers=self._ledgers)
-            if self._directory.names() == before:
+            before = self.directory.names()
+            found = audit(self.settings, self.clock, s3, grace=self.settings.repair_after, ledgers=self._ledgers)
+            if self.directory.names() == before:
                 return found, self._lines(found.rows)
         return found, None
 
@@ -150,7 +150,7 @@ class Auditor:
                     return None
                 continue  # all of it is archived, and it can no longer be counted
             for column in COLUMNS:
-                lines = self._directory.lines_in(row.file.name, getattr(row, column))
+                lines = self.directory.lines_in(row.file.name, getattr(row, column))
                 if lines is None:
                     return None
                 totals[column] += lines
