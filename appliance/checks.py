@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import ssl
 import subprocess
 import sys
@@ -13,6 +12,7 @@ from pathlib import Path
 
 from common.emulator import USER
 from common.settings import Settings
+from common.web import listen
 
 HOME = Path(__file__).resolve().parent.parent
 
@@ -37,7 +37,7 @@ def check_nginx(settings: Settings) -> None:
     if shutil.which("nginx") is None:
         raise StartError("nginx is not installed. Mend it with: apt-get install nginx")
     try:
-        _listen(settings.http_host, settings.http_port)
+        listen(settings.http_host, settings.http_port).close()
     except PermissionError:
         if not _may_have_right():
             raise StartError(
@@ -78,7 +78,7 @@ def check_dashboard(settings: Settings) -> None:
     port = settings.dashboard_port
     try:
         if port:
-            _listen(settings.dashboard_host, port)
+            listen(settings.dashboard_host, port).close()
     except OSError as error:
         raise StartError(
             f"DASHBOARD_PORT={port} cannot be listened on: {error.strerror}. Mend it with another one: "
@@ -128,10 +128,3 @@ def _unreachable(paths: list[Path]) -> str:
         ["sh", "-c", enter, "sh", *way], user=USER, group=USER, extra_groups=[], capture_output=True, check=True
     )
     return os.fsdecode(tried.stdout)
-
-
-def _listen(host: str, port: int) -> None:
-    """Take the port for a moment. Raises OSError."""
-    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        probe.bind((host, port))

@@ -11,6 +11,7 @@ import socket
 from collections.abc import Sequence
 from contextlib import suppress
 
+from common import web
 from common.clock import SystemClock
 from common.log import configure, event
 from common.settings import Settings, SettingsError, load_settings
@@ -31,23 +32,12 @@ UNUSABLE = 2
 GRACE_SECONDS = 0.5
 # A port that is taken may become free
 LISTEN_AGAIN_SECONDS = 2.0
-# as hypercorn's own
-BACKLOG = 100
 
 
 def listen(settings: Settings) -> socket.socket:
     """The socket that browsers connect to. Raises OSError."""
-    host = settings.dashboard_host  # empty means every address, as HTTP_HOST
-    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        listener.bind((host, settings.dashboard_port))
-        # two may bind with SO_REUSEADDR while none listens
-        listener.listen(BACKLOG)
-    except OSError:
-        listener.close()
-        raise
+    listener = web.listen(settings.dashboard_host, settings.dashboard_port)
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listener
 
 
@@ -77,7 +67,7 @@ def configuration(listener: socket.socket) -> Config:
     """For hypercorn, to whom `listener` belongs from now on."""
     config = Config()
     config.bind = [f"fd://{listener.detach()}"]
-    config.backlog = BACKLOG
+    config.backlog = web.BACKLOG
     config.graceful_timeout = GRACE_SECONDS
     config.include_server_header = False
     config.accesslog = None

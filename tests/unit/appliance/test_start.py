@@ -123,7 +123,7 @@ def test_a_port_that_is_not_allowed_is_said(settings: Settings, monkeypatch: pyt
     def refuse(_host: str, _port: int) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(checks, "_listen", refuse)
+    monkeypatch.setattr(checks, "listen", refuse)
     monkeypatch.setattr(checks, "_may_have_right", lambda: False)
     with pytest.raises(StartError, match=r"-e HTTP_PORT=8000 .*--sysctl net\.ipv4\.ip_unprivileged_port_start=0"):
         check_nginx(settings)
