@@ -19,7 +19,7 @@ from typing import Any, TypeAlias
 
 from ministack import app
 from ministack.core.responses import error_response_json
-from ministack.services import cloudwatch_logs, firehose, kinesis, lambda_svc
+from ministack.services import cloudwatch_logs, firehose, kinesis, lambda_svc, s3
 
 Record: TypeAlias = dict[str, Any]
 Answer: TypeAlias = tuple[int, dict[str, str], bytes]
@@ -29,6 +29,7 @@ READABLE = 4 * 1024**2
 FULL = 64 * 1024**2
 EACH = 512  # bytes that a record takes beside its data
 LOG_STREAMS = 1000  # of a function: one for each invocation
+ANSWERS = 100  # to the ends of multipart uploads, given again to a client that asks again
 
 # bytes in a stream, by its ARN: as of the last time it was trimmed, and what was put since
 _held: dict[str, int] = {}
@@ -72,6 +73,8 @@ def tidy() -> None:
     for group in list(cloudwatch_logs._log_groups._data.values()):
         for name in list(group["streams"])[:-LOG_STREAMS]:
             del group["streams"][name]
+    for upload in list(s3._completed_multipart_uploads._data)[:-ANSWERS]:
+        del s3._completed_multipart_uploads._data[upload]
 
 
 def _trim_stream(stream: dict[str, Any], since: float) -> None:

@@ -15,7 +15,7 @@ from ministack.services import lambda_svc
 
 from common.emulator import read_key
 from common.unused import unused
-from emulator import memory
+from emulator import memory, objects
 from emulator.guard import guarded
 
 with unused("multiprocessing.synchronize"):  # for several processes
@@ -38,6 +38,7 @@ async def run(host: str, port: str, key: dict[str, str]) -> None:
     lambda_runtime.execution_credentials = lambda_svc.execution_credentials = lambda _configuration: credentials
     lambda_svc.load_persisted_state = restore
     memory.install(asyncio.get_running_loop())
+    objects.install()
     config = Config()
     config.bind = [f"[{host}]:{port}" if ":" in host else f"{host}:{port}"]
     config.keep_alive_timeout = KEEP_ALIVE

@@ -1,0 +1,66 @@
+"""An append to a large object, by MiniStack's own code: what it holds, and what it makes."""
+
+from __future__ import annotations
+
+import random
+import re
+import tracemalloc
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ministack.services import s3
+
+from emulator import objects
+
+MIB = 1024**2
+BUCKET, KEY = "some-bucket", "2026/11/23/10/web-access.log"
+
+
+@pytest.fixture
+def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("_read_body", "_upload_part_copy"):  # they are put back
+        monkeypatch.setattr(s3, name, getattr(s3, name))
+    monkeypatch.setattr(s3._complete_multipart_upload, "__code__", s3._complete_multipart_upload.__code__)
+    monkeypatch.setattr(s3, "S3_PERSIST", True)
+    monkeypatch.setattr(s3, "DATA_DIR", str(tmp_path / "s3"))
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    objects.install()
+    assert s3._create_bucket(BUCKET, b"", {})[0] == 200
+
+
+def append(old: int, more: bytes) -> tuple[int, dict[str, str], Any]:
+    upload = re.findall(r"<UploadId>(.*)</UploadId>", s3._create_multipart_upload(BUCKET, KEY, {})[2].decode())[0]
+    asked = {"uploadId": upload, "partNumber": "1"}
+    source = {"x-amz-copy-source": f"{BUCKET}/{KEY}", "x-amz-copy-source-range": f"bytes=0-{old - 1}"}
+    copied = re.findall(r"<ETag>(.*)</ETag>", s3._upload_part_copy(BUCKET, KEY, asked, source)[2].decode())[0]
+    added = s3._upload_part(BUCKET, KEY, more, {**asked, "partNumber": "2"}, {})[1]["ETag"]
+    parts = ((1, copied), (2, added))
+    listed = "".join(f"<Part><PartNumber>{number}</PartNumber><ETag>{etag}</ETag></Part>" for number, etag in parts)
+    text = f"<CompleteMultipartUpload>{listed}</CompleteMultipartUpload>".encode()
+    answer: tuple[int, dict[str, str], Any] = s3._complete_multipart_upload(BUCKET, KEY, text, {"uploadId": upload}, {})
+    return answer
+
+
+@pytest.mark.usefixtures("installed")
+def test_an_append_to_a_large_object_holds_nothing_of_it() -> None:
+    old, more = random.Random(1).randbytes(16 * MIB), b"a line\n" * 1000
+    s3._put_object(BUCKET, KEY, old, {})
+    tracemalloc.start()
+    try:
+        assert append(len(old), more)[0] == 200
+        assert tracemalloc.get_traced_memory()[1] < MIB
+    finally:
+        tracemalloc.stop()
+    assert append(len(old) + len(more), more)[0] == 200
+    status, headers, body = s3._get_object(BUCKET, KEY, {})
+    assert status == 200
+    assert body == old + more + more
+    assert headers["Content-Length"] == str(len(body))
+
+
+@pytest.mark.usefixtures("installed")
+def test_an_upload_without_parts_is_refused_or_empty() -> None:
+    upload = re.findall(r"<UploadId>(.*)</UploadId>", s3._create_multipart_upload(BUCKET, KEY, {})[2].decode())[0]
+    text = b"<CompleteMultipartUpload></CompleteMultipartUpload>"
+    assert s3._complete_multipart_upload(BUCKET, KEY, text, {"uploadId": upload}, {})[0] in (200, 400)
