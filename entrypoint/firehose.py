@@ -22,12 +22,9 @@ DESCRIPTION_KEY = "ExtendedS3DestinationDescription"
 def ensure_delivery_log(logs: CloudWatchLogsClient, name: str, run: Run) -> Outcome:
     """The log group `name` with the log stream Firehose writes to: it creates neither by itself."""
     stream = delivery.LOG_STREAM
-    groups = logs.describe_log_groups(logGroupNamePrefix=name)["logGroups"]
-    has_group = any(group.get("logGroupName") == name for group in groups)
-    has_stream = False
-    if has_group:
-        streams = logs.describe_log_streams(logGroupName=name, logStreamNamePrefix=stream)["logStreams"]
-        has_stream = any(one.get("logStreamName") == stream for one in streams)
+    found = existing(lambda: logs.describe_log_streams(logGroupName=name, logStreamNamePrefix=stream)["logStreams"])
+    has_group = found is not None
+    has_stream = any(one.get("logStreamName") == stream for one in found or ())
     with accepting("ResourceAlreadyExistsException"):
         if run.apply and not has_group:
             logs.create_log_group(logGroupName=name)
