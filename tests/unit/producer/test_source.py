@@ -730,6 +730,17 @@ def test_copies_that_were_cut_short_differently(machine: Machine) -> None:
     assert machine.arrived == [*LINES, b"next"]
 
 
+def test_a_log_whose_end_was_cut_off_is_a_new_one(machine: Machine) -> None:
+    """What was written to it since cannot be told from what was sent."""
+    machine.write(TEXT)
+    machine.poll()
+    subprocess.run(["sed", "-i", "191,200d", machine.log], check=True)
+    machine.write(b"next\n")
+    machine.poll()
+    assert machine.poll() == Shipped()
+    assert machine.arrived == [*LINES, *LINES[:190], b"next"]
+
+
 @pytest.mark.parametrize("then", [b"", b"\n", b"the same\n"])
 def test_a_log_that_was_emptied_is_not_taken_for_an_edited_one(machine: Machine, then: bytes) -> None:
     """Though it has a line that ends like the last long one sent, as a client may have it."""
