@@ -99,7 +99,8 @@ class Reader:
         _make_durable(content)
         while position < limit:
             length = min(READ_BYTES, BLOCK_BYTES, limit - position)
-            data = _follows(content, position, length, before, 0 if position else generation.head.length)
+            first = 0 if position else generation.head.length
+            data = _follows(content, position, length, before, first, lines=not (first or inside_line))
             if data and b"\n" not in data and len(data) < limit - position:  # the start of a long line: all of it
                 length = min(BLOCK_BYTES, limit - position)
                 data = _follows(content, position, length, before)
@@ -194,16 +195,19 @@ def longer_head(content: Content, generation: Generation, size: int) -> tuple[Fi
     return head_of(content, size)
 
 
-def _follows(content: Content, position: int, length: int, before: bytes, more: int = 0) -> bytes | None:
-    """`length` bytes at `position`, or up to `more`; None when the file has shrunk or `before` no longer stands before
-    them.
+def _follows(
+    content: Content, position: int, length: int, before: bytes, more: int = 0, *, lines: bool = False
+) -> bytes | None:
+    """`length` bytes at `position`, or up to `more`; with `lines` without what follows the last newline, if there is
+    one. None when the file has shrunk or `before` no longer stands before them.
 
     One read gets both, so that a file that is emptied and refilled at this very moment is noticed.
     """
     chunk = content.pread(len(before) + max(length, more), position - len(before))
     if len(chunk) < len(before) + length or not chunk.startswith(before):
         return None
-    return chunk[len(before) :]
+    end = chunk.rfind(b"\n") + 1 if lines else 0  # here, so that a read is copied once
+    return chunk[len(before) : end if end > len(before) else len(chunk)]
 
 
 def line_end(content: Content, position: int, limit: int) -> int | None:
