@@ -102,16 +102,19 @@ class Source:
             poll.absent = absence(self.log)
         reporting = partial(self._reporting, poll)
         reading = self._identity.known(checkpoint, found, reporting)
-        # an unreadable file cannot be compared: a file that seems new may be its copy
-        hidden = any(each.files and each.id not in reading for each in checkpoint.generations)
-        blind = hidden
+
+        def hidden() -> bool:
+            """Whether a file cannot be read, and so not be compared: one that seems new may be its copy."""
+            return any(each.files and each.id not in reading for each in checkpoint.generations)
+
+        blind = hidden()
         claimed = {file.key for generation in checkpoint.generations for file in generation.files}
         ignored = {file.key: file.stamp for file in checkpoint.ignored}
         checkpoint.ignored = [file for file in checkpoint.ignored if file.key in found]
         fresh: dict[Key, Generation] = {}
         # the log itself first: of two files with the same content it is the original
         for seen in reversed(found.values()):
-            passed_over = seen.hinted or (hidden and not seen.live) or ignored.get(seen.key) == seen.look
+            passed_over = seen.hinted or (not seen.live and hidden()) or ignored.get(seen.key) == seen.look
             if seen.key in claimed or passed_over:
                 continue
             readable = False
@@ -135,7 +138,7 @@ class Source:
         self._identity.seek(lost, self.whereabouts.kept().values(), checkpoint, reading)
         changes: list[object] = [each.id for each in checkpoint.generations if not each.files]
         # with a file that was replaced since the listing, the log may be that one, put back
-        changes += [key for key, seen in found.items() if key in fresh and (hidden or not seen.live)]
+        changes += [key for key, seen in found.items() if key in fresh and (not seen.live or hidden())]
         checkpoint.generations += [fresh[key] for key in found if key in fresh]
         if not blind:  # else a file that could not be read may be the one a generation goes on in
             self._forget(checkpoint, poll)

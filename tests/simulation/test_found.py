@@ -13,6 +13,7 @@ from common import atomic
 from journal import files
 from journal.checkpoint import CheckpointFile
 from producer import reader as reading
+from producer.setback import look_back
 from producer.ship import Shipped, ship_once
 from producer.source import Source
 from tests.fake_kinesis import FakeClock, FakeKinesis, delivered, refuse_all, sink_of, source_of
@@ -341,6 +342,37 @@ def test_an_edited_log_that_cannot_be_read_at_first_beside_a_copy(bench: Bench) 
     for _ in range(2):
         bench.ship()
     assert bench.arrived() == sorted([*lines, b"next"])
+
+
+def test_a_log_that_is_found_and_cannot_be_read_on_beside_a_copy(bench: Bench) -> None:
+    # before: by then it counted as found, so that the copy was compared with nothing and was a new log
+    lines = [b"line %d of many" % number for number in range(100)]
+    bench.write(b"".join(line + b"\n" for line in lines))
+    bench.ship()
+    look_back(CheckpointFile(bench.saved))
+    shutil.copyfile(bench.log, bench.copy)
+    bench.write(b"next\n")
+    shutil.copyfile(bench.log, bench.log.with_name("access.log.2"))
+    with bench.log.open("rb"):  # its inode is not another file's
+        bench.log.unlink()
+        bench.unreadable = EverySecondTime("access.log.2")
+        assert "access.log.2 cannot be read" in bench.ship().problems[0]
+        bench.unreadable = ""
+        for _ in range(2):
+            bench.ship()
+    assert bench.arrived() == sorted([*lines, b"next"])
+
+
+class EverySecondTime(str):
+    """A text that equals itself each second time that it is asked."""
+
+    asked = 0
+
+    def __eq__(self, other: object) -> bool:
+        self.asked += str.__eq__(self, str(other))
+        return str.__eq__(self, str(other)) and self.asked % 2 == 0
+
+    __hash__ = str.__hash__
 
 
 class PowerCut(BaseException):
