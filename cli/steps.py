@@ -10,12 +10,15 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
+from botocore.exceptions import ClientError
+
 from common import web
 from common.aws import S3Client, client
 from common.clock import Clock
+from common.errors import status_of
 from common.settings import Settings
 from common.status import Acknowledged, ProducerStatus, StatusError, read_status
-from journal.hourly import hour_of
+from journal import hourly
 
 REQUESTS = 3
 HTTP_TIMEOUT = 10.0
@@ -46,6 +49,7 @@ class Journey:
     found: dict[str, list[str]] = field(default_factory=dict)  # key -> the lines of this run in it
     buffering: float = 0.0  # seconds for which Firehose keeps lines, at most
     looked_into: set[tuple[str, str]] = field(default_factory=set)  # key and ETag
+    passed: dict[str, int] = field(default_factory=dict)  # key -> bytes that were there before the requests
 
     @property
     def deadline(self) -> float:
@@ -71,8 +75,11 @@ class Journey:
 
 
 def bucket(journey: Journey) -> str:
-    name = journey.settings.s3_bucket
-    client(journey.settings, "s3").head_bucket(Bucket=name)
+    name, prefix = journey.settings.s3_bucket, journey.settings.s3_prefix
+    s3 = client(journey.settings, "s3")
+    s3.head_bucket(Bucket=name)
+    found = hourly.pages(s3, name, Prefix=f"{prefix}{hourly.hour_of(journey.clock.now())}/")
+    journey.passed = {each.key: each.size for each in hourly.objects(found, prefix, any_name=True)}
     return name
 
 
@@ -137,14 +144,22 @@ def hours(journey: Journey) -> list[str]:
     """The hours that the requests can be in: from the one they were sent in to the present one."""
     first = journey.sent_at.replace(minute=0, second=0, microsecond=0)
     passed = (journey.clock.now() - first) // timedelta(hours=1)
-    return [hour_of(first + timedelta(hours=number)) for number in range(passed + 1)]
+    return [hourly.hour_of(first + timedelta(hours=number)) for number in range(passed + 1)]
 
 
 def found_lines(s3: S3Client, journey: Journey, key: str) -> list[str]:
+    """Those of this run, in what the object did not have before."""
+    bucket, begin = journey.settings.s3_bucket, journey.passed.get(key, 0)
     try:
-        body = s3.get_object(Bucket=journey.settings.s3_bucket, Key=key)["Body"]
-    except s3.exceptions.NoSuchKey:
-        return []
+        size = s3.head_object(Bucket=bucket, Key=key)["ContentLength"]
+        if size == begin:
+            return []
+        begin = begin if begin < size else 0  # it was made again
+        body = s3.get_object(Bucket=bucket, Key=key, Range=f"bytes={begin}-")["Body"]
+    except ClientError as error:
+        if status_of(error) == 404:
+            return []
+        raise
     mark = f"/verify-{journey.run}/".encode()
     with body:
         return [line.decode() for line in body.iter_lines() if mark in line]

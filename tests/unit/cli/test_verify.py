@@ -259,6 +259,21 @@ def test_lines_in_any_object_of_the_hour_count_and_doubling_is_no_fault(
     )
 
 
+def test_only_what_an_object_did_not_have_before_the_requests_is_read(delivering: steps.Journey) -> None:
+    old, new = _timed(delivering, 0), _timed(delivering, 1)
+    key = put(delivering, "web-access.log", old)
+    steps.bucket(delivering)
+    s3 = aws.client(delivering.settings, "s3")
+    assert steps.found_lines(s3, delivering, key) == []
+    put(delivering, "web-access.log", old, new)
+    assert steps.found_lines(s3, delivering, key) == [new]
+    put(delivering, "web-access.log", "{}")  # lost, and made again
+    put(delivering, "another", old)
+    assert steps.found_lines(s3, delivering, key) == []
+    assert steps.found_lines(s3, delivering, key.replace("web-access.log", "another")) == [old]
+    assert steps.found_lines(s3, delivering, key.replace("web-access.log", "none")) == []
+
+
 def test_lines_that_never_arrive_end_with_where_to_look(delivering: steps.Journey) -> None:
     firehose_steps.delivery_stream(delivering)
     put(delivering, "web-log-delivery-1", _timed(delivering, 0))

@@ -19,7 +19,7 @@ BUCKET, KEY = "some-bucket", "2026/11/23/10/web-access.log"
 
 @pytest.fixture
 def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("_read_body", "_upload_part_copy"):  # they are put back
+    for name in ("_read_body", "_upload_part_copy", "_get_object"):  # they are put back
         monkeypatch.setattr(s3, name, getattr(s3, name))
     monkeypatch.setattr(s3._complete_multipart_upload, "__code__", s3._complete_multipart_upload.__code__)
     monkeypatch.setattr(s3, "S3_PERSIST", True)
@@ -49,6 +49,7 @@ def test_an_append_to_a_large_object_holds_nothing_of_it() -> None:
     tracemalloc.start()
     try:
         assert append(len(old), more)[0] == 200
+        assert s3._get_object(BUCKET, KEY, {"range": f"bytes={len(old)}-"})[2] == more
         assert tracemalloc.get_traced_memory()[1] < MIB
     finally:
         tracemalloc.stop()
