@@ -126,14 +126,16 @@ class Identity:
         with self._reader.open(seen) as content:
             seen = seen.measured(content)
             known = self._known_by_content(content, seen, checkpoint)
-            # what is known by less than a line may be the beginning of anything
+            # what is known by less than a line may be the beginning of anything, and a copy that was cut short may
+            # be one of any log that begins so
             sure = known is not None and known.position >= SURE
+            short = known is not None and not continues(content, known)
             if seen.size and not seen.live and not sure and not is_text(content):
                 raise NoLogError("it is no text, nor compressed by gzip, bzip2, xz or, with Python 3.14, zstd")
             # a new log may begin like a rotated one that is there: the same request in the same second
             others = [] if seen.live or not seen.size else [*checkpoint.generations, *fresh.values()]
             originals = [(each, reading[each.id]) for each in others if each.id in reading]
-            copies_of = (each for each, original in originals if not sure and self._copied(seen, original))
+            copies_of = (each for each, original in originals if (short or not sure) and self._copied(seen, original))
             if copied_from := next(copies_of, None):
                 copied_from.files.append(seen.file(copy=True))
                 return None
@@ -145,7 +147,7 @@ class Identity:
                     checkpoint.generations.insert(0, known)
                 self._limit(known)
                 copies = [replace(file, copy=True) for file in known.files]
-                known.files = [seen.file(copy=seen.size < known.position), *copies]
+                known.files = [seen.file(copy=short), *copies]
                 self._go_on(known, seen, checkpoint, reading)
                 return None
             for generation, original in sorted(originals, key=lambda each: -each[1].size):
@@ -243,5 +245,5 @@ class Identity:
 def _cut_short(content: Content, generation: Generation) -> bool:
     """Whether this is the beginning of what was sent. What was edited may begin the same and be shorter, but it has
     what was sent last. Raises OSError."""
-    short = content.size < generation.position and begins_copy(content, generation)
+    short = content.size <= generation.position and begins_copy(content, generation)
     return short and moved_to(content, generation.tail) is None

@@ -152,7 +152,7 @@ def _old(
                 return Old(seen, skipped=f"the producer sends it from {whole.path}")
             start = 0
             for one in (each for each in [*checkpoint.generations, *checkpoint.ended] if each.head.length):
-                if continues(content, one) or (seen.size < one.position and begins_copy(content, one)):
+                if continues(content, one) or (seen.size <= one.position and begins_copy(content, one)):
                     if one.files or one.edited or seen.size <= one.offset:
                         return Old(seen, skipped=f"the producer sends it, or has sent it, as generation {one.id}")
                     start = max(start, one.offset)

@@ -169,6 +169,20 @@ def test_what_the_producer_is_about_to_send_is_left_to_it(world: World) -> None:
     assert world.lines == Counter(some("a", 30))
 
 
+def test_a_copy_of_all_that_was_sent_of_a_log_below_a_window(world: World) -> None:
+    log = world.settings.log_file
+    log.write_bytes(text(some("a", 1)))
+    world.ship()
+    copy = world.write("copy", text(some("a", 1)))
+    log.write_bytes(text(some("a", 2)))
+    world.stream.script = [refuse_all] * 100
+    assert ship_once(*world.producer).error
+    world.stream.script = []
+    log.unlink()
+    world.ship()
+    assert world.load(copy).files[0].skipped
+
+
 @pytest.mark.parametrize("way", [bytes, gzip.compress])
 def test_what_the_producer_has_not_seen_yet_is_left_to_it(world: World, way: Callable[[bytes], bytes]) -> None:
     """As where old logs are imported before the producer is started."""

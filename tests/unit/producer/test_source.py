@@ -718,6 +718,37 @@ def test_a_rotated_log_that_was_edited_beside_a_copy_that_was_cut_short(machine:
     assert machine.arrived == [*LINES, b"next"]
 
 
+def test_a_copy_of_a_backup_is_no_other_log_that_was_cut_short(machine: Machine) -> None:
+    """Repair would read lines from it that it never held."""
+    machine.write(TEXT)
+    machine.poll()
+    subprocess.run(["sed", "-i.bak", "150d", machine.log], check=True)
+    machine.write(TEXT.replace(b"line", b"more"))
+    machine.poll()
+    machine.log.write_bytes(b"another log\n")
+    machine.poll()
+    copy = shutil.copyfile(f"{machine.log}.bak", machine.log.with_name("access.log.1"))
+    machine.poll()
+    checkpoint = checkpoint_of(machine.log).load()
+    assert checkpoint
+    (known,) = (each for each in checkpoint.generations if copy.stat().st_ino in [file.inode for file in each.files])
+    assert known.name == "access.log.bak"
+
+
+def test_a_copy_of_all_that_was_sent_of_a_log_below_a_window(machine: Machine) -> None:
+    """What was not sent is in what the log is known by, and is in no file any more."""
+    machine.write(b"a line of the log\n")
+    machine.poll()
+    machine.stream.script = [refuse_all] * 100
+    machine.write(b"and another one\n")
+    machine.poll()
+    machine.stream.script = []
+    machine.log.unlink()
+    machine.write(b"a line of the log\n", "access.log.1")
+    machine.poll()
+    assert machine.arrived == [b"a line of the log"]
+
+
 def test_copies_that_were_cut_short_differently(machine: Machine) -> None:
     machine.write(TEXT)
     machine.poll()
