@@ -543,7 +543,8 @@ class Web:
         content, before = bytes(file.content), file.at(file.path)
         window = content.rfind(b"\n", 0, at - KNOWN) + 1
         start = self._changed(content[:window])
-        if 2 * (len(start) + at - window) < at:
+        # of the same length it would not be known to be another
+        if 2 * (len(start) + at - window) < at or len(start) == window:
             start = content[:window]
         file.since, before.until = len(start) + at - window, at
         keeps = file.copied or start == content[:window]
@@ -614,7 +615,10 @@ class Web:
 
     def contents(self, rng: random.Random) -> list[bytes]:
         """What one of its files holds now, in whole lines."""
-        file = rng.choice([each for each in [*self.rotated, self._live] if each.path.name != PREVIOUS])
+        files = [each for each in [*self.rotated, self._live] if each.path.name != PREVIOUS]
+        if not files:
+            return []
+        file = rng.choice(files)
         self._written_back(file)
         content = bytes(file.content)
         return [content[: content.rfind(b"\n") + 1]] if b"\n" in content else []
@@ -622,7 +626,7 @@ class Web:
     def paths(self, rng: random.Random) -> list[Path]:
         """One of its files that has one of the log's names."""
         files = [each.path for each in [*self.rotated, self._live] if each.path.name != PREVIOUS]
-        return [rng.choice([path for path in files if not path.name.endswith("~")])]
+        return rng.sample(files, min(1, len(files)))
 
     def has(self, content: bytes) -> bool:
         """Whether one of its files begins so."""
