@@ -145,10 +145,15 @@ class Identity:
                     checkpoint.ended.remove(known)
                     known = replace(known)
                     checkpoint.generations.insert(0, known)
+                before = known.files, known.limit
                 self._limit(known)
                 copies = [replace(file, copy=True) for file in known.files]
                 known.files = [seen.file(copy=short), *copies]
-                self._go_on(known, seen, checkpoint, reading)
+                try:
+                    self._go_on(known, seen, checkpoint, reading)
+                except OSError:  # it goes on where it was
+                    known.files, known.limit = before
+                    raise
                 return None
             for generation, original in sorted(originals, key=lambda each: -each[1].size):
                 short = _cut_short(content, generation)

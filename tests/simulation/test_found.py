@@ -363,6 +363,24 @@ def test_a_log_that_is_found_and_cannot_be_read_on_beside_a_copy(bench: Bench) -
     assert bench.arrived() == sorted([*lines, b"next"])
 
 
+def test_a_log_that_is_put_back_and_cannot_be_read_on(bench: Bench) -> None:
+    # before: where it goes on was noted, and what was then read of its old file stands behind that
+    lines = [b"line %d of many" % number for number in range(100)]
+    bench.write(b"".join(line + b"\n" for line in lines))
+    bench.ship()
+    bench.write(b"next\n")
+    restored = bench.log.with_name("restored")
+    shutil.copyfile(bench.log, restored)
+    bench.log.rename(bench.copy)
+    restored.rename(bench.log)
+    bench.unreadable = EverySecondTime("access.log")
+    assert "access.log cannot be read" in bench.ship().problems[0]
+    bench.unreadable = ""
+    for _ in range(2):
+        bench.ship()
+    assert bench.arrived() == sorted([*lines, b"next"])
+
+
 class EverySecondTime(str):
     """A text that equals itself each second time that it is asked."""
 
