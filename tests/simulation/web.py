@@ -508,7 +508,9 @@ class Web:
             busy = self._copy or self._rest or self._live.path != self.home
             others = [] if self._packing is None else [self._packing[0]]
             files = [each for each in self.rotated if each is not self._live] + [self._live] * (not busy)
-            plain = [each for each in files if not each.packed and each.until is None and each not in others]
+            # a part of a log is none where its name has neither number nor date: no backup is edited
+            files = [each for each in files if each.path.suffix != ".bak" and each not in others]
+            plain = [each for each in files if not each.packed and each.until is None]
             whole = [each for each in plain if each.content.endswith(b"\n") and each.path.name != PREVIOUS]
             if not whole:
                 return None
