@@ -27,6 +27,8 @@ FEW, MOST = 8, 0.08
 # A number, a date, a time: 1, 20261130, 2026-11-30_16:05, 30Nov2026
 _MONTH = "Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec"
 _DATE = rf"(?:\d|{_MONTH})(?:[\dTZ:_.+-]|{_MONTH})*"
+# The time in the names of s6-log
+_TAI64N = "@[0-9a-f]{24}"
 # How many names a message lists, at most
 NAMED = 5
 STEP = 64 * 1024  # bytes read at once, backwards: a line is far shorter, almost always
@@ -95,7 +97,7 @@ class Found:
     @property
     def dated(self) -> bool:
         """Whether the name has a number or a date, as those that rotation gives have: `access.log.errors` has none."""
-        return re.search(rf"(?:^|[._-]|log){_DATE}(?:[._-]|$)", self.path.name) is not None
+        return re.search(rf"(?:^|[._-]|log){_DATE}(?:[._-]|$)|^{_TAI64N}", self.path.name) is not None
 
     @property
     def look(self) -> str:
@@ -141,7 +143,7 @@ def rotated(name: str) -> re.Pattern[str]:
     stem, _, extension = name.rpartition(".")
     log, stem, extension = re.escape(name), re.escape(stem), re.escape(extension)
     numbered = rf"{stem}(?:\.\d+|[._-](?=(?:\D*\d){{6}}){_DATE})\.{extension}(?:\..+)?" if stem else log
-    saved = r"@[0-9a-f]{24}\.[su]" if name == "current" else log
+    saved = rf"{_TAI64N}\.[su]" if name == "current" else log
     return re.compile(rf"{log}[.-].+|{log}_?{_DATE}.*|{_DATE}[._-]?{log}(?:\..+)?|{numbered}|{saved}", re.DOTALL)
 
 

@@ -58,6 +58,7 @@ def test_a_link_to_the_log_that_sorts_before_it(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "dated"),
     [
+        ("@400000005e9b3c3a12345678.s", True),
         ("access.log.1", True),
         ("access.log-20261123", True),
         ("access.1.log", True),
@@ -72,7 +73,7 @@ def test_a_link_to_the_log_that_sorts_before_it(tmp_path: Path) -> None:
 )
 def test_names_with_a_number_or_a_date(tmp_path: Path, name: str, dated: bool) -> None:
     (tmp_path / name).touch()
-    (found,) = files_of(tmp_path / "access.log")
+    (found,) = files_of(tmp_path / ("current" if name.startswith("@") else "access.log"))
     assert found.dated == dated
 
 
