@@ -6,10 +6,11 @@ long as it is shorter. Inodes only say which file to compare first.
 
 from __future__ import annotations
 
+import errno
 import logging
 import random
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -62,7 +63,8 @@ class Identity:
             generation.files = kept
             if readable:  # the log, or the longest; an original before its copy
                 *_, best = max(readable, key=lambda one: one[:3])
-                self._go_on(generation, best, checkpoint, reading)
+                with suppress(FileNotFoundError):  # the next poll sees what is there now
+                    self._go_on(generation, best, checkpoint, reading)
         return reading
 
     def _compared(
@@ -101,7 +103,7 @@ class Identity:
                 before = min(generation.tail.length, end)
                 tail = Fingerprint.of(content.pread(before, end - before))
                 if not continues(content, generation):
-                    return  # emptied since it was compared: the next poll sees what is there now
+                    raise FileNotFoundError(errno.ENOENT, "emptied since it was compared", str(seen.path))
                 if generation.position >= end:
                     fresh = self._fresh(generation.files, generation.head, generation.starts)
                     fresh.offset, fresh.sent, fresh.tail = end, end, tail

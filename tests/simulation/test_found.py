@@ -32,11 +32,11 @@ class Bench:
         self.saved = folder / "checkpoint.json"
         self.disk = Disk(self._step, lambda _: None)
         self._at: tuple[str, int] = ("", 0)
-        self._act: Callable[[], None] = lambda: None
+        self._act: Callable[[], object] = lambda: None
         self._starts = 0
         self.unreadable = ""
 
-    def at(self, operation: str, number: int, act: Callable[[], None]) -> None:
+    def at(self, operation: str, number: int, act: Callable[[], object]) -> None:
         self._at, self._act = (operation, number), act
 
     def _step(self, kind: str, name: str) -> None:
@@ -379,6 +379,23 @@ def test_a_log_that_is_put_back_and_cannot_be_read_on(bench: Bench) -> None:
     for _ in range(2):
         bench.ship()
     assert bench.arrived() == sorted([*lines, b"next"])
+
+
+@pytest.mark.parametrize("number", range(1, 12))
+def test_a_log_that_is_put_back_and_emptied_while_it_is_looked_at(bench: Bench, number: int) -> None:
+    # before: as above
+    lines = [b"line %d of many" % number for number in range(100)]
+    bench.write(b"".join(line + b"\n" for line in lines))
+    bench.ship()
+    bench.write(b"next\n")
+    restored = bench.log.with_name("restored")
+    shutil.copyfile(bench.log, restored)
+    bench.log.rename(bench.copy)
+    restored.rename(bench.log)
+    bench.at("pread", number, lambda: bench.log.write_bytes(b"another log\n"))
+    for _ in range(3):
+        bench.ship()
+    assert bench.arrived() == sorted([*lines, b"next", b"another log"])
 
 
 class EverySecondTime(str):
