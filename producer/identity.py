@@ -137,6 +137,7 @@ class Identity:
             # a new log may begin like a rotated one that is there: the same request in the same second
             others = [] if seen.live or not seen.size else [*checkpoint.generations, *fresh.values()]
             originals = [(each, reading[each.id]) for each in others if each.id in reading]
+            originals.sort(key=lambda each: each[0].edited)  # half a copy may be one of an edited log and of its backup
             copies_of = (each for each, original in originals if (short or not sure) and self._copied(seen, original))
             if copied_from := next(copies_of, None):
                 copied_from.files.append(seen.file(copy=True))

@@ -749,6 +749,26 @@ def test_a_copy_of_all_that_was_sent_of_a_log_below_a_window(machine: Machine) -
     assert machine.arrived == [b"a line of the log"]
 
 
+def test_half_a_copy_is_one_of_an_edited_log_and_not_of_its_backup(machine: Machine) -> None:
+    """Both begin so; the log goes on in it."""
+    machine.write(TEXT)
+    machine.poll()
+    subprocess.run(["sed", "-i.bak", "100s/of/out of/", machine.log], check=True)
+    machine.poll()
+    rotated = machine.rotate("access.log.1")
+    machine.poll()
+    copy = machine.write(TEXT[:1500], "access.log.2")
+    machine.stream.script = [refuse_all] * 100
+    machine.write(b"next\n", rotated.name)
+    machine.poll()
+    shutil.copyfile(rotated, copy)
+    rotated.unlink()
+    machine.age(3600)
+    machine.stream.script = []
+    machine.poll()
+    assert machine.arrived == [*LINES, b"next"]
+
+
 def test_copies_that_were_cut_short_differently(machine: Machine) -> None:
     machine.write(TEXT)
     machine.poll()
