@@ -76,7 +76,8 @@ class Identity:
             try:
                 seen = seen.measured(content)
                 longer = None if copy else longer_head(content, generation, seen.size)
-                same = continues(content, generation) or (copy and begins_copy(content, generation))
+                short = copy and content.size <= generation.position  # a longer one has what was sent last
+                same = continues(content, generation) or (short and begins_copy(content, generation))
                 same = same and (seen.live or generation.head.length >= SURE or is_text(content))
             except BrokenError:  # a compressed file that ends early: it has the inode of another one
                 same, longer = False, None

@@ -769,6 +769,18 @@ def test_half_a_copy_is_one_of_an_edited_log_and_not_of_its_backup(machine: Mach
     assert machine.arrived == [*LINES, b"next"]
 
 
+def test_half_a_copy_that_becomes_another_log(machine: Machine) -> None:
+    """It began like the one that is gone, as an edited log does."""
+    machine.write(TEXT)
+    machine.poll()
+    machine.log.unlink()
+    machine.write(TEXT[: TEXT.index(b"line 90 ")], "access.log.1")
+    machine.poll()
+    machine.write(TEXT.replace(b"line", b"more"), "access.log.1")
+    machine.poll()
+    assert machine.arrived[-len(LINES) :] == [line.replace(b"line", b"more") for line in LINES]
+
+
 def test_copies_that_were_cut_short_differently(machine: Machine) -> None:
     machine.write(TEXT)
     machine.poll()
