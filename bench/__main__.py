@@ -83,13 +83,12 @@ def of_producer(runs: int) -> list[Section]:
                 f"{to_floor:.2f}",
                 f"{to_loop:.1f}",
                 f"{median(one.lines_per_second for one in costs):,.0f}",
-                f"{1e6 / median(one.cpu_per_million for one in costs):,.0f}",
                 f"{max(one.rss for one in costs) / MIB:.0f}",
                 f"{costs[0].data / costs[0].lines:.0f}",
                 f"{costs[0].wire / costs[0].lines:.0f}" if costs[0].wire else NONE,
             )
         )
-    columns = ("producer", "CPU s / M lines", "x gzip floor", "boto3 loop is x", "lines/s", "lines / CPU s", "RSS MiB",
+    columns = ("producer", "CPU s / M lines", "x gzip floor", "boto3 loop is x", "lines/s", "RSS MiB",
                "Data, MB / M lines", "on the wire, MB / M lines")  # fmt: skip
     notes = [
         f"Goals: {GOAL_CPU} CPU s, {GOAL_LINES:,} lines/s, {GOAL_PRODUCER} MiB. The boto3 loop has a tenth of the "

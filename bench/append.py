@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 GENERATION = "5e9a0000" + "0" * 16
 KIB, MIB, GIB = 1024, 1024**2, 1024**3
-SIZES = [KIB, 100 * KIB, MIB, 4 * MIB, 5 * MIB, 20 * MIB, 200 * MIB]
-LARGE = [5 * MIB, 200 * MIB, GIB, 2 * GIB, 5 * GIB, 10 * GIB]
+SIZES = [KIB, MIB, 4 * MIB, 5 * MIB, 200 * MIB]
+LARGE = [GIB, 2 * GIB, 5 * GIB, 10 * GIB]
 APPEND = MIB
 HOUR = 10 * 10**9
 # What one invocation writes at most before it begins another append: half of FLUSH_BYTES is entries

@@ -15,6 +15,7 @@ from bench.memory import GOAL_PRODUCER, peak
 from bench.producer import stream
 from bench.results import Section, medians
 from tests.appliance.drivers import IMAGE, ROOT, Appliance, Container, Native, engine, folder
+from tests.keys import KEY
 from tests.waiting import eventually
 
 POLL = 0.02
@@ -82,7 +83,7 @@ def memory(name: str) -> int:
         write_backlog(log, BACKLOG)
         for each in (log, log.parent, log.parents[1]):
             each.chmod(0o777)  # the image's user is another one
-        endpoint = ["--network", "host", "--env", f"LOCALSTACK_HOST=127.0.0.1:{port}"]
+        endpoint = ["--network", "host", "--env", f"LOCALSTACK_HOST=127.0.0.1:{port}", "--env", f"RECORD_KEY={KEY}"]
         done = subprocess.run(
             [name, "run", "--rm", *endpoint, "--volume", f"{folder}:/data", IMAGE, "python", "-c", WEIGHED],
             capture_output=True,
