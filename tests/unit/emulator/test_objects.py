@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import random
 import re
 import tracemalloc
@@ -18,15 +19,19 @@ BUCKET, KEY = "some-bucket", "2026/11/23/10/web-access.log"
 
 
 @pytest.fixture
-def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("_read_body", "_upload_part_copy", "_get_object"):  # they are put back
+def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of what is joined."""
+    for name in ("_read_body", "_atomic_write", "_upload_part_copy", "_get_object"):  # they are put back
         monkeypatch.setattr(s3, name, getattr(s3, name))
     monkeypatch.setattr(s3._complete_multipart_upload, "__code__", s3._complete_multipart_upload.__code__)
     monkeypatch.setattr(s3, "S3_PERSIST", True)
     monkeypatch.setattr(s3, "DATA_DIR", str(tmp_path / "s3"))
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    joined = tmp_path / "joined"
+    joined.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(joined))
     objects.install()
     assert s3._create_bucket(BUCKET, b"", {})[0] == 200
+    return joined
 
 
 def append(old: int, more: bytes) -> tuple[int, dict[str, str], Any]:
@@ -42,8 +47,7 @@ def append(old: int, more: bytes) -> tuple[int, dict[str, str], Any]:
     return answer
 
 
-@pytest.mark.usefixtures("installed")
-def test_an_append_to_a_large_object_holds_nothing_of_it() -> None:
+def test_an_append_to_a_large_object_holds_nothing_of_it(installed: Path) -> None:
     old, more = random.Random(1).randbytes(16 * MIB), b"a line\n" * 1000
     s3._put_object(BUCKET, KEY, old, {})
     tracemalloc.start()
@@ -58,6 +62,16 @@ def test_an_append_to_a_large_object_holds_nothing_of_it() -> None:
     assert status == 200
     assert body == old + more + more
     assert headers["Content-Length"] == str(len(body))
+    assert not list(installed.iterdir()), "the joined file is the object's: a full disk has no room for both"
+
+
+def test_what_the_disk_has_no_room_for_is_joined_in_memory(installed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(objects, "Mapped", full)
+    assert objects.Empty().join([b"some", memoryview(b" lines")]) == b"some lines"
+    assert not list(installed.iterdir())
 
 
 @pytest.mark.usefixtures("installed")
