@@ -27,7 +27,10 @@ def ensure_stream(kinesis: KinesisClient, name: str, run: Run, *, shards: int) -
 
     def look() -> dict[str, Any] | None:
         answer: Any = existing(lambda: kinesis.describe_stream_summary(StreamName=name)["StreamDescriptionSummary"])
-        return None if not answer or answer["StreamStatus"] == "DELETING" else answer
+        status = answer["StreamStatus"] if answer else "DELETING"
+        # LocalStack calls a stream ACTIVE whose retention changed in the half second before it was deleted
+        deleting = status == "DELETING" or (status == "ACTIVE" and answer.get("OpenShardCount") == 0)
+        return None if deleting else answer
 
     def create() -> None:
         kinesis.create_stream(StreamName=name, ShardCount=shards)

@@ -214,11 +214,14 @@ def test_a_stream_is_waited_for_until_it_is_active(play: Callable[[str], Played]
     assert kinesis.clock.seconds > 0
 
 
-def test_a_stream_being_deleted_is_waited_out_and_made_anew(play: Callable[[str], Played]) -> None:
+@pytest.mark.parametrize("deleting", [described("DELETING"), described("ACTIVE", 0)])
+def test_a_stream_being_deleted_is_waited_out_and_made_anew(
+    play: Callable[[str], Played], deleting: dict[str, Any]
+) -> None:
     kinesis = play("kinesis")
-    kinesis.answer("describe_stream_summary", described("DELETING"))
+    kinesis.answer("describe_stream_summary", deleting)
     kinesis.refuse("create_stream", "ResourceInUseException")
-    kinesis.answer("describe_stream_summary", described("DELETING"))
+    kinesis.answer("describe_stream_summary", deleting)
     kinesis.answer("create_stream")
     kinesis.answer("describe_stream_summary", described("ACTIVE"))
     assert stream(kinesis).state == "created"
