@@ -252,7 +252,8 @@ def _expression(parts: tuple[Part, ...], behind: bytes) -> bytes:
             follows = after.before[:1] or b"\n"
             shape = part.kind.shape or (b"[^%b\\s]%b" % (barred, b"*" if follows[0] in part.kind.holds else b"*+"))
             if shape == ADDRESS and follows[0] in part.kind.holds:  # up to what follows as a whole
-                shape = rb"(?:(?!%b)%b)++" % (re.escape(after.before), ADDRESS.removesuffix(b"++"))
+                # not possessive, by which Python before 3.11.5 takes no line (CPython gh-106052)
+                shape = rb"(?:(?!%b)%b)+" % (re.escape(after.before), ADDRESS.removesuffix(b"++"))
         found += b"(%b)" % shape
     return found + re.escape(behind) + b")"
 

@@ -7,7 +7,7 @@ import re
 from typing import Any
 from unittest import mock
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 import archiver.fast
@@ -119,6 +119,13 @@ def expected(values: dict[str, bytes], name: str) -> Any:
 
 
 @given(logs())
+@example(
+    (
+        "${remote_addr}: ${request} ${status} ${time_local}",
+        [],
+        [{"remote_addr": b"::1", "request": b"-", "status": b"200", "time_local": LOCAL}],
+    )
+)
 def test_fields_never_shift(log: Line) -> None:
     """A line that is an entry has each value where it belongs; only what a variable cannot hold makes it none."""
     text, fields, drawn = log
