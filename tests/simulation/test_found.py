@@ -87,6 +87,22 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
     return bench
 
 
+def shipped(bench: Bench) -> list[bytes]:
+    """A log of more than a KiB, all of it sent; its lines."""
+    lines = [b"line %d of many" % number for number in range(100)]
+    bench.write(b"".join(line + b"\n" for line in lines))
+    bench.ship()
+    return lines
+
+
+def put_back(bench: Bench) -> None:
+    """In another file, while the first one is still there."""
+    restored = bench.log.with_name("restored")
+    shutil.copyfile(bench.log, restored)
+    bench.log.rename(bench.copy)
+    restored.rename(bench.log)
+
+
 def test_copytruncate_between_the_listing_and_the_look_at_the_log(bench: Bench) -> None:
     # before: the copy is in no listing, the log no longer matches: the generation is forgotten, the copy new
     bench.write(b"a\nb\n")
@@ -203,9 +219,7 @@ def test_a_checkpoint_whose_folder_could_not_be_made_durable(bench: Bench) -> No
 
 def test_a_copy_that_has_the_inode_of_the_log_which_was_put_back(bench: Bench) -> None:
     # before: the generation stayed in the copy, and the log was a new one: all of it was sent again
-    lines = [b"line %d of many" % number for number in range(100)]
-    bench.write(b"".join(line + b"\n" for line in lines))
-    bench.ship()
+    lines = shipped(bench)
     restored = bench.log.with_name("restored")
     shutil.copyfile(bench.log, restored)
     bench.log.rename(bench.copy)
@@ -218,9 +232,7 @@ def test_a_copy_that_has_the_inode_of_the_log_which_was_put_back(bench: Bench) -
 
 def test_a_copy_that_has_the_inode_of_a_log_which_goes_on_as_a_new_generation(bench: Bench) -> None:
     # before: the new one, found again in the log within the same look, had nothing sent: all was sent again
-    lines = [b"line %d of many" % number for number in range(100)]
-    bench.write(b"".join(line + b"\n" for line in lines))
-    bench.ship()
+    lines = shipped(bench)
     file = CheckpointFile(bench.saved)
     checkpoint = file.load()
     assert checkpoint
@@ -325,9 +337,7 @@ def test_what_the_stream_lost_of_a_log_that_copytruncate_left_less_of(tmp_path: 
 
 def test_an_edited_log_that_cannot_be_read_at_first_beside_a_copy(bench: Bench) -> None:
     # before: its generation had the copy's name by the next look, so all of the edited log was sent again
-    lines = [b"line %d of many" % number for number in range(100)]
-    bench.write(b"".join(line + b"\n" for line in lines))
-    bench.ship()
+    lines = shipped(bench)
     bench.log.rename(bench.copy)
     shutil.copyfile(bench.copy, bench.log.with_name("access.log.2"))
     bench.ship()
@@ -346,9 +356,7 @@ def test_an_edited_log_that_cannot_be_read_at_first_beside_a_copy(bench: Bench) 
 
 def test_a_log_that_is_found_and_cannot_be_read_on_beside_a_copy(bench: Bench) -> None:
     # before: by then it counted as found, so that the copy was compared with nothing and was a new log
-    lines = [b"line %d of many" % number for number in range(100)]
-    bench.write(b"".join(line + b"\n" for line in lines))
-    bench.ship()
+    lines = shipped(bench)
     look_back(CheckpointFile(bench.saved))
     shutil.copyfile(bench.log, bench.copy)
     bench.write(b"next\n")
@@ -365,14 +373,9 @@ def test_a_log_that_is_found_and_cannot_be_read_on_beside_a_copy(bench: Bench) -
 
 def test_a_log_that_is_put_back_and_cannot_be_read_on(bench: Bench) -> None:
     # before: where it goes on was noted, and what was then read of its old file stands behind that
-    lines = [b"line %d of many" % number for number in range(100)]
-    bench.write(b"".join(line + b"\n" for line in lines))
-    bench.ship()
+    lines = shipped(bench)
     bench.write(b"next\n")
-    restored = bench.log.with_name("restored")
-    shutil.copyfile(bench.log, restored)
-    bench.log.rename(bench.copy)
-    restored.rename(bench.log)
+    put_back(bench)
     bench.unreadable = EverySecondTime("access.log")
     assert "access.log cannot be read" in bench.ship().problems[0]
     bench.unreadable = ""
@@ -384,14 +387,9 @@ def test_a_log_that_is_put_back_and_cannot_be_read_on(bench: Bench) -> None:
 @pytest.mark.parametrize("number", range(1, 12))
 def test_a_log_that_is_put_back_and_emptied_while_it_is_looked_at(bench: Bench, number: int) -> None:
     # before: as above
-    lines = [b"line %d of many" % number for number in range(100)]
-    bench.write(b"".join(line + b"\n" for line in lines))
-    bench.ship()
+    lines = shipped(bench)
     bench.write(b"next\n")
-    restored = bench.log.with_name("restored")
-    shutil.copyfile(bench.log, restored)
-    bench.log.rename(bench.copy)
-    restored.rename(bench.log)
+    put_back(bench)
     bench.at("pread", number, lambda: bench.log.write_bytes(b"another log\n"))
     for _ in range(3):
         bench.ship()
