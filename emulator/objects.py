@@ -33,14 +33,17 @@ class Empty(bytes):
     def join(self, parts: Iterable[Any], /) -> Any:
         if not parts:
             return b""
-        with tempfile.NamedTemporaryFile(delete=False) as file:
-            try:
+        path = None
+        try:
+            with tempfile.NamedTemporaryFile(delete=False) as file:
+                path = Path(file.name)
                 file.writelines(parts)
                 file.flush()
                 joined = Mapped(file.fileno(), 0, access=mmap.ACCESS_READ)
-            except OSError:  # no room: MiniStack keeps in memory what it cannot write
-                Path(file.name).unlink()
-                return b"".join(parts)
+        except OSError:  # no room: MiniStack keeps in memory what it cannot write
+            if path:
+                path.unlink()
+            return b"".join(parts)
         joined.path = file.name
         return joined
 

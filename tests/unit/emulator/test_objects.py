@@ -65,11 +65,14 @@ def test_an_append_to_a_large_object_holds_nothing_of_it(installed: Path) -> Non
     assert not list(installed.iterdir()), "the joined file is the object's: a full disk has no room for both"
 
 
-def test_what_the_disk_has_no_room_for_is_joined_in_memory(installed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("fails", ["emulator.objects.Mapped", "tempfile.NamedTemporaryFile"])
+def test_what_the_disk_has_no_room_for_is_joined_in_memory(
+    installed: Path, monkeypatch: pytest.MonkeyPatch, fails: str
+) -> None:
     def full(*_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(objects, "Mapped", full)
+    monkeypatch.setattr(fails, full)
     assert objects.Empty().join([b"some", memoryview(b" lines")]) == b"some lines"
     assert not list(installed.iterdir())
 
