@@ -250,6 +250,14 @@ class Outcome:
         return self.counts.total()
 
     @property
+    def enough(self) -> int:
+        """How many confirmed requests a run proves something with: 10 a fault.
+
+        A rate would measure the machine, and how long the logs had no room: an idle one answers some 150 a fault.
+        """
+        return 10 * self.faults
+
+    @property
     def clean(self) -> bool:
         return self.verdict.exactly_once and not self.problems
 
