@@ -1,8 +1,8 @@
-"""Keeps large objects out of MiniStack's memory while lines are appended to them, and while a part of them is read.
+"""Keeps large objects out of MiniStack's memory while lines are appended to them, and while they are read.
 
-MiniStack reads an object as a whole to copy a part of it, and joins the parts in memory: an append would take twice
-what the hour has. Here a copied part is a view of the object's file, and parts are joined in the file that the object
-then has.
+MiniStack reads an object as a whole to copy a part of it, joins the parts in memory, and answers with the object three
+times in memory. Here a copied part is a view of the object's file, parts are joined in the file that the object then
+has, and an answer is sent a piece at a time, as fast as the client takes it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,12 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from ministack.core.responses import StreamingResponse
 from ministack.services import s3
+
+from emulator.guard import Receive, Send
+
+PIECE = 256 * 1024  # bytes that are sent at once
 
 Answer: TypeAlias = tuple[int, dict[str, str], Any]
 
@@ -48,6 +53,17 @@ class Empty(bytes):
         return joined
 
 
+def streamed(body: memoryview) -> StreamingResponse:
+    """The body of an answer, of which no more than PIECE bytes are in memory; the headers have its length."""
+
+    async def run(send: Send, _receive: Receive) -> None:
+        for at in range(0, len(body), PIECE):
+            await send({"type": "http.response.body", "body": bytes(body[at : at + PIECE]), "more_body": True})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    return StreamingResponse(run)
+
+
 def install() -> None:
     read, write = s3._read_body, s3._atomic_write
 
@@ -63,7 +79,9 @@ def install() -> None:
             s3._read_body = mapped
             try:
                 status, headers, body = function(*arguments)
-                return status, headers, body if isinstance(body, bytes) else bytes(body)
+                if isinstance(body, bytes):
+                    return status, headers, body
+                return status, headers, bytes(body) if len(body) <= PIECE else streamed(memoryview(body))
             finally:
                 s3._read_body = read
 
