@@ -40,10 +40,12 @@ class Form(NamedTuple):
 _REQUEST = rb"([A-Z]++) (%(word)b) (HTTP/\d\.\d)"
 PLAIN = Form(False, _REQUEST)
 ESCAPED = Form(True, _REQUEST)
+# Before 3.11.5 Python may go on in the middle of a possessive group that did not match (CPython gh-106052), unless that
+# begins with single characters, each written once
 OTHERS = (
     # Nothing, or it begins with a byte that no method begins with
-    Form(True, rb"((?:\\x(?:[01][0-9A-F]|22|5C|7F|[89A-F][0-9A-F])%(text)b)?+)", (0, 1, 0), 1),
-    Form(True, rb"([A-Z]++) (/%(class)b*+(?:\\x(?!20)[0-9A-F]{2}%(class)b*+)*+)", (1, 2, 0), 2),
+    Form(True, rb"((?:\\x(?:[01][0-9A-F]|22|5C|7F|[89A-F][0-9A-F])%(text)b)?)", (0, 1, 0), 1),
+    Form(True, rb"([A-Z]++) (/%(class)b*+(?:\\x(?!20)[0-9A-F]{2}%(class)b*+)*)", (1, 2, 0), 2),
 )
 
 
@@ -179,7 +181,7 @@ def _text(characters: bytes, form: Form, some: bool) -> bytes:
     if not form.escaped:
         return characters + (b"++" if some else b"*+")
     start = rb"(?=\\x|%b)" % characters if some else b""
-    return rb"%b%b*+(?:\\x[0-9A-F]{2}%b*+)*+" % (start, characters, characters)
+    return rb"%b%b*+(?:\\x[0-9A-F][0-9A-F]%b*+)*+" % (start, characters, characters)
 
 
 @lru_cache(maxsize=256)

@@ -259,6 +259,8 @@ def check(lines: list[bytes]) -> int:
 
 
 @given(BLOCKS)
+@example([PLAIN, *(PLAIN[:-1] + end + b'"' for end in (rb"\x", rb"\x22\x", rb"\x4", rb"\x2G"))])
+@example([PLAIN, *(PLAIN.replace(b"?b=%20c HTTP/1.1", end) for end in (rb"\x", rb"\x20", rb"\x4", rb" \x HTTP/1.1"))])
 @example([PLAIN, b'{"host":"1.2.3.4"}', PLAIN])
 @example([b"9" + PLAIN, b"x" + PLAIN[3:], b"", b"junk", PLAIN, b"junk", b"ajunk", b"junk", PLAIN])
 @example([PLAIN + b"\r", PLAIN.replace(b" 200 ", b" 020 "), PLAIN.replace(b"]", b"\x85]")])
