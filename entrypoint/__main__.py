@@ -13,11 +13,12 @@ from pathlib import Path
 
 from common import aws
 from common.clock import Clock, SystemClock
+from common.errors import REACH
 from common.log import configure, event
 from common.settings import Settings, SettingsError, load_settings, require_data_dir
 from entrypoint import lookout
 from entrypoint.bundle import BundleError, bundle
-from entrypoint.errors import ProvisionError
+from entrypoint.errors import AwayError, ProvisionError
 from entrypoint.provision import connect, look_on_aws, provision
 from entrypoint.quiet import recorded, until_quiet
 from entrypoint.run import Run
@@ -65,7 +66,8 @@ def plan(settings: Settings, code: bytes) -> int:
             print(f"{outcome.kind} {outcome.name}: {due}{details}")
     except ProvisionError as error:
         where = aws.endpoint_url(settings, "s3") or "AWS"
-        print(f"cannot look at {where}: {error}", file=sys.stderr)
+        remedy = f". {REACH[settings.target]}" if isinstance(error, AwayError) else ""
+        print(f"cannot look at {where}: {error}{remedy}", file=sys.stderr)
         return 1
     return 0
 

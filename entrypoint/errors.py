@@ -40,6 +40,10 @@ class UnavailableError(ProvisionError):
     """The endpoint does not answer, is overloaded or not there yet: the same step may well work later."""
 
 
+class AwayError(UnavailableError):
+    """The endpoint does not answer at all; the message is said after its name."""
+
+
 class ForbiddenError(ProvisionError):
     """These credentials may not do (or see) that."""
 
@@ -64,7 +68,7 @@ def explain(error: Exception, kind: str, name: str, target: str = "localstack") 
     """Turn what botocore raised while it worked on `kind` `name` into the sentence for the user."""
     found = errors.explain(error, f"{kind} {name}", target, setting=SETTING[kind], remedies=REMEDIES.get(kind))
     if found.kind == "unreachable" and found.reason != errors.NO_AWS:
-        return UnavailableError(f"it does not answer ({found.reason})")  # said after the endpoint's name
+        return AwayError(f"it does not answer ({found.reason})")
     if found.kind == "denied":
         return ForbiddenError(str(found))
     return UnavailableError(str(found)) if found.passing else ProvisionError(str(found))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.appliance.drivers import ROOT
 from tests.unit.test_up import Checkout
 from tests.waiting import eventually
 
@@ -76,6 +78,27 @@ def test_script_appliance_looks_where_script_up_started_it(checkout: Checkout) -
     name = checkout.name
     checkout.run("appliance", "status")
     assert [line for line in checkout.said() if line.startswith("exec ")][-1].endswith(f" {name} appliance status")
+
+
+@pytest.mark.parametrize("arguments", ["--help", "audit -h", "formats FILE", "policy --json"])
+def test_what_needs_no_appliance_is_answered_without_one(checkout: Checkout, arguments: str) -> None:
+    for engine in ("docker", "podman"):
+        checkout.engine(engine, "#!/bin/sh\nexit 1\n")
+    shutil.copytree(ROOT / "cli" / "bin", checkout.path / "cli" / "bin")
+    python = checkout.path / ".venv" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.write_text('#!/bin/sh\necho "$PYTHONPATH: $@"\n')
+    python.chmod(0o755)
+    ended = checkout.run("appliance", *arguments.split())
+    assert (ended.returncode, ended.stdout) == (0, f"{checkout.path}: -m cli {arguments}\n")
+    ended = checkout.run("appliance", "status")
+    assert ended.returncode == 1
+    assert "The appliance is not running. Start it with script/up" in ended.stderr
+
+
+def test_bootstrap_says_what_it_takes(checkout: Checkout) -> None:
+    ended = checkout.run("bootstrap", "--help")
+    assert (ended.returncode, ended.stderr) == (2, "usage: script/bootstrap [runtime|dev|browser]\n")
 
 
 @pytest.mark.parametrize(

@@ -49,7 +49,7 @@ def test_each_refusal_has_its_class_and_its_remedy(
 
 def test_no_answer_is_something_to_wait_for() -> None:
     error = explain(botocore.ConnectTimeoutError(endpoint_url="http://x", error="connect timeout=3"), "bucket", "b")
-    assert type(error) is UnavailableError
+    assert isinstance(error, UnavailableError)
     assert str(error) == "it does not answer (timed out)"
 
 

@@ -19,7 +19,7 @@ from common import aws
 from common.settings import Settings
 from entrypoint import __main__ as program
 from entrypoint import watch
-from entrypoint.errors import UnavailableError
+from entrypoint.errors import AwayError
 from entrypoint.provision import Clients, connect
 from tests.unit.entrypoint.fakes import FakeClock
 
@@ -75,7 +75,7 @@ def test_once_leaves_the_daemon_s_status_alone(tmp_path: Path) -> None:
 
 
 def away(*_: object, **__: object) -> Iterator[None]:
-    raise UnavailableError("it does not answer (Connection refused)")
+    raise AwayError("it does not answer (Connection refused)")
     yield
 
 
@@ -95,8 +95,8 @@ def test_plan_of_an_endpoint_that_is_away(capsys: pytest.CaptureFixture[str], mo
     monkeypatch.setattr(program, "provision", away)
     monkeypatch.setenv("LOCALSTACK_HOST", "127.0.0.1:9")
     assert program.main(["--plan"]) == 1
-    message = "cannot look at http://127.0.0.1:9: it does not answer (Connection refused)\n"
-    assert capsys.readouterr() == ("", message)
+    message = "cannot look at http://127.0.0.1:9: it does not answer (Connection refused). Start the endpoint, or "
+    assert capsys.readouterr() == ("", f"{message}name another one with -e LOCALSTACK_HOST=…\n")
 
 
 @pytest.mark.usefixtures("function_folder")
