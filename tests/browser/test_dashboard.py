@@ -102,6 +102,13 @@ def test_the_graph_and_the_numbers_are_those_of_the_api_and_of_s3(site: Site, vi
     keep(page, "desktop-light")
 
 
+def test_little_is_not_shown_as_nothing_nor_nearly_all_as_all(site: Site, visit: Open) -> None:
+    look = (
+        "import('/js/format.js').then((show) => [[0, 0.02, 3.14].map(show.rate), [0.003, 0.997, 1].map(show.percent)])"
+    )
+    assert visit(site.url).evaluate(look) == [["0", "0.02", "3.1"], ["0.3%", "99.7%", "100%"]]
+
+
 def test_with_s3_the_graph_goes_straight_to_the_bucket(visit: Open) -> None:
     with folder() as directory:
         own = Site(directory)

@@ -16,7 +16,9 @@ export const count = (n) => (n === null || n === undefined ? "–" : number({}).
 
 export const compact = (n) => number({ notation: "compact", maximumFractionDigits: 1 }).format(n);
 
-export const percent = (part) => number({ style: "percent", maximumFractionDigits: part < 0.1 ? 1 : 0 }).format(part);
+/** Nearly nothing and nearly all have a digit more, so that they are told from nothing and all. */
+export const percent = (part) =>
+  number({ style: "percent", maximumFractionDigits: part < 0.1 || part > 0.99 ? 1 : 0 }).format(part);
 
 const SIZES = ["byte", "kilobyte", "megabyte", "gigabyte", "terabyte", "petabyte"];
 
@@ -55,7 +57,8 @@ export const milliseconds = (seconds) => (seconds === null || seconds === undefi
 
 export function rate(perSecond) {
   if (perSecond === null || perSecond === undefined) return "–";
-  const digits = perSecond > 0 && perSecond < 10 ? 1 : 0;
+  if (perSecond > 0 && perSecond < 1) return number({ maximumSignificantDigits: 1 }).format(perSecond);
+  const digits = perSecond < 10 ? 1 : 0;
   return number({ maximumFractionDigits: digits, notation: perSecond >= 1e6 ? "compact" : "standard" }).format(perSecond);
 }
 
