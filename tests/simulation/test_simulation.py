@@ -274,38 +274,39 @@ def a_log_is_imported(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(importing, "_holds", lambda *_: False)
 
 
-MUTANTS: list[Callable[[pytest.MonkeyPatch], None]] = [
-    high_water_mark,
-    checkpoint_over_a_gap,
-    failed_record_count_is_trusted,
-    no_conditions,
-    checkpoint_before_the_answer,
-    generation_saved_too_late,
-    side_object_deleted_too_early,
-    content_is_not_compared,
-    log_is_not_made_durable,
-    handler_swallows_errors,
-    progress_of_another_batch,
-    progress_before_the_commit,
-    progress_is_not_kept,
-    time_is_not_looked_at,
-    places_are_not_verified,
-    rotated_away_unread,
-    nothing_is_repaired,
-    nobody_looks_back,
-    other_formats_are_not_asked,
-    cron_does_not_look_back,
-    an_inode_is_enough,
-    an_edited_log_is_a_new_one,
-    an_edited_log_goes_on_at_its_end,
-    an_import_has_a_name_of_its_own,
-    a_log_is_imported,
-]
+# each with the seed that finds it as the code is now: the others are tried only when that one does not
+MUTANTS: dict[Callable[[pytest.MonkeyPatch], None], int] = {
+    high_water_mark: 0,
+    checkpoint_over_a_gap: 20,
+    failed_record_count_is_trusted: 2,
+    no_conditions: 2,
+    checkpoint_before_the_answer: 0,
+    generation_saved_too_late: 1,
+    side_object_deleted_too_early: 3,
+    content_is_not_compared: 0,
+    log_is_not_made_durable: 1,
+    handler_swallows_errors: 1,
+    progress_of_another_batch: 3,
+    progress_before_the_commit: 14,
+    progress_is_not_kept: 0,
+    time_is_not_looked_at: 3,
+    places_are_not_verified: 0,
+    rotated_away_unread: 19,
+    nothing_is_repaired: 3,
+    nobody_looks_back: 18,
+    other_formats_are_not_asked: 2,
+    cron_does_not_look_back: 46,
+    an_inode_is_enough: 58,
+    an_edited_log_is_a_new_one: 3,
+    an_edited_log_goes_on_at_its_end: 0,
+    an_import_has_a_name_of_its_own: 3,
+    a_log_is_imported: 35,
+}
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.__name__)
 def test_what_is_broken_on_purpose_is_found(mutant: Callable[[pytest.MonkeyPatch], None]) -> None:
-    for seed in range(ENOUGH):
+    for seed in (MUTANTS[mutant], *range(ENOUGH)):
         with pytest.MonkeyPatch.context() as patch:
             mutant(patch)
             try:
