@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 
+import botocore.loaders
+import botocore.session
 import pytest
 from hypothesis import settings
 
@@ -15,6 +18,14 @@ from tests.localstack_process import LocalStack, LocalStackImage, by_image, unav
 # How long an example takes says more of the machine than of the code
 settings.register_profile("default", deadline=None)
 settings.load_profile("default")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def each_service_is_described_once() -> Iterator[None]:
+    """A session reads them again, and each client of a test has its own: a tenth of a second."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(botocore.session, "create_loader", functools.cache(botocore.loaders.create_loader))
+        yield
 
 
 @pytest.fixture(autouse=True)

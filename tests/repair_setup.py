@@ -65,15 +65,18 @@ class World:
         ship_once(source, checkpoint_of(self.log), sink_of(self.stream, self.clock))
 
     def deliver(self, *, lose: bool = False, hour: str = "2026/11/23/10") -> None:
-        """Archive the stream's records, or lose them; either way the stream is empty afterwards."""
+        """Archive the stream's records, a batch of them at a time, or lose them; then the stream is empty."""
         records, self.stream.records = self.stream.records, []
         if lose:
             return
         self.bucket.now = self.clock.now()
         target = HourlyObject("", hour)
-        for (generation, offset), line in sorted(delivered(records).items()):
-            item = Item(generation, offset, offset + len(line) + 1, b"%s %d\n" % (generation.encode(), offset))
-            self.archive.append(target, [item])
+        items = [
+            Item(generation, offset, offset + len(line) + 1, b"%s %d\n" % (generation.encode(), offset))
+            for (generation, offset), line in sorted(delivered(records).items())
+        ]
+        for at in range(0, len(items), 100):
+            self.archive.append(target, items[at : at + 100])
 
     @property
     def lines(self) -> list[bytes]:

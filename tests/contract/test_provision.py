@@ -577,10 +577,8 @@ def attempt(clients: Clients, settings: Settings) -> ProvisionError | None:
     return None
 
 
-# before-call: the endpoint never saw it. after-call: it did what it was asked, and the answer was lost.
-@pytest.mark.parametrize(
-    ("event", "raise_"), [("after-call", lost), ("before-call", lost), ("after-call", broken), ("before-call", broken)]
-)
+# after-call: it did what it was asked, and the answer was lost. before-call: it did nothing.
+@pytest.mark.parametrize(("event", "raise_"), [("after-call", lost), ("before-call", broken)])
 @pytest.mark.parametrize("delivery", list(KINDS))
 def test_whichever_call_fails_once_the_next_run_finishes_the_work(
     clients: Clients, event: str, raise_: Callable[[str], Exception], delivery: str, request: pytest.FixtureRequest

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import functools
 import json
 import random
 import subprocess
@@ -86,6 +87,8 @@ def slow(monkeypatch: pytest.MonkeyPatch, **times: float) -> Slow:
     fake = Slow(**times)
     archive = Archive(cast("S3Client", fake), "b", rng=random.Random(0), sleep=lambda _: None)
     monkeypatch.setattr(index, "archive", lambda: archive)
+    # of a line it says always the same, and each invocation reads the batch again
+    monkeypatch.setattr(filing, "_judged", functools.cache(filing._judged))
     return fake
 
 
