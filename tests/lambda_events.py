@@ -58,7 +58,7 @@ def gzipped(data: bytes) -> bytes:
 
 def escaped(data: bytes) -> bytes:
     """A variable as nginx writes it: ngx_http_log_escape, `escape=default`."""
-    return b"".join(bytes([byte]) if 32 <= byte <= 126 and byte not in b'"\\' else b"\\x%02X" % byte for byte in data)
+    return re.sub(rb'[^ -~]|["\\]', lambda byte: b"\\x%02X" % ord(byte[0]), data)
 
 
 def combined(
