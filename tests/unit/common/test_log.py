@@ -192,6 +192,7 @@ NO_SECRETS = [
     "mail to nobody@example.com about s3://my-bucket/2026/11/23/16/web-access.log",
     "token",
     "password:",
+    "Cookie: ",
     "at 10:20, mail to nobody@example.com",
     "client: 10.0.0.1:5678, server: _, #3 of 10",
     "Asia/Seoul and Asian sites",
