@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import os
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 
@@ -25,6 +26,15 @@ def each_service_is_described_once() -> Iterator[None]:
     """A session reads them again, and each client of a test has its own: a tenth of a second."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(botocore.session, "create_loader", functools.cache(botocore.loaders.create_loader))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_test_waits_for_the_disk() -> Iterator[None]:
+    """No power is cut here but in the simulation, which has a disk of its own; programs that tests start do wait."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("fsync", "fdatasync"):
+            patch.setattr(os, name, lambda file: os.fstat(file) and None)  # refuses as they do what is not open
         yield
 
 
