@@ -141,9 +141,6 @@ def compiled(text: str = "combined", fields: tuple[str, ...] = ()) -> Format:
 def own_format(fields: tuple[str, ...]) -> str:
     """The log_format string of the container's nginx: combined, then the fields that it lacks, each with its name."""
     has = {part.variable for part in _parts(_COMBINED)[0]}
-    unknown = [field.name for field in chosen(fields) if field not in TABLE]
-    if unknown:
-        raise FormatError(f"there is no field {unknown[0]}: use {', '.join(field.name for field in TABLE)}")
     return _COMBINED + _pairs([field for field in chosen(fields) if not has.intersection(field.variables)])
 
 

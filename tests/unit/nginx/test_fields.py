@@ -63,3 +63,12 @@ def test_lines_of_other_fields_are_entries_all_the_same(serve: Serve) -> None:
     web.get("/")
     [entry] = entries(web, 1, ("bytes", "requestTime"))
     assert (entry["bytes"] > 0, entry["requestTime"]) == (True, None)
+
+
+@needs_nginx
+def test_a_variable_that_combined_has_is_a_field_by_its_own_name(serve: Serve) -> None:
+    web = serve(FIELDS="request,requestTime,remote_addr", DROP_QUERY="all", ANONYMIZE_IP="true")
+    web.get("/a?b=c")
+    [entry] = entries(web, 1, ("request", "requestTime", "remote_addr"))
+    assert (entry["requestTime"] is not None, entry["request"]) == (True, "GET /a HTTP/1.1")
+    assert entry["remote_addr"] == entry["host"] == "127.0.0.0"
