@@ -19,13 +19,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from archiver.fields import TABLE, TEXT, Field, FormatError, chosen
 from archiver.kinds import (
-    ADDRESS,
     ADDRESSES,
     ANY,
-    DECIMAL,
     HOST,
-    INTEGER,
     LIST,
+    NUMBERS,
     PRINTABLE,
     UNKNOWN,
     WORD,
@@ -175,7 +173,7 @@ def _parts(text: str) -> tuple[tuple[Part, ...], bytes]:
         if not literal:
             raise FormatError(f"nothing separates ${one} from ${other}")
     parts = [
-        Part(before, name, kind_of(name), _quoted(before, after))
+        Part(before, name, kind_of(name, after), _quoted(before, after))
         for before, name, after in zip(literals, names, literals[1:], strict=False)
     ]
     settled: list[Part] = []
@@ -204,7 +202,8 @@ def _stretches(parts: list[Part]) -> list[list[Part]]:
 def _settled(stretch: list[Part], after: bytes) -> list[Part]:
     """The parts with their final kinds. Raises FormatError when a line could be read in two ways."""
     for part, literal in zip(stretch, [*(part.before for part in stretch[1:]), after], strict=True):
-        if part.kind in (HOST, LIST, INTEGER, DECIMAL) and literal[0] in part.kind.holds - {ord("-")}:
+        taken = part.kind.holds - {ord("-")} if part.kind in NUMBERS else part.kind.holds  # for no number
+        if part.kind in (HOST, LIST, *NUMBERS) and literal[0] in taken:
             raise FormatError(
                 f"${part.variable} cannot be told from {literal.decode()!r} behind it: put it into quotes"
             )
@@ -248,9 +247,6 @@ def _expression(parts: tuple[Part, ...], behind: bytes) -> bytes:
         else:
             follows = after.before[:1] or b"\n"
             shape = part.kind.shape or (b"[^%b\\s]%b" % (barred, b"*" if follows[0] in part.kind.holds else b"*+"))
-            if shape == ADDRESS and follows[0] in part.kind.holds:  # up to what follows as a whole
-                # not possessive, by which Python before 3.11.5 takes no line (CPython gh-106052)
-                shape = rb"(?:(?!%b)%b)+" % (re.escape(after.before), ADDRESS.removesuffix(b"++"))
         found += b"(%b)" % shape
     return found + re.escape(behind) + b")"
 

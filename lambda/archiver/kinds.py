@@ -15,7 +15,7 @@ ADDRESS = rb"[0-9A-Za-z.:%_-]++"
 PRINTABLE = frozenset(range(32, 127))
 _WORD = PRINTABLE - set(b' "')
 # What nginx alone decides on, and what it holds: a value with other characters makes no line of the format
-_INTEGERS = "body_bytes_sent bytes_sent request_length connection connection_requests remote_port server_port pid"
+_INTEGERS = "body_bytes_sent bytes_sent request_length connection connection_requests pid"
 _LISTS = "addr status response_time connect_time header_time response_length bytes_sent bytes_received"
 _OWN = (
     "hostname http2 http3 pipe proxy_alternative_upstream_name proxy_upstream_name req_id request_id request_method "
@@ -38,7 +38,10 @@ class Kind(NamedTuple):
 ANY, WORD, UNKNOWN = Kind("any", frozenset()), Kind("word", _WORD), Kind("unknown", _WORD)
 INTEGER = Kind("integer", frozenset(b"0123456789-"), rb"(?:\d++|-)")
 DECIMAL = Kind("decimal", frozenset(b"0123456789.-"), rb"(?:\d++(?:\.\d++)?|-)")
-HOST = Kind("host", _WORD - set(b":"), rb'(?:\[[0-9A-Fa-f:.]++\]|[^\s":]++)')
+# A Unix socket's is empty; so is the host of a server without a name, when a client names none
+PORT = Kind("port", INTEGER.holds, rb"(?:\d++|-|)")
+HOST = Kind("host", _WORD - set(b":"), rb'(?:\[[0-9A-Fa-f:.]++\]|[^\s":]*+)')
+NUMBERS = (INTEGER, DECIMAL, PORT)
 _ITEM = rb'[^\s",:][^\s",]*+'
 LIST = Kind("list", _WORD - set(b","), rb"%b(?:(?:, | : )%b)*+" % (_ITEM, _ITEM))
 _ADDRESS = Kind("address", frozenset(byte for byte in _WORD if re.match(ADDRESS, bytes([byte]))), ADDRESS)
@@ -46,6 +49,7 @@ _STATUS = Kind("status", frozenset(), rb"\d{3}")
 _KINDS: dict[str, Kind] = {
     **dict.fromkeys((*ADDRESSES, "server_addr"), _ADDRESS),
     **dict.fromkeys(_INTEGERS.split(), INTEGER),
+    **dict.fromkeys(("remote_port", "server_port"), PORT),
     **dict.fromkeys(("request_time", "connection_time", "gzip_ratio"), DECIMAL),
     **{f"upstream_{name}": LIST for name in _LISTS.split()},
     **dict.fromkeys(_OWN.split(), WORD),
@@ -56,6 +60,9 @@ _KINDS: dict[str, Kind] = {
 }
 
 
-def kind_of(variable: str) -> Kind:
-    """UNKNOWN for a variable that is set by the configuration."""
-    return _KINDS.get(variable) or (ANY if _SENT.fullmatch(variable) else UNKNOWN)
+def kind_of(variable: str, after: bytes) -> Kind:
+    """UNKNOWN for a variable that is set by the configuration. `after`: what stands behind it."""
+    kind = _KINDS.get(variable) or (ANY if _SENT.fullmatch(variable) else UNKNOWN)
+    if kind is _ADDRESS and kind.holds.intersection(after[:1]):  # it has colons of its own, so up to the last one
+        return kind._replace(shape=ADDRESS.removesuffix(b"+"))
+    return kind

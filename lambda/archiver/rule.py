@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from archiver.fields import DECIMAL, INTEGER, TEXT, Field
 from archiver.format import AGENT, TARGETS, Format, Part
-from archiver.kinds import ADDRESS, ADDRESSES, ANY, HOST, LIST, WORD, Kind
+from archiver.kinds import ADDRESS, ADDRESSES, ANY, HOST, LIST, PORT, WORD, Kind
 from archiver.parse import first
 from archiver.times import TIMES, in_utc, local
 
@@ -172,7 +172,7 @@ def _first_of(clock: Clock) -> tuple[str, str]:
 
 def _class(kind: Kind, quoted: bool, follows: bytes) -> bytes:
     """The characters of a value that is followed by this one."""
-    barred = b'"\\' + follows + (b"" if quoted else b" ") + {LIST: b",", HOST: b":"}.get(kind, b"")
+    barred = b'"\\' + follows + (b"" if quoted else b" ") + {LIST: b",", HOST: b":["}.get(kind, b"")
     return b"[%b]" % re.escape(bytes(byte for byte in range(32, 127) if byte not in barred))
 
 
@@ -190,7 +190,7 @@ def rule(shape: Shape, clock: Clock, form: Form) -> Rule:
     there = dict.fromkeys((part.variable for part in shape.parts), b"")
     address, target = first(there, ADDRESSES)[0], first(there, TARGETS)[0]
     fields = [(field, first(there, field.variables)[0]) for field in shape.fields]
-    shapes = {"status": rb"[1-9]\d\d", address: ADDRESS, AGENT: b"%b"}
+    shapes = {"status": rb"[1-9]\d\d", address: b"%b", AGENT: b"%b"}
     if "request" not in there:
         shapes |= {"request_method": rb"[A-Z]++", target: rb"(?=/)%b", "server_protocol": rb"HTTP/\d\.\d"}
     numbers = {name: _NUMBERS[field.kind] for field, name in fields if field.kind != TEXT}
@@ -204,8 +204,8 @@ def rule(shape: Shape, clock: Clock, form: Form) -> Rule:
         name, kind, follows = part.variable, part.kind, after.before[:1]
         barred = follows + (b"[" if bracketed and clock.variable not in groups else b"")
         characters = _class(kind, part.quoted, barred)
-        nulls[name] = () if kind is _JSON_NUMBER else (b"-", b"") if kind in (ANY, WORD) else (b"-",)
-        value = kind.shape
+        nulls[name] = () if kind is _JSON_NUMBER else (b"-", b"") if kind in (ANY, WORD, HOST, PORT) else (b"-",)
+        value = kind.shape or (ADDRESS if name == address else None)
         if kind is LIST:
             value = rb"(?!:)%b(?! : |, )" % _text(characters, form, True)
         elif kind is HOST or value is None:

@@ -59,11 +59,14 @@ MORE = {
     "upstream_status": st.sampled_from([b"-", b"200", b"502, 200", b"- : 200"]),
     "scheme": WORDS,
     "request_id": WORDS,
-    "host": st.sampled_from([b"example.org", b"[::1]", b"a"]),
-    "server_port": NUMBERS,
+    "host": st.sampled_from([b"example.org", b"[::1]", b"a", b""]),
+    "server_port": NUMBERS | st.just(b""),
+    "remote_port": NUMBERS | st.just(b""),
     "mine": WORDS,
 }
-SEPARATORS = st.sampled_from([" ", '" "', '"', " - ", "] [", "\t", "|", ": ", '" ', ' "', " [", "] ", "' '", '","x":"'])
+SEPARATORS = st.sampled_from(
+    [" ", '" "', '"', " - ", "] [", "\t", "|", ":", ",", "-", "=", ": ", '" ', ' "', " [", "] ", "' '", '","x":"']
+)
 Line = tuple[str, list[str], list[dict[str, bytes]]]
 
 
@@ -79,7 +82,7 @@ def logs(draw: st.DrawFn) -> Line:
     values = {clock: st.just(ISO if clock == "time_iso8601" else LOCAL)} | NEEDED | MORE
     one = st.fixed_dictionaries({name: values[name] for name in order})
     fields = [field.name for field in TABLE if set(field.variables) & {*order}]
-    fields += [name for name in ("cookie_a", "mine") if name in order]
+    fields += [name for name in ("cookie_a", "mine", "remote_port") if name in order]
     return text, draw(st.lists(st.sampled_from(fields), unique=True)) if fields else [], draw(st.lists(one, min_size=1))
 
 
