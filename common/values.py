@@ -106,7 +106,7 @@ LogFiles = Annotated[str, _taken_by(log_files)]
 Upstream = Annotated[str, _upstream]
 Endpoint = Annotated[str, _localstack]
 Proxies = Annotated[str, _taken_by(networks)]
-_PARAMETER = r" *(?!(?:all|true|false|yes|no|on|off)\b)[A-Za-z_][A-Za-z0-9_.-]* *"
+_PARAMETER = r" *(?!(?i:all|true|false|yes|no|on|off)\b)[A-Za-z_][A-Za-z0-9_.-]* *"
 _SHOWN = r"!#-)+\--\[\]-~"  # printable, without comma, quote, backslash and `*`
 # One `*`: with each more, a long path costs nginx many times as much
 _SKIP = rf" *(?:/(?!\*)[{_SHOWN}]*(?:\*[{_SHOWN}]*)?|agent: *[{_SHOWN}][{_SHOWN} ]*(?:\*[{_SHOWN} ]*)?) *"

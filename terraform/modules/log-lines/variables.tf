@@ -66,7 +66,7 @@ variable "drop_query" {
 
   validation {
     condition = length(join(",", var.drop_query)) <= 150 && (join("", var.drop_query) == "all" || alltrue([
-      for name in var.drop_query : can(regex("^[A-Za-z_][A-Za-z0-9_.-]*$", name)) && !contains(["all", "true", "false", "yes", "no", "on", "off"], name)
+      for name in var.drop_query : can(regex("^[A-Za-z_][A-Za-z0-9_.-]*$", name)) && !contains(["all", "true", "false", "yes", "no", "on", "off"], lower(name))
     ]))
     error_message = "Use all alone, or names of parameters, such as token and code; in 150 characters."
   }

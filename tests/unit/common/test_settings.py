@@ -73,6 +73,8 @@ BAD = [
     ("DROP_QUERY", "0", "names of parameters"),
     ("DROP_QUERY", "false", "names of parameters"),
     ("DROP_QUERY", "all,token", "names of parameters"),
+    ("DROP_QUERY", "ALL", "use all"),
+    ("DROP_QUERY", "True", "use all"),
     ("DROP_QUERY", 'a"b', "names of parameters"),
     ("DROP_QUERY", "a" * 151, "150 characters"),
     ("LOG_SKIP", "health", "/health"),

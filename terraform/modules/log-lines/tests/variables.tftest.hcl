@@ -196,7 +196,7 @@ run "no_network" {
 
   variables {
     trusted_proxies = ["10.0.0.1/8"]
-    drop_query      = ["a b"]
+    drop_query      = ["ALL"]
     log_skip        = ["/*"]
   }
 
@@ -208,10 +208,11 @@ run "no_path" {
 
   variables {
     trusted_proxies = ["some.host"]
+    drop_query      = ["a b"]
     log_skip        = ["/a,/b"]
   }
 
-  expect_failures = [var.trusted_proxies, var.log_skip]
+  expect_failures = [var.trusted_proxies, var.drop_query, var.log_skip]
 }
 
 run "proxies_that_the_log_does_not_name" {
