@@ -30,8 +30,14 @@ variable "fields" {
   nullable    = false
 
   validation {
-    condition     = alltrue([for name in var.fields : can(regex("^\\w+$", name))]) && length(distinct(var.fields)) == length(var.fields)
-    error_message = "A field is one of bytes, referer, user, forwardedFor, serverName, scheme, requestLength, requestTime, upstreamTime, upstreamStatus, requestId, or a variable's name; each once."
+    condition     = alltrue([for name in var.fields : can(regex("^\\w+$", name))])
+    error_message = "A field is one of bytes, referer, user, forwardedFor, serverName, scheme, requestLength, requestTime, upstreamTime, upstreamStatus, requestId, or a variable's name."
+  }
+
+  validation {
+    # an entry's own keys, and the column of Athena's partitions
+    condition     = length(setunion(["host", "time", "method", "path", "httpversion", "status", "useragent", "hour"], [for name in var.fields : lower(name)])) == 8 + length(var.fields)
+    error_message = "Athena, which knows no capitals, would have two columns of one name: a field can be called neither like another one, nor hour, nor like one of the seven keys."
   }
 }
 

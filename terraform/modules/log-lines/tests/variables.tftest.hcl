@@ -108,6 +108,39 @@ run "a_field_that_is_not_known" {
   expect_failures = [output.settings]
 }
 
+run "a_field_that_is_a_key_or_a_column_already" {
+  command = plan
+
+  variables {
+    access_log_format = "json"
+    fields            = ["host"]
+  }
+
+  expect_failures = [var.fields]
+}
+
+run "the_partition_s_column" {
+  command = plan
+
+  variables {
+    access_log_format = "json"
+    fields            = ["Hour"]
+  }
+
+  expect_failures = [var.fields]
+}
+
+run "two_fields_of_one_column" {
+  command = plan
+
+  variables {
+    access_log_format = "json"
+    fields            = ["requestId", "requestid"]
+  }
+
+  expect_failures = [var.fields]
+}
+
 run "the_web_server_logs_in_combined" {
   command = plan
 
