@@ -69,7 +69,7 @@ def log_files(value: str) -> list[tuple[str, Path]]:
             raise ValueError(
                 f"{item!r} is neither name=/path nor a folder, or no such name: it begins with a letter, has up to 32 "
                 "letters, digits and ._-, does not end as a file of the producer's does (.json, .lock, .log), and is "
-                "not rejected, ledger or reserve"
+                "not rejected, ledger, reserve or athena"
             )
         found.append((name, Path(path)))
     names = [name for name, _ in found if name]
@@ -100,8 +100,9 @@ def networks(value: str) -> list[Network]:
     return found
 
 
-# Stands before the hours in the keys of one of several logs, and names a folder beside the checkpoint's
-LOG_NAME = r"(?!(?:rejected|ledger|reserve)$|.*\.(?:json|lock|log)$)[A-Za-z][A-Za-z0-9._-]{0,31}"
+# Stands before the hours in the keys of one of several logs, and names a folder beside the checkpoint's. What is below
+# athena/, as a rule results of queries, a bucket made by Terraform deletes after 30 days
+LOG_NAME = r"(?!(?:rejected|ledger|reserve|athena)$|.*\.(?:json|lock|log)$)[A-Za-z][A-Za-z0-9._-]{0,31}"
 LogFiles = Annotated[str, _taken_by(log_files)]
 Upstream = Annotated[str, _upstream]
 Endpoint = Annotated[str, _localstack]

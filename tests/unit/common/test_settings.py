@@ -95,6 +95,7 @@ BAD = [
     ("LOG_FILES", "rejected=/a/access.log", "rejected"),
     ("LOG_FILES", "ledger=/a/access.log", "ledger"),
     ("LOG_FILES", "reserve=/a/access.log", "reserve"),
+    ("LOG_FILES", "athena=/a/access.log", "athena"),
     ("LOG_FILES", "checkpoint.json=/a/access.log", ".json"),
     ("LOG_FILES", "a=/a/access.log,a=/b/access.log", "once"),
     ("LOG_FILES", "a=/a/access.log,b=/a/access.log", "once"),
