@@ -34,6 +34,11 @@ WITHOUT_LEDGER = ("written", "acknowledged")
 REMOVED = (
     "archived once, and not in the bucket now: the object was deleted or has expired, or S3_BUCKET or S3_PREFIX changed"
 )
+FILED_OTHERWISE = (
+    "each line was compared as the present settings make it; of what was archived with other values of "
+    "ACCESS_LOG_FORMAT, FIELDS, TRUSTED_PROXIES, ANONYMIZE_IP, DROP_QUERY or LOG_SKIP, or by another version, the "
+    "lines are otherwise, too"
+)
 COLUMNS = (*WITHOUT_LEDGER, "archived", "missing", "pending")
 
 
@@ -110,6 +115,7 @@ def deep_table(deep: Deep) -> list[str]:
     return [
         *(f"otherwise in S3 than in {row.name} {row.id}: bytes {ranges}" for row, ranges in deep.unlike),
         f"{deep.compared:,} archived lines were compared with the logs{left}: {deep.total:,} bytes are otherwise in S3",
+        *([FILED_OTHERWISE] if deep.total else ()),
     ]
 
 

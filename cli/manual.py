@@ -65,7 +65,7 @@ The producer sends missing lines again every REPAIR_INTERVAL seconds, while the 
 rotated logs of its own that "may be deleted", as they are needed for nothing.
 
 --deep finds lines that were forged, edited, or taken out of an object, by the logs that are still on disk; also those
-that an earlier version filed in another form.
+that another version or other settings filed otherwise.
 
 With LOG_FILES, --json has each log below `logs`, with its `error` if it cannot tell.
 

@@ -126,7 +126,7 @@ def report(found: Found) -> list[str]:
     return [
         f"{found.lines:,} lines are in the object",
         f"{found.matched:,} of them are in logs on disk, and covered now",
-        f"{found.lines - found.matched:,} are of logs that are gone, or of other programs",
+        f"{found.lines - found.matched:,} are of logs that are gone, of other programs, or filed with other settings",
         f"{found.taken:,} ranges were taken over from logs that are gone",
         f"{found.ranges:,} ranges are in its new ledger",
     ]

@@ -21,7 +21,8 @@ from cli import audit as command
 from cli import deep, screen
 from cli.deep import Deep, compare
 from cli.screen import OK, PROBLEM, UNUSABLE
-from common.formats import function_format
+from common.formats import function_format, variables
+from common.settings import Settings
 from journal.audit import audit
 from producer.signed import signed
 from tests.fake_kinesis import checkpoint_of
@@ -31,6 +32,16 @@ from tests.lambda_events import combined
 from tests.repair_setup import World
 from tests.unit.cli.test_repair_ledger import Context, line, lose_ledger, mend
 
+# each setting that changes what the function makes of a line
+WITH_ALL = Settings(
+    log_file="/a.log",
+    access_log_format="main",
+    fields="bytes",
+    trusted_proxies="docker",
+    anonymize_ip=True,
+    drop_query="all",
+    log_skip="/health",
+)
 TARGET = HourlyObject("", "2020/04/18/01")
 OTHER = b"18/Apr/2020:05:00:00 +0000"
 
@@ -227,9 +238,10 @@ def test_the_command_says_it_and_exits_with_1(
     edit(world, b'"userAgent":"1"', b'"userAgent":"9"')
     assert run(world, monkeypatch) == PROBLEM
     size = len(line(1))
-    assert f"otherwise in S3 than in access.log {generation(world)}: bytes [{size}, {2 * size})\n" in (
-        capsys.readouterr().out
-    )
+    *_, place, count, why = capsys.readouterr().out.splitlines()
+    assert place == f"otherwise in S3 than in access.log {generation(world)}: bytes [{size}, {2 * size})"
+    assert count.endswith(f"{size} bytes are otherwise in S3")
+    assert all(name in why for name in variables(WITH_ALL)), "of these settings, what was archived before is otherwise"
     assert run(world, monkeypatch, as_json=True) == PROBLEM
     found = json.loads(capsys.readouterr().out)["deep"]
     assert found == {
