@@ -48,6 +48,11 @@ JSON = "json"
 TARGETS = ("request_uri", "uri", "document_uri")
 AGENT = "http_user_agent"
 
+# As nginx's configuration has it: strings that belong together; in double quotes they could be a format, too
+_ONE, _TWO = r"'((?:[^'\\]|\\.)*)'", r'"((?:[^"\\]|\\.)*)"'
+_DIRECTIVE = re.compile(
+    rf"\s*(log_format\s+\S+\s+)?(escape=\w+\s+)?((?:\s*(?:{_ONE}|(?(1){_TWO}|(?!))))+)\s*;?\s*", re.DOTALL
+)
 _VARIABLE = re.compile(r"\$(?:(\w+)|\{(\w+)\})", re.ASCII)
 
 
@@ -106,7 +111,9 @@ def compiled(text: str = "combined", fields: tuple[str, ...] = ()) -> Format:
 
     `fields`: the names of those that its entries are to have.
     """
-    escape = re.match(r"escape=(\w*) +|", text)
+    if directive := _DIRECTIVE.fullmatch(text):
+        text = (directive[2] or "") + "".join(map("".join, re.findall(f"{_ONE}|{_TWO}", directive[3], re.DOTALL)))
+    escape = re.match(r"escape=(\w*)\s+|", text)
     source = text[escape.end() :] if escape else text
     if escape and escape[1] not in (None, "default", "json"):
         raise FormatError(f"with escape={escape[1]} a client could write what it likes; log with escape=default")

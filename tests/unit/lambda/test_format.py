@@ -94,6 +94,32 @@ def test_two_fields_of_one_variable() -> None:
     assert entry.text == parse(line, format_).text * FEWEST
 
 
+MAIN = """'$remote_addr - $remote_user [$time_local] "$request" '
+    '$status $body_bytes_sent "$http_referer" '
+    '"$http_user_agent" "$http_x_forwarded_for"'"""
+PASTED = [
+    (MAIN, "main"),
+    (f" log_format  main  {MAIN};\n", "main"),
+    (f"log_format main escape=default {MAIN} ;", "main"),
+    (
+        r"""log_format a "$remote_addr [$time_local] \"$request\" " '$status';""",
+        '$remote_addr [$time_local] "$request" $status',
+    ),
+    (
+        """log_format j escape=json '{'
+        '"t":"$msec","a":"$remote_addr","r":"$request",'
+        '"s":$status}';""",
+        'json:{"t":"msec","a":"remote_addr","r":"request","s":"status"}',
+    ),
+]
+
+
+@pytest.mark.parametrize(("pasted", "meant"), PASTED)
+def test_a_log_format_is_taken_as_it_is_in_the_configuration(pasted: str, meant: str) -> None:
+    there, wanted = compiled(pasted, ("remote_addr",)), compiled(meant, ("remote_addr",))
+    assert (there.parts, there.behind, there.keys) == (wanted.parts, wanted.behind, wanted.keys)
+
+
 NEEDED = '[$time_local] "$request" $status'
 
 
