@@ -107,12 +107,15 @@ def test_a_log_that_would_be_rejected_is_told_with_the_setting(machine: Debian) 
 
 def test_a_log_format_of_ones_own_is_kept_as_it_is(machine: Debian) -> None:
     """A shell reads it from the file; test_systemd.py has systemd do it."""
-    own = '$remote_addr [$time_local] "$request" $status | $http_host & {"$http_user_agent"}'
-    machine.write("/var/log/nginx/own.log", '1.2.3.4 [18/Apr/2020:01:42:18 +0000] "GET / HTTP/1.1" 200 | a & {"b"}\n')
+    own = r'$remote_addr\t[$time_local] "$request" $status | $http_host & {"$http_user_agent"}'
+    line = '1.2.3.4\t[18/Apr/2020:01:42:18 +0000] "GET / HTTP/1.1" 200 | a & {"b"}\n'
+    machine.write("/var/log/nginx/own.log", line)
     machine.run("chgrp adm /var/log/nginx/own.log; chmod g+r /var/log/nginx/own.log")
     for _ in range(2):  # the second time in place of the first
         said = install(machine, "LOG_FILE=/var/log/nginx/own.log", f"ACCESS_LOG_FORMAT={own}")
         assert "the present ACCESS_LOG_FORMAT rejects 0 of them" in said
-        assert machine.run('. /etc/default/web-log-producer; echo "$ACCESS_LOG_FORMAT"') == f"{own}\n"
+        assert (
+            machine.run('. /etc/default/web-log-producer; echo "$ACCESS_LOG_FORMAT"') == own.replace(r"\t", "\t") + "\n"
+        )
     assert machine.run("grep -c ^ACCESS_LOG_FORMAT= /etc/default/web-log-producer") == "1\n"
     install(machine, "LOG_FILE=/var/log/nginx/access.log", "ACCESS_LOG_FORMAT=")

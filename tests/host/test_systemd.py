@@ -118,7 +118,7 @@ def test_several_logs_are_shipped_once_the_user_can_read_each(installed: Debian,
 
 
 def test_systemd_reads_a_log_format_as_a_shell_does(installed: Debian) -> None:
-    own = '$remote_addr [$time_local] "$request" $status | $http_host & {"$http_user_agent"}'
+    own = '$remote_addr\t[$time_local] "$request" $status | $http_host & {"$http_user_agent"}'
     installed.run(f"/web-log-producer/install --schedule systemd --set 'ACCESS_LOG_FORMAT={own}'")
     environment = "tr '\\0' '\\n' </proc/$(systemctl show web-log-producer --property MainPID --value)/environ"
     assert f"ACCESS_LOG_FORMAT={own}\n" in installed.run(environment)
