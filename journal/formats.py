@@ -72,7 +72,7 @@ class Look:
         remedy = f": {self.remedy}" if self.wrong else ""
         first = [f"the first that is rejected: {self.first}"] if self.rejected else []
         return [
-            most or f"most of {count} are in none of the formats {', '.join(NAMES)}",
+            most or f"none of the formats {', '.join(NAMES)} has most of {count}",
             f"{present} rejects {len(self.rejected):,} of them{remedy}",
             *first,
         ]

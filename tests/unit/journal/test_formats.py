@@ -90,10 +90,18 @@ def test_what_only_looks_like_a_format_is_not_taken_for_it() -> None:
     assert len(look(*almost).rejected) == 3
 
 
+def test_of_a_log_whose_format_has_changed_no_format_has_most() -> None:
+    found = look(*[COMBINED_LINE] * 5, *[LINES["common"]] * 5)
+    assert found.told()[:2] == [
+        "none of the formats main, common, vhost_combined, json, combined has most of the newest 10 lines",
+        "ACCESS_LOG_FORMAT=combined rejects 5 of them",
+    ]
+
+
 def test_a_format_of_ones_own_is_no_named_one() -> None:
     found = look(*[b'1.2.3.4|23/Nov/2026:10:00:00 +0000|"GET / HTTP/1.1"|200'] * 3, text=OWN)
     assert found.told() == [
-        "most of the newest 3 lines are in none of the formats main, common, vhost_combined, json, combined",
+        "none of the formats main, common, vhost_combined, json, combined has most of the newest 3 lines",
         "the present ACCESS_LOG_FORMAT rejects 0 of them",
     ]
 
