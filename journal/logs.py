@@ -37,6 +37,8 @@ def _look(settings: Settings) -> tuple[dict[str, Path], list[str]]:
         except OSError as error:
             problems.append(f"{path} is no folder of logs that this user can list: {error.strerror}")
             continue
+        if not logs:
+            problems.append(f"{path} holds no log called NAME.access.log; name each, LOG_FILES=NAME={path}/FILE")
         for each, log in logs:
             if log in found.values():
                 continue

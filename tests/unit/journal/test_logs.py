@@ -89,6 +89,14 @@ def test_a_folder_that_is_not_there_holds_up_no_other_log(tmp_path: Path) -> Non
     assert problem == f"{tmp_path}/nowhere is no folder of logs that this user can list: No such file or directory"
 
 
+def test_a_folder_whose_logs_are_called_otherwise_is_told_of(logs: Path) -> None:
+    for name in ("example.org.log", "access_ssl_log", "error.log"):
+        (logs / name).touch()
+    given = settings(logs, str(logs))
+    assert named(given) == {}
+    assert problems_of(given) == [f"{logs} holds no log called NAME.access.log; name each, LOG_FILES=NAME={logs}/FILE"]
+
+
 def test_lines_that_were_left_of_a_name_that_is_gone_are_said(tmp_path: Path) -> None:
     for name, size in (("shop", 30), ("blog", 10), ("wiki", 30)):
         file = tmp_path / "data" / "log" / name / "checkpoint.json"
