@@ -157,14 +157,14 @@ def _pairs(own: list[Field]) -> str:
     )
 
 
-def _check_needs(there: set[str]) -> None:
+def _check_needs(there: set[str], how: str = "") -> None:
     """Raise FormatError when one of the seven keys cannot be had from these variables. A user agent may be missing."""
     for names in (ADDRESSES, tuple(TIMES), ("status",)):
         if not there.intersection(names):
-            raise FormatError(f"it lacks ${' or $'.join(names)}")
+            raise FormatError(f"it lacks ${' or $'.join(names)}{how}")
     whole = {"request_method", "server_protocol"} <= there and there.intersection(TARGETS)
     if "request" not in there and not whole:
-        raise FormatError("it lacks $request, or $request_method, $request_uri and $server_protocol")
+        raise FormatError(f"it lacks $request, or $request_method, $request_uri and $server_protocol{how}")
 
 
 def _parts(text: str) -> tuple[tuple[Part, ...], bytes]:
@@ -270,7 +270,7 @@ def _json(text: str, fields: tuple[str, ...]) -> Format:
             raise FormatError(f"it is no JSON object of keys and variables: {error}") from None
         if len(keys) < len(pairs):
             raise FormatError("it has a key twice")
-        _check_needs(set(keys.values()))
+        _check_needs(set(keys.values()), ", as the whole value of a key that is in no inner object")
     there = set((keys or {}).values())
     for field in chosen(fields):
         if keys is not None and not there.intersection(field.variables):

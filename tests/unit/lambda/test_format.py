@@ -162,6 +162,12 @@ NEEDED = '[$time_local] "$request" $status'
         ("main", "a b", "'a b' can be no field"),
         ("json:{", "", "it is no JSON object of keys and variables"),
         ('json:{"a":"status"}', "", "it lacks $remote_addr or"),
+        ('escape=json {"http":{"a":"$remote_addr"},"s":$status}', "", ", as the whole value of a key that is in no in"),
+        (
+            'json:{"a":"remote_addr","t":"msec","s":"status","r":"$request_method $uri"}',
+            "",
+            "$request_uri and $server_protocol, as",
+        ),
         ('json:{"a":"status","a":"status"}', "", "it has a key twice"),
         (json.dumps({"json": 1}), "", "use combined"),
     ],
