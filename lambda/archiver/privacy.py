@@ -42,7 +42,7 @@ def parameter(called: Iterable[str], a_byte: int = 1) -> str:
 def skipped(setting: str) -> tuple[list[str], list[str]]:
     """The paths and the beginnings of user agents in LOG_SKIP."""
     each = names(setting)
-    agents = [one.removeprefix("agent:") for one in each if one.startswith("agent:")]
+    agents = [one.removeprefix("agent:").strip() for one in each if one.startswith("agent:")]
     return [one for one in each if one.startswith("/")], agents
 
 

@@ -166,7 +166,7 @@ def health(agent: bytes = b"curl/8", path: bytes = b"/health", method: bytes = b
     return combined(request=b"%b %b HTTP/1.1" % (method, path), agent=agent, status=status)
 
 
-SKIP = "/health, /probe/*, /v*,agent:kube-probe/ ("
+SKIP = "/health, /probe/*, /v*,agent: kube-probe/ ("
 SKIPPED = [health(), health(method=b"HEAD"), health(path=b"/probe/"), health(path=b'/probe/a?"b'), health(path=b"/v")]
 SKIPPED += [health(path=b"/any", agent=b"kube-probe/ (1.2)"), health(status=301)]
 OTHERS = [health(status=404), health(status=500), health(path=b"/health?a"), health(path=b"/health/"), combined()]

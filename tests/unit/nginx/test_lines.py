@@ -183,7 +183,7 @@ def test_requests_that_are_to_be_skipped_have_no_line(serve: Serve, through: str
     with application(hello) as app:
         web = serve(
             UPSTREAM="" if through == "nginx alone" else app.url,
-            LOG_SKIP="/health, /probe/*,/a.b,/v*,agent:kube-probe/ (",
+            LOG_SKIP="/health, /probe/*,/a.b,/v*,agent: kube-probe/ (",
         )
         for path in asked:
             web.get(path)
