@@ -174,6 +174,15 @@ def test_one_request_has_no_line_and_does_nothing(serve: Serve) -> None:
     assert requests(web) == ["GET /after HTTP/1.1"]
 
 
+@pytest.mark.parametrize("request_line", [b"get / HTTP/1.1", b"\x16\x03\x01", b"GET / HTTP/1.1", b"GET  HTTP/9"])
+def test_what_is_no_request_makes_a_line_and_no_warning(serve: Serve, request_line: bytes) -> None:
+    web = serve()
+    assert b" 400 " in web.send(request_line + b"\r\n\r\n")
+    web.wait(1)
+    web.stop()
+    assert web.errors.read_text() == ""
+
+
 def test_behind_an_application_healthz_is_a_path_like_any_other(serve: Serve) -> None:
     with application(hello) as app:
         web = serve(UPSTREAM=app.url)
