@@ -69,7 +69,7 @@ def check_format(settings: Settings) -> None:
     said = " and ".join(f"{name}={value!r}" for name, value in variables(settings).items())
     try:
         function_format(settings)
-    except FormatError as error:
+    except ValueError as error:  # FormatError, or bytes that are no UTF-8
         raise ValueError(f"{said}: {error}") from None
     if settings.owns_log and text != COMBINED:
         raise ValueError(f"{said}: the appliance's own nginx logs in {COMBINED}, to which FIELDS adds; leave it out")

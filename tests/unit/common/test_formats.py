@@ -38,6 +38,7 @@ def test_what_can_be_read_is_taken(given: dict[str, str]) -> None:
             {"access_log_format": "$remote_addr $request", **OTHERS_LOG},
             "lacks $time_local or $time_iso8601 or $msec",
         ),
+        ({"access_log_format": "$remote_addr \udcff $request", **OTHERS_LOG}, "ACCESS_LOG_FORMAT='$remote_addr"),
         (
             {"access_log_format": "json", "delivery": "firehose", **OTHERS_LOG},
             "takes lines with [$time_local]",
