@@ -14,7 +14,7 @@ from common.atomic import write_atomic
 from common.aws import S3Client
 from common.clock import Clock, SystemClock
 from common.delivery import Delivery
-from common.errors import AWS_ERRORS, explain
+from common.errors import AWS_ERRORS, explain, unreadable
 from common.settings import Settings
 from common.status import ProducerStatus, RepairStatus, StatusError, read_status
 from journal.archived import ArchivedError
@@ -193,7 +193,7 @@ def _of_one(settings: Settings, options: argparse.Namespace) -> tuple[int, dict[
     except AWS_ERRORS as error:
         reason = str(explain(error, "the bucket", settings.target))
     except OSError as error:
-        reason = f"{error}: let this user read DATA_DIR"
+        reason = unreadable(error)
     else:
         if not options.json:
             title = [f"{name}, s3://{settings.s3_bucket}/{settings.s3_prefix}"] if name else []

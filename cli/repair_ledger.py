@@ -23,7 +23,7 @@ from cli.which import log_of_key
 from common.archiver import Archive, HourlyObject, Item, Ledger, LedgerError, Reader, State
 from common.aws import S3Client, client
 from common.clock import Clock, SystemClock
-from common.errors import AWS_ERRORS, explain, status_of
+from common.errors import AWS_ERRORS, explain, status_of, unreadable
 from common.formats import function_format
 from common.settings import Settings
 from journal.archived import Archived, ArchivedError, ArchivedFile
@@ -146,7 +146,7 @@ def main(settings: Settings, options: argparse.Namespace) -> int:
     except FileNotFoundError as error:
         raise CommandError(f"{error}: the log was rotated meanwhile, so repair again") from error
     except OSError as error:
-        raise CommandError(f"{error}: let this user read DATA_DIR") from error
+        raise CommandError(unreadable(error)) from error
     finally:
         s3.close()
     print(json.dumps(found._asdict()) if options.json else "\n".join(report(found)))

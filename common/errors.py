@@ -194,6 +194,11 @@ def missing(error: ClientError) -> bool:
     return status_of(error) == 404 or code == "404" or "NotFound" in code or code.startswith("NoSuch")
 
 
+def unreadable(error: OSError) -> str:
+    """Why a file cannot be read, with what mends it where a right is lacking; other errors may say it themselves."""
+    return f"{error}: let this user read it" if isinstance(error, PermissionError) else str(error)
+
+
 def _where(error: Any) -> str:
     """The endpoint that was asked, without path and password."""
     parts = urlsplit(str(getattr(error, "kwargs", {}).get("endpoint_url", "")))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Collection
 
+from common.errors import unreadable
 from common.settings import Settings
 from dashboard.disk import Disk, LogDirectory, total
 from journal.checkpoint import Checkpoint, CheckpointError, CheckpointFile
@@ -36,7 +37,7 @@ class LogDirectories:
             except CheckpointError as error:
                 problems.append(f"{told}{error}")
             except OSError as error:
-                problems.append(f"{told}the log cannot be read: {error}: let this user read DATA_DIR")
+                problems.append(f"{told}the log cannot be read: {unreadable(error)}")
         return found, problems
 
 

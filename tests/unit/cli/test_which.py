@@ -115,6 +115,23 @@ def test_audit_tells_of_each_what_became_of_it(world: World, capsys: pytest.Capt
     assert "shop: cannot tell: the checkpoint" in err
 
 
+def test_audit_says_why_a_log_cannot_be_read_and_what_mends_it(
+    world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    world.logs["shop"].unlink(missing_ok=True)
+    world.logs["shop"].mkdir()
+    assert cli.main(["audit"]) == 2
+    assert "is a folder: set LOG_FILE to the log in it" in (said := capsys.readouterr().err)
+    assert "let this user read" not in said
+
+    def refused(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied", "/var/log/nginx/shop.access.log")
+
+    monkeypatch.setattr("cli.audit.audit", refused)
+    assert cli.main(["audit"]) == 2
+    assert "denied: '/var/log/nginx/shop.access.log': let this user read it" in capsys.readouterr().err
+
+
 def test_audit_says_what_is_left_of_a_log_that_is_not_named_any_more(
     world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
