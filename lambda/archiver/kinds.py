@@ -19,7 +19,7 @@ _INTEGERS = "body_bytes_sent bytes_sent request_length connection connection_req
 _LISTS = "addr status response_time connect_time header_time response_length bytes_sent bytes_received"
 _OWN = (
     "hostname http2 http3 pipe proxy_alternative_upstream_name proxy_upstream_name req_id request_id request_method "
-    "scheme server_name server_protocol ssl_cipher ssl_protocol ssl_session_reused upstream_cache_status"
+    "scheme server_name ssl_cipher ssl_protocol ssl_session_reused upstream_cache_status"
 )
 _SENT = re.compile(
     r"(?:arg|cookie|http|sent_http|sent_trailer|ssl|trailer|upstream_http|upstream_cookie|upstream_trailer)_.*|args"
@@ -45,6 +45,8 @@ NUMBERS = (INTEGER, DECIMAL, PORT)
 _ITEM = rb'[^\s",:][^\s",]*+'
 LIST = Kind("list", _WORD - set(b","), rb"%b(?:(?:, | : )%b)*+" % (_ITEM, _ITEM))
 _ADDRESS = Kind("address", frozenset(byte for byte in _WORD if re.match(ADDRESS, bytes([byte]))), ADDRESS)
+# A client may send spaces behind it, and it is empty behind `-`; a target before it must not take it in
+PROTOCOL = Kind("protocol", _WORD, rb"(?:HTTP/\d++\.\d++ *|-|(?<![ \d] ))")
 _STATUS = Kind("status", frozenset(), rb"\d{3}")
 _KINDS: dict[str, Kind] = {
     **dict.fromkeys((*ADDRESSES, "server_addr"), _ADDRESS),
@@ -56,6 +58,7 @@ _KINDS: dict[str, Kind] = {
     **{name: Kind("time", frozenset(), shape) for name, shape in TIMES.items()},
     "msec": Kind("time", frozenset(b"0123456789."), TIMES["msec"]),
     "host": HOST,
+    "server_protocol": PROTOCOL,
     "status": _STATUS,
 }
 

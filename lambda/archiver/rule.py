@@ -14,12 +14,13 @@ from typing import NamedTuple
 
 from archiver.fields import DECIMAL, INTEGER, TEXT, Field
 from archiver.format import AGENT, TARGETS, Format, Part
-from archiver.kinds import ADDRESS, ADDRESSES, ANY, HOST, LIST, PORT, WORD, Kind
+from archiver.kinds import ADDRESS, ADDRESSES, ANY, HOST, LIST, PORT, PROTOCOL, WORD, Kind
 from archiver.parse import first
 from archiver.times import TIMES, in_utc, local
 
 # Most durations begin so: what is tried first costs least
 _NUMBERS = {INTEGER: rb"(?:0|[1-9]\d*+)", DECIMAL: rb"(?:0\.\d++|[1-9]\d*+(?:\.\d++)?|0)"}
+_MAY_BE_EMPTY = (ANY, WORD, HOST, PORT, PROTOCOL)
 _JSON_NUMBER = Kind("number", frozenset(), _NUMBERS[DECIMAL])
 _SPACE = rb"[ \t\r]*+"
 _MEMBER = re.compile(rb'%b[{,]%b"([\w@.-]++)"%b:%b(?:"([ !#-\[\]-~]*+)"|(%b))' % (*(_SPACE,) * 4, _NUMBERS[DECIMAL]))
@@ -204,7 +205,7 @@ def rule(shape: Shape, clock: Clock, form: Form) -> Rule:
         name, kind, follows = part.variable, part.kind, after.before[:1]
         barred = follows + (b"[" if bracketed and clock.variable not in groups else b"")
         characters = _class(kind, part.quoted, barred)
-        nulls[name] = () if kind is _JSON_NUMBER else (b"-", b"") if kind in (ANY, WORD, HOST, PORT) else (b"-",)
+        nulls[name] = () if kind is _JSON_NUMBER else (b"-", b"") if kind in _MAY_BE_EMPTY else (b"-",)
         value = kind.shape or (ADDRESS if name == address else None)
         if kind is LIST:
             value = rb"(?!:)%b(?! : |, )" % _text(characters, form, True)
