@@ -220,6 +220,9 @@ def _settled(stretch: list[Part], after: bytes) -> list[Part]:
         return [only._replace(kind=ANY) if free else only]
     befores = [b"\n" + stretch[0].before, *(part.before for part in stretch[1:])]
     afters = [*befores[1:], after]
+    kinds = [part.kind.name for part in stretch]
+    # an address before its port, which holds no colon, ends where both do
+    ends = [one + afters[at + 1] if kinds[at : at + 2] == ["address", "port"] else one for at, one in enumerate(afters)]
     free = any(part.kind is ANY for part in stretch)
     lists = any(part.kind is LIST for part in stretch)
 
@@ -231,7 +234,7 @@ def _settled(stretch: list[Part], after: bytes) -> list[Part]:
             return False
         return not set(literal) <= kind.holds
 
-    left = next((at for at, part in enumerate(stretch) if not clear(part, afters[at], False)), len(stretch) - 1)
+    left = next((at for at, part in enumerate(stretch) if not clear(part, ends[at], False)), len(stretch) - 1)
     for at in range(left + 1, len(stretch)):
         if not clear(stretch[at], befores[at], True):
             raise FormatError(
