@@ -13,12 +13,8 @@ from common.formats import Format
 from journal.files import Found
 
 CHUNK = 512 * 1024
-# Options of a client that appends: S3 may copy for long, and a multipart upload with a checksum needs one for each part
-WRITING: dict[str, Any] = {
-    "read_timeout": 60.0,
-    "request_checksum_calculation": "when_required",
-    "response_checksum_validation": "when_required",
-}
+# Options of a client that appends: S3 may copy for long
+WRITING: dict[str, Any] = {"read_timeout": 60.0}
 
 
 def digests(s3: S3Client, bucket: str, key: str, **condition: Any) -> Generator[bytes, None, None]:

@@ -8,6 +8,7 @@ import common.formats  # noqa: F401 - it says where the code is
 from archiver.archive import Archive as Archive
 from archiver.archive import ContentionError as ContentionError
 from archiver.archive import Elsewhere as Elsewhere
+from archiver.archive import Limits as Limits
 from archiver.event import FRAGMENT as FRAGMENT
 from archiver.event import Record as Record
 from archiver.filing import Item as Item

@@ -114,6 +114,10 @@ def client(settings: Settings, service: Service, **options: Any) -> Any:
         "read_timeout": READ_TIMEOUT,
         "retries": {"mode": "standard", "total_max_attempts": 3},
         "user_agent_extra": "kinesis-lambda-logging",
+        # of S3, as the function's: a multipart upload with a checksum needs one for every copied part, too, and other
+        # endpoints refuse botocore's own, or keep its chunks as bytes of the object
+        "request_checksum_calculation": "when_required",
+        "response_checksum_validation": "when_required",
     }
     arguments: dict[str, Any] = {}
     if settings.target != "aws":

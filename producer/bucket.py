@@ -35,6 +35,8 @@ REMEMBERED = 4
 # More memory is not taken by lines that are to be written, whatever they become: an empty line becomes 90 bytes, and a
 # control character 6. A batch of ordinary lines is written at once.
 FLUSH_BYTES = 20 * 1024 * 1024
+# S3 copies so much in 5 s at 100 MB/s, well within the read time-out, and a tick shows no sign of life meanwhile
+LIMITS = archiver.Limits(max_copy=512 * 1024 * 1024)
 # Objects of rejected lines whose ledgers are read when one of entries grows long
 FEW_OTHERS = 3
 
@@ -139,7 +141,7 @@ class BucketSink(RetryingSink):
         s3.meta.events.register("before-send.s3", self._count)
         # of which no two writers may have equal ones
         rng = random.Random(self.rng.getrandbits(128))  # noqa: S311 (names and jitter, no secret)
-        return Archive(s3, self.stream, rng=rng, sleep=self.clock.sleep, remembered=REMEMBERED)
+        return Archive(s3, self.stream, rng=rng, sleep=self.clock.sleep, limits=LIMITS, remembered=REMEMBERED)
 
     def _count(self, **_: Any) -> None:
         self._requests += 1

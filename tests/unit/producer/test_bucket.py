@@ -10,11 +10,13 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from botocore.exceptions import ReadTimeoutError
 
 from archiver.layout import HourlyObject
 from archiver.stored import METADATA_KEY
-from bench.sizes import SizesS3
+from bench.sizes import GIB, SizesS3
 from common import conditions
+from common.aws import READ_TIMEOUT
 from common.formats import format_of
 from producer import bucket
 from producer.bucket import BucketSink, Proven
@@ -138,6 +140,28 @@ def test_what_bytes_become_as_json_does_not_decide_how_much_memory_they_take() -
         assert tracemalloc.get_traced_memory()[1] < 3 * bucket.FLUSH_BYTES
     finally:
         tracemalloc.stop()
+
+
+class SlowCopies(Sizes):
+    """Copies 100 MB in a second, as S3 does; the client waits only so long."""
+
+    def close(self) -> None:
+        pass
+
+    def upload_part_copy(self, **request: Any) -> dict[str, Any]:
+        before = self.copied
+        answer = super().upload_part_copy(**request)
+        if self.copied - before > READ_TIMEOUT * 100 * 10**6:
+            raise ReadTimeoutError(endpoint_url="http://fake")
+        return answer
+
+
+def test_an_hour_of_gigabytes_is_copied_in_parts_that_the_time_out_allows() -> None:
+    s3 = SlowCopies()
+    for start in (0, 1000):
+        sink = BucketSink(lambda: s3, "b", FakeClock(), random.Random(1), prefix="logs/", trusted=True)
+        assert sink.put(records(line(1), start=start)).error is None
+        s3.objects[HOUR.key].size = 5 * GIB
 
 
 def test_a_record_that_takes_several_writes_is_acknowledged_after_the_last(monkeypatch: pytest.MonkeyPatch) -> None:
