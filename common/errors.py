@@ -62,6 +62,8 @@ _PERMISSIONS = {
     "PutRecordBatch": "firehose:PutRecordBatch",
     "PutRecords": "kinesis:PutRecords",
 }
+# IAM's own words for what is missing, which may be a permission for another service: for a key of KMS
+_NOT_ALLOWED = re.compile(r"not authorized to perform: ([a-z0-9-]+:\w+)")
 
 _PASSES = "It passes by itself"
 # TARGET -> what mends it there
@@ -142,7 +144,10 @@ def explain(
 
 
 def _answered(error: ClientError, what: str, target: str, setting: str, remedies: Mapping[str, str]) -> Failure:
-    code, status, operation = code_of(error) or "?", status_of(error), error.operation_name
+    status, operation = status_of(error), error.operation_name
+    code = code_of(error) or str(status or "?")
+    # HEAD is answered without words, also where a token has expired, or the clock is wrong
+    wordless = operation.startswith("Head")
     said = _line(str(error.response.get("Error", {}).get("Message") or ""))
     said = "a web page" if said.startswith("<") else said
     cause = f"{operation} was refused with {code}" + (f" ({said})" if said else "")
@@ -150,14 +155,18 @@ def _answered(error: ClientError, what: str, target: str, setting: str, remedies
     kind: Kind
     if code in remedies:
         kind, remedy = "refused", remedies[code]
-    elif code in _BAD_CREDENTIALS:
+    elif code in _BAD_CREDENTIALS or (wordless and code == "400"):
         kind = "credentials"
         remedy = f"The credentials are not accepted: renew them, check this machine's clock, or give others with {keys}"
     elif throttled(code) or status == 429:
         kind, remedy = "throttled", _PASSES
+    elif code == "InvalidObjectState":
+        kind, remedy = "refused", "The hour's object has a storage class that cannot be read: aws s3api restore-object"
     elif code in _DENIED or status == 403:
-        permission = _PERMISSIONS.get(operation, operation)
+        found = _NOT_ALLOWED.search(said)
+        permission = found[1] if found else _PERMISSIONS.get(operation, operation)
         kind, remedy = "denied", f"Allow {permission} to these credentials, or give others with {keys}"
+        remedy += ", or check this machine's clock" if wordless else ""
         remedy += f"; if it is another account's, {another}" if another else ""
     elif code in _ELSEWHERE:
         kind, remedy = "refused", "It is in another region: name that one with -e AWS_DEFAULT_REGION=…"
@@ -169,6 +178,8 @@ def _answered(error: ClientError, what: str, target: str, setting: str, remedies
         kind, remedy = "missing", _MAKE[target] + (f"; or {another}" if another else "")
     elif code.startswith(_UNAVAILABLE) or status >= 500:
         kind, remedy = "unavailable", _PASSES
+    elif code.startswith("KMS."):
+        kind, remedy = "refused", "Check the key of KMS that encrypts it"
     else:
         named = f"-e {setting}=… and " if setting else ""
         kind, remedy = "refused", f"Check {named}{_CHECK[target]}"

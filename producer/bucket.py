@@ -133,6 +133,8 @@ class BucketSink(RetryingSink):
             return Failure(str(error), True, {"contention": count})
         except LedgerError as error:
             return Failure(str(error), False, {"ledger": count})
+        except KeyError as error:
+            return Failure(f"bucket {self.stream}: an answer lacks its {error}", True, {"unreadable": count})
         except (*AWS_ERRORS, OSError, ValueError) as error:
             return self._failed(error, count)
         return None

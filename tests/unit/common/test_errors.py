@@ -54,6 +54,8 @@ def refusal(code: str, status: int = 400, message: str = "it said no.", operatio
         ("NotImplemented", 501, "refused", "does not offer it"),
         ("UnknownOperationException", 400, "refused", "LOCALSTACK_HOST"),
         ("ValidationException", 400, "refused", "Check -e S3_BUCKET=… and LOCALSTACK_HOST"),
+        ("InvalidObjectState", 403, "refused", "aws s3api restore-object"),
+        ("KMS.DisabledException", 400, "refused", "Check the key of KMS"),
         ("OfThisPlace", 503, "refused", "mend it thus"),
     ],
 )
@@ -186,7 +188,21 @@ def test_what_is_denied_is_named_as_iam_names_it(operation: str, permission: str
     assert f"Allow {permission} to" in explain(refusal("AccessDenied", operation=operation), "it", "aws").remedy
 
 
+def test_what_iam_says_is_missing_is_named() -> None:
+    """The key that encrypts the bucket: the operation itself is allowed."""
+    said = "User: arn:aws:sts::1:assumed-role/web is not authorized to perform: kms:GenerateDataKey on resource: …"
+    assert "Allow kms:GenerateDataKey to" in explain(refusal("AccessDenied", message=said), "it", "aws").remedy
+
+
+@pytest.mark.parametrize(("code", "kind"), [("400", "credentials"), ("403", "denied")])
+def test_a_head_is_refused_without_a_word_of_the_token_and_the_clock(code: str, kind: Kind) -> None:
+    found = explain(refusal(code, int(code), "", "HeadObject"), "it", "aws")
+    assert found.kind == kind
+    assert "check this machine's clock" in found.remedy
+
+
 def test_an_answer_without_words() -> None:
+    assert explain(refusal("", 413, message=""), "it", "aws").problem == "it: DoIt was refused with 413"
     assert explain(ClientError({}, "DoIt"), "it", "aws").problem == "it: DoIt was refused with ?"
     assert explain(refusal("X", message=""), "it", "aws").problem == "it: DoIt was refused with X"
 

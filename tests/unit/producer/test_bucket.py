@@ -269,6 +269,18 @@ def test_where_the_condition_of_a_copy_alone_is_ignored_a_lost_race_copies_in_va
     assert (lines_in(s3).total(), max(lines_in(s3).values())) == (60_002, 1)
 
 
+def test_an_answer_that_lacks_what_it_is_to_say_is_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As that of a proxy, or of an endpoint that takes a copied part for an empty one."""
+    monkeypatch.setattr(S3, "upload_part_copy", lambda *_, **__: {"CopyPartResult": {}})
+    s3 = S3()
+    sink, large = sink_of(s3), b"".join(line(number) for number in range(60_000))
+    for batch in BucketSink.cut([Piece(GENERATION, 0, large)]):
+        assert sink.put(batch).error is None
+    put = sink.put(records(line(60_000), start=len(large)))
+    assert (put.acknowledged, put.error) == ([None], "bucket b: an answer lacks its 'ETag'")
+    assert not s3.uploads
+
+
 def test_it_stops_between_two_objects() -> None:
     s3 = S3()
     put = sink_of(s3, stop=lambda: bool(s3.objects)).put([*records(line(1)), *records(line(2, hour=2), start=1000)])
