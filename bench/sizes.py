@@ -60,10 +60,9 @@ class SizesS3:
     def put_object(self, **request: Any) -> dict[str, Any]:
         self.requests += 1
         self.sent += len(request["Body"])
-        self._store(request, len(request["Body"]), request.get("Metadata", {}))
         if "Metadata" not in request:
             self.small[request["Key"]] = request["Body"]
-        return {}
+        return self._store(request, len(request["Body"]), request.get("Metadata", {}))
 
     def delete_object(self, **request: Any) -> dict[str, Any]:
         self.requests += 1
@@ -100,15 +99,14 @@ class SizesS3:
             raise _refused(400, "EntityTooSmall", "CompleteMultipartUpload")
         if max(sizes) > MAX_PART or len(sizes) > MAX_PARTS or sum(sizes) > MAX_OBJECT:
             raise _refused(400, "EntityTooLarge", "CompleteMultipartUpload")
-        self._store(request, sum(sizes), upload.metadata)
-        return {}
+        return self._store(request, sum(sizes), upload.metadata)
 
     def abort_multipart_upload(self, **request: Any) -> dict[str, Any]:
         self.requests += 1
         self._uploads.pop(request["UploadId"], None)
         return {}
 
-    def _store(self, request: dict[str, Any], size: int, metadata: dict[str, str]) -> None:
+    def _store(self, request: dict[str, Any], size: int, metadata: dict[str, str]) -> dict[str, Any]:
         stored = self.objects.get(request["Key"])
         if stored is None if "IfMatch" in request else stored is not None and request.get("IfNoneMatch") == "*":
             raise _refused(412, "PreconditionFailed", "PutObject")
@@ -116,6 +114,7 @@ class SizesS3:
             raise _refused(412, "PreconditionFailed", "PutObject")
         self._number += 1
         self.objects[request["Key"]] = Stored(size, f'"{self._number}"', dict(metadata))
+        return {"ETag": f'"{self._number}"'}
 
 
 def _span(text: str) -> tuple[int, int]:

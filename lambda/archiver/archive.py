@@ -212,7 +212,7 @@ class Archive:
             etag = self._writer.multipart(target, old, new, metadata)
         if state.side:
             self.forget(state.side)
-        if etag and self._remembered:
+        if self._remembered:
             found = referenced(metadata[METADATA_KEY])
             side = target.ledger_key(found[1]) if found else None
             self._known[target] = State(etag, size, state.ledger, side, ledgered=True, intact=True, lines=lines)

@@ -27,7 +27,8 @@ class SideBySide(Protocol):
 
 
 class Writer:
-    """Writes the objects of one bucket. Raises the errors of S3: 412 or 409 when the object is not as it was read."""
+    """Writes the objects of one bucket. Raises the errors of S3: 412 or 409 when the object is not as it was read; and
+    OSError when an answer lacks the new ETag: a proxy's, or that to a write that did not end."""
 
     def __init__(self, s3: S3Client, bucket: str, max_copy: int, side_by_side: SideBySide) -> None:
         self._s3 = s3
@@ -35,8 +36,8 @@ class Writer:
         self._max_copy = max_copy
         self._side_by_side = side_by_side
 
-    def put(self, target: HourlyObject, state: State, body: bytes | IO[bytes], metadata: dict[str, str]) -> str | None:
-        """Write all of it. Returns the new ETag, where the endpoint says it."""
+    def put(self, target: HourlyObject, state: State, body: bytes | IO[bytes], metadata: dict[str, str]) -> str:
+        """Write all of it. Returns the new ETag."""
         condition: Any = {"IfNoneMatch": "*"} if state.etag is None else {"IfMatch": state.etag}
         done = self._s3.put_object(
             Bucket=self._bucket,
@@ -46,10 +47,10 @@ class Writer:
             ContentType=CONTENT_TYPE,
             **condition,
         )
-        return done.get("ETag")
+        return self._etag(target, done)
 
-    def multipart(self, target: HourlyObject, state: State, new: bytes, metadata: dict[str, str]) -> str | None:
-        """Copy the old bytes inside S3, then `new` as the last part. Returns the new ETag, as above."""
+    def multipart(self, target: HourlyObject, state: State, new: bytes, metadata: dict[str, str]) -> str:
+        """Copy the old bytes inside S3, then `new` as the last part. Returns the new ETag."""
         bucket, key, etag = self._bucket, target.key, state.etag or ""
         upload = self._s3.create_multipart_upload(Bucket=bucket, Key=key, Metadata=metadata, ContentType=CONTENT_TYPE)[
             "UploadId"
@@ -77,12 +78,17 @@ class Writer:
             done = self._s3.complete_multipart_upload(
                 Bucket=bucket, Key=key, UploadId=upload, MultipartUpload={"Parts": parts}, IfMatch=etag
             )
+            return self._etag(target, done)
         except Exception:
             # best effort: an upload that stays costs storage until a lifecycle rule ends it
             with suppress(ClientError, BotoCoreError):
                 self._s3.abort_multipart_upload(Bucket=bucket, Key=key, UploadId=upload)
             raise
-        return done.get("ETag")
+
+    def _etag(self, target: HourlyObject, done: Any) -> str:
+        if not done.get("ETag"):
+            raise OSError(f"s3://{self._bucket}/{target.key}: an answer without the new ETag")
+        return str(done["ETag"])
 
 
 def _spans(size: int, limit: int) -> Iterator[tuple[int, int]]:

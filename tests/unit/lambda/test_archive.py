@@ -8,7 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count as count_from
 from itertools import pairwise
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from botocore.exceptions import ClientError
@@ -288,6 +288,30 @@ def test_a_short_read_is_loud() -> None:
     archive(s3).append(TARGET, items(0))
     with pytest.raises(OSError, match="6 bytes instead of 7"):
         archive(s3).append(TARGET, items(1))
+
+
+@pytest.mark.parametrize("call", ["put_object", "complete_multipart_upload"])
+@pytest.mark.parametrize("done", [True, False])
+def test_an_answer_without_an_etag_says_nothing_of_the_write(
+    monkeypatch: pytest.MonkeyPatch, call: str, *, done: bool
+) -> None:
+    """S3 answers 200 before it has joined the parts, and a proxy may answer instead of it."""
+    s3 = tiny()
+    archive(s3).append(TARGET, items(*range(4 if call == "put_object" else 10)))
+    lines = body(s3)
+    real = getattr(s3, call)
+
+    def answered(**request: Any) -> dict[str, Any]:
+        if done:
+            real(**request)
+        return {}
+
+    with monkeypatch.context() as patch:
+        patch.setattr(s3, call, answered)
+        with pytest.raises(OSError, match="without the new ETag"):
+            archive(s3).append(TARGET, items(11))
+    assert archive(s3).append(TARGET, items(11)).lines == (0 if done else 1)
+    assert body(s3) == lines + b"line 11\n"
 
 
 def test_content_type() -> None:
