@@ -27,9 +27,10 @@ def ship_now(settings: Settings, clock: Clock, timeout: float) -> dict[str, Any]
         )
     asked = secrets.token_hex(8)
     begun = clock.monotonic()
-    wanted = {asked}
-    pending: str | None = None
+    wanted: set[str] = set()
     try:
+        # an earlier request, as of the dashboard's button, must get its answer, too; what answers ours comes after it
+        pending = _pending(settings)
         while True:
             # read in this order: the producer answers first and removes the request after that
             after = read_status(settings.status_dir, ProducerStatus) or before
@@ -45,10 +46,11 @@ def ship_now(settings: Settings, clock: Clock, timeout: float) -> dict[str, Any]
             if pending is None:
                 # not asked yet, or removed together with an earlier request that was answered
                 write_atomic(settings.ship_request, asked.encode(), durable=False)
+                wanted.add(asked)
             clock.sleep(LOOK_AGAIN)
             pending = _pending(settings)
-            # another request replaced ours: the answer to that one answers ours too
-            wanted |= {pending or asked}
+            if pending and wanted:  # another request replaced ours: the answer to that one answers ours too
+                wanted.add(pending)
     except OSError as error:
         raise CommandError(f"{settings.ship_request} cannot be written: {error}: run as the appliance's user") from None
     return {

@@ -487,6 +487,23 @@ def test_ship_now_beside_another_one(settings: Settings) -> None:
     assert steps == []
 
 
+def test_ship_now_waits_for_the_answer_to_an_earlier_request(settings: Settings) -> None:
+    """That of the dashboard's button: its poll may have begun before this one was asked for."""
+    producer(settings, state="idle")
+    settings.ship_request.write_text("button")
+
+    def answer() -> None:
+        producer(settings, ship_request=settings.ship_request.read_text())
+
+    def asked() -> None:
+        assert settings.ship_request.read_text() not in ("", "button")
+        answer()
+
+    steps = [answer, lambda: settings.ship_request.unlink(), asked]
+    ship.ship_now(settings, Clock(lambda: steps.pop(0)()), 60)
+    assert steps == []
+
+
 def test_ship_now_when_the_answer_to_an_earlier_one_took_its_request_away(settings: Settings) -> None:
     producer(settings, state="idle")
 
