@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import random
 import re
+import resource
 import tracemalloc
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,18 +24,17 @@ BUCKET, KEY = "some-bucket", "2026/11/23/10/web-access.log"
 
 @pytest.fixture
 def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder of what is joined."""
-    for name in ("_read_body", "_atomic_write", "_upload_part_copy", "_get_object"):  # they are put back
-        monkeypatch.setattr(s3, name, getattr(s3, name))
+    """The object's file."""
     monkeypatch.setattr(s3._complete_multipart_upload, "__code__", s3._complete_multipart_upload.__code__)
+    replaced = ("_read_body", "_atomic_write", "_upload_part_copy", "_get_object", "_put_object")
+    for name in (*replaced, "_complete_multipart_upload"):  # they are put back
+        monkeypatch.setattr(s3, name, getattr(s3, name))
     monkeypatch.setattr(s3, "S3_PERSIST", True)
     monkeypatch.setattr(s3, "DATA_DIR", str(tmp_path / "s3"))
-    joined = tmp_path / "joined"
-    joined.mkdir()
-    monkeypatch.setattr("tempfile.tempdir", str(joined))
     objects.install()
+    s3._buckets.pop(BUCKET, None)
     assert s3._create_bucket(BUCKET, b"", {})[0] == 200
-    return joined
+    return Path(s3._object_disk_path(BUCKET, KEY) or "")
 
 
 def append(old: int, more: bytes) -> tuple[int, dict[str, str], Any]:
@@ -95,19 +96,76 @@ def test_an_append_to_a_large_object_holds_nothing_of_it(installed: Path) -> Non
         tracemalloc.stop()
     assert append(len(old) + len(more), more)[0] == 200
     assert b"".join(read("", len(old) + 2 * len(more))) == old + more + more
-    assert not list(installed.iterdir()), "the joined file is the object's: a full disk has no room for both"
+    assert len(list(installed.parent.iterdir())) == 2, "the object and its metadata: a full disk has no room for two"
 
 
-@pytest.mark.parametrize("fails", ["emulator.objects.Mapped", "tempfile.NamedTemporaryFile"])
-def test_what_the_disk_has_no_room_for_is_joined_in_memory(
-    installed: Path, monkeypatch: pytest.MonkeyPatch, fails: str
+@contextmanager
+def full_disk(size: int) -> Iterator[None]:
+    """No file can be longer: as on a disk that fills up while it is written."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+@pytest.mark.parametrize("size", [0, 1000, 6 * MIB])
+def test_what_the_disk_has_no_room_for_is_refused_and_the_object_stays(installed: Path, size: int) -> None:
+    """MiniStack would answer that it is written, and forget it at a restart."""
+    old, more = random.Random(1).randbytes(size), b"a line\n" * 1000
+    if size:
+        s3._put_object(BUCKET, KEY, old, {})
+
+    def write() -> int:
+        if size > MIB:
+            return append(size, more)[0]
+        status: int = s3._put_object(BUCKET, KEY, old + more, {})[0]
+        return status
+
+    with full_disk(size + 5000):
+        assert write() == 507
+        assert s3._get_object(BUCKET, KEY, {})[0] == (200 if size else 404)
+    s3._buckets.clear()  # as a restart does
+    s3._load_persisted_data()
+    if size:
+        assert b"".join(read("", size)) == old
+    assert write() == 200
+    assert b"".join(read("", size + len(more))) == installed.read_bytes() == old + more
+
+
+def test_the_end_of_an_upload_that_was_refused_is_no_success_when_asked_again(
+    installed: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(*_: object, **__: object) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
+    s3._put_object(BUCKET, KEY, random.Random(1).randbytes(6 * MIB), {})
+    real, calls = s3._complete_multipart_upload, list[Any]()
 
-    monkeypatch.setattr(fails, full)
-    assert objects.Empty().join([b"some", memoryview(b" lines")]) == b"some lines"
-    assert not list(installed.iterdir())
+    def heard(*call: Any) -> Any:
+        calls.append(call)
+        return real(*call)
+
+    monkeypatch.setattr(s3, "_complete_multipart_upload", heard)
+    with full_disk(installed.stat().st_size):
+        assert append(6 * MIB, b"a line\n")[0] == 507
+    assert real(*calls[0])[0] == 404
+
+
+def test_what_a_killed_append_left_behind_the_object_goes(installed: Path) -> None:
+    old = random.Random(1).randbytes(6 * MIB)
+    s3._put_object(BUCKET, KEY, old, {})
+    installed.write_bytes(old + b"half of an append, longer than the next one")
+    assert b"".join(read("", len(old))) == old
+    assert append(len(old), b"a line\n")[0] == 200
+    assert installed.read_bytes() == old + b"a line\n"
+
+
+def test_other_bytes_replace_an_object(installed: Path) -> None:
+    s3._put_object(BUCKET, KEY, b"another object", {})
+    upload = re.findall(r"<UploadId>(.*)</UploadId>", s3._create_multipart_upload(BUCKET, KEY, {})[2].decode())[0]
+    etag = s3._upload_part(BUCKET, KEY, b"new bytes", {"uploadId": upload, "partNumber": "1"}, {})[1]["ETag"]
+    text = f"<C><Part><PartNumber>1</PartNumber><ETag>{etag}</ETag></Part></C>".encode()
+    assert s3._complete_multipart_upload(BUCKET, KEY, text, {"uploadId": upload}, {})[0] == 200
+    assert s3._get_object(BUCKET, KEY, {})[2] == installed.read_bytes() == b"new bytes"
 
 
 @pytest.mark.usefixtures("installed")
