@@ -7,10 +7,17 @@ settings or the machine do not allow a start.
 
 from __future__ import annotations
 
+import os
+import signal
+import sys
+
+if __name__ == "__main__":
+    # supervisord takes over later; until then a container's first process would not even get what it does not handle
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: sys.exit())
+
 import argparse
 import logging
-import os
-import sys
 
 from appliance.checks import StartError, check_dashboard, check_emulator, check_log, check_nginx, check_upstream
 from appliance.folder import lock, prepare

@@ -3,8 +3,10 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import signal
 import socket
 import stat
+import subprocess
 import sys
 from pathlib import Path
 from typing import get_args
@@ -21,6 +23,27 @@ from common.settings import Settings
 from common.status import ApplianceStatus, Endpoint
 from tests.appliance.drivers import folder
 from tests.statuses import status_json
+
+# Stopped while its own modules are still being imported
+STOPPED = """
+import os, runpy, sys
+
+class Stop:
+    def find_spec(self, name, *_):
+        if name == "appliance.checks":
+            os.kill(os.getpid(), int(sys.argv.pop()))
+
+sys.meta_path.insert(0, Stop())
+runpy.run_module("appliance", run_name="__main__")
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_stop_right_after_the_start_is_one(number: signal.Signals) -> None:
+    """A container's first process gets no signal that it does not handle: `docker stop` would take its ten seconds."""
+    command = [sys.executable, "-c", STOPPED, str(int(number))]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
 @pytest.fixture
