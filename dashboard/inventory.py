@@ -137,6 +137,6 @@ class Lister:
                     continue  # deleted since it was listed
                 raise
             if head["ETag"] == one.etag:
-                text = head["Metadata"].get(LINES_KEY, "")
+                text = hourly.metadata(head).get(LINES_KEY, "")
                 lines = int(text) if LINES.fullmatch(text) else None
                 self._asked[one.key] = _Asked(one.version, lines)

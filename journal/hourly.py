@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
@@ -55,6 +55,11 @@ def object_key(prefix: str, hour: str, rejected: bool = False) -> str:
 def ledger_key(prefix: str, hour: str, digest: str, rejected: bool = False) -> str:
     """The side object with the ledger of an hourly object whose metadata cannot hold it."""
     return f"{prefix}ledger/{hour}/{'rejected' if rejected else 'entries'}-{digest}"
+
+
+def metadata(head: Mapping[str, Any]) -> dict[str, str]:
+    """The user metadata of an answer: names of headers, which a proxy, or another endpoint, writes as Ledger."""
+    return {name.lower(): value for name, value in head["Metadata"].items()}
 
 
 def pages(s3: S3Client, bucket: str, check: Callable[[], None] = lambda: None, **request: Any) -> Iterator[Any]:

@@ -182,7 +182,7 @@ class Ledgers:
                 if status_of(error) == 404:
                     return None
                 raise
-            text = head["Metadata"].get(METADATA_KEY)
+            text = hourly.metadata(head).get(METADATA_KEY)
             if text is None:  # not one of the function's
                 return _Known(one.version, {})
             try:

@@ -39,7 +39,12 @@ class Upload:
 
 
 class FakeS3:
-    """One bucket, `bucket`; the limits in bytes are S3's unless a test makes them small."""
+    """One bucket, `bucket`; the limits in bytes are S3's unless a test makes them small.
+
+    `titled`: names of metadata come back as Ledger, as from an endpoint, or through a proxy, that is written in Go.
+    """
+
+    titled = False
 
     def __init__(
         self, *, min_part: int = 5 * 1024**2, max_copy: int = 5 * 1024**3, max_metadata: int = 2048, bucket: str = "b"
@@ -198,9 +203,9 @@ class FakeS3:
             self._refuse(416, "InvalidRange", "GetObject")
         return start, last + 1
 
-    @staticmethod
-    def _describe(stored: Stored) -> dict[str, Any]:
-        return {"ETag": stored.etag, "ContentLength": len(stored.body), "Metadata": dict(stored.metadata)}
+    def _describe(self, stored: Stored) -> dict[str, Any]:
+        metadata = {name.title() if self.titled else name: value for name, value in stored.metadata.items()}
+        return {"ETag": stored.etag, "ContentLength": len(stored.body), "Metadata": metadata}
 
     @staticmethod
     def _refuse(status: int, code: str, operation: str) -> NoReturn:

@@ -63,7 +63,9 @@ class Reader:
             if status_of(error) != 404:
                 raise
             return State(None, 0, Ledger(), None, ledgered=False, intact=True, lines=0)
-        size, text, side = head["ContentLength"], head["Metadata"].get(METADATA_KEY), None
+        # names of headers, which a proxy or another kind of endpoint writes as Ledger
+        metadata = {name.lower(): value for name, value in head["Metadata"].items()}
+        size, text, side = head["ContentLength"], metadata.get(METADATA_KEY), None
         if text is None:
             _log.warning("s3://%s/%s has no ledger: its %d bytes stay as they are", self._bucket, target.key, size)
             return State(head["ETag"], size, Ledger(), None, ledgered=False, intact=False, lines=None)
@@ -83,7 +85,7 @@ class Reader:
                 "s3://%s/%s was edited: %d bytes, %d by its ledger; both are kept",
                 *(self._bucket, target.key, size, length),
             )
-        count = head["Metadata"].get(LINES_KEY, "")
+        count = metadata.get(LINES_KEY, "")
         lines = int(count) if length == size and _COUNT.fullmatch(count) else None
         return State(head["ETag"], size, ledger, side, ledgered=True, intact=length == size, lines=lines)
 

@@ -88,6 +88,12 @@ def test_objects_are_listed_the_newest_first_and_asked_once(store: Store) -> Non
     assert len(store.asked("head_object")) == asked + 1
 
 
+def test_the_names_of_metadata_come_back_in_any_case(store: Store) -> None:
+    store.titled = True
+    store.write(key(10), [archived(0)])
+    assert connected(store).look().archived_lines == 1
+
+
 def test_lines_that_an_object_does_not_tell_are_unknown(store: Store) -> None:
     store.write(key(9), [archived(-60)], counted=False)
     store.write(key(10), [archived(0)] * 3)

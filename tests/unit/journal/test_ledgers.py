@@ -49,6 +49,12 @@ def test_what_is_no_ledger_is_refused(text: str) -> None:
         decode(text)
 
 
+def test_the_names_of_metadata_come_back_in_any_case(bucket: FakeBucket) -> None:
+    bucket.titled = True
+    bucket.file("2026/11/23/10", (ONE, 0, 5))
+    assert read(bucket) == {ONE: Ranges.of(0, 5)}
+
+
 def test_the_golden_side_object_is_looked_for_where_it_is(bucket: FakeBucket) -> None:
     case = GOLDEN["reference"]
     bucket.put_object(Bucket="b", Key=case["key"], Body=b"x", Metadata={"ledger": case["metadata"]})

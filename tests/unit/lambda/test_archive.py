@@ -163,6 +163,15 @@ def test_the_side_object_stands_before_the_object_that_names_it() -> None:
     assert names(s3) == ["head_object", "head_object", "put_object", "put_object"], "two looks: it, its counterpart"
 
 
+def test_the_names_of_metadata_come_back_in_any_case(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(FakeS3, "titled", True)
+    s3 = tiny()
+    for numbers in ((1,), (1, 2), (2,)):
+        archive(s3).append(TARGET, items(*numbers))
+    assert body(s3) == b"line 1\nline 2\n"
+    assert s3.objects[TARGET.key].metadata["lines"] == "2"
+
+
 def test_a_lost_side_object_is_loud() -> None:
     s3 = tiny()
     archive(s3).append(TARGET, items(*range(0, 30, 2)))
