@@ -151,7 +151,7 @@ def look_at_files(settings: Settings, checkpoint: Checkpoint, now: float) -> tup
     stamped = {file.key: file for generation in checkpoint.generations for file in generation.files if file.stamp}
     ignored = {(file.key, file.stamp) for file in checkpoint.ignored}
     for found in files_of(settings.log_file, checkpoint.generations, settings.rotated_dirs):
-        age = max(0.0, now - found.modified)
+        age = found.age(now)
         if known := found.key in stamped and found.remembered(stamped[found.key]):
             files.append(OnDisk(known, known.size, age))
         elif found.compressed or (found.key, found.look) in ignored:

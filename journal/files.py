@@ -99,6 +99,11 @@ class Found:
         """Whether the name has a number or a date, as those that rotation gives have: `access.log.errors` has none."""
         return re.search(rf"(?:^|[._-]|log){_DATE}(?:[._-]|$)|^{_TAI64N}", self.path.name) is not None
 
+    def age(self, now: float) -> float:
+        """Seconds since the last write. A time to come, which a clock that was set back leaves behind, says nothing:
+        taken for one in the past, a file is no writer's for ever."""
+        return abs(now - self.modified)
+
     @property
     def look(self) -> str:
         return f"{self.size}-{self.modified}"

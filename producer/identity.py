@@ -223,16 +223,21 @@ class Identity:
     def seek(
         self, lost: list[Generation], strays: Iterable[Found], checkpoint: Checkpoint, reading: dict[str, Found]
     ) -> None:
-        """Look for the generations whose file is gone in files of other names and of other folders."""
+        """Look for the generations whose file is gone in files of other names and of other folders; of one that has no
+        name, for what was written to it since it was packed or copied."""
+
+        def sought(each: Generation, seen: Found) -> bool:
+            return not each.files or (seen.nameless and reading[each.id].size < seen.size)
+
         for seen in strays:
             try:
                 with self._reader.open(seen) as content:
-                    found = next((each for each in lost if not each.files and continues(content, each)), None)
+                    found = next((each for each in lost if sought(each, seen) and continues(content, each)), None)
                     if found:
                         measured = seen.measured(content)
                         if not seen.nameless:
                             self._limit(found)
-                        found.files = [measured.file()]
+                        found.files = [measured.file(), *(replace(file, copy=True) for file in found.files)]
                         self._go_on(found, measured, checkpoint, reading)
             except OSError:
                 continue  # perhaps another program's

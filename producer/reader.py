@@ -65,7 +65,7 @@ class Reader:
 
     def final(self, seen: Found, content: Content) -> bool:
         """Whether the file is as it was seen, and no process will write to it any more."""
-        age = self.clock.now().timestamp() - seen.modified
+        age = seen.age(self.clock.now().timestamp())
         # where it has no name, its last line may go on in another file
         if seen.live or age < (UNSEEN_AFTER if seen.nameless else FINAL_AFTER):
             return False

@@ -25,7 +25,7 @@ from journal.checkpoint import Checkpoint, FileId, Generation
 from journal.files import Found, Key, absence
 from journal.packed import BrokenError
 from producer.identity import Identity, NoLogError
-from producer.processes import held_open
+from producer.processes import held_open, released
 from producer.reader import Reader
 from producer.record import Piece
 from producer.whereabouts import Whereabouts
@@ -98,7 +98,7 @@ class Source:
         poll = Poll()
         found = self.whereabouts.find(checkpoint.generations)
         now = self._clock.now().timestamp()
-        if not any(seen.live or now - seen.modified < ABSENT_AFTER for seen in found.values()):
+        if not any(seen.live or seen.age(now) < ABSENT_AFTER for seen in found.values()):
             poll.absent = absence(self.log)
         reporting = partial(self._reporting, poll)
         reading = self._identity.known(checkpoint, found, reporting)
@@ -124,7 +124,7 @@ class Source:
                         fresh[seen.key] = started
                     readable = True
                 except BrokenError as error:
-                    if now - seen.modified >= BEING_MADE:
+                    if seen.age(now) >= BEING_MADE:
                         self._ignore(checkpoint, seen, poll, f"{error}: it is not sent until it is whole")
                         readable = True
                 except NoLogError as error:
@@ -135,7 +135,10 @@ class Source:
         if any(each.position for each in lost):
             strays = self.whereabouts.strays()
             self._identity.seek([each for each in lost if each.position], strays, checkpoint, reading)
-        self._identity.seek(lost, self.whereabouts.kept().values(), checkpoint, reading)
+        kept = self.whereabouts.kept()
+        rotated = [each for each in checkpoint.generations if each.id in reading and not reading[each.id].live]
+        gone = [seen for key, seen in kept.items() if key not in found]
+        self._identity.seek(lost + rotated, gone, checkpoint, reading)
         changes: list[object] = [each.id for each in checkpoint.generations if not each.files]
         # with a file that was replaced since the listing, the log may be that one, put back
         changes += [key for key, seen in found.items() if key in fresh and (not seen.live or hidden())]
@@ -153,10 +156,12 @@ class Source:
                     generation.name = self.whereabouts.name(seen_as) or generation.name
                 if generation.unread:
                     poll.unread.append((generation, seen_as))
-                if generation.unread or seen_as.live or now - seen_as.modified < KEPT_AFTER:
+                if generation.unread or seen_as.live or seen_as.age(now) < KEPT_AFTER:
                     unfinished.append(seen_as)
         if self._keeps_open:
-            self.whereabouts.keep(unfinished)
+            others = [seen for key, seen in kept.items() if key not in {each.key for each in unfinished}]
+            held = [seen for seen in others if not released(self.reader.held(*seen.key), seen.age(now))]
+            self.whereabouts.keep([*unfinished, *held])
         return poll, changes
 
     def pieces(self, poll: Poll) -> Iterator[Piece]:

@@ -496,6 +496,50 @@ def test_a_producer_that_runs_reads_a_log_to_its_end_wherever_it_was_moved(machi
     assert machine.arrived == [b"a", b"b", b"c"]
 
 
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_log_that_is_deleted_while_the_web_server_writes_on(machine: Machine, packed: bool) -> None:
+    """It does so until it is told to reopen, however long it is silent; `packed`: gzip has deleted it."""
+    held: dict[tuple[int, int], bool | None] = {}
+    look = lambda device, inode: held.get((device, inode), False)  # noqa: E731
+    source = Source(machine.log, machine.clock, random.Random(1), held=look)
+
+    def poll() -> Shipped:
+        machine.clock.advance(UNSEEN_AFTER)
+        return ship_once(source, checkpoint_of(machine.log), sink_of(machine.stream, machine.clock))
+
+    machine.write(TEXT)
+    poll()
+    status = machine.log.stat()
+    with machine.rotate("access.log.1").open("ab", buffering=0) as written:
+        held[status.st_dev, status.st_ino] = True
+        poll()
+        if packed:
+            machine.write(gzip.compress(TEXT), "access.log.1.gz")
+        machine.log.with_name("access.log.1").unlink()
+        for line in (b"a", b"b", b"c"):
+            assert poll().problems == []
+            written.write(line + b"\n")
+            assert poll().lines == 1
+    held.clear()
+    assert not poll().problems
+    assert not poll().problems
+    assert not source.whereabouts.kept(), "its room is free"
+    assert machine.arrived == [*LINES, b"a", b"b", b"c"]
+
+
+def test_files_of_a_time_to_come(machine: Machine) -> None:
+    """Of a clock that was ahead and is right again: they are not written to for a year."""
+    machine.write(b"a\nb")
+    machine.rotate("access.log.1")
+    machine.write(gzip.compress(TEXT)[:100], "access.log.2.gz")
+    machine.age(-365 * 86400)
+    report = machine.poll()
+    assert report.absent
+    (problem,) = report.problems
+    assert "access.log.2.gz is ignored: it ends early" in problem
+    assert machine.arrived == [b"a", b"b"]
+
+
 @pytest.mark.parametrize("name", ["access.log.2", "access.log.bak", "access.log-20261130"])
 def test_a_log_that_has_ended_and_comes_back_is_known_by_its_content(machine: Machine, name: str) -> None:
     """`gunzip -k`, a backup, a restored file: sent once, under whatever name, and on from where it was sent to."""
