@@ -85,7 +85,7 @@ class Audit:
         for file, row in [*((row.file, row) for row in self.rows if row.file), *self.copies]:
             rows.setdefault(file, []).append(row)
         answers = [(file.name, *deletable(file, some)) for file, some in rows.items() if not file.found.live]
-        reason = "it is no log, or it is compressed and no poll has read it yet"
+        reason = "it is no log of its own, or it is compressed and no poll has read it yet"
         return sorted([*answers, *((name, False, reason) for name in self.unread)])
 
 

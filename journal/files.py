@@ -70,6 +70,7 @@ class Found:
 
     `stamp`: of a compressed file, what it looked like when it was listed; its `size` is then that of what it holds.
     `hinted`: its inode is one that a generation had, and its name is none of the log's: it may be any file by now.
+    `dated`: its name ends with a number or a date, as those that rotation gives do; a packer's ending may follow.
     """
 
     path: Path
@@ -80,6 +81,7 @@ class Found:
     live: bool
     stamp: str = ""
     hinted: bool = False
+    dated: bool = False
 
     @property
     def key(self) -> Key:
@@ -93,11 +95,6 @@ class Found:
     def nameless(self) -> bool:
         """Found by a descriptor only."""
         return self.path.parent == OPEN_FILES
-
-    @property
-    def dated(self) -> bool:
-        """Whether the name has a number or a date, as those that rotation gives have: `access.log.errors` has none."""
-        return re.search(rf"(?:^|[._-]|log){_DATE}(?:[._-]|$)|^{_TAI64N}", self.path.name) is not None
 
     def age(self, now: float) -> float:
         """Seconds since the last write. A time to come, which a clock that was set back leaves behind, says nothing:
@@ -141,15 +138,23 @@ class Found:
 
 
 def rotated(name: str) -> re.Pattern[str]:
-    """The names that rotation gives to the files of a log, and copies of them; not those of another log beside it.
+    """The names that rotation gives to the files of a log, and copies of them; not those of another log beside it."""
+    return re.compile(rf"{re.escape(name)}[.-].+|(?:{_dated(name)})(?:\..+)?", re.DOTALL)
 
-    logrotate's numbers and dates, before the extension, too; cronolog's dates; s6-log's `@<time>.s` beside `current`.
-    """
+
+def dated(name: str) -> re.Pattern[str]:
+    """Those of them that end with a number or a date: `access.log.errors` has none, `access.log.1.errors` has more."""
+    return re.compile(_dated(name), re.DOTALL)
+
+
+def _dated(name: str) -> str:
+    """logrotate's numbers and dates, before the extension, too; cronolog's dates; s6-log's `@<time>.s` beside
+    `current`."""
     stem, _, extension = name.rpartition(".")
     log, stem, extension = re.escape(name), re.escape(stem), re.escape(extension)
-    numbered = rf"{stem}(?:\.\d+|[._-](?=(?:\D*\d){{6}}){_DATE})\.{extension}(?:\..+)?" if stem else log
+    numbered = rf"{stem}(?:\.\d+|[._-](?=(?:\D*\d){{6}}){_DATE})\.{extension}" if stem else log
     saved = rf"{_TAI64N}\.[su]" if name == "current" else log
-    return re.compile(rf"{log}[.-].+|{log}_?{_DATE}.*|{_DATE}[._-]?{log}(?:\..+)?|{numbered}|{saved}", re.DOTALL)
+    return rf"{log}[._-]?{_DATE}|{_DATE}[._-]?{log}|{numbered}|{saved}"
 
 
 def files_of(log: Path, generations: Collection[Generation] = (), folders: Iterable[Path] = ()) -> list[Found]:
@@ -161,7 +166,7 @@ def files_of(log: Path, generations: Collection[Generation] = (), folders: Itera
     known = {file.key for generation in generations for file in generation.files}
     seen_in = [log.parent / Path(each.name).parent for each in generations]
     found: dict[Key, Found] = {}
-    named = rotated(log.name).fullmatch
+    named, numbered = rotated(log.name).fullmatch, dated(log.name).fullmatch
     for folder in dict.fromkeys([log.parent, *folders, *seen_in]):
         for seen in _files_in(folder, log):
             # cronolog's 2026/11/29/access.log
@@ -171,7 +176,8 @@ def files_of(log: Path, generations: Collection[Generation] = (), folders: Itera
                 continue
             # a link to the log is the log
             if seen.live or seen.key not in found or found[seen.key].hinted:
-                found[seen.key] = replace(seen, hinted=hinted)
+                name = seen.path.stem if seen.compressed else seen.path.name
+                found[seen.key] = replace(seen, hinted=hinted, dated=numbered(name) is not None)
     return list(found.values())
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import logging
 import random
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +19,17 @@ from common.log import event
 from journal.checkpoint import EARLIER, Checkpoint, FileId, Fingerprint, Generation
 from journal.files import Content, Found, Key, begins_copy, continues, is_text, line_start
 from journal.packed import BrokenError
-from producer.reader import Reader, copied, head_of, is_window, line_end, longer_head, made_of, moved_to
+from producer.reader import (
+    Reader,
+    Rest,
+    head_of,
+    is_window,
+    joined,
+    line_end,
+    longer_head,
+    moved_to,
+)
+from producer.record import WINDOW_BYTES
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +54,7 @@ class Identity:
     def known(self, checkpoint: Checkpoint, found: Mapping[Key, Found], reporting: Reporting) -> dict[str, Found]:
         """Keep of each generation the files that still are what they were; return the one to read it from."""
         reading: dict[str, Found] = {}
+        sent = _sent(checkpoint, {key for key, seen in found.items() if seen.live})
         for generation in list(checkpoint.generations):
             kept: list[FileId] = []
             readable: list[tuple[bool, int, bool, Found]] = []
@@ -55,7 +66,7 @@ class Identity:
                 if unpacked := seen.remembered(file):
                     seen = unpacked
                 else:
-                    same, seen = self._compared(seen, generation, reporting, copy=file.copy)
+                    same, seen = self._compared(seen, generation, sent, reporting, copy=file.copy)
                 if same is not False:
                     kept.append(seen.file(copy=file.copy))
                 if same:
@@ -68,9 +79,10 @@ class Identity:
         return reading
 
     def _compared(
-        self, seen: Found, generation: Generation, reporting: Reporting, *, copy: bool
+        self, seen: Found, generation: Generation, sent: Sequence[Generation], reporting: Reporting, *, copy: bool
     ) -> tuple[bool | None, Found]:
-        """Whether a file that held the generation still does, and the file with its size; None: it cannot be read."""
+        """Whether a file that held the generation still does, with no other one behind it; None: it cannot be read. And
+        the file with its size."""
         same: bool | None = None
         with reporting(seen), self._reader.open(seen) as content:
             try:
@@ -79,6 +91,8 @@ class Identity:
                 short = copy and content.size <= generation.position  # a longer one has what was sent last
                 same = continues(content, generation) or (short and begins_copy(content, generation))
                 same = same and (seen.live or generation.head.length >= SURE or is_text(content))
+                further = not seen.live and seen.size > generation.position
+                same = same and not (further and joined(content, sent))
             except BrokenError:  # a compressed file that ends early: it has the inode of another one
                 same, longer = False, None
             if same and longer:
@@ -139,10 +153,22 @@ class Identity:
             others = [] if seen.live or not seen.size else [*checkpoint.generations, *fresh.values()]
             originals = [(each, reading[each.id]) for each in others if each.id in reading]
             originals.sort(key=lambda each: each[0].edited)  # half a copy may be one of an edited log and of its backup
-            copies_of = (each for each, original in originals if (short or not sure) and self._copied(seen, original))
+            copies_of = (
+                each for each, original in originals if (short or not sure) and self._reader.begins(original, content)
+            )
             if copied_from := next(copies_of, None):
                 copied_from.files.append(seen.file(copy=True))
                 return None
+            # made by `cat` of logs that were sent; what comes behind them was not, unless another one has it
+            live = {each.key for each in reading.values() if each.live}
+            if end := 0 if seen.live else joined(content, _sent(checkpoint, live)):
+                rest = Rest(content, end)
+                if not rest.size or any(self._reader.begins(each, rest) for each in reading.values()):
+                    raise NoLogError("")
+                started = self._fresh([seen.file()], *head_of(content, seen.size))
+                started.offset, started.tail = end, Fingerprint.of(content.pread(WINDOW_BYTES, end - WINDOW_BYTES))
+                reading[started.id] = seen
+                return started
             if known:
                 # its file is gone and it goes on in this one: moved, restored, or left by copytruncate
                 if known not in checkpoint.generations:
@@ -159,6 +185,8 @@ class Identity:
                     known.files, known.limit = before
                     raise
                 return None
+            if not seen.live and not seen.dated and self._reader.made_of(content, reading.values()):
+                raise NoLogError("it is a part of other logs here, which are sent")
             for generation, original in sorted(originals, key=lambda each: -each[1].size):
                 short = _cut_short(content, generation)
                 further = not original.live and original.size and (short or continues(content, generation))
@@ -167,8 +195,6 @@ class Identity:
                     generation.files.append(seen.file(copy=short))
                     self._go_on(generation, seen, checkpoint, reading)
                     return None
-            if not seen.live and not seen.dated and any(self._made_of(content, each) for each in reading.values()):
-                raise NoLogError("it is a part of another log here, which is sent")
             if line_end(content, 0, seen.size) is None and not (seen.size and self._reader.final(seen, content)):
                 return None
             started = self._fresh([seen.file()], *head_of(content, seen.size))
@@ -243,12 +269,8 @@ class Identity:
                 continue  # perhaps another program's
 
     def _copied(self, seen: Found, original: Found) -> bool:
-        with self._reader.open(seen) as content, self._reader.open(original) as other:
-            return copied(content, other)
-
-    def _made_of(self, content: Content, original: Found) -> bool:
-        with self._reader.open(original) as other:
-            return made_of(content, other)
+        with self._reader.open(seen) as content:
+            return self._reader.begins(original, content)
 
     def _fresh(self, files: list[FileId], head: Fingerprint, starts: list[Fingerprint]) -> Generation:
         """A new generation. The time in its id files those of its lines that carry none."""
@@ -261,3 +283,12 @@ def _cut_short(content: Content, generation: Generation) -> bool:
     what was sent last. Raises OSError."""
     short = content.size <= generation.position and begins_copy(content, generation)
     return short and moved_to(content, generation.tail) is None
+
+
+def _sent(checkpoint: Checkpoint, live: set[Key]) -> list[Generation]:
+    """The generations that can be told wherever they stand, the long ones first, but for that of the log itself: the
+    lines that nginx writes to the rotated log for a moment may be the same."""
+    found = [each for each in [*checkpoint.generations, *checkpoint.ended] if is_window(each.tail)]
+    return sorted(
+        (each for each in found if live.isdisjoint(file.key for file in each.files)), key=lambda each: -each.position
+    )

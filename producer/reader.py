@@ -9,14 +9,14 @@ from __future__ import annotations
 import errno
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 
 from common.clock import Clock
 from journal.checkpoint import Fingerprint, Generation
-from journal.files import STEP, Content, Found, Key, Plain
+from journal.files import STEP, Content, Found, Key, Plain, continues
 from producer.processes import UNSEEN_AFTER, released
 from producer.record import FRAGMENT_BYTES, PACK_BYTES, WINDOW_BYTES, Kind, Piece, count_lines
 
@@ -62,6 +62,21 @@ class Reader:
                     raise
                 content = stack.enter_context(replace(moved, live=seen.live).content())
             yield content
+
+    def begins(self, seen: Found, content: Content) -> bool:
+        """Whether the file begins with all of this. Raises OSError."""
+        with self.open(seen) as other:
+            return copied(content, other)
+
+    def made_of(self, content: Content, originals: Collection[Found]) -> bool:
+        """Whether its first and its last line stand in these: it is what `grep` found in them, or a part of them."""
+
+        def holds(original: Found, line: bytes) -> bool:
+            with self.open(original) as other:
+                return _holds_line(other, line)
+
+        lines = _ends(content)
+        return bool(lines) and all(any(holds(each, line) for each in originals) for line in lines)
 
     def final(self, seen: Found, content: Content) -> bool:
         """Whether the file is as it was seen, and no process will write to it any more."""
@@ -141,14 +156,37 @@ def copied(content: Content, original: Content) -> bool:
     return True
 
 
-def made_of(content: Content, original: Content) -> bool:
-    """Whether the first and the last line of the file stand in `original`, too: it is what `grep` found in it, or a
-    part of it. Raises OSError."""
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """What a file holds from `start` on."""
+
+    content: Content
+    start: int
+
+    def pread(self, length: int, position: int) -> bytes:
+        return self.content.pread(length, self.start + position)
+
+    @property
+    def size(self) -> int:
+        return self.content.size - self.start
+
+
+def joined(content: Content, sent: Sequence[Generation]) -> int:
+    """Up to where the file is some of these, at least two, one behind the other, as `cat` puts logs together; 0 if it
+    is not. The long ones first. Raises OSError."""
+    end, parts = 0, 0
+    while part := next((each for each in sent if continues(Rest(content, end), each)), None):
+        end, parts = end + part.position, parts + 1
+    return end if parts > 1 else 0
+
+
+def _ends(content: Content) -> list[bytes]:
+    """The first and the last line; none, if the first one is long. Raises OSError."""
     end = line_end(content, 0, content.size)
     if end is None or end > STEP:
-        return False
+        return []
     last = content.pread(STEP, max(0, content.size - STEP)).removesuffix(b"\n").rpartition(b"\n")[2] + b"\n"
-    return _holds_line(original, content.pread(end, 0)) and _holds_line(original, last)
+    return [content.pread(end, 0), last]
 
 
 def _holds_line(content: Content, line: bytes) -> bool:

@@ -183,10 +183,11 @@ class Source:
             return None
 
     def _ignore(self, checkpoint: Checkpoint, seen: Found, poll: Poll, why: str) -> None:
-        """Leave a file alone until it looks different, and say so once."""
+        """Leave a file alone until it looks different, and say so once, unless there is nothing to say."""
         others = [file for file in checkpoint.ignored if file.key != seen.key]
         checkpoint.ignored = [*others, FileId(seen.device, seen.inode, stamp=seen.look)]
-        poll.problems.append(f"{seen.path} is ignored: {why}")
+        if why:
+            poll.problems.append(f"{seen.path} is ignored: {why}")
 
     def _forget(self, checkpoint: Checkpoint, poll: Poll) -> None:
         """Drop the generations whose file is gone, and say so when that lost something."""

@@ -199,7 +199,10 @@ def test_a_file_that_is_no_log_counts_for_nothing(world: World) -> None:
     world.log.with_name("access.log.1").write_bytes(bytes(range(1, 32)) * 100)
     world.ship()
     assert numbers(world) == [0, 0, 0, 0, 0]
-    assert answer_for(world, "access.log.1") == (False, "it is no log, or it is compressed and no poll has read it yet")
+    assert answer_for(world, "access.log.1") == (
+        False,
+        "it is no log of its own, or it is compressed and no poll has read it yet",
+    )
 
 
 def test_another_file_that_has_the_inode_of_a_log_counts_for_nothing(world: World) -> None:

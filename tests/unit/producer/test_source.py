@@ -1027,11 +1027,67 @@ def test_what_grep_found_in_a_log_is_not_sent_again(machine: Machine, packed: bo
     machine.poll()
     machine.write(b"".join(line + b"\n" for line in LINES if b"7" in line), "access.log.sevens")
     (problem,) = machine.poll().problems
-    assert "access.log.sevens is ignored: it is a part of another log here, which is sent" in problem
+    assert "access.log.sevens is ignored: it is a part of other logs here, which are sent" in problem
     assert machine.poll() == Shipped(absent=None)
     machine.write(LINES[5] + b"\nnew\n", "access.log.old")  # may be a log of its own
     assert machine.poll().lines == 2
     assert machine.arrived == [*LINES, LINES[5], b"new"]
+
+
+@pytest.mark.parametrize("name", ["access.log.1.tail", "access.log.1.ab", "access.log-20261130.errors"])
+def test_a_part_of_a_rotated_log_is_not_sent_again(machine: Machine, name: str) -> None:
+    machine.write(TEXT, "access.log.1")
+    machine.poll()
+    machine.write(b"".join(line + b"\n" for line in LINES[50:100]), name)
+    assert f"{name} is ignored: it is a part of other logs" in machine.poll().problems[0]
+    assert machine.arrived == LINES
+
+
+def days(machine: Machine, count: int) -> list[bytes]:
+    """So many days' logs, the last one the log itself, all sent."""
+    contents = [b"".join(b"day %d line %d of many\n" % (day, line) for line in range(100)) for day in range(count)]
+    for day, content in enumerate(contents):
+        machine.write(content)
+        machine.poll()
+        if day + 1 < count:
+            machine.rotate(f"access.log-2026110{day + 1}")
+    return contents
+
+
+@pytest.mark.parametrize("name", ["access.log-202611", "access.log.all", "access.log-202611.gz"])
+@pytest.mark.parametrize("gone", [False, True])
+def test_logs_that_were_put_together_are_not_sent_again(machine: Machine, name: str, gone: bool) -> None:
+    """`cat access.log-202611* >access.log-202611`, or the same with gzip's files; `gone`: they were deleted then."""
+    contents = days(machine, 4)
+    pack = gzip.compress if name.endswith(".gz") else bytes
+    machine.write(b"".join(map(pack, contents[:3])), name)
+    if gone:
+        for path in machine.log.parent.glob("access.log-2026110*"):
+            path.unlink()
+    for _ in range(3):
+        assert machine.poll().problems == []
+    assert sorted(machine.arrived) == sorted(b"".join(contents).splitlines())
+    machine.write(pack(b"not seen before\n"), name)
+    assert machine.poll().lines == 1
+    machine.write(pack(b"nor this\n"), name)
+    assert machine.poll().lines == 1
+    assert machine.poll() == Shipped()
+
+
+@pytest.mark.parametrize("gone", [False, True])
+def test_an_archive_to_which_each_log_is_added_is_not_sent_again(machine: Machine, gone: bool) -> None:
+    contents = days(machine, 4)
+    for day in (1, 2, 3):
+        path = machine.log.with_name(f"access.log-2026110{day}")
+        machine.write(path.read_bytes(), "access.log.archive")
+        if gone:
+            path.unlink()
+        for _ in range(2):
+            assert machine.poll() == Shipped()
+    machine.write(machine.log.read_bytes(), "access.log.archive")
+    machine.write(b"next\n")
+    assert machine.poll().lines == 1
+    assert sorted(machine.arrived) == sorted(b"".join([*contents, b"next"]).splitlines())
 
 
 def test_a_hole_at_the_beginning_makes_no_log_a_binary(machine: Machine) -> None:
