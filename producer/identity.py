@@ -28,6 +28,7 @@ from producer.reader import (
     line_end,
     longer_head,
     moved_to,
+    rotated_of,
 )
 from producer.record import WINDOW_BYTES
 
@@ -54,7 +55,7 @@ class Identity:
     def known(self, checkpoint: Checkpoint, found: Mapping[Key, Found], reporting: Reporting) -> dict[str, Found]:
         """Keep of each generation the files that still are what they were; return the one to read it from."""
         reading: dict[str, Found] = {}
-        sent = _sent(checkpoint, {key for key, seen in found.items() if seen.live})
+        sent = rotated_of(checkpoint, {key for key, seen in found.items() if seen.live})
         for generation in list(checkpoint.generations):
             kept: list[FileId] = []
             readable: list[tuple[bool, int, bool, Found]] = []
@@ -161,7 +162,7 @@ class Identity:
                 return None
             # made by `cat` of logs that were sent; what comes behind them was not, unless another one has it
             live = {each.key for each in reading.values() if each.live}
-            if end := 0 if seen.live else joined(content, _sent(checkpoint, live)):
+            if end := 0 if seen.live else joined(content, rotated_of(checkpoint, live)):
                 rest = Rest(content, end)
                 if not rest.size or any(self._reader.begins(each, rest) for each in reading.values()):
                     raise NoLogError("")
@@ -283,12 +284,3 @@ def _cut_short(content: Content, generation: Generation) -> bool:
     what was sent last. Raises OSError."""
     short = content.size <= generation.position and begins_copy(content, generation)
     return short and moved_to(content, generation.tail) is None
-
-
-def _sent(checkpoint: Checkpoint, live: set[Key]) -> list[Generation]:
-    """The generations that can be told wherever they stand, the long ones first, but for that of the log itself: the
-    lines that nginx writes to the rotated log for a moment may be the same."""
-    found = [each for each in [*checkpoint.generations, *checkpoint.ended] if is_window(each.tail)]
-    return sorted(
-        (each for each in found if live.isdisjoint(file.key for file in each.files)), key=lambda each: -each.position
-    )

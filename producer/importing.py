@@ -20,13 +20,14 @@ from pathlib import Path
 from common.atomic import write_atomic
 from common.clock import Clock
 from common.settings import Settings
-from journal.checkpoint import Checkpoint, CheckpointFile, Generation
+from journal.checkpoint import Checkpoint, CheckpointFile, Fingerprint, Generation
 from journal.files import STEP, Content, Found, begins_copy, continues, files_of, log_at
 from journal.packed import BrokenError
 from producer.batch import Cut
 from producer.processes import held_open
 from producer.put import Sink
-from producer.reader import Reader, copied, head_of
+from producer.reader import Reader, Rest, copied, head_of, joined, rotated_of
+from producer.record import WINDOW_BYTES
 
 MEMORY = "imported.json"
 _TIME = re.compile(rb"\[(\d\d/[A-Z][a-z]{2}/\d{4}:\d\d:\d\d:\d\d [+-]\d{4})\]")
@@ -77,6 +78,7 @@ def prepare(settings: Settings, paths: Sequence[Path], progress: Callable[[Path]
     """Read the files through, and remember their contents durably. Raises ImportingError, CheckpointError, OSError."""
     checkpoint = CheckpointFile(settings.checkpoint_file).load() or Checkpoint()
     memory = settings.checkpoint_file.with_name(MEMORY)
+    memory.parent.mkdir(parents=True, exist_ok=True)  # the producer may not have run yet
     known = _load(memory)
     listed = files_of(settings.log_file, checkpoint.generations, settings.rotated_dirs)
     ours = {seen.key: seen for seen in listed if not seen.hinted}
@@ -148,14 +150,25 @@ def _old(
         head, _ = head_of(content, seen.size)
         digest, before = _digest(content, seen.size, known, progress)
         if digest not in known:
-            if whole := next((each for each in ours if _holds(each, content)), None):
+            start = joined(content, rotated_of(checkpoint, {each.key for each in ours if each.live}))
+            left = ours if start < seen.size else []
+            if whole := next((each for each in left if _holds(each, Rest(content, start))), None):
                 return Old(seen, skipped=f"the producer sends it from {whole.path}")
-            start = 0
             for one in (each for each in [*checkpoint.generations, *checkpoint.ended] if each.head.length):
                 if continues(content, one) or (seen.size <= one.position and begins_copy(content, one)):
-                    if one.files or one.edited or seen.size <= one.offset:
+                    if one.edited or seen.size <= max(start, one.offset, one.size if one.files else 0):
                         return Old(seen, skipped=f"the producer sends it, or has sent it, as generation {one.id}")
+                    if one.files and not start:
+                        raise OSError(
+                            f"it goes on further than {one.name}, which the producer sends: cut off its first "
+                            f"{one.size} bytes, and import the rest"
+                        )
                     start = max(start, one.offset)
+            if before and any(
+                Fingerprint.of(content.pread(min(WINDOW_BYTES, each.size), before.size)).digest == each.head
+                for each in known.values()
+            ):
+                raise OSError("it is put together of files that were imported: import what is in none of them")
             if before and before.size == max(
                 each.size for each in known.values() if each.generation == before.generation
             ):

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from common.clock import Clock
-from journal.checkpoint import Fingerprint, Generation
+from journal.checkpoint import Checkpoint, Fingerprint, Generation
 from journal.files import STEP, Content, Found, Key, Plain, continues
 from producer.processes import UNSEEN_AFTER, released
 from producer.record import FRAGMENT_BYTES, PACK_BYTES, WINDOW_BYTES, Kind, Piece, count_lines
@@ -178,6 +178,15 @@ def joined(content: Content, sent: Sequence[Generation]) -> int:
     while part := next((each for each in sent if continues(Rest(content, end), each)), None):
         end, parts = end + part.position, parts + 1
     return end if parts > 1 else 0
+
+
+def rotated_of(checkpoint: Checkpoint, live: set[Key]) -> list[Generation]:
+    """The generations that can be told wherever they stand, the long ones first, but for that of the log itself: the
+    lines that nginx writes to the rotated log for a moment may be the same."""
+    found = [each for each in [*checkpoint.generations, *checkpoint.ended] if is_window(each.tail)]
+    return sorted(
+        (each for each in found if live.isdisjoint(file.key for file in each.files)), key=lambda each: -each.position
+    )
 
 
 def _ends(content: Content) -> list[bytes]:

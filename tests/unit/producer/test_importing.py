@@ -48,7 +48,7 @@ class World:
     @property
     def producer(self) -> tuple[Source, CheckpointFile, Sink]:
         source, checkpoint = (
-            source_of(self.settings.log_file, self.clock),
+            source_of(self.settings.log_file, self.clock, seed=len(self.stream.calls)),
             CheckpointFile(self.settings.checkpoint_file),
         )
         return source, checkpoint, sink_of(self.stream, self.clock)
@@ -117,6 +117,56 @@ def test_what_only_begins_like_an_imported_one_is_refused(world: World, lines: l
     with pytest.raises(ImportingError, match=r"other.log: it begins like a file that was imported"):
         world.load(world.write("other.log", text(lines)))
     assert world.lines == Counter(some("a", 50))
+
+
+@pytest.mark.parametrize("at_once", [False, True])
+def test_what_is_put_together_of_imported_ones_is_refused(world: World, at_once: bool) -> None:
+    """`cat jan feb >year` begins with one that was imported, and all of the other comes behind it."""
+    months = [world.write(name, text(some(name))) for name in ("jan", "feb")]
+    year = world.write("year.gz", b"".join(gzip.compress(path.read_bytes()) for path in months))
+    world.load(*months)
+    with pytest.raises(ImportingError, match=r"year\.gz: it is put together of files that were imported"):
+        world.load(*months * at_once, year)
+    assert world.lines == Counter([*some("jan"), *some("feb")])
+
+
+@pytest.mark.parametrize("gone", [False, True])
+def test_what_is_put_together_of_logs_that_the_producer_has_sent(world: World, gone: bool) -> None:
+    log = world.settings.log_file
+    for day in "ab":
+        log.write_bytes(text(some(day)))
+        world.ship()
+        log.rename(log.with_name(f"access.log.{day}"))
+    log.write_bytes(text(some("c")))
+    world.ship()
+    joined = text([*some("a"), *some("b")])
+    if gone:
+        log.with_name("access.log.a").unlink()
+        log.with_name("access.log.b").unlink()
+        world.ship()
+    assert "or has sent it, as generation" in world.load(world.write("two", joined)).files[0].skipped
+    assert world.load(world.write("three", joined + log.read_bytes())).files[0].skipped
+    assert not world.load(world.write("four", joined + text(some("d")))).files[0].skipped
+    assert world.lines == Counter([*some("a"), *some("b"), *some("c"), *some("d")])
+
+
+def test_what_goes_on_further_than_a_log_that_the_producer_sends(world: World) -> None:
+    log = world.settings.log_file
+    log.write_bytes(text(some("a")))
+    world.ship()
+    log.rename(log.with_name("access.log.1"))
+    log.write_bytes(text(some("b")))
+    world.ship()
+    size = len(text(some("a")))
+    message = f"goes on further than access.log.1, which the producer sends: cut off its first {size} bytes"
+    with pytest.raises(ImportingError, match=message):
+        world.load(world.write("copy", text([*some("a"), *some("c")])))
+
+
+def test_an_import_before_the_first_start_of_the_producer(tmp_path: Path) -> None:
+    old = tmp_path / "old"
+    old.write_bytes(text(some("a")))
+    assert prepare(Settings(data_dir=tmp_path / "data"), [old], lambda _: None).total == old.stat().st_size
 
 
 def test_an_interrupted_import_goes_on(world: World) -> None:
