@@ -83,8 +83,8 @@ class Generation:
 
     `offset`: everything from `start` to it is acknowledged. `start`: where the first record sent under this name
     began; None as long as there is none. `head`: the file's first bytes; `starts`: the first lines of these, by which
-    a copy that was made while there were no more is known. `tail`: the bytes just before
-    `position`. `inside_line`: the offset stands within a line that travels as fragments. `closed`:
+    a copy that was made while there were no more is known. `hole`: NULs before these, which are no line's. `tail`: the
+    bytes just before `position`. `inside_line`: the offset stands within a line that travels as fragments. `closed`:
     the last line's virtual newline is acknowledged, one byte past the end of the file. `size` and `name`: the file as
     last seen, for messages. `sent`: nothing behind it was ever sent. `limit`: behind the last line before it, another
     generation goes on. `earlier`: those that this one goes on from, in the same file; they have no files of their own.
@@ -106,6 +106,7 @@ class Generation:
     limit: int | None = None
     earlier: list[Generation] = field(default_factory=list)
     edited: bool = False
+    hole: int = 0
 
     @property
     def parts(self) -> list[Generation]:
@@ -257,7 +258,15 @@ def _plain(value: Generation | FileId | Fingerprint) -> dict[str, Any]:
 def _generation(item: Any) -> Generation:
     """The inverse of `asdict`, trusting nothing. Raises ValueError, TypeError, KeyError."""
     # not there in older versions; without `start` a generation began with its file
-    item = {"start": 0, "starts": [], "sent": item["size"], "limit": None, "earlier": [], "edited": False} | item
+    item = {
+        "start": 0,
+        "starts": [],
+        "sent": item["size"],
+        "limit": None,
+        "earlier": [],
+        "edited": False,
+        "hole": 0,
+    } | item
     generation: Generation = _strictly(
         Generation,
         item,

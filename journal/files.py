@@ -247,12 +247,12 @@ def absence(log: Path) -> str:
 
 def begins(content: Content, generation: Generation) -> bool:
     """Whether the file starts as the generation's does. Raises OSError."""
-    return Fingerprint.of(content.pread(generation.head.length, 0)) == generation.head
+    return Fingerprint.of(content.pread(generation.head.length, generation.hole)) == generation.head
 
 
 def begins_copy(content: Content, generation: Generation) -> bool:
     """Whether the file starts as the generation's does, as far as it goes: as a copy, perhaps a shorter one."""
-    data = content.pread(generation.head.length, 0)
+    data = content.pread(generation.head.length, generation.hole)
     return Fingerprint.of(data) in [generation.head, *generation.starts]
 
 
@@ -277,14 +277,16 @@ def line_start(content: Content, position: int) -> int:
     return 0
 
 
-def is_text(content: Content) -> bool:
-    """Whether these are lines: nothing encrypted, shredded, or compressed in a way that is not read. Raises OSError.
-
-    A hole at the beginning, which copytruncate may leave, says nothing.
-    """
+def hole(content: Content) -> int:
+    """The NULs at its beginning: copytruncate leaves a hole where the writer does not append. Raises OSError."""
     position = 0
-    while (block := content.pread(STEP, position)) and not block.strip(b"\0"):
+    while (block := content.pread(STEP, position)) and not (rest := block.lstrip(b"\0")):
         position += len(block)
-    sample = block.lstrip(b"\0")[:SAMPLE]
+    return position + len(block) - len(rest) if block else position
+
+
+def is_text(content: Content) -> bool:
+    """Whether these are lines: nothing encrypted, shredded, or compressed in a way that is not read. Raises OSError."""
+    sample = content.pread(SAMPLE, hole(content))
     control = len(sample) - len(sample.translate(None, _CONTROL))
     return bool(sample) and not sample.startswith(_PACKED) and (control < FEW or control < MOST * len(sample))

@@ -22,6 +22,7 @@ from journal.packed import BrokenError
 from producer.reader import (
     Reader,
     Rest,
+    begin_of,
     head_of,
     is_window,
     joined,
@@ -123,7 +124,7 @@ class Identity:
                 if generation.position >= end:
                     fresh = self._fresh(generation.files, generation.head, generation.starts)
                     fresh.offset, fresh.sent, fresh.tail = end, end, tail
-                    fresh.name, fresh.earlier = generation.name, generation.earlier
+                    fresh.name, fresh.earlier, fresh.hole = generation.name, generation.earlier, generation.hole
                     if generation.start is not None and generation.start < end:
                         offset = end + generation.closed
                         part = replace(generation, files=[], offset=offset, tail=fresh.tail, inside_line=False)
@@ -198,7 +199,10 @@ class Identity:
                     return None
             if line_end(content, 0, seen.size) is None and not (seen.size and self._reader.final(seen, content)):
                 return None
-            started = self._fresh([seen.file()], *head_of(content, seen.size))
+            begin = begin_of(content)
+            started = self._fresh([seen.file()], *head_of(content, seen.size, begin))
+            if begin:
+                started.offset, started.hole, started.tail = begin, begin, Fingerprint.of(bytes(WINDOW_BYTES))
             self._take_over_edited(started, content, seen, checkpoint, reading)
         reading[started.id] = seen
         return started

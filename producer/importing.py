@@ -26,7 +26,7 @@ from journal.packed import BrokenError
 from producer.batch import Cut
 from producer.processes import held_open
 from producer.put import Sink
-from producer.reader import Reader, Rest, copied, head_of, joined, rotated_of
+from producer.reader import Reader, Rest, begin_of, copied, head_of, joined, rotated_of
 from producer.record import WINDOW_BYTES
 
 MEMORY = "imported.json"
@@ -147,7 +147,8 @@ def _old(
     if not seen.size:
         return Old(seen, skipped="it is empty")
     with seen.content() as content:
-        head, _ = head_of(content, seen.size)
+        begin = begin_of(content)
+        head, _ = head_of(content, seen.size, begin)
         digest, before = _digest(content, seen.size, known, progress)
         if digest not in known:
             start = joined(content, rotated_of(checkpoint, {each.key for each in ours if each.live}))
@@ -179,8 +180,8 @@ def _old(
                     "what it shares with that one, and import the rest"
                 )
             else:
-                name = f"{_first_second(content.pread(STEP, 0)):08x}{digest[:16]}"
-                known[digest] = Known(seen.size, name, head.digest, start)
+                name = f"{_first_second(content.pread(STEP, begin)):08x}{digest[:16]}"
+                known[digest] = Known(seen.size, name, head.digest, max(start, begin))
     return Old(seen, Generation(known[digest].generation, [], head, known[digest].start))
 
 

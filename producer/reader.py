@@ -16,7 +16,7 @@ from functools import partial
 
 from common.clock import Clock
 from journal.checkpoint import Checkpoint, Fingerprint, Generation
-from journal.files import STEP, Content, Found, Key, Plain, continues
+from journal.files import STEP, Content, Found, Key, Plain, continues, hole
 from producer.processes import UNSEEN_AFTER, released
 from producer.record import FRAGMENT_BYTES, PACK_BYTES, WINDOW_BYTES, Kind, Piece, count_lines
 
@@ -226,9 +226,15 @@ def moved_to(content: Content, tail: Fingerprint) -> int | None:
     return None
 
 
-def head_of(content: Content, size: int) -> tuple[Fingerprint, list[Fingerprint]]:
+def begin_of(content: Content) -> int:
+    """Where its lines begin: behind a hole, if there is one of a window at least. Raises OSError."""
+    begin = hole(content)
+    return begin if begin >= WINDOW_BYTES else 0
+
+
+def head_of(content: Content, size: int, begin: int = 0) -> tuple[Fingerprint, list[Fingerprint]]:
     """The fingerprint by which the file is known again, and those of its first lines, for a copy that has no more."""
-    data = content.pread(min(WINDOW_BYTES, size), 0)
+    data = content.pread(min(WINDOW_BYTES, size - begin), begin)
     ends = [match.end() for match in re.finditer(b"\n", data)][:STARTS]
     return Fingerprint.of(data), [Fingerprint.of(data[:end]) for end in ends]
 
@@ -236,10 +242,10 @@ def head_of(content: Content, size: int) -> tuple[Fingerprint, list[Fingerprint]
 def longer_head(content: Content, generation: Generation, size: int) -> tuple[Fingerprint, list[Fingerprint]] | None:
     """More of the beginning than was there when the generation was first seen, and durable like what is sent. Whether
     the file still is the generation's is to be asked after this."""
-    if generation.head.length >= min(size, WINDOW_BYTES):
+    if generation.head.length >= min(size - generation.hole, WINDOW_BYTES):
         return None
     _make_durable(content)
-    return head_of(content, size)
+    return head_of(content, size, generation.hole)
 
 
 def _follows(

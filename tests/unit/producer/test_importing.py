@@ -163,6 +163,13 @@ def test_what_goes_on_further_than_a_log_that_the_producer_sends(world: World) -
         world.load(world.write("copy", text([*some("a"), *some("c")])))
 
 
+def test_files_that_begin_with_a_hole(world: World) -> None:
+    paths = [world.write(name, bytes(5_000_000) + text(some(name))) for name in "ab"]
+    assert world.load(*paths).total == len(text([*some("a"), *some("b")]))
+    world.load(world.write("c", paths[0].read_bytes() + text(some("c"))))
+    assert world.lines == Counter([*some("a"), *some("b"), *some("c")])
+
+
 def test_an_import_before_the_first_start_of_the_producer(tmp_path: Path) -> None:
     old = tmp_path / "old"
     old.write_bytes(text(some("a")))

@@ -1095,6 +1095,35 @@ def test_a_hole_at_the_beginning_makes_no_log_a_binary(machine: Machine) -> None
     assert machine.poll().lines == 200
 
 
+def test_a_hole_that_copytruncate_leaves_is_not_sent(machine: Machine) -> None:
+    """A writer that does not append goes on where it was. So the hole grows with each rotation."""
+    lines = [b"line %d of a writer that does not append" % number for number in range(120)]
+    size = 5_000_000
+    with machine.log.open("wb", buffering=0) as log:
+        for rotation in range(1, 4):
+            log.seek(size)
+            for at in range(0, 40, 20):
+                log.write(b"".join(line + b"\n" for line in lines[40 * rotation - 40 :][at : at + 20]))
+                if at == 0 or rotation != 2:  # the end of one is found in its copy
+                    assert machine.poll().lines
+            size = log.tell()
+            shutil.copy(machine.log, machine.log.with_name(f"access.log.{rotation}"))
+            os.truncate(machine.log, 0)
+        machine.poll()
+    assert machine.poll() == Shipped()
+    assert machine.arrived == lines
+    assert sum(len(each.data) for each in machine.stream.records) < 10_000
+
+
+def test_a_shorter_log_with_a_hole_is_no_copy_of_a_longer_one(machine: Machine) -> None:
+    machine.write(bytes(9000) + TEXT, "access.log.1")
+    machine.poll()
+    machine.log.with_name("access.log.1").unlink()
+    machine.write(bytes(5000) + b"another line\n" * 2, "access.log.2")
+    machine.poll()
+    assert machine.arrived == [*LINES, b"another line", b"another line"]
+
+
 def test_links_to_the_log_are_the_log(machine: Machine) -> None:
     machine.write(b"a\n")
     os.link(machine.log, machine.log.with_name("access.log.hard"))
