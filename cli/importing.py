@@ -14,6 +14,7 @@ from cli.which import log_called
 from common.clock import SystemClock
 from common.settings import Settings
 from journal.checkpoint import CheckpointError
+from journal.files import NotAFileError
 from producer.importing import Imported, ImportingError, prepare, send
 from producer.sink import make_sink
 
@@ -33,7 +34,7 @@ def main(settings: Settings, options: argparse.Namespace) -> int:
         result = prepare(settings, options.files, lambda path: tell(f"reading {printable(str(path))}"))
         with closing(make_sink(settings, clock, random.SystemRandom())) as sink:
             send(result, sink, sink.cut, clock, lambda now: tell(_progress(now)), settings.log_name)
-    except (ImportingError, CheckpointError) as error:
+    except (ImportingError, CheckpointError, NotAFileError) as error:
         raise CommandError(printable(str(error)), UNUSABLE) from None
     except OSError as error:
         raise CommandError(f"{printable(str(error))}; import the same files again to go on") from None

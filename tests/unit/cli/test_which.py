@@ -132,6 +132,15 @@ def test_audit_says_why_a_log_cannot_be_read_and_what_mends_it(
     assert "denied: '/var/log/nginx/shop.access.log': let this user read it" in capsys.readouterr().err
 
 
+def test_a_log_that_is_a_device_is_told_with_what_mends_it(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    world.logs["shop"].symlink_to("/dev/null")
+    remedy = "no plain file: let nginx write its access log to a file, not a device\n"
+    assert cli.main(["audit"]) == 2
+    assert remedy in capsys.readouterr().err
+    assert cli.main(["import", "--log", "shop", __file__]) == 2
+    assert capsys.readouterr().err.endswith(remedy)
+
+
 def test_audit_says_what_is_left_of_a_log_that_is_not_named_any_more(
     world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
