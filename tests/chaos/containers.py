@@ -21,7 +21,7 @@ from botocore.exceptions import BotoCoreError
 from common.aws import answers
 from common.delivery import KINESIS, Delivery
 from tests.appliance.drivers import EMULATOR_PYTHON, IMAGE, Container, build, engine, ready, s3_client
-from tests.chaos.faults import Skipped, Step, steps
+from tests.chaos.faults import Skipped, Step, in_time, steps
 from tests.chaos.run import Outcome, archived_entries, rejected_lines, settle
 from tests.chaos.traffic import Traffic, stable_port
 from tests.waiting import eventually
@@ -50,6 +50,8 @@ SETTINGS = {"LIMIT_REQUESTS": "0", "REPAIR_INTERVAL": "5", "REPAIR_AFTER": "5", 
 SETTINGS |= {"LIMIT_REQUESTS": "0", "LIMIT_CONNECTIONS": "0"}  # all traffic comes from one address
 # What docs/sizing.md says is enough, without swap
 MEMORY = "192m"
+# Faults of a run, however slow the engine is
+LEAST = 4
 # In the container: end every process whose command line holds the first argument
 KILL = (
     "import os,sys\n"
@@ -231,15 +233,13 @@ def chaos(
     problems: list[str] = []
     try:
         world.start()
-        end = time.monotonic() + seconds
-        for step in steps(random.Random(seed), WEIGHTS | (EXTERNAL if mode == "external" else EMBEDDED)):
-            if time.monotonic() + step.gap >= end or problems:
-                break
-            time.sleep(step.gap)
+        plan = steps(random.Random(seed), WEIGHTS | (EXTERNAL if mode == "external" else EMBEDDED))
+        for step in in_time(plan, seconds, LEAST):
             try:
                 hands.do(step)
             except Exception as error:
                 problems.append(f"{step.fault}: {type(error).__name__}: {error}")
+                break
         outcome = settle(world, hands.counts, hands.skipped, seed, seconds, problems)
         return outcome, world.container.output()
     finally:

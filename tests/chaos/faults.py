@@ -102,6 +102,16 @@ def steps(rng: random.Random, weights: dict[str, float]) -> Iterator[Step]:
         yield Step(rng.uniform(*GAP), name, _duration(rng))
 
 
+def in_time(plan: Iterator[Step], seconds: float, least: int) -> Iterator[Step]:
+    """The steps of so many seconds, each when it is due; on a slow machine `least` steps, however long they take."""
+    end = time.monotonic() + seconds
+    for number, step in enumerate(plan):
+        if number >= least and time.monotonic() + step.gap >= end:
+            return
+        time.sleep(step.gap)
+        yield step
+
+
 def proxy_steps(rng: random.Random, delivery: Delivery = KINESIS) -> Iterator[tuple[float, Fault]]:
     """What happens to requests on their way, without end: (seconds after the last one, fault)."""
     between = DIRECT_PROXY_GAP if delivery.is_direct else PROXY_GAP

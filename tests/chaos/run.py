@@ -301,10 +301,11 @@ def chaos(
     rate: float,
     losses: dict[str, float] | None = None,
     delivery: Delivery = KINESIS,
+    least: int = 0,
 ) -> Outcome:
     """One run in `directory`. Always ends what it started; raises nothing that belongs into the outcome.
 
-    `losses`: STREAM_LOST and ALL_LOST, as far as repair is to prove itself too.
+    `losses`: STREAM_LOST and ALL_LOST, as far as repair is to prove itself too. `least`: steps, however long they take.
     """
     rng = random.Random(seed)
     plans = [random.Random(rng.getrandbits(64)) for _ in range(2)]
@@ -317,17 +318,16 @@ def chaos(
     try:
         world.start()
         begun = time.monotonic()
-        end = begun + seconds
         with (directory / "faults.log").open("w") as log:
             over = threading.Event()
-            breaking = threading.Thread(target=_break_requests, args=(world, plans[1], end, over), name="breaking")
+            breaking = threading.Thread(target=_break_requests, args=(world, plans[1], over), name="breaking")
             breaking.start()
             try:
-                for step in faults.steps(plans[0], faults.weights(delivery, losses)):
-                    if time.monotonic() + step.gap >= end or problems:
-                        break
-                    time.sleep(step.gap)
+                plan = faults.steps(plans[0], faults.weights(delivery, losses))
+                for step in faults.in_time(plan, seconds, least):
                     _do(world, hands, step, log, begun, problems)
+                    if problems:
+                        break
             finally:
                 over.set()
                 breaking.join(60)
@@ -354,9 +354,9 @@ def _do(world: World, hands: Hands, step: Step, log: Any, begun: float, problems
     print(f"{start:8.2f} {time.monotonic() - begun:8.2f} {step.fault} ({step.seconds:.1f} s)", file=log, flush=True)
 
 
-def _break_requests(world: World, rng: random.Random, end: float, over: threading.Event) -> None:
+def _break_requests(world: World, rng: random.Random, over: threading.Event) -> None:
     for gap, fault in faults.proxy_steps(rng, world.delivery):
-        if time.monotonic() + gap >= end or over.wait(gap):
+        if over.wait(gap):
             break
         if world.proxy.pending() < PENDING:
             world.proxy.inject(fault)

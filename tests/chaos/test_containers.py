@@ -30,5 +30,4 @@ def test_half_a_minute_of_broken_containers(
     with capsys.disabled():
         print(f"\n{outcome.table()}\n")
     assert outcome.clean, f"{outcome.table()}\nwhat the container printed is in {tmp_path}"
-    assert outcome.faults >= 4
     assert outcome.confirmed >= outcome.enough
