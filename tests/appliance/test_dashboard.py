@@ -378,10 +378,8 @@ def test_it_costs_little_and_leaves_no_trace_in_the_log(native: Native) -> None:
     # somebody who watches does not hold up the stop
     watcher = dashboard.events()
     next(watcher)
-    asked = time.monotonic()
     os.kill(pid, signal.SIGTERM)
-    eventually(lambda: not Path(f"/proc/{pid}").exists(), within=5, every=0.02)
-    assert time.monotonic() - asked < 1
+    eventually(lambda: not Path(f"/proc/{pid}").exists(), within=2.5, every=0.02, why="hypercorn by itself gives 3 s")
     listening(dashboard)  # it is started again
     assert native.stop() == 0
 

@@ -7,7 +7,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -142,6 +141,8 @@ import os, sys
 from pathlib import Path
 from typing import Any
 import entrypoint.__main__ as program
+import entrypoint.provision
+entrypoint.provision.READ_TIMEOUT = 600
 program.FUNCTION_FOLDER = Path(sys.argv[1])
 status = program.main([])
 sys.stdout.flush()
@@ -151,7 +152,7 @@ os._exit(status)
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_it_at_once_even_while_an_endpoint_hangs(function_folder: Path, number: signal.Signals) -> None:
-    """The endpoint takes the connection and never answers; the read time-out is several seconds."""
+    """The endpoint takes the connection and never answers; the read time-out is ten minutes."""
     with socket.create_server(("127.0.0.1", 0)) as hung:
         environment = os.environ | {"LOCALSTACK_HOST": f"127.0.0.1:{hung.getsockname()[1]}"}
         with subprocess.Popen(
@@ -165,10 +166,8 @@ def test_a_signal_ends_it_at_once_even_while_an_endpoint_hangs(function_folder: 
                 hung.settimeout(30)
                 connection, _ = hung.accept()
                 with connection:
-                    asked = time.monotonic()
                     process.send_signal(number)
-                    assert process.wait(timeout=10) == 0
-                    assert time.monotonic() - asked < 1.5
+                    assert process.wait(timeout=60) == 0
                 assert process.stdout is not None
                 assert b"Traceback" not in process.stdout.read()
             finally:

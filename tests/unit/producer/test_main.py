@@ -296,7 +296,7 @@ def test_stop_does_not_wait_for_an_endpoint_that_hangs(tmp_path: Path) -> None:
             start = time.monotonic()
             running.terminate()
             running.communicate(timeout=30)
-            assert time.monotonic() - start < STOP_SECONDS + 1
+            assert time.monotonic() - start < 10, "all that `docker stop` gives; the read time-out is longer"
         connection.close()
     assert running.returncode == 0
 
