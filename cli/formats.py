@@ -20,7 +20,7 @@ def main(settings: Settings, options: argparse.Namespace) -> int:
         raise CommandError(f"{name}: {error.strerror or error}", UNUSABLE) from None
     if options.json:
         counts = {"lines": len(look.lines), "rejected": len(look.rejected), "by_format": look.by_format}
-        found = {"path": str(options.file), **counts, "first": look.first, "format": look.fitting}
+        found = {"path": str(options.file), **counts, "null": look.null, "first": look.first, "format": look.fitting}
         print(json.dumps(found | {"remedy": look.remedy if look.wrong else None}))
     else:
         print(f"{name}:", *look.told(), sep="\n  ")

@@ -84,8 +84,8 @@ with DELIVERY=firehose, where a second import would double every line.
 """
 
 FORMATS = """\
-Tries each named format and ACCESS_LOG_FORMAT on the newest 1,000 lines of FILE, which gzip, bzip2 or xz may have
-packed. --json says how many lines the setting rejects, and each format (`by_format`).
+Tries each named format and ACCESS_LOG_FORMAT on the newest 1,000 lines of FILE, also in gzip, bzip2 or xz. --json: how
+many the setting rejects, and each format (`by_format`); FIELDS that none has (`null`).
 
 Exit codes: 0 ACCESS_LOG_FORMAT reads most of the lines, 1 it does not, 2 FILE cannot be read.
 """

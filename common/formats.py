@@ -31,13 +31,12 @@ def format_of(text: str, fields: str) -> Format:
     return compiled(text, names(fields))
 
 
-def takes(line: bytes, format_: Format) -> bool:
-    """Whether the line becomes an entry, and is not rejected."""
+def entry(line: bytes, format_: Format) -> bytes:
+    """The entry that the line becomes; empty: it is rejected."""
     try:
-        parse(line, format_)
+        return parse(line, format_).text
     except NotInFormatError:
-        return False
-    return True
+        return b""
 
 
 def variables(settings: Settings) -> dict[str, str]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from common.formats import JSON, NAMED, Format, format_of, takes
+from common.formats import JSON, NAMED, Format, entry, format_of
 from journal.files import Content, Plain, log_at
 
 NEWEST = 1000
@@ -31,7 +32,14 @@ class Look:
 
     @cached_property
     def rejected(self) -> list[bytes]:
-        return [line for line in self.lines if not takes(line, self.format_)]
+        return [line for line in self.lines if not entry(line, self.format_)]
+
+    @cached_property
+    def null(self) -> list[str]:
+        """The fields that no line has: it is logged without them."""
+        entries = [json.loads(found) for line in self.lines if (found := entry(line, self.format_))]
+        names = [field.name for field in self.format_.fields]
+        return [name for name in names if entries and all(each[name] is None for each in entries)]
 
     @property
     def wrong(self) -> bool:
@@ -41,7 +49,7 @@ class Look:
     def by_format(self) -> dict[str, int]:
         """How many of the lines each named format rejects."""
         formats = {name: format_of(name, "") for name in NAMES}
-        return {name: sum(not takes(line, each) for line in self.lines) for name, each in formats.items()}
+        return {name: sum(not entry(line, each) for line in self.lines) for name, each in formats.items()}
 
     @property
     def fitting(self) -> str | None:
@@ -75,6 +83,7 @@ class Look:
             most or f"none of the formats {', '.join(NAMES)} has most of {count}",
             f"{present} rejects {len(self.rejected):,} of them{remedy}",
             *first,
+            *([f"of FIELDS, null in all of them: {', '.join(self.null)}"] if self.null else ()),
         ]
 
 

@@ -31,6 +31,7 @@ def test_it_names_the_format_and_the_setting(tmp_path: Path, capsys: pytest.Capt
         "path": str(path),
         "lines": 4,
         "rejected": 3,
+        "null": [],
         "first": COMMON.decode(),
         "format": "common",
         "remedy": "set ACCESS_LOG_FORMAT=common",

@@ -106,6 +106,13 @@ def test_a_format_of_ones_own_is_no_named_one() -> None:
     ]
 
 
+def test_fields_that_the_log_lacks_are_told() -> None:
+    """Of another web server's log in combined, whose log_format has no ` requestTime=$request_time` behind it."""
+    found = Look([COMBINED_LINE, LINES["main"], b"junk"], format_of("combined", "bytes,forwardedFor,requestTime"))
+    assert found.told()[-1] == "of FIELDS, null in all of them: forwardedFor, requestTime"
+    assert Look([b"junk"], format_of("combined", "bytes")).null == []
+
+
 def test_what_a_client_sent_is_shown_on_one_line_and_short() -> None:
     assert look(b"a\x1b[1m\r\xc2\x85\xff" + b"b" * 5000).first == r"a\x1b[1m\r\x85\xff" + "b" * 291
 
