@@ -128,6 +128,8 @@ def explain(
     if isinstance(error, botocore.SSLError) and "certificate verify failed" in reason:
         remedy = "Its certificate is not trusted: name its CA with -e AWS_CA_BUNDLE=<file>, or use http://"
         return Failure("refused", f"{what}: {reason}", remedy, reason)
+    if isinstance(error, botocore.SSLError) and "WRONG_VERSION_NUMBER" in reason:
+        return Failure("refused", f"{what}: {_where(error)} has no TLS", "Name it with http://", "no TLS")
     if isinstance(error, botocore.ConnectionError | botocore.HTTPClientError | ResponseParserError | OSError):
         where = _where(error)
         remedy = _FOREIGN[target] if reason == NO_AWS else REACH[target]
@@ -211,8 +213,9 @@ def unreadable(error: OSError) -> str:
 
 
 def _where(error: Any) -> str:
-    """The endpoint that was asked, without path and password."""
-    parts = urlsplit(str(getattr(error, "kwargs", {}).get("endpoint_url", "")))
+    """The endpoint that was asked, or the proxy, without path and password."""
+    given = getattr(error, "kwargs", {})
+    parts = urlsplit(str(given.get("endpoint_url") or given.get("proxy_url") or ""))
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}" if parts.netloc else "the endpoint"
 
 

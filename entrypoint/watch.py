@@ -181,10 +181,11 @@ class Watch:
             self._tell(outcome, f"{outcome.kind} {outcome.name}: {words[outcome.state]}")
         missing = [f"{outcome.kind} {outcome.name}" for outcome in found if outcome.state == "missing"]
         if missing:
-            name = self.settings.delivery.stream_setting
+            delivery = self.settings.delivery
+            others = () if delivery.is_direct else (delivery.stream_setting, "LAMBDA_FUNCTION")
             raise ProvisionError(
                 f"not on AWS: {', '.join(missing)}. With TARGET=aws nothing is made from here: apply terraform/, or "
-                f"take its names: -e S3_BUCKET=… -e {name}=… -e LAMBDA_FUNCTION=… -e AWS_DEFAULT_REGION=…"
+                f"take its names: {' '.join(f'-e {name}=…' for name in ('S3_BUCKET', *others, 'AWS_DEFAULT_REGION'))}"
             )
         self._ready()
 

@@ -130,6 +130,19 @@ def test_an_answer(code: str, status: int, kind: Kind, remedy: str) -> None:
             "refused",
             "it: certificate verify failed: self-signed",
         ),
+        (
+            botocore.SSLError(endpoint_url="https://h:1/b", error=OSError("[SSL: WRONG_VERSION_NUMBER] wrong version")),
+            "refused",
+            "it: https://h:1 has no TLS",
+        ),
+        (
+            botocore.ProxyConnectionError(
+                proxy_url="http://u:h1dden@proxy:3128",
+                error=OSError("Tunnel connection failed: 407 Proxy Authentication"),
+            ),
+            "unreachable",
+            "it: http://proxy:3128 does not answer (Tunnel connection failed: 407",
+        ),
         (botocore.NoCredentialsError(), "credentials", "it: Unable to locate credentials"),
         (
             botocore.PartialCredentialsError(provider="env", cred_var="AWS_SECRET_ACCESS_KEY"),

@@ -505,6 +505,17 @@ def test_on_aws_wrong_credentials_are_an_error(on_aws: tuple[OnAws, Watch, Setti
     assert "credentials are not accepted" in (watch.error or "")
 
 
+def test_on_aws_without_a_stream_the_bucket_is_all_that_is_to_be_named(
+    tmp_path: Path, clock: FakeClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    cloud, settings = OnAws(), Settings(data_dir=tmp_path, target="aws", delivery="s3")
+    cloud.errors = {"bucket": refusal("404", 404)}
+    Watch(settings, b"", clock, random.Random(1), connect=lambda _: cast(Clients, cloud)).round()
+    (error,) = [line for line in said(caplog) if line.startswith("ERROR")]
+    assert error.endswith("or take its names: -e S3_BUCKET=… -e AWS_DEFAULT_REGION=…")
+
+
 def test_on_aws_with_firehose_the_delivery_stream_is_looked_for(
     tmp_path: Path, clock: FakeClock, caplog: pytest.LogCaptureFixture
 ) -> None:
