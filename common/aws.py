@@ -6,6 +6,8 @@ import functools
 import os
 import socket
 import threading
+from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 from urllib.parse import urlsplit
 
@@ -128,13 +130,18 @@ def client(settings: Settings, service: Service, **options: Any) -> Any:
         # an emulator is reached by one name: a bucket in the host name would not resolve
         config["s3"] = {"addressing_style": "path"}
     with _creating:
-        return _session(settings.target == "aws").create_client(
+        session = _session(settings.target == "aws")
+        renew = _renewing(session)
+        made = session.create_client(
             service,
             region_name=settings.aws_default_region,
             endpoint_url=endpoint_url(settings, service),
             config=Config(**(config | options)),
             **arguments,
         )
+        if settings.target == "aws":
+            made.meta.events.register("before-sign", renew)
+    return made
 
 
 @functools.cache
@@ -149,6 +156,26 @@ def _session(files: bool) -> Session:
     given: dict[str, Any] = {"profile": (None, None, None, None)}
     given |= dict.fromkeys(("config_file", "credentials_file"), (None, None, os.devnull, None))
     return Session(session_vars=None if files else given)
+
+
+@functools.cache
+def _renewing(session: Any) -> Callable[..., None]:
+    """Lets each request be signed with what the credentials are now. botocore reads files once, and looks for a role
+    once: a process that lives for long would go on with keys that were replaced, or with none."""
+
+    def written() -> list[int]:
+        paths = [Path(session.get_config_variable(f"{name}_file")).expanduser() for name in ("config", "credentials")]
+        return [path.stat().st_mtime_ns if path.exists() else 0 for path in paths]
+
+    seen = written()
+
+    def renew(request_signer: Any, **_: Any) -> None:
+        nonlocal seen
+        if (now := written()) != seen:
+            seen, session._credentials = now, None
+        request_signer._credentials = session.get_credentials()
+
+    return renew
 
 
 # creating clients is what a session cannot do in two threads at once (boto3 guide, "Multithreading")

@@ -13,6 +13,7 @@ from typing import Any
 
 import boto3
 import pytest
+from botocore.exceptions import NoCredentialsError
 
 from common import aws
 from common.emulator import make_key, read_key
@@ -267,6 +268,35 @@ def test_aws_takes_the_users_profile(client: Any, tmp_path: Path, monkeypatch: p
     aws._session.cache_clear()
     assert client(Settings(target="aws"), "kinesis")._request_signer._credentials.access_key == "AKIAWORK"
     aws._session.cache_clear()
+
+
+def test_a_credentials_file_that_is_there_at_last_or_renewed_is_taken(
+    client: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = tmp_path / "credentials"
+    monkeypatch.setenv("AWS_CONFIG_FILE", os.devnull)
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(files))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    for name in ("AWS_PROFILE", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    aws._session.cache_clear()
+    signed: list[str] = []
+
+    def heard(request: Any, **_: Any) -> None:
+        signed.append(str(request.headers["Authorization"]).partition("Credential=")[2].partition("/")[0])
+        raise InterruptedError
+
+    kinesis = client(Settings(target="aws"), "kinesis", retries={"total_max_attempts": 1})
+    kinesis.meta.events.register("before-send", heard)
+    with pytest.raises(NoCredentialsError):
+        kinesis.list_streams()
+    for number, key in enumerate(("AKIAOLD", "AKIANEW", "AKIANEW")):
+        files.write_text(f"[default]\naws_access_key_id = {key}\naws_secret_access_key = s\n")
+        os.utime(files, (number, number))
+        with suppress(InterruptedError):
+            kinesis.list_streams()
+    aws._session.cache_clear()
+    assert signed == ["AKIAOLD", "AKIANEW", "AKIANEW"]
 
 
 def test_two_regions_are_two_sessions(client: Any) -> None:
