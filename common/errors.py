@@ -152,7 +152,8 @@ def _answered(error: ClientError, what: str, target: str, setting: str, remedies
     wordless = operation.startswith("Head")
     said = _line(str(error.response.get("Error", {}).get("Message") or ""))
     said = "a web page" if said.startswith("<") else said
-    cause = f"{operation} was refused with {code}" + (f" ({said})" if said else "")
+    of = f" of {key}" if (key := error.response.get("Error", {}).get("Key")) else ""
+    cause = f"{operation}{of} was refused with {code}" + (f" ({said})" if said else "")
     keys, another = _KEYS[target], f"name another one with -e {setting}=…" if setting else ""
     kind: Kind
     if code in remedies:

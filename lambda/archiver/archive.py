@@ -24,7 +24,7 @@ import random
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from itertools import chain
-from typing import IO, TYPE_CHECKING, NamedTuple
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -129,6 +129,9 @@ class Archive:
                 return self._extend(target, state, items, elsewhere, unused)._replace(conflicts=conflicts)
             except ClientError as error:
                 if not _lost(error):
+                    answer: Any = error.response  # it may be about this one only
+                    answer.setdefault("Error", {})["Key"] = target.key
+                    error.args = (f"{error} ({target.key})",)
                     raise
                 cause = error
             self._sleep(wait)

@@ -7,15 +7,15 @@ import tracemalloc
 from collections import Counter
 from collections.abc import Iterator
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
-from botocore.exceptions import ReadTimeoutError
+from botocore.exceptions import ClientError, ReadTimeoutError
 
 from archiver.layout import HourlyObject
 from archiver.stored import METADATA_KEY
 from bench.sizes import GIB, SizesS3
-from common import conditions
+from common import archiver, conditions
 from common.aws import READ_TIMEOUT
 from common.formats import format_of
 from producer import bucket
@@ -23,6 +23,9 @@ from producer.bucket import BucketSink, Proven
 from producer.record import Kind, Piece
 from tests.fake_kinesis import FakeClock
 from tests.fake_s3 import DOWN, LOST, SLOW_DOWN, FakeS3, Fault
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
 
 GENERATION = "5e9a0000" + "0123456789abcdef"
 MIB = 1024 * 1024
@@ -279,6 +282,24 @@ def test_an_answer_that_lacks_what_it_is_to_say_is_no_answer(monkeypatch: pytest
     put = sink.put(records(line(60_000), start=len(large)))
     assert (put.acknowledged, put.error) == ([None], "bucket b: an answer lacks its 'ETag'")
     assert not s3.uploads
+
+
+def test_a_refusal_names_the_object(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that its owner has moved to Glacier, say: the next hour's is written as ever."""
+
+    def refuse(**_: Any) -> Any:
+        refused: Any = {"Error": {"Code": "InvalidObjectState"}, "ResponseMetadata": {"HTTPStatusCode": 403}}
+        raise ClientError(refused, "GetObject")
+
+    s3 = S3()
+    sink_of(s3).put(records(line(1)))
+    monkeypatch.setattr(s3, "get_object", refuse)
+    put = sink_of(s3).put(records(line(2), start=1000))
+    assert f"GetObject of {HOUR.key} was refused with InvalidObjectState" in (put.error or "")
+    with pytest.raises(ClientError, match=HOUR.key):
+        archiver.Archive(cast("S3Client", s3), "b", rng=random.Random(1), sleep=lambda _: None).append(
+            HOUR, [archiver.Item(GENERATION, 5000, 5001, b"a line\n")]
+        )
 
 
 def test_it_stops_between_two_objects() -> None:
