@@ -79,6 +79,12 @@ def _credentials(settings: Settings) -> dict[str, str]:
     return {name: os.environ.get(name) or value for name, value in EMULATOR_CREDENTIALS.items()}
 
 
+def is_aws(made: Any) -> bool:
+    """Whether a client asks AWS itself. With TARGET=aws, too, AWS_ENDPOINT_URL or a profile may name another endpoint."""
+    host = urlsplit(made.meta.endpoint_url).hostname or ""
+    return host.endswith((".amazonaws.com", ".amazonaws.com.cn", ".amazonaws.eu"))
+
+
 def environment(settings: Settings) -> dict[str, str]:
     """The environment, pointing any AWS SDK or CLI at the same place as `client` does."""
     variables = os.environ | {"AWS_DEFAULT_REGION": settings.aws_default_region}

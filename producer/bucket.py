@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from common import archiver
 from common.archiver import Archive, ContentionError, Elsewhere, HourlyObject, Item, Ledger, LedgerError, file_blocks
+from common.aws import is_aws
 from common.conditions import COPY, ignored_conditions, refusal
 from common.delivery import S3
 from common.errors import AWS_ERRORS
@@ -44,7 +45,7 @@ FEW_OTHERS = 3
 @dataclass(slots=True)
 class BucketSink(RetryingSink):
     """Appends to the hourly objects below `prefix`. `trusted`: the endpoint honours conditions, as AWS does; any other
-    is tried once before the first write."""
+    is tried before the first write."""
 
     delivery = S3
     cut = staticmethod(appended_batches)
@@ -58,8 +59,7 @@ class BucketSink(RetryingSink):
 
     @staticmethod
     def own(settings: Settings) -> dict[str, Any]:
-        trusted = settings.target == "aws"
-        return {"prefix": settings.s3_prefix, "format": function_format(settings), "trusted": trusted}
+        return {"prefix": settings.s3_prefix, "format": function_format(settings)}
 
     def close(self) -> None:
         RetryingSink.close(self)
@@ -114,7 +114,7 @@ class BucketSink(RetryingSink):
         elsewhere = Elsewhere(committed, [target for target in order if target.rejected][:FEW_OTHERS])
         try:
             client = self._connected()
-            if not self.trusted:
+            if not (self.trusted or is_aws(client)):
                 ignored = ignored_conditions(client, self.stream, self.prefix)
                 if set(ignored) - {COPY}:
                     return Failure(refusal(self.stream, ignored), False, {"no conditional writes": count})

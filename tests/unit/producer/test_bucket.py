@@ -18,6 +18,7 @@ from bench.sizes import GIB, SizesS3
 from common import archiver, conditions
 from common.aws import READ_TIMEOUT
 from common.formats import format_of
+from common.settings import Settings
 from producer import bucket
 from producer.bucket import BucketSink, Proven
 from producer.record import Kind, Piece
@@ -43,7 +44,8 @@ class S3(FakeS3):
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self.listeners: list[Any] = []
-        self.meta = SimpleNamespace(events=SimpleNamespace(register=lambda _, heard: self.listeners.append(heard)))
+        events = SimpleNamespace(register=lambda _, heard: self.listeners.append(heard))
+        self.meta = SimpleNamespace(events=events, endpoint_url="http://localhost:4566")
         self.closed = False
 
     def _call(self, *call: Any) -> dict[str, Any]:
@@ -243,6 +245,25 @@ def test_nothing_is_written_where_conditions_are_ignored(
         assert "-e DELIVERY=kinesis" in (put.error or "")
     else:
         sink.put(records(line(2), start=1000))  # and it is not asked again
+
+
+@pytest.mark.parametrize(
+    ("url", "tried"),
+    [
+        ("https://s3.eu-west-1.amazonaws.com", False),
+        ("https://s3.cn-north-1.amazonaws.com.cn", False),
+        ("https://minio.example:9000", True),
+        ("https://amazonaws.com.example", True),
+    ],
+)
+def test_what_is_not_aws_is_tried_whatever_target_says(monkeypatch: pytest.MonkeyPatch, url: str, tried: bool) -> None:
+    """AWS_ENDPOINT_URL names another endpoint."""
+    monkeypatch.setattr(bucket, "ignored_conditions", lambda *_: ["If-Match on PutObject"])
+    s3 = S3()
+    s3.meta.endpoint_url = url
+    own = BucketSink.own(Settings(target="aws", delivery="s3"))
+    sink = BucketSink(lambda: s3, s3.bucket, FakeClock(), random.Random(1), target="aws", **own)
+    assert bool(sink.put(records(line(1))).error) == tried
 
 
 class Careless(S3):
