@@ -258,7 +258,7 @@ class Identity:
         name, for what was written to it since it was packed or copied."""
 
         def sought(each: Generation, seen: Found) -> bool:
-            return not each.files or (seen.nameless and reading[each.id].size < seen.size)
+            return not each.files or (seen.nameless and each.id in reading and reading[each.id].size < seen.size)
 
         for seen in strays:
             try:

@@ -527,6 +527,25 @@ def test_a_log_that_is_deleted_while_the_web_server_writes_on(machine: Machine, 
     assert machine.arrived == [*LINES, b"a", b"b", b"c"]
 
 
+def test_two_logs_are_deleted_one_of_which_goes_on_as_a_new_generation(machine: Machine) -> None:
+    source = source_of(machine.log, machine.clock)
+
+    def poll() -> Shipped:
+        return ship_once(source, checkpoint_of(machine.log), sink_of(machine.stream, machine.clock))
+
+    machine.write(TEXT)
+    poll()
+    machine.rotate("access.log.1")
+    machine.write(b"a\n")
+    poll()
+    look_back(checkpoint_of(machine.log))
+    machine.write(b"b\n", "access.log.1")
+    machine.log.unlink()
+    machine.log.with_name("access.log.1").unlink()
+    assert not poll().problems
+    assert machine.arrived == [*LINES, b"a", b"b"]
+
+
 def test_files_of_a_time_to_come(machine: Machine) -> None:
     """Of a clock that was ahead and is right again: they are not written to for a year."""
     machine.write(b"a\nb")
