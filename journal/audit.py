@@ -165,8 +165,10 @@ def look_at_files(settings: Settings, checkpoint: Checkpoint, now: float) -> tup
 def _holds(file: OnDisk, generation: Generation) -> bool:
     """Whether the file still has the bytes that were acknowledged last: it may have been emptied and filled anew."""
     known = next((each for each in generation.files if each.key == file.found.key), None)
-    if known is None or known.stamp:
-        return known is not None and known.stamp == file.found.stamp and not known.copy
+    if known is None:
+        return False
+    if known.stamp:
+        return known.stamp == file.found.stamp and (not known.copy or known.size >= generation.position)
     with suppress(OSError), file.found.content() as content:
         return continues(content, generation)
     return False

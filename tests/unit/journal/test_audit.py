@@ -187,6 +187,19 @@ def test_a_compressed_log_that_was_read_is_like_any_other(world: World) -> None:
     assert (may, why) == (True, "all of its 6 bytes are archived")
 
 
+def test_a_log_that_was_compressed_beside_its_original(world: World) -> None:
+    """A poll has seen both, so that the compressed one counts as a copy."""
+    path = rotated(world, b"a\nb\n")
+    world.ship()
+    world.log.with_name("access.log.1.gz").write_bytes(gzip.compress(path.read_bytes()))
+    world.ship()
+    path.unlink()
+    world.ship()
+    world.deliver()
+    assert numbers(world) == [4, 4, 4, 0, 0]
+    assert not [row.name for row in audited(world).rows if row.file is None]
+
+
 def test_a_compressed_log_that_no_poll_has_seen_cannot_be_answered_for(world: World) -> None:
     world.log.with_name("access.log.2.gz").write_bytes(gzip.compress(b"a\n"))
     may, why = answer_for(world, "access.log.2.gz")
