@@ -12,7 +12,7 @@ only after the original is gone. A generation begins with its first complete lin
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -144,7 +144,7 @@ class Source:
         changes += [key for key, seen in found.items() if key in fresh and (not seen.live or hidden())]
         checkpoint.generations += [fresh[key] for key in found if key in fresh]
         if not blind:  # else a file that could not be read may be the one a generation goes on in
-            self._forget(checkpoint, poll)
+            self._forget(checkpoint, poll, {self.whereabouts.name(found[key]) for key in fresh})
         unfinished: list[Found] = []
         for generation in checkpoint.generations:
             seen_as = reading.get(generation.id)
@@ -189,8 +189,11 @@ class Source:
         if why:
             poll.problems.append(f"{seen.path} is ignored: {why}")
 
-    def _forget(self, checkpoint: Checkpoint, poll: Poll) -> None:
-        """Drop the generations whose file is gone, and say so when that lost something."""
+    def _forget(self, checkpoint: Checkpoint, poll: Poll, begun: Collection[str | None]) -> None:
+        """Drop the generations whose file is gone, and say so when that lost or doubled something.
+
+        `begun`: the names of files that begin new ones.
+        """
         for generation in [each for each in checkpoint.generations if not each.files]:
             checkpoint.end(generation)
             where = f"{self.log.parent / generation.name} (generation {generation.id})"
@@ -204,6 +207,11 @@ class Source:
                 poll.problems.append(
                     f"{where} was deleted, emptied or edited, and no copy stands beside it: what was written to it "
                     f"since it was read up to byte {generation.position} is lost, if anything was; {advice}"
+                )
+            elif generation.name in begun and generation.position:
+                poll.problems.append(
+                    f"{where} was edited, or another log has its name: all of it is sent, again if it was edited. Let "
+                    "what is run by logrotate not edit logs"
                 )
 
     @contextmanager

@@ -741,6 +741,20 @@ def test_a_log_that_was_edited_after_a_start(machine: Machine) -> None:
     assert machine.arrived == [*LINES, b"next"]
 
 
+def test_a_rotated_log_all_lines_of_which_were_edited_is_said(machine: Machine) -> None:
+    """As logrotate's postrotate may, to leave out addresses. What it was is not known again."""
+    machine.write(TEXT)
+    machine.poll()
+    path = machine.rotate("access.log.1")
+    machine.write(b"next\n")
+    assert not machine.poll().problems
+    path.write_bytes(TEXT.replace(b"of a log", b"of no log"))
+    (problem,) = machine.poll().problems
+    assert problem.startswith(f"{path} (generation ")
+    assert "was edited, or another log has its name: all of it is sent, again if it was edited" in problem
+    assert not machine.poll().problems
+
+
 def test_a_log_that_was_edited_twice(machine: Machine) -> None:
     """The backup of the first time is there: what was sent last before that stands in the log, too."""
     machine.write(TEXT)
