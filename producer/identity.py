@@ -30,8 +30,8 @@ from producer.reader import (
     longer_head,
     moved_to,
     rotated_of,
+    tail_of,
 )
-from producer.record import WINDOW_BYTES
 
 log = logging.getLogger(__name__)
 
@@ -168,7 +168,7 @@ class Identity:
                 if not rest.size or any(self._reader.begins(each, rest) for each in reading.values()):
                     raise NoLogError("")
                 started = self._fresh([seen.file()], *head_of(content, seen.size))
-                started.offset, started.tail = end, Fingerprint.of(content.pread(WINDOW_BYTES, end - WINDOW_BYTES))
+                started.offset, started.tail = end, tail_of(content, end)
                 reading[started.id] = seen
                 return started
             if known:
@@ -202,7 +202,7 @@ class Identity:
             begin = begin_of(content)
             started = self._fresh([seen.file()], *head_of(content, seen.size, begin))
             if begin:
-                started.offset, started.hole, started.tail = begin, begin, Fingerprint.of(bytes(WINDOW_BYTES))
+                started.offset, started.hole, started.tail = begin, begin, tail_of(content, begin)
             self._take_over_edited(started, content, seen, checkpoint, reading)
         reading[started.id] = seen
         return started

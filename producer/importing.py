@@ -20,14 +20,13 @@ from pathlib import Path
 from common.atomic import write_atomic
 from common.clock import Clock
 from common.settings import Settings
-from journal.checkpoint import Checkpoint, CheckpointFile, Fingerprint, Generation
+from journal.checkpoint import Checkpoint, CheckpointFile, Generation
 from journal.files import STEP, Content, Found, begins_copy, continues, files_of, log_at
 from journal.packed import BrokenError
 from producer.batch import Cut
 from producer.processes import held_open
 from producer.put import Sink
 from producer.reader import Reader, Rest, begin_of, copied, head_of, joined, rotated_of
-from producer.record import WINDOW_BYTES
 
 MEMORY = "imported.json"
 _TIME = re.compile(rb"\[(\d\d/[A-Z][a-z]{2}/\d{4}:\d\d:\d\d:\d\d [+-]\d{4})\]")
@@ -166,8 +165,7 @@ def _old(
                         )
                     start = max(start, one.offset)
             if before and any(
-                Fingerprint.of(content.pread(min(WINDOW_BYTES, each.size), before.size)).digest == each.head
-                for each in known.values()
+                head_of(content, before.size + each.size, before.size)[0].digest == each.head for each in known.values()
             ):
                 raise OSError("it is put together of files that were imported: import what is in none of them")
             if before and before.size == max(

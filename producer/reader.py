@@ -239,6 +239,12 @@ def head_of(content: Content, size: int, begin: int = 0) -> tuple[Fingerprint, l
     return Fingerprint.of(data), [Fingerprint.of(data[:end]) for end in ends]
 
 
+def tail_of(content: Content, end: int) -> Fingerprint:
+    """The fingerprint of what stands before an offset. Raises OSError."""
+    length = min(WINDOW_BYTES, end)
+    return Fingerprint.of(content.pread(length, end - length))
+
+
 def longer_head(content: Content, generation: Generation, size: int) -> tuple[Fingerprint, list[Fingerprint]] | None:
     """More of the beginning than was there when the generation was first seen, and durable like what is sent. Whether
     the file still is the generation's is to be asked after this."""

@@ -98,6 +98,7 @@ class Faults:
     shredded: float = _up_to(0.5, apart=True)  # of the deleted: overwritten instead
     imported: float = _up_to(0.1, apart=True)  # for each step: old logs, and copies of these
     edited: float = _up_to(0.1, apart=True)  # for each step: `sed -i`, an editor, or `head` on a file of a log
+    joined: float = _up_to(0.2, apart=True)  # for each step: `cat` puts rotated logs together that were sent
 
     @classmethod
     def drawn(cls, rng: random.Random, apart: random.Random) -> Faults:

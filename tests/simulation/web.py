@@ -484,6 +484,21 @@ class Web:
             self.put(path, content)
             self._written_back(self._live)
 
+    def join(self, sent: Callable[[LogFile], int | None]) -> None:
+        """`cat` of rotated logs into another one. `sent`: up to where a file is sent, if that is certain."""
+        with self.disk.aside():
+            plain = [each for each in self.rotated if each is not self._live and not each.packed and each.until is None]
+            long = [each for each in plain if len(each.content) >= 2 * KNOWN and each.content.endswith(b"\n")]
+            whole = [each for each in long if sent(each) == len(each.content)]
+            if len(whole) < 2 or self.disk.unsettled:
+                return
+            files = self._apart.sample(whole, self._apart.randint(2, len(whole)))
+            path, data = self._new_name(), b"".join(bytes(each.content) for each in files)
+            self._say(f"{self.name} puts {', '.join(each.path.name for each in files)} together as {path.name}")
+            self.put(path, gzip.compress(data) if self._apart.random() < 0.5 else data)
+            for each in files:
+                self._written_back(each)
+
     def restore(self) -> None:
         self._say(f"{self.name} puts its log back from a copy")
         half = bytes(self._live.content).rpartition(b"\n")[2]

@@ -354,6 +354,9 @@ class Appliance:
             self.tick()
         self.web.still = False
 
+    def join(self) -> None:
+        self.web.join(self._sent_up_to)
+
     def _sent_up_to(self, file: LogFile) -> int | None:
         """By the checkpoint, and nothing that comes behind it may be in the stream."""
         try:
@@ -575,6 +578,7 @@ class World:
         self.rng = random.Random(seed)
         self._lambda = random.Random(f"{seed}/lambda")
         self._editor = random.Random(f"{seed}/editor")
+        self._joiner = random.Random(f"{seed}/joiner")
         self._forger = random.Random(f"{seed}/forger")
         self.keeper = random.Random(f"{seed}/keeper")
         self._formats = random.Random(f"{seed}/formats")
@@ -635,6 +639,8 @@ class World:
             appliance = rng.choice(self.appliances)
             if self._editor.random() < self.faults.edited:
                 appliance.edit()
+            if self._joiner.random() < self.faults.joined:
+                appliance.join()
             if self._editor.random() < self.faults.imported:
                 appliance.import_some()
             if self.keeper.random() < LOOKS:
