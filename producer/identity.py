@@ -9,9 +9,10 @@ from __future__ import annotations
 import errno
 import logging
 import random
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from common.clock import Clock
@@ -37,8 +38,12 @@ log = logging.getLogger(__name__)
 
 # Bytes that no other file begins with by chance
 SURE = 16
+# The file that each generation is to be read from
+Reading = dict[str, Found]
 # Says of a file that it cannot be read
 Reporting = Callable[[Found], AbstractContextManager[None]]
+# The generations that other files may be made of
+Sent = Callable[[], list[Generation]]
 
 
 class NoLogError(Exception):
@@ -46,18 +51,20 @@ class NoLogError(Exception):
 
 
 class Identity:
-    """`reading`, in all of its methods: the file that each generation is to be read from."""
-
     def __init__(self, reader: Reader, clock: Clock, rng: random.Random) -> None:
         self._reader = reader
         self._clock = clock
         self._rng = rng
 
-    def known(self, checkpoint: Checkpoint, found: Mapping[Key, Found], reporting: Reporting) -> dict[str, Found]:
+    def known(self, checkpoint: Checkpoint, found: Mapping[Key, Found], reporting: Reporting) -> Reading:
         """Keep of each generation the files that still are what they were; return the one to read it from."""
-        reading: dict[str, Found] = {}
-        sent = rotated_of(checkpoint, {key for key, seen in found.items() if seen.live})
-        for generation in list(checkpoint.generations):
+        reading: Reading = {}
+        live = {key for key, seen in found.items() if seen.live}
+        sent = partial(rotated_of, checkpoint, reading)
+        # that of the log itself first, as `sent` tells it from the others
+        for generation in sorted(
+            checkpoint.generations, key=lambda one: live.isdisjoint(each.key for each in one.files)
+        ):
             kept: list[FileId] = []
             readable: list[tuple[bool, int, bool, Found]] = []
             for file in generation.files:
@@ -81,7 +88,7 @@ class Identity:
         return reading
 
     def _compared(
-        self, seen: Found, generation: Generation, sent: Sequence[Generation], reporting: Reporting, *, copy: bool
+        self, seen: Found, generation: Generation, sent: Sent, reporting: Reporting, *, copy: bool
     ) -> tuple[bool | None, Found]:
         """Whether a file that held the generation still does, with no other one behind it; None: it cannot be read. And
         the file with its size."""
@@ -94,14 +101,14 @@ class Identity:
                 same = continues(content, generation) or (short and begins_copy(content, generation))
                 same = same and (seen.live or generation.head.length >= SURE or is_text(content))
                 further = not seen.live and seen.size > generation.position
-                same = same and not (further and joined(content, sent))
+                same = same and not (further and joined(content, sent()))
             except BrokenError:  # a compressed file that ends early: it has the inode of another one
                 same, longer = False, None
             if same and longer:
                 generation.head, generation.starts = longer
         return same, seen
 
-    def _go_on(self, generation: Generation, seen: Found, checkpoint: Checkpoint, reading: dict[str, Found]) -> None:
+    def _go_on(self, generation: Generation, seen: Found, checkpoint: Checkpoint, reading: Reading) -> None:
         """Read the generation from this file, or to where another one goes on; if it was read to there, that one.
 
         Where its virtual newline is acknowledged and the file has grown, and where other bytes may have been sent under
@@ -136,9 +143,14 @@ class Identity:
         reading[generation.id] = seen
 
     def claim(
-        self, seen: Found, checkpoint: Checkpoint, fresh: dict[Key, Generation], reading: dict[str, Found]
+        self,
+        seen: Found,
+        checkpoint: Checkpoint,
+        fresh: dict[Key, Generation],
+        reading: Reading,
+        kept: Collection[Found],
     ) -> Generation | None:
-        """Find the generation that a new file belongs to; if it begins one, return that.
+        """Find the generation that a new file belongs to; if it begins one, return that. `kept`: files without a name.
 
         Raises OSError, BrokenError, NoLogError.
         """
@@ -155,17 +167,17 @@ class Identity:
             others = [] if seen.live or not seen.size else [*checkpoint.generations, *fresh.values()]
             originals = [(each, reading[each.id]) for each in others if each.id in reading]
             originals.sort(key=lambda each: each[0].edited)  # half a copy may be one of an edited log and of its backup
-            copies_of = (
-                each for each, original in originals if (short or not sure) and self._reader.begins(original, content)
-            )
+            begins = self._reader.begins
+            copies_of = (each for each, original in originals if (short or not sure) and begins(original, content))
             if copied_from := next(copies_of, None):
                 copied_from.files.append(seen.file(copy=True))
                 return None
             # made by `cat` of logs that were sent; what comes behind them was not, unless another one has it
-            live = {each.key for each in reading.values() if each.live}
-            if end := 0 if seen.live else joined(content, rotated_of(checkpoint, live)):
-                rest = Rest(content, end)
-                if not rest.size or any(self._reader.begins(each, rest) for each in reading.values()):
+            if ends := [] if seen.live else joined(content, rotated_of(checkpoint, reading)):
+                *_, last, end = ends
+                rests = [Rest(content, end), Rest(content, last)]
+                files = [*reading.values(), *kept]
+                if end == seen.size or any(begins(each, rest) for each in files for rest in rests):
                     raise NoLogError("")
                 started = self._fresh([seen.file()], *head_of(content, seen.size))
                 started.offset, started.tail = end, tail_of(content, end)
@@ -214,7 +226,7 @@ class Identity:
 
     @staticmethod
     def _take_over_edited(
-        started: Generation, content: Content, seen: Found, checkpoint: Checkpoint, reading: dict[str, Found]
+        started: Generation, content: Content, seen: Found, checkpoint: Checkpoint, reading: Reading
     ) -> None:
         """If the log, or a rotated one under its name, is one that was edited in place, go on behind what was sent of
         it, as long as most is still there: a log that was emptied and filled has little that it had before. A backup of
@@ -251,9 +263,7 @@ class Identity:
                 return generation
         return None
 
-    def seek(
-        self, lost: list[Generation], strays: Iterable[Found], checkpoint: Checkpoint, reading: dict[str, Found]
-    ) -> None:
+    def seek(self, lost: list[Generation], strays: Iterable[Found], checkpoint: Checkpoint, reading: Reading) -> None:
         """Look for the generations whose file is gone in files of other names and of other folders; of one that has no
         name, for what was written to it since it was packed or copied."""
 

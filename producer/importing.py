@@ -150,7 +150,11 @@ def _old(
         head, _ = head_of(content, seen.size, begin)
         digest, before = _digest(content, seen.size, known, progress)
         if digest not in known:
-            start = joined(content, rotated_of(checkpoint, {each.key for each in ours if each.live}))
+            found = {each.key: each for each in ours}
+            reading = {
+                one.id: found[file.key] for one in checkpoint.generations for file in one.files if file.key in found
+            }
+            start = max(joined(content, rotated_of(checkpoint, reading)), default=0)
             left = ours if start < seen.size else []
             if whole := next((each for each in left if _holds(each, Rest(content, start))), None):
                 return Old(seen, skipped=f"the producer sends it from {whole.path}")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import re
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -171,22 +171,21 @@ class Rest:
         return self.content.size - self.start
 
 
-def joined(content: Content, sent: Sequence[Generation]) -> int:
-    """Up to where the file is some of these, at least two, one behind the other, as `cat` puts logs together; 0 if it
-    is not. The long ones first. Raises OSError."""
-    end, parts = 0, 0
-    while part := next((each for each in sent if continues(Rest(content, end), each)), None):
-        end, parts = end + part.position, parts + 1
-    return end if parts > 1 else 0
+def joined(content: Content, sent: Sequence[Generation]) -> list[int]:
+    """Where some of these end in the file, at least two, one behind the other, as `cat` puts logs together; none, if it
+    is not made so. The long ones first. Raises OSError."""
+    ends = [0]
+    while part := next((each for each in sent if continues(Rest(content, ends[-1]), each)), None):
+        ends.append(ends[-1] + part.position)
+    return ends[1:] if len(ends) > 2 else []
 
 
-def rotated_of(checkpoint: Checkpoint, live: set[Key]) -> list[Generation]:
+def rotated_of(checkpoint: Checkpoint, reading: Mapping[str, Found]) -> list[Generation]:
     """The generations that can be told wherever they stand, the long ones first, but for that of the log itself: the
-    lines that nginx writes to the rotated log for a moment may be the same."""
+    lines that nginx writes to the rotated log for a moment may be the same. `reading`: the file of each."""
+    live = {name for name, seen in reading.items() if seen.live}
     found = [each for each in [*checkpoint.generations, *checkpoint.ended] if is_window(each.tail)]
-    return sorted(
-        (each for each in found if live.isdisjoint(file.key for file in each.files)), key=lambda each: -each.position
-    )
+    return sorted((each for each in found if each.id not in live), key=lambda each: -each.position)
 
 
 def _ends(content: Content) -> list[bytes]:

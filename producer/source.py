@@ -112,6 +112,8 @@ class Source:
         ignored = {file.key: file.stamp for file in checkpoint.ignored}
         checkpoint.ignored = [file for file in checkpoint.ignored if file.key in found]
         fresh: dict[Key, Generation] = {}
+        kept = self.whereabouts.kept()
+        gone = [seen for key, seen in kept.items() if key not in found]
         # the log itself first: of two files with the same content it is the original
         for seen in reversed(found.values()):
             passed_over = seen.hinted or (not seen.live and hidden()) or ignored.get(seen.key) == seen.look
@@ -120,7 +122,7 @@ class Source:
             readable = False
             with reporting(seen):
                 try:
-                    if started := self._identity.claim(seen, checkpoint, fresh, reading):
+                    if started := self._identity.claim(seen, checkpoint, fresh, reading, gone):
                         fresh[seen.key] = started
                     readable = True
                 except BrokenError as error:
@@ -135,9 +137,7 @@ class Source:
         if any(each.position for each in lost):
             strays = self.whereabouts.strays()
             self._identity.seek([each for each in lost if each.position], strays, checkpoint, reading)
-        kept = self.whereabouts.kept()
         rotated = [each for each in checkpoint.generations if each.id in reading and not reading[each.id].live]
-        gone = [seen for key, seen in kept.items() if key not in found]
         self._identity.seek(lost + rotated, gone, checkpoint, reading)
         changes: list[object] = [each.id for each in checkpoint.generations if not each.files]
         # with a file that was replaced since the listing, the log may be that one, put back

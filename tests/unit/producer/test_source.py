@@ -1123,6 +1123,39 @@ def test_an_archive_to_which_each_log_is_added_is_not_sent_again(machine: Machin
     assert sorted(machine.arrived) == sorted(b"".join([*contents, b"next"]).splitlines())
 
 
+def test_an_archive_has_the_end_of_a_log_that_is_open_still(machine: Machine) -> None:
+    """As Plesk does: what is renamed is added to an archive, and deleted. A producer that runs reads it to its end."""
+    source = source_of(machine.log, machine.clock)
+
+    def poll() -> Shipped:
+        return ship_once(source, checkpoint_of(machine.log), sink_of(machine.stream, machine.clock))
+
+    days = [[b"day %d line %d of many" % (day, line) for line in range(100)] for day in range(3)]
+    for day in days:
+        machine.write(b"".join(line + b"\n" for line in day[:90]))
+        poll()
+        machine.write(b"".join(line + b"\n" for line in day[90:]))
+        renamed = machine.rotate("access.log.webstat")
+        machine.write(renamed.read_bytes(), "access.log.processed")
+        renamed.unlink()
+        for _ in range(2):
+            assert poll().problems == []
+    assert sorted(machine.arrived) == sorted(line for day in days for line in day)
+
+
+def test_a_log_that_is_added_to_the_rotated_one_again(machine: Machine) -> None:
+    days(machine, 2)
+    rotated = machine.log.with_name("access.log-20261101")
+    machine.write(b"not sent\n")
+    machine.write(machine.log.read_bytes(), rotated.name)
+    os.truncate(machine.log, 0)
+    assert machine.poll().lines == 1
+    rotated.rename(machine.log)
+    machine.write(b"next\n")
+    assert machine.poll().lines == 1
+    assert len(set(machine.arrived)) == len(machine.arrived) == 202
+
+
 def test_a_hole_at_the_beginning_makes_no_log_a_binary(machine: Machine) -> None:
     machine.write(bytes(100_000) + TEXT, "access.log.1")
     assert machine.poll().lines == 200
