@@ -80,7 +80,7 @@ def _credentials(settings: Settings) -> dict[str, str]:
 
 
 def is_aws(made: Any) -> bool:
-    """Whether a client asks AWS itself. With TARGET=aws, too, AWS_ENDPOINT_URL or a profile may name another endpoint."""
+    """Whether a client asks AWS itself: with TARGET=aws, too, AWS_ENDPOINT_URL or a profile may name another one."""
     host = urlsplit(made.meta.endpoint_url).hostname or ""
     return host.endswith((".amazonaws.com", ".amazonaws.com.cn", ".amazonaws.eu"))
 
