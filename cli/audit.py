@@ -73,7 +73,7 @@ def table(audit: Audit, delivery: Delivery) -> list[str]:
         for what, ranges in (("missing", row.missing), ("pending", row.pending), ("removed", row.removed)):
             if ranges:
                 why = f": {REMOVED}" if what == "removed" else ""
-                lines.append(f"{what} in {row.name} {row.id}: bytes {ranges}{why}".replace("  ", " "))
+                lines.append(f"{what} in {f'{row.name} {row.id}'.strip()}: bytes {ranges}{why}")
     lines += [
         f"{name} was set back, or a clone of this machine carries it on: the bucket holds more of it than was sent "
         "from here, so nothing of it counts as archived. The producer lets it go on as a new generation"

@@ -107,6 +107,13 @@ def test_the_table(world: World) -> None:
     ]
 
 
+def test_the_table_before_the_first_poll(world: World) -> None:
+    world.write(b"a\n")
+    _, row, pending, _ = command.table(audited(world), KINESIS)
+    assert row.startswith("access.log  (not seen yet) ")
+    assert pending == "pending in access.log: bytes [0, 2)"
+
+
 def test_json_says_the_same(world: World) -> None:
     world.write(b"a\nb\n")
     world.ship()
