@@ -206,7 +206,9 @@ def test_the_entrypoint_finds_what_it_would_have_made(deployment: Deployment, bu
     clients = connect(deployment.settings)
     code = (built / "stream-transformation.zip").read_bytes()
     looking = Run(SystemClock(), 30, apply=False)
-    for outcome in provision(clients, deployment.settings, code, looking):
+    outcomes = list(provision(clients, deployment.settings, code, looking))
+    assert outcomes
+    for outcome in outcomes:
         expected = OTHERWISE.get(outcome.kind, ())
         assert outcome.state == ("updated" if expected and outcome.details else "unchanged"), str(outcome)
         assert all(any(word in detail for word in expected) for detail in outcome.details), str(outcome)
