@@ -112,7 +112,10 @@ def _ship(each: Log, settings: Settings, sink: Sink, stop: Callable[[], bool]) -
         report = ship_once(each.source, each.checkpoint_file, sink, cut=sink_of(delivery).cut, stop=stop)
     except (CheckpointError, SourceError, OSError) as error:
         part = "checkpoint" if isinstance(error, CheckpointError) else "log"
-        log.error("%s%s", each.told, error, extra=event("failed", part=part, error=str(error)))
+        told = (
+            f"the log or its checkpoint cannot be read or saved: {error}" if isinstance(error, OSError) else str(error)
+        )
+        log.error("%s%s", each.told, told, extra=event("failed", part=part, error=told))
         return UNUSABLE if isinstance(error, CheckpointError) else NOT_ALL_SHIPPED, False
     if report.records:
         log_shipped(each, report)

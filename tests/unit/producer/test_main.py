@@ -252,6 +252,21 @@ def test_once_with_a_damaged_checkpoint(tmp_path: Path) -> None:
     assert "put back a good one" in output
 
 
+def test_once_without_room_for_the_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setenv("DATA_DIR", str(tmp_path))
+    monkeypatch.setenv("LOCALSTACK_HOST", "127.0.0.1:1")
+    (tmp_path / "log").mkdir()
+    (tmp_path / "log" / "access.log").write_bytes(b"a\n")
+    monkeypatch.setattr("journal.checkpoint.write_atomic", full)
+    assert main(["--once"]) == NOT_ALL_SHIPPED
+    assert "the log or its checkpoint cannot be read or saved: [Errno 28] No space left" in capsys.readouterr().out
+
+
 def test_bad_settings(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("POLL_INTERVAL", "often")
     assert main(["--once"]) == UNUSABLE
