@@ -144,7 +144,8 @@ class Source:
         changes += [key for key, seen in found.items() if key in fresh and (not seen.live or hidden())]
         checkpoint.generations += [fresh[key] for key in found if key in fresh]
         if not blind:  # else a file that could not be read may be the one a generation goes on in
-            self._forget(checkpoint, poll, {self.whereabouts.name(found[key]) for key in fresh})
+            whole = [found[key] for key, started in fresh.items() if started.offset == started.hole]
+            self._forget(checkpoint, poll, [self.whereabouts.name(seen) for seen in whole])
         unfinished: list[Found] = []
         for generation in checkpoint.generations:
             seen_as = reading.get(generation.id)
@@ -192,7 +193,7 @@ class Source:
     def _forget(self, checkpoint: Checkpoint, poll: Poll, begun: Collection[str | None]) -> None:
         """Drop the generations whose file is gone, and say so when that lost or doubled something.
 
-        `begun`: the names of files that begin new ones.
+        `begun`: the names of files all of which are new.
         """
         for generation in [each for each in checkpoint.generations if not each.files]:
             checkpoint.end(generation)
