@@ -256,6 +256,11 @@ def begins_copy(content: Content, generation: Generation) -> bool:
     return Fingerprint.of(data) in [generation.head, *generation.starts]
 
 
+def may_be_copy(content: Content, generation: Generation) -> bool:
+    """Whether the file can be a copy of the generation's, as far as the first bytes tell. Raises OSError."""
+    return content.size < generation.hole + generation.head.length or begins(content, generation)
+
+
 def continues(content: Content, generation: Generation) -> bool:
     """Whether the file starts as the generation's does and has the bytes before its offset. Raises OSError."""
     tail, position = generation.tail, generation.position

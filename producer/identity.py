@@ -18,7 +18,7 @@ from pathlib import Path
 from common.clock import Clock
 from common.log import event
 from journal.checkpoint import EARLIER, Checkpoint, FileId, Fingerprint, Generation
-from journal.files import Content, Found, Key, begins_copy, continues, is_text, line_start
+from journal.files import Content, Found, Key, begins_copy, continues, is_text, line_start, may_be_copy
 from journal.packed import BrokenError
 from producer.reader import (
     Reader,
@@ -165,8 +165,9 @@ class Identity:
                 raise NoLogError("it is no text, nor compressed by gzip, bzip2, xz or, with Python 3.14, zstd")
             # a new log may begin like a rotated one that is there: the same request in the same second
             others = [] if seen.live or not seen.size else [*checkpoint.generations, *fresh.values()]
-            originals = [(each, reading[each.id]) for each in others if each.id in reading]
-            originals.sort(key=lambda each: each[0].edited)  # half a copy may be one of an edited log and of its backup
+            alike = [each for each in others if each.id in reading and may_be_copy(content, each)]
+            # half a copy may be one of an edited log and of its backup
+            originals = [(each, reading[each.id]) for each in sorted(alike, key=lambda one: one.edited)]
             begins = self._reader.begins
             copies_of = (each for each, original in originals if (short or not sure) and begins(original, content))
             if copied_from := next(copies_of, None):
@@ -176,8 +177,7 @@ class Identity:
             if ends := [] if seen.live else joined(content, rotated_of(checkpoint, reading)):
                 *_, last, end = ends
                 rests = [Rest(content, end), Rest(content, last)]
-                files = [*reading.values(), *kept]
-                if end == seen.size or any(begins(each, rest) for each in files for rest in rests):
+                if end == seen.size or any(begins(each, rest) for each in [*reading.values(), *kept] for rest in rests):
                     raise NoLogError("")
                 started = self._fresh([seen.file()], *head_of(content, seen.size))
                 started.offset, started.tail = end, tail_of(content, end)

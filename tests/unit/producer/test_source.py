@@ -11,6 +11,7 @@ import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
@@ -20,6 +21,7 @@ from journal.checkpoint import REMEMBERED, Checkpoint, CheckpointError
 from producer import reader as reading
 from producer import source as source_module
 from producer.processes import UNSEEN_AFTER
+from producer.reader import Reader
 from producer.setback import look_back
 from producer.ship import Shipped, ship_once
 from producer.source import Source
@@ -1276,3 +1278,12 @@ def test_a_checkpoint_that_is_gone_is_an_error_from_the_first_line_sent_on(machi
     checkpoint.unlink()
     with pytest.raises(CheckpointError, match=r"archived\.json beside it shows that lines were sent"):
         machine.poll()
+
+
+def test_many_logs_that_no_poll_has_seen_are_not_each_compared_with_all_others(machine: Machine) -> None:
+    for number in range(10, 60):
+        machine.write(b"log %d of many\n" % number, f"access.log.{number}")
+    with mock.patch.object(Reader, "begins", autospec=True, side_effect=Reader.begins) as begins:
+        machine.poll()
+    assert begins.call_count == 0
+    assert len(machine.arrived) == 50
