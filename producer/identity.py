@@ -24,6 +24,7 @@ from producer.reader import (
     Reader,
     Rest,
     begin_of,
+    cut_short,
     head_of,
     is_window,
     joined,
@@ -156,7 +157,7 @@ class Identity:
         """
         with self._reader.open(seen) as content:
             seen = seen.measured(content)
-            known = self._known_by_content(content, seen, checkpoint)
+            known = self._by_content(content, seen, checkpoint, reading)
             # what is known by less than a line may be the beginning of anything, and a copy that was cut short may
             # be one of any log that begins so
             sure = known is not None and known.position >= SURE
@@ -202,7 +203,7 @@ class Identity:
             if not seen.live and not seen.dated and self._reader.made_of(content, reading.values()):
                 raise NoLogError("it is a part of other logs here, which are sent")
             for generation, original in sorted(originals, key=lambda each: -each[1].size):
-                short = _cut_short(content, generation)
+                short = cut_short(content, generation)
                 further = not original.live and original.size and (short or continues(content, generation))
                 if further and self._copied(original, seen):
                     # a copy that goes on further than its original, which may be one that was cut short
@@ -249,31 +250,37 @@ class Identity:
                 )
                 return
 
-    def _known_by_content(self, content: Content, seen: Found, checkpoint: Checkpoint) -> Generation | None:
+    @staticmethod
+    def _by_content(content: Content, seen: Found, checkpoint: Checkpoint, reading: Reading) -> Generation | None:
         """The generation without a file whose bytes these are, or, of a rotated log, begin to be: a copy that is being
-        made, or one that was cut short. Of the log itself, also one that is in a copy by now."""
-        generations = [*checkpoint.generations, *checkpoint.ended]
-        gone = [each for each in generations if not each.files or (seen.live and is_window(each.head))]
-        gone.sort(key=lambda each: -each.position)
-        for generation in gone:
+        made, or one that was cut short. Of the log itself, also one that is in a copy by now; of others, one of which
+        there is such a beginning only."""
+
+        def gone(each: Generation) -> bool:
+            part = each.id in reading and reading[each.id].size < each.position
+            return not each.files or part or (seen.live and is_window(each.head))
+
+        generations = sorted([*checkpoint.generations, *checkpoint.ended], key=lambda each: -each.position)
+        for generation in filter(gone, generations):
             if continues(content, generation):
                 return generation
-        for generation in gone:
-            if not seen.live and _cut_short(content, generation):
-                return generation
-        return None
+        return next((each for each in generations if not (seen.live or each.files) and cut_short(content, each)), None)
 
     def seek(self, lost: list[Generation], strays: Iterable[Found], checkpoint: Checkpoint, reading: Reading) -> None:
         """Look for the generations whose file is gone in files of other names and of other folders; of one that has no
         name, for what was written to it since it was packed or copied."""
 
-        def sought(each: Generation, seen: Found) -> bool:
-            return not each.files or (seen.nameless and each.id in reading and reading[each.id].size < seen.size)
+        def sought(each: Generation, seen: Found, content: Content) -> bool:
+            if not each.files:
+                return continues(content, each)
+            # what goes on otherwise in the copy is read from there
+            copy = reading.get(each.id) if seen.nameless else None
+            return bool(copy and copy.size < seen.size and continues(content, each) and self._copied(copy, seen))
 
         for seen in strays:
             try:
                 with self._reader.open(seen) as content:
-                    found = next((each for each in lost if sought(each, seen) and continues(content, each)), None)
+                    found = next((each for each in lost if sought(each, seen, content)), None)
                     if found:
                         measured = seen.measured(content)
                         if not seen.nameless:
@@ -291,10 +298,3 @@ class Identity:
         """A new generation. The time in its id files those of its lines that carry none."""
         name = f"{int(self._clock.now().timestamp()):08x}{self._rng.getrandbits(64):016x}"
         return Generation(name, files, head, starts=starts)
-
-
-def _cut_short(content: Content, generation: Generation) -> bool:
-    """Whether this is the beginning of what was sent. What was edited may begin the same and be shorter, but it has
-    what was sent last. Raises OSError."""
-    short = content.size <= generation.position and begins_copy(content, generation)
-    return short and moved_to(content, generation.tail) is None

@@ -16,7 +16,7 @@ from functools import partial
 
 from common.clock import Clock
 from journal.checkpoint import Checkpoint, Fingerprint, Generation
-from journal.files import STEP, Content, Found, Key, Plain, continues, hole
+from journal.files import STEP, Content, Found, Key, Plain, begins_copy, continues, hole
 from producer.processes import UNSEEN_AFTER, released
 from producer.record import FRAGMENT_BYTES, PACK_BYTES, WINDOW_BYTES, Kind, Piece, count_lines
 
@@ -223,6 +223,13 @@ def moved_to(content: Content, tail: Fingerprint) -> int | None:
             if 2 * (window.index(b"\n") + 1) <= tail.length and Fingerprint.of(window) == tail:
                 return position - len(data) + newline.end()
     return None
+
+
+def cut_short(content: Content, generation: Generation) -> bool:
+    """Whether this is the beginning of what was sent. What was edited may begin the same and be shorter, but it has
+    what was sent last. Raises OSError."""
+    short = content.size <= generation.position and begins_copy(content, generation)
+    return short and moved_to(content, generation.tail) is None
 
 
 def begin_of(content: Content) -> int:

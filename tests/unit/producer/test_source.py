@@ -10,6 +10,7 @@ import random
 import shutil
 import subprocess
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from unittest import mock
 
@@ -36,6 +37,7 @@ from tests.fake_kinesis import (
     refuse_all,
     sink_of,
     source_of,
+    unreachable,
 )
 
 
@@ -546,6 +548,37 @@ def test_two_logs_are_deleted_one_of_which_goes_on_as_a_new_generation(machine: 
     machine.log.with_name("access.log.1").unlink()
     assert not poll().problems
     assert machine.arrived == [*LINES, b"a", b"b"]
+
+
+def test_a_deleted_log_whose_copy_goes_on_otherwise_is_read_from_the_copy(machine: Machine) -> None:
+    """Half of a line is all that the deleted one has of it."""
+    source = Source(machine.log, machine.clock, random.Random(1), held=lambda *_: False)
+    poll = partial(ship_once, source, checkpoint_of(machine.log), sink_of(machine.stream, machine.clock))
+    machine.write(TEXT + b"hal")
+    machine.stream.script = [unreachable] * 1000
+    assert poll().error
+    machine.stream.script = []
+    machine.log.unlink()
+    machine.write(TEXT + b"half\nmore\n", "access.log.1")
+    for _ in range(3):
+        machine.clock.advance(UNSEEN_AFTER)
+        assert poll().problems == []
+    assert machine.arrived == [*LINES, b"half", b"more"]
+
+
+def test_a_beginning_that_is_seen_first_does_not_stand_for_the_whole(machine: Machine) -> None:
+    """Restored from a backup: what begins like an edited log that was sent, and then what that was before."""
+    begin = [b"%0100d" % number for number in range(20)]
+    machine.write(content := b"\n".join([*begin, *LINES, b""]))
+    machine.poll()
+    machine.rotate("access.log.1")
+    machine.write(b"edited\n" + content)
+    machine.poll()
+    machine.write(content, "restored").replace(machine.log.with_name("access.log.1"))
+    machine.write(b"\n".join([*begin, b"other", b""]), "access.log.2")
+    machine.poll()
+    machine.poll()
+    assert machine.arrived == [*begin, *LINES]
 
 
 def test_files_of_a_time_to_come(machine: Machine) -> None:
