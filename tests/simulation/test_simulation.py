@@ -300,7 +300,7 @@ MUTANTS: dict[Callable[[pytest.MonkeyPatch], None], int] = {
     an_edited_log_is_a_new_one: 3,
     an_edited_log_goes_on_at_its_end: 0,
     an_import_has_a_name_of_its_own: 3,
-    a_log_is_imported: 60,
+    a_log_is_imported: 612,
 }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -95,12 +95,14 @@ def test_an_interruption(
     def interrupted(*_: Any) -> None:
         signal.raise_signal(number)
 
-    handler: Callable[..., Any] | int | None = signal.getsignal(signal.SIGTERM)
+    handlers = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
     monkeypatch.setattr(importing, "send", interrupted)
     try:
         assert cli.main(["import", write(tmp_path / "old", LINE)]) == 130
     finally:
-        signal.signal(signal.SIGTERM, handler)
+        for each, handler in handlers.items():
+            signal.signal(each, handler)
     assert "import the same files again to go on" in capsys.readouterr().err
     assert not stream.records
 
