@@ -20,7 +20,7 @@ from journal.checkpoint import CheckpointError
 from producer.logs import Log, Logs, log_shipped, wrong_format
 from producer.put import Sink
 from producer.setback import look_back
-from producer.ship import ship_once
+from producer.ship import ship_once, why
 from producer.sink import make_sink, sink_of
 from producer.whereabouts import SourceError
 
@@ -112,10 +112,7 @@ def _ship(each: Log, settings: Settings, sink: Sink, stop: Callable[[], bool]) -
         report = ship_once(each.source, each.checkpoint_file, sink, cut=sink_of(delivery).cut, stop=stop)
     except (CheckpointError, SourceError, OSError) as error:
         part = "checkpoint" if isinstance(error, CheckpointError) else "log"
-        told = (
-            f"the log or its checkpoint cannot be read or saved: {error}" if isinstance(error, OSError) else str(error)
-        )
-        log.error("%s%s", each.told, told, extra=event("failed", part=part, error=told))
+        log.error("%s%s", each.told, why(error), extra=event("failed", part=part, error=why(error)))
         return UNUSABLE if isinstance(error, CheckpointError) else NOT_ALL_SHIPPED, False
     if report.records:
         log_shipped(each, report)

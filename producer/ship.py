@@ -59,6 +59,12 @@ class Shipped:
                 self.ranges.append((record.generation, record.start, record.end))
 
 
+def why(problem: Exception) -> str:
+    """What is said of a poll that ended early."""
+    found = "the log or its checkpoint cannot be read or saved: " if isinstance(problem, OSError) else ""
+    return f"{found}{problem}"
+
+
 def ship_once(
     source: Source,
     checkpoint_file: CheckpointFile,

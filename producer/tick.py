@@ -22,7 +22,7 @@ from producer.logs import Log, log_shipped, wrong_format
 from producer.put import Sink
 from producer.repair import Repaired
 from producer.rotate import Rotator
-from producer.ship import Shipped, ship_once
+from producer.ship import Shipped, ship_once, why
 from producer.sink import sink_of
 from producer.whereabouts import SourceError
 
@@ -123,10 +123,8 @@ class Producer:
                 stop=stop,
                 progress=partial(self._progress, each),
             )
-        except (CheckpointError, SourceError) as problem:
-            return "failed", str(problem)
-        except OSError as problem:
-            return "failed", f"the log or its checkpoint cannot be read or saved: {problem}"
+        except (CheckpointError, SourceError, OSError) as problem:
+            return "failed", why(problem)
         except Exception as problem:
             log.exception("this tick failed", extra=event("failed", part="tick", error=str(problem)))
             return "failed", f"{type(problem).__name__}: {problem}"
