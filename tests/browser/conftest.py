@@ -4,12 +4,16 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page
+from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from tests.appliance.drivers import folder
 from tests.browser.site import DESKTOP, Site, Watch, chromium, go, unavailable
 
 PATHS = ("/", "/", "/", "/missing", "/search?q=secret")
+
+# ms that an element may take: the machine may be busy with other tests
+PATIENCE = 15_000
+expect.set_options(timeout=PATIENCE)
 
 Open = Callable[..., Page]
 
@@ -59,7 +63,7 @@ def visit(browser: Browser) -> Iterator[Open]:
     ) -> Page:
         options = {"locale": "en-US", "timezone_id": "Asia/Seoul", **options}
         context = browser.new_context(viewport={"width": size[0], "height": size[1]}, **options)
-        context.set_default_timeout(15_000)
+        context.set_default_timeout(PATIENCE)
         page = context.new_page()
         opened.append((context, Watch(page, url), forgiving))
         if before:

@@ -24,6 +24,7 @@ from tests.waiting import eventually
 pytestmark = pytest.mark.browser
 
 BUCKET = "my-bucket"
+CLASSES = "#classes td:nth-child(2)"  # how many lines have a status of this class
 # page and scripts, compressed
 SIZE_BUDGET = 150_000
 # runs before the page: the milliseconds until the graph is there
@@ -96,7 +97,7 @@ def test_the_graph_and_the_numbers_are_those_of_the_api_and_of_s3(site: Site, vi
     # and the charts and the tree, which are read from the objects themselves
     charts = site.api("charts?minutes=60")
     assert sum(minute["2xx"] + minute["4xx"] for minute in charts["minutes"]) == count
-    total = page.locator("#classes td:nth-child(2)").all_text_contents()
+    total = page.locator(CLASSES).all_text_contents()
     assert sum(int(each.replace(",", "")) for each in total) == count
     assert f"{count:,} lines" in page.locator("#tree > li").first.locator("summary").first.inner_text()
     keep(page, "desktop-light")
@@ -148,6 +149,35 @@ def test_new_requests_come_in_by_themselves(site: Site, visit: Open) -> None:
     expect(page.locator("#lines-body td.path", has_text=mark)).to_have_count(3, timeout=30_000)
     expect(page.locator("#verdict-line")).to_contain_text(f"{before + 3:,} archived", timeout=30_000)
     expect(page.locator("#tree .object").first).to_contain_text(f"{before + 3:,} lines", timeout=30_000)
+
+
+@pytest.mark.parametrize("part", ["lines", "tree", "charts"])
+def test_what_was_cut_off_is_asked_again_before_the_archive_grows(site: Site, visit: Open, part: str) -> None:
+    page = loaded(visit(site.url, forgiving=True))
+    cut: list[Route] = []
+
+    def cut_one(route: Route) -> None:
+        if cut:
+            route.continue_()
+        else:
+            cut.append(route)
+            route.abort("connectionreset")
+
+    page.route(f"**/api/{part}?*", cut_one)
+    mark = f"/cut-{secrets.token_hex(4)}"
+    site.request(mark)
+    count = site.archived()
+
+    def shown() -> bool:
+        if part == "charts":
+            return sum(int(each.replace(",", "")) for each in page.locator(CLASSES).all_text_contents()) == count
+        if part == "tree":
+            return f"{count:,} lines" in (page.locator("#tree .object").first.text_content() or "")
+        return page.locator("#lines-body td.path", has_text=mark).count() == 1
+
+    # well before the 30 s after which a quiet archive is looked at
+    eventually(shown, within=20, why="it is asked again")
+    assert cut
 
 
 def test_lines_flow_along_the_edges(site: Site, visit: Open) -> None:

@@ -48,23 +48,26 @@ export async function shipNow() {
   return (await (await answer("api/ship-now", options)).json()).id;
 }
 
-/** A loader that never runs twice at a time and, when asked meanwhile, runs once more after. */
+/** A loader that never runs twice at a time and, when asked meanwhile, runs once more after. Each call's promise has what
+ * the last of these runs returned. */
 export function single(load) {
-  let running = false;
+  let running = null;
   let again = false;
-  return async function run() {
-    if (running) {
-      again = true;
-      return;
-    }
-    running = true;
+  async function run() {
     try {
+      let read;
       do {
         again = false;
-        await load();
+        read = await load();
       } while (again);
+      return read;
     } finally {
-      running = false;
+      running = null;
     }
+  }
+  return () => {
+    again = true;
+    running ??= run();
+    return running;
   };
 }

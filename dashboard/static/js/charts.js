@@ -226,6 +226,7 @@ export function renderCharts() {
   ranking(byId("agents"), t("agent"), data.agents);
 }
 
+/** Read the charts again; whether that succeeded. */
 export const refreshCharts = single(async () => {
   if (library === undefined) library = await loadLibrary();
   try {
@@ -235,6 +236,7 @@ export const refreshCharts = single(async () => {
     problem = error.message;
   }
   renderCharts();
+  return problem === null;
 });
 
 export function startCharts() {

@@ -107,6 +107,7 @@ const refreshTable = single(async () => {
     problem = error.message;
   }
   renderLines();
+  return problem === null;
 });
 
 const refreshRaw = single(async () => {
@@ -125,11 +126,13 @@ const refreshRaw = single(async () => {
     }
   }
   renderLines();
+  return raw.error === null;
 });
 
+/** Read again what is shown; whether that succeeded. */
 export async function refreshLines() {
-  await refreshTable();
-  if (view === "raw") await refreshRaw();
+  const read = await refreshTable();
+  return view === "raw" ? (await refreshRaw()) && read : read;
 }
 
 export function showObject(key) {

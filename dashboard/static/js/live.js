@@ -1,5 +1,5 @@
-// The state, once a second, by server-sent events; reconnects for ever, and says when what is shown is old. A page that
-// out of sight does not ask: each that does keeps the server looking at the endpoint.
+// The state, once a second, by server-sent events; reconnects for ever, and says when what is shown is old. A page out of
+// sight does not ask: each that does keeps the server looking at the endpoint.
 
 const SILENT = 6_000; // ms without a state (one is sent each second) after which the connection counts as lost
 const GRACE = 5_000; // ms that a page out of sight keeps its connection; a browser has only six to a host

@@ -18,10 +18,6 @@ const QUIET = 30_000; // ms after which an archive that seems not to grow is loo
 
 let state = null;
 let connection = "connecting";
-let seen = null;
-let looked = 0;
-let charted = 0;
-let chartsSeen = null;
 
 function renderConnection() {
   attribute(byId("connection"), "data-state", connection);
@@ -54,22 +50,26 @@ function renderWhere() {
 /** What changes when the archive grows: what the server last saw in the bucket, which is where it reads lines from. */
 const mark = () => JSON.stringify([state.nodes.find((node) => node.id === "bucket")?.facts, state.endpoint.reachable]);
 
+/** Reads a part of the page when the archive has grown, at most each `again` ms, and at least each QUIET. */
+function reading(refreshPart, again) {
+  let seen = null;
+  let looked = 0;
+  return async () => {
+    const now = Date.now();
+    const latest = mark();
+    if (now - looked < (latest === seen ? QUIET : again)) return;
+    seen = latest;
+    looked = now;
+    // a question whose answer was cut off is asked again soon: the archive may not grow for a long time
+    if (!(await refreshPart())) seen = null;
+  };
+}
+
+const parts = [reading(refreshTree, AGAIN), reading(refreshLines, AGAIN), reading(refreshCharts, CHARTS_AGAIN)];
+
 function refresh() {
   // while the endpoint is down there is nothing to read, and what is shown stays
-  if (!state.endpoint.reachable) return;
-  const now = Date.now();
-  const grown = mark() !== seen;
-  if (grown ? now - looked >= AGAIN : now - looked >= QUIET) {
-    seen = mark();
-    looked = now;
-    refreshTree();
-    refreshLines();
-  }
-  if (mark() !== chartsSeen ? now - charted >= CHARTS_AGAIN : now - charted >= QUIET) {
-    chartsSeen = mark();
-    charted = now;
-    refreshCharts();
-  }
+  if (state.endpoint.reachable) parts.forEach((read) => read());
 }
 
 function renderState() {

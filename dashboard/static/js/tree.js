@@ -87,7 +87,7 @@ async function load(prefix) {
 const newest = (entries) => entries.find((entry) => entry.kind === "folder" && /^\d+\/$/.test(entry.name))
   ?? entries.find((entry) => entry.kind === "folder" && !entry.name.startsWith("rejected"));
 
-/** Read again every folder that is open; the first time also open the way to the newest hour. */
+/** Read again every folder that is open; the first time also open the way to the newest hour. Whether all were read. */
 export const refreshTree = single(async () => {
   await Promise.all([...open].map(load));
   for (const prefix of loaded.keys()) if (!open.has(prefix)) loaded.delete(prefix);
@@ -100,6 +100,7 @@ export const refreshTree = single(async () => {
     way = newest(loaded.get(way.key).entries);
   }
   renderTree();
+  return ![...loaded.values()].some((content) => content.error);
 });
 
 export function startTree(choose) {
