@@ -18,6 +18,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 from archiver.fields import TABLE, TEXT, Field, FormatError, chosen
+from archiver.json_line import members
 from archiver.kinds import (
     ADDRESSES,
     ANY,
@@ -89,7 +90,7 @@ class Format:
     def values(self, line: bytes) -> dict[str, bytes] | None:
         """The variables of a line, as they are written; those of JSON, as they were sent. None: not in this format."""
         if self.line is None:
-            return _members(line, self.keys)
+            return members(line, self.keys)
         match = self.line.fullmatch(line)
         if match is None:
             return None
@@ -279,22 +280,6 @@ def _json(text: str, fields: tuple[str, ...]) -> Format:
         if keys is not None and not there.intersection(field.variables):
             raise FormatError(f"the field {field.name} needs ${field.variables[0]}, which the format lacks")
     return Format(name=JSON if text == JSON else "", fields=chosen(fields), line=None, keys=keys)
-
-
-def _members(line: bytes, keys: Mapping[str, str] | None) -> dict[str, bytes] | None:
-    """The texts and numbers of a JSON object, by variable; None for anything else, and where a key comes twice."""
-    try:
-        pairs = json.loads(
-            line.decode("utf-8", "surrogateescape"), object_pairs_hook=list, parse_float=str, parse_int=str
-        )
-        found = {
-            key if keys is None else keys.get(key, ""): value.encode("utf-8", "surrogateescape")
-            for key, value in pairs
-            if isinstance(value, str)
-        }
-    except (ValueError, TypeError, RecursionError):  # lone surrogates are a ValueError, too
-        return None
-    return found if line.startswith(b"{") and len({key for key, _ in pairs}) == len(pairs) else None
 
 
 COMBINED = compiled()

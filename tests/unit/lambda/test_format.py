@@ -64,7 +64,7 @@ def test_python_before_3_11_5_reads_the_same() -> None:
             list(runs(case["line"].encode() + b"\n", compiled(case["format"], names(case.get("fields", "")))))
             list(runs(b"\n".join([case["line"].encode(), combined(request=b"GET /\\xFF"), b""])))
     expressions = {call.args[0] for call in spy.call_args_list}
-    assert len(expressions) > len(GOLDEN)
+    assert len(expressions) >= len({case["format"] for case in GOLDEN})
     grammar = importlib.import_module("re._parser")
     single = {"LITERAL", "NOT_LITERAL", "IN", "ANY"}
     seen = [body for expression in expressions for body in bodies(grammar.parse(expression, re.DOTALL))]
