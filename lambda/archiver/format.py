@@ -23,6 +23,7 @@ from archiver.kinds import (
     ADDRESSES,
     ANY,
     HOST,
+    IN_BRACKETS,
     LIST,
     NUMBERS,
     PRINTABLE,
@@ -232,6 +233,8 @@ def _settled(stretch: list[Part], after: bytes) -> list[Part]:
         if kind in (ANY, UNKNOWN) and (kind is ANY or free or lists):
             return False
         if kind is LIST and (free or to_the_left or literal.startswith((b",", b" :"))):
+            return False
+        if kind is HOST and to_the_left and set(literal) <= IN_BRACKETS:
             return False
         return not set(literal) <= kind.holds
 

@@ -145,6 +145,8 @@ NEEDED = '[$time_local] "$request" $status'
         ),
         (f"$remote_addr {NEEDED} ${{request_length}}0", "", "$request_length cannot be told from '0' behind it"),
         (f"$remote_addr {NEEDED} $host-$server_port", "", "$host cannot be told from '-' behind it"),
+        (f"$remote_addr {NEEDED} $http_x:$host", "", "$http_x and $host cannot be told apart"),
+        (f"$remote_addr {NEEDED} $scheme:$host", "", "$scheme and $host cannot be told apart"),
         (NEEDED, "", "it lacks $remote_addr or $realip_remote_addr"),
         ('$remote_addr "$request" $status', "", "it lacks $time_local or $time_iso8601 or $msec"),
         ('$remote_addr [$time_local] "$request"', "", "it lacks $status"),
