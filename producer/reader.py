@@ -92,21 +92,22 @@ class Reader:
         with self.open(seen) as content:
             return count_lines(content.pread(seen.size - position, position))
 
-    def pieces(self, generation: Generation, seen: Found) -> Iterator[Piece]:
-        """From the generation's offset to the size the poll has seen, or to the last complete line before it."""
+    def pieces(self, generation: Generation, seen: Found, *, blind: bool = False) -> Iterator[Piece]:
+        """From the generation's offset to the size the poll has seen, or to the last complete line before it. `blind`:
+        half a line at its end is not the last one."""
         try:
             with self.open(seen) as content:
-                yield from self._read_open(generation, seen, content)
+                yield from self._read_open(generation, seen, content, blind)
         except FileNotFoundError:
             return  # gone since the poll; the next one says what that cost
 
-    def _read_open(self, generation: Generation, seen: Found, content: Content) -> Iterator[Piece]:
+    def _read_open(self, generation: Generation, seen: Found, content: Content, blind: bool) -> Iterator[Piece]:
         position, inside_line, limit = generation.position, generation.inside_line, seen.size
         make = partial(Piece, generation.id, folder=self.folder, backlog=limit - position)
         long_end: int | None = None
 
         def ended() -> bool:
-            return generation.closed or self.final(seen, content)
+            return generation.closed or (not blind and self.final(seen, content))
 
         before = content.pread(generation.tail.length, position - generation.tail.length)
         if generation.tail.length and Fingerprint.of(before) != generation.tail:

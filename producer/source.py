@@ -45,11 +45,12 @@ LOOKS = 4
 @dataclass(slots=True)
 class Poll:
     """One look at the directory: where to read on, oldest first, and for the user the problems, and that there is no
-    log."""
+    log. `blind`: a file could not be compared, so half a line at the end of another one may go on in it."""
 
     unread: list[tuple[Generation, Found]] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     absent: str | None = None
+    blind: bool = False
 
 
 class Source:
@@ -143,6 +144,7 @@ class Source:
         # with a file that was replaced since the listing, the log may be that one, put back
         changes += [key for key, seen in found.items() if key in fresh and (not seen.live or hidden())]
         checkpoint.generations += [fresh[key] for key in found if key in fresh]
+        poll.blind = blind
         if not blind:  # else a file that could not be read may be the one a generation goes on in
             whole = [found[key] for key, started in fresh.items() if started.offset == started.hole]
             self._forget(checkpoint, poll, [self.whereabouts.name(seen) for seen in whole])
@@ -171,7 +173,7 @@ class Source:
         Raises OSError when a file cannot be read.
         """
         for generation, seen in poll.unread:
-            yield from self.reader.pieces(generation, seen)
+            yield from self.reader.pieces(generation, seen, blind=poll.blind)
 
     def count_lines(self, poll: Poll) -> int | None:
         """The lines that `poll` has seen and that are not acknowledged now; None when counting would take long."""

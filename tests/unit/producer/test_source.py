@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bz2
+import errno
 import gzip
 import lzma
 import os
@@ -564,6 +565,41 @@ def test_a_deleted_log_whose_copy_goes_on_otherwise_is_read_from_the_copy(machin
         machine.clock.advance(UNSEEN_AFTER)
         assert poll().problems == []
     assert machine.arrived == [*LINES, b"half", b"more"]
+
+
+@pytest.mark.parametrize("restored", [True, False])
+def test_half_a_line_is_no_last_one_while_a_file_cannot_be_compared(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, restored: bool
+) -> None:
+    """A file that cannot be read keeps the copy from being compared in which the line goes on."""
+    source = Source(machine.log, machine.clock, random.Random(1), held=lambda *_: False)
+    poll = partial(ship_once, source, checkpoint_of(machine.log), sink_of(machine.stream, machine.clock))
+    unreadable = machine.write(b"".join(b"%0100d\n" % number for number in range(10)), "access.log.9")
+    machine.write(TEXT + b"hal")
+    poll()
+    real, arrived = os.open, machine.arrived
+    assert arrived[10:] == LINES
+
+    def refuse(path: Path, *arguments: int) -> int:
+        if Path(path) == unreadable:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return real(path, *arguments)
+
+    if restored:
+        machine.log.unlink()
+    else:
+        machine.rotate("access.log.2")
+    machine.write(TEXT + b"half\nmore\n", "access.log.1")
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", refuse)
+        for _ in range(3):
+            machine.clock.advance(2 * UNSEEN_AFTER)
+            poll()
+    assert machine.arrived == arrived
+    for _ in range(3):
+        machine.clock.advance(2 * UNSEEN_AFTER)
+        poll()
+    assert machine.arrived == [*arrived, b"half", b"more"]
 
 
 def test_a_beginning_that_is_seen_first_does_not_stand_for_the_whole(machine: Machine) -> None:
