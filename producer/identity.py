@@ -270,9 +270,11 @@ class Identity:
         """Look for the generations whose file is gone in files of other names and of other folders; of one that has no
         name, for what was written to it since it was packed or copied."""
 
+        sent = partial(rotated_of, checkpoint, reading)
+
         def sought(each: Generation, seen: Found, content: Content) -> bool:
-            if not each.files:
-                return continues(content, each)
+            if not each.files:  # what `cat` made of it and others is no log that was moved
+                return continues(content, each) and (seen.nameless or not joined(content, sent()))
             # what goes on otherwise in the copy is read from there
             copy = reading.get(each.id) if seen.nameless else None
             return bool(copy and copy.size < seen.size and continues(content, each) and self._copied(copy, seen))
@@ -280,8 +282,7 @@ class Identity:
         for seen in strays:
             try:
                 with self._reader.open(seen) as content:
-                    found = next((each for each in lost if sought(each, seen, content)), None)
-                    if found:
+                    if found := next((each for each in lost if sought(each, seen, content)), None):
                         measured = seen.measured(content)
                         if not seen.nameless:
                             self._limit(found)

@@ -1178,6 +1178,22 @@ def test_logs_that_were_put_together_are_not_sent_again(machine: Machine, name: 
     assert machine.poll() == Shipped()
 
 
+@pytest.mark.parametrize("name", ["month.txt", "access.log-202611", "old/month.gz"])
+@pytest.mark.parametrize("looked", [False, True])
+def test_logs_that_were_put_together_are_no_log_that_was_moved(machine: Machine, name: str, looked: bool) -> None:
+    """logrotate deletes the first of them then. What comes behind it in the other file was not written to it."""
+    contents = days(machine, 4)
+    pack = gzip.compress if name.endswith(".gz") else bytes
+    machine.log.with_name("old").mkdir()
+    machine.write(b"".join(map(pack, contents[:3])), name)
+    if looked:
+        assert machine.poll() == Shipped()
+    for day in (1, 2, 3):
+        machine.log.with_name(f"access.log-2026110{day}").unlink()
+        assert machine.poll().lines == 0
+        assert machine.poll() == Shipped()
+
+
 @pytest.mark.parametrize("gone", [False, True])
 def test_an_archive_to_which_each_log_is_added_is_not_sent_again(machine: Machine, gone: bool) -> None:
     contents = days(machine, 4)
