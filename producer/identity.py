@@ -7,35 +7,29 @@ long as it is shorter. Inodes only say which file to compare first.
 from __future__ import annotations
 
 import errno
-import logging
 import random
 from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 
 from common.clock import Clock
-from common.log import event
 from journal.checkpoint import EARLIER, Checkpoint, FileId, Fingerprint, Generation
 from journal.files import Content, Found, Key, begins_copy, continues, is_text, line_start, may_be_copy
 from journal.packed import BrokenError
+from producer.edited import cut_short, take_over_edited
 from producer.reader import (
     Reader,
     Rest,
     begin_of,
-    cut_short,
     head_of,
     is_window,
     joined,
     line_end,
     longer_head,
-    moved_to,
     rotated_of,
     tail_of,
 )
-
-log = logging.getLogger(__name__)
 
 # Bytes that no other file begins with by chance
 SURE = 16
@@ -216,7 +210,7 @@ class Identity:
             started = self._fresh([seen.file()], *head_of(content, seen.size, begin))
             if begin:
                 started.offset, started.hole, started.tail = begin, begin, tail_of(content, begin)
-            self._take_over_edited(started, content, seen, checkpoint, reading)
+            take_over_edited(started, content, seen, checkpoint, reading)
         reading[started.id] = seen
         return started
 
@@ -224,31 +218,6 @@ class Identity:
     def _limit(generation: Generation) -> None:
         """Of a file that is found by its content: it may be a copy, whose original goes on elsewhere, differently."""
         generation.limit = generation.sent if generation.limit is None else generation.limit
-
-    @staticmethod
-    def _take_over_edited(
-        started: Generation, content: Content, seen: Found, checkpoint: Checkpoint, reading: Reading
-    ) -> None:
-        """If the log, or a rotated one under its name, is one that was edited in place, go on behind what was sent of
-        it, as long as most is still there: a log that was emptied and filled has little that it had before. A backup of
-        it keeps its name, and no more."""
-        same = [each for each in checkpoint.generations if seen.live or Path(each.name).name == seen.path.name]
-        open_ended = [each for each in same if not (each.closed or each.edited)]
-        for edited in [each for each in open_ended if 2 * seen.size >= each.position]:
-            end = moved_to(content, edited.tail)
-            if end is not None and 2 * end >= edited.position:
-                started.offset, started.tail, edited.edited = end, edited.tail, True
-                if backup := reading.get(edited.id):
-                    reading[edited.id] = replace(backup, size=edited.position)
-                else:
-                    checkpoint.end(edited)
-                log.warning(
-                    "%s was edited in place: its lines up to byte %d were sent before, as they were then; it goes on "
-                    "from there as generation %s",
-                    *(seen.path, end, started.id),
-                    extra=event("concern", part="log", problem="edited"),
-                )
-                return
 
     @staticmethod
     def _by_content(content: Content, seen: Found, checkpoint: Checkpoint, reading: Reading) -> Generation | None:

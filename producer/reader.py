@@ -16,7 +16,7 @@ from functools import partial
 
 from common.clock import Clock
 from journal.checkpoint import Checkpoint, Fingerprint, Generation
-from journal.files import STEP, Content, Found, Key, Plain, begins_copy, continues, hole
+from journal.files import STEP, Content, Found, Key, Plain, continues, hole
 from producer.processes import UNSEEN_AFTER, released
 from producer.record import FRAGMENT_BYTES, PACK_BYTES, WINDOW_BYTES, Kind, Piece, count_lines
 
@@ -211,26 +211,6 @@ def _holds_line(content: Content, line: bytes) -> bool:
 def is_window(some: Fingerprint) -> bool:
     """Whether it is of so many bytes that no other log has them there by chance."""
     return some.length >= WINDOW_BYTES
-
-
-def moved_to(content: Content, tail: Fingerprint) -> int | None:
-    """Where the bytes that stood before an offset stand now, in a file that was edited; None if nowhere, or if they are
-    no whole window, half of it whole lines: of a long one a client may choose the end. Raises OSError."""
-    position, data = 0, b""
-    while is_window(tail) and (block := content.pread(BLOCK_BYTES, position)):
-        position, data = position + len(block), data[-tail.length :] + block
-        for newline in re.finditer(b"\n", data):
-            window = data[max(0, newline.end() - tail.length) : newline.end()]
-            if 2 * (window.index(b"\n") + 1) <= tail.length and Fingerprint.of(window) == tail:
-                return position - len(data) + newline.end()
-    return None
-
-
-def cut_short(content: Content, generation: Generation) -> bool:
-    """Whether this is the beginning of what was sent. What was edited may begin the same and be shorter, but it has
-    what was sent last. Raises OSError."""
-    short = content.size <= generation.position and begins_copy(content, generation)
-    return short and moved_to(content, generation.tail) is None
 
 
 def begin_of(content: Content) -> int:
