@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
@@ -62,6 +63,8 @@ class Look:
         """What has most lines read, where they are not."""
         if self.fitting:
             return f"set ACCESS_LOG_FORMAT={self.fitting}"
+        if re.match(rb'\{.*":\s*\{', self.rejected[0]):
+            return "have flat JSON logged, without objects in it, or set ACCESS_LOG_FORMAT to nginx's log_format"
         if self.rejected[0].startswith(b"{"):
             return 'set ACCESS_LOG_FORMAT=json:{"key":"variable",…} with the keys of its lines'
         return "set ACCESS_LOG_FORMAT to the string of its log_format in nginx's configuration"

@@ -46,6 +46,8 @@ def test_a_log_in_another_format_is_told_with_its_name(tmp_path: Path, name: str
 def test_lines_of_no_known_format_are_told_without_a_name(tmp_path: Path) -> None:
     assert "to the string of its log_format" in str(complaint(log_of(tmp_path, *[b"hello"] * 20)))
     assert 'ACCESS_LOG_FORMAT=json:{"key":"variable",…}' in str(complaint(log_of(tmp_path, *[b'{"at":1}'] * 20)))
+    caddy = b'{"ts":1646861401.52,"request": {"remote_ip":"192.0.2.1","method":"GET","uri":"/"},"status":200}'
+    assert "have flat JSON logged" in str(complaint(log_of(tmp_path, *[caddy] * 20)))
 
 
 @pytest.mark.parametrize(
