@@ -125,6 +125,41 @@ def test_systemd_reads_a_log_format_as_a_shell_does(installed: Debian) -> None:
     installed.run("/web-log-producer/install --schedule systemd --set ACCESS_LOG_FORMAT=")
 
 
+def test_a_log_below_home_and_a_data_dir_elsewhere_serve_under_systemd(installed: Debian, pipeline: Pipeline) -> None:
+    line = '192.0.2.1 - - [18/Apr/2020:03:42:18 +0000] "GET /of-home HTTP/1.1" 200 5 "-" "test"'
+    settings = "--set LOG_FILE=/home/shop/logs/access.log --set DATA_DIR=/srv/web%log --set POLL_INTERVAL=2"
+    for prepared, said in (
+        ("mkdir -p /home/shop/logs", "no /srv/web%log\nMend it with: install --directory"),
+        ("mkdir /srv/web%log", "cannot write /srv/web%log\nMend it with: install --directory"),
+        (
+            "chown web-log-producer /srv/web%log; chmod 700 /home/shop",
+            "cannot enter /home/shop\nMend it with: chmod o+x",
+        ),
+        ("chmod 711 /home/shop; chmod 711 /home/shop/logs", "cannot list /home/shop/logs\nMend it with: chgrp adm"),
+    ):
+        installed.run(prepared)
+        assert said in installed.run(f"/web-log-producer/install --schedule systemd {settings}", status=2)
+    installed.run("chmod 755 /home/shop/logs")
+    assert "access.log: No such file" in installed.run(f"/web-log-producer/install --schedule systemd {settings}")
+    installed.write("/home/shop/logs/access.log", line + "\n")
+    installed.run("chmod 644 /home/shop/logs/access.log")
+    s3 = s3_client(pipeline.emulator.url)
+    eventually(
+        lambda: "/of-home" in [entry["path"] for _, entry in entries(s3, pipeline.bucket)], within=WITHIN, every=1
+    )
+    installed.run(
+        "/web-log-producer/install --set LOG_FILE=/var/log/nginx/access.log --set DATA_DIR=/var/lib/web-log-producer"
+    )
+
+
+def test_without_a_cron_the_folder_of_its_jobs_is_not_enough(installed: Debian) -> None:
+    installed.run("mv /usr/sbin/cron /usr/sbin/cron.away")
+    assert "no cron that reads /etc/cron.d" in installed.run("/web-log-producer/install", status=1)
+    installed.run(
+        "mv /usr/sbin/cron.away /usr/sbin/cron; /web-log-producer/install --set HTTPS_PROXY= --set NO_PROXY=a,.b"
+    )
+
+
 @pytest.mark.parametrize(("setting", "said"), [("S3_BUKET=x", "is S3_BUCKET meant?"), ("BATCH_SIZE=0", "Mend it with")])
 def test_settings_that_cannot_be_used_are_refused_and_change_nothing(
     installed: Debian, setting: str, said: str
