@@ -15,9 +15,7 @@ from typing import TYPE_CHECKING, Any
 from common import archiver
 from common.archiver import Archive, ContentionError, Elsewhere, HourlyObject, Item, Ledger, LedgerError, file_blocks
 from common.aws import is_aws
-from common.conditions import COPY, ignored_conditions, refusal
 from common.delivery import S3
-from common.errors import AWS_ERRORS
 from common.formats import Format, format_of, function_format
 from common.settings import Settings
 from common.status import Place
@@ -110,11 +108,15 @@ class BucketSink(RetryingSink):
     ) -> Failure | None:
         """Append to one object after the other, rejected lines last: the entries around them close the ledger's holes.
         `done` and `committed` get what is written."""
+        from common.errors import AWS_ERRORS  # as in sink.py
+
         order = sorted(found, key=lambda target: (target.rejected, target))
         elsewhere = Elsewhere(committed, [target for target in order if target.rejected][:FEW_OTHERS])
         try:
             client = self._connected()
             if not (self.trusted or is_aws(client)):
+                from common.conditions import COPY, ignored_conditions, refusal
+
                 ignored = ignored_conditions(client, self.stream, self.prefix)
                 if set(ignored) - {COPY}:
                     return Failure(refusal(self.stream, ignored), False, {"no conditional writes": count})

@@ -113,20 +113,25 @@ def test_what_is_acknowledged_is_archived_and_the_rest_is_not() -> None:
 
 
 def test_a_poll_takes_two_requests_and_above_5_mib_four() -> None:
+    """Two more at a start, for the states of the hour and of its rejected lines; more after another writer."""
     s3 = S3()
-    sink = sink_of(s3)
+    one, other = sink_of(s3), sink_of(s3)
     begun = 0
     calls = []
-    for size in (1, 1, 60_000, 1, 1):  # 60,000 lines are more than 5 MiB
+    # 60,000 lines are more than 5 MiB
+    for sink, size in (
+        *((one, 1), (one, 1), (other, 1), (one, 1), (one, 60_000)),
+        *((one, 1), (one, 1), (sink_of(s3), 1), (one, 1)),
+    ):
         data = b"".join(line(number) for number in range(size))
         for batch in BucketSink.cut([Piece(GENERATION, begun, data)]):
             put = sink.put(batch)
             assert put.error is None
             calls.append(put.traffic.calls)
         begun += len(data)
-    assert calls == [3, 2, 2, 4, 4]  # at first it asks for the state, too
+    assert calls == [3, 2, 4, 4, 2, 4, 4, 6, 8]
     assert sum(calls) == len(s3.calls)
-    assert lines_in(s3).total() == 60_004
+    assert lines_in(s3).total() == 60_008
 
 
 class Sizes(SizesS3):
@@ -234,7 +239,7 @@ def test_nothing_is_written_where_conditions_are_ignored(
     monkeypatch: pytest.MonkeyPatch, ignored: list[str], refused: bool
 ) -> None:
     asked: Iterator[list[str]] = iter([ignored])
-    monkeypatch.setattr(bucket, "ignored_conditions", lambda *_: next(asked))
+    monkeypatch.setattr(conditions, "ignored_conditions", lambda *_: next(asked))
     s3 = S3()
     sink = sink_of(s3, trusted=False)
     put = sink.put(records(line(1)))
@@ -258,7 +263,7 @@ def test_nothing_is_written_where_conditions_are_ignored(
 )
 def test_what_is_not_aws_is_tried_whatever_target_says(monkeypatch: pytest.MonkeyPatch, url: str, tried: bool) -> None:
     """AWS_ENDPOINT_URL names another endpoint."""
-    monkeypatch.setattr(bucket, "ignored_conditions", lambda *_: ["If-Match on PutObject"])
+    monkeypatch.setattr(conditions, "ignored_conditions", lambda *_: ["If-Match on PutObject"])
     s3 = S3()
     s3.meta.endpoint_url = url
     own = BucketSink.own(Settings(target="aws", delivery="s3"))

@@ -321,3 +321,6 @@ def test_a_start_with_nothing_to_send_imports_no_client_and_no_scheduler() -> No
     code = "import sys, producer.__main__; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=True).stdout
     assert not {"botocore", "apscheduler", "urllib3", "ssl"} & set(loaded.split())
+    code = "import sys, producer.__main__, producer.bucket; print(*sys.modules)"  # which DELIVERY=s3 adds
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=True).stdout
+    assert not {"botocore.parsers", "apscheduler", "urllib3", "ssl"} & set(loaded.split())
