@@ -15,7 +15,8 @@ from common.clock import SystemClock
 from common.settings import Settings
 from journal.checkpoint import CheckpointError
 from journal.files import NotAFileError
-from producer.importing import Imported, ImportingError, prepare, send
+from producer.imported import ImportingError
+from producer.importing import Imported, prepare, send
 from producer.sink import make_sink
 
 

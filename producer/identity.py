@@ -18,6 +18,7 @@ from journal.checkpoint import EARLIER, Checkpoint, FileId, Fingerprint, Generat
 from journal.files import Content, Found, Key, begins_copy, continues, is_text, line_start, may_be_copy
 from journal.packed import BrokenError
 from producer.edited import cut_short, take_over_edited
+from producer.imported import Known, take_over
 from producer.reader import (
     Reader,
     Rest,
@@ -39,6 +40,8 @@ Reading = dict[str, Found]
 Reporting = Callable[[Found], AbstractContextManager[None]]
 # The generations that other files may be made of
 Sent = Callable[[], list[Generation]]
+# What was imported, by digest
+Imported = Callable[[], Mapping[str, Known]]
 
 
 class NoLogError(Exception):
@@ -46,7 +49,8 @@ class NoLogError(Exception):
 
 
 class Identity:
-    def __init__(self, reader: Reader, clock: Clock, rng: random.Random) -> None:
+    def __init__(self, reader: Reader, clock: Clock, rng: random.Random, imported: Imported) -> None:
+        self._imported = imported
         self._reader = reader
         self._clock = clock
         self._rng = rng
@@ -147,7 +151,7 @@ class Identity:
     ) -> Generation | None:
         """Find the generation that a new file belongs to; if it begins one, return that. `kept`: files without a name.
 
-        Raises OSError, BrokenError, NoLogError.
+        Raises OSError, BrokenError, NoLogError, ImportingError.
         """
         with self._reader.open(seen) as content:
             seen = seen.measured(content)
@@ -210,7 +214,10 @@ class Identity:
             started = self._fresh([seen.file()], *head_of(content, seen.size, begin))
             if begin:
                 started.offset, started.hole, started.tail = begin, begin, tail_of(content, begin)
-            take_over_edited(started, content, seen, checkpoint, reading)
+            if part := take_over(started, content, seen, checkpoint, self._imported()):
+                seen = part
+            else:
+                take_over_edited(started, content, seen, checkpoint, reading)
         reading[started.id] = seen
         return started
 

@@ -7,43 +7,29 @@ file that has grown since; what can be neither the same nor a longer one for sur
 
 from __future__ import annotations
 
-import hashlib
-import json
+import fcntl
+import os
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 from itertools import chain
 from pathlib import Path
 
-from common.atomic import write_atomic
 from common.clock import Clock
 from common.settings import Settings
 from journal.checkpoint import Checkpoint, CheckpointFile, Generation
 from journal.files import STEP, Content, Found, begins_copy, continues, files_of, log_at
 from journal.packed import BrokenError
 from producer.batch import Cut
+from producer.imported import MEMORY, ImportingError, Known, digest_of, load, save
 from producer.processes import held_open
 from producer.put import Sink
 from producer.reader import Reader, Rest, begin_of, copied, head_of, joined, rotated_of
 
-MEMORY = "imported.json"
 _TIME = re.compile(rb"\[(\d\d/[A-Z][a-z]{2}/\d{4}:\d\d:\d\d:\d\d [+-]\d{4})\]")
-
-
-class ImportingError(Exception):
-    """Nothing was sent; the message says what to do."""
-
-
-@dataclass(frozen=True, slots=True)
-class Known:
-    """A content that was imported: its size, under which generation, its first bytes, and from where on."""
-
-    size: int
-    generation: str
-    head: str
-    start: int
 
 
 @dataclass(slots=True)
@@ -75,10 +61,33 @@ class Imported:
 
 def prepare(settings: Settings, paths: Sequence[Path], progress: Callable[[Path], None]) -> Imported:
     """Read the files through, and remember their contents durably. Raises ImportingError, CheckpointError, OSError."""
-    checkpoint = CheckpointFile(settings.checkpoint_file).load() or Checkpoint()
     memory = settings.checkpoint_file.with_name(MEMORY)
     memory.parent.mkdir(parents=True, exist_ok=True)  # the producer may not have run yet
-    known = _load(memory)
+    with _alone(memory.parent):
+        known = load(memory)
+        result = _read(settings, paths, known, progress)
+        if result.by_id:
+            save(memory, known)
+    return result
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Wait for an import that reads its files at the same time: this one has to know what that one knows."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        with suppress(OSError):  # of a network file system that locks no folders
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _read(
+    settings: Settings, paths: Sequence[Path], known: dict[str, Known], progress: Callable[[Path], None]
+) -> Imported:
+    """What there is to be sent of the files; adds them to `known`. Raises ImportingError, CheckpointError, OSError."""
+    checkpoint = CheckpointFile(settings.checkpoint_file).load() or Checkpoint()
     listed = files_of(settings.log_file, checkpoint.generations, settings.rotated_dirs)
     ours = {seen.key: seen for seen in listed if not seen.hinted}
     found: list[Found] = []
@@ -107,8 +116,6 @@ def prepare(settings: Settings, paths: Sequence[Path], progress: Callable[[Path]
     if wrong:
         raise ImportingError("nothing was imported. " + "; ".join(wrong))
     result.total = sum(old.left for old in result.files)
-    if result.by_id:
-        write_atomic(memory, json.dumps({digest: asdict(each) for digest, each in known.items()}).encode() + b"\n")
     return result
 
 
@@ -148,7 +155,7 @@ def _old(
     with seen.content() as content:
         begin = begin_of(content)
         head, _ = head_of(content, seen.size, begin)
-        digest, before = _digest(content, seen.size, known, progress)
+        digest, before = digest_of(content, seen.size, known, progress)
         if digest not in known:
             found = {each.key: each for each in ours}
             reading = {
@@ -198,28 +205,6 @@ def _holds(ours: Found, content: Content) -> bool:
         raise OSError(f"{ours.path}, which may hold the same, cannot be read ({error.strerror})") from error
 
 
-def _digest(
-    content: Content, size: int, known: Mapping[str, Known], progress: Callable[[], None]
-) -> tuple[str, Known | None]:
-    """The digest of all of it, and the longest content in `known` that it begins with. Raises OSError."""
-    running, position, before = hashlib.blake2b(digest_size=16), 0, None
-    for end in sorted({each.size for each in known.values() if each.size < size} | {size}):
-        for block in _blocks(content, position, end):
-            running.update(block)
-            progress()
-        position, before = end, (known.get(running.hexdigest()) if end < size else None) or before
-    return running.hexdigest(), before
-
-
-def _blocks(content: Content, position: int, end: int) -> Iterator[bytes]:
-    while position < end:
-        block = content.pread(min(STEP, end - position), position)
-        if not block:
-            raise OSError("it became shorter while it was read")
-        yield block
-        position += len(block)
-
-
 def _first_second(data: bytes) -> int:
     """The first time in it: lines without a time are filed in its hour. 0 if there is none."""
     for match in _TIME.finditer(data):
@@ -228,21 +213,3 @@ def _first_second(data: bytes) -> int:
         except (ValueError, OverflowError):
             continue
     return 0
-
-
-def _load(path: Path) -> dict[str, Known]:
-    """Raises ImportingError, OSError."""
-    try:
-        known = {digest: Known(**each) for digest, each in json.loads(path.read_bytes()).items()}
-        if not all(
-            re.fullmatch("[0-9a-f]{24}", each.generation) and each.size > each.start >= 0 for each in known.values()
-        ):
-            raise ValueError("an entry of it is none")
-    except FileNotFoundError:
-        return {}
-    except (ValueError, TypeError, AttributeError) as error:
-        raise ImportingError(
-            f"{path} is damaged ({error}): put back a good one, or delete it (a file that was imported and has grown "
-            "since is then doubled)"
-        ) from None
-    return known

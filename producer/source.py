@@ -24,7 +24,8 @@ from common.settings import Settings
 from journal.checkpoint import Checkpoint, FileId, Generation
 from journal.files import Found, Key, absence
 from journal.packed import BrokenError
-from producer.identity import Identity, NoLogError
+from producer.identity import Identity, Imported, NoLogError
+from producer.imported import MEMORY, ImportingError, load
 from producer.processes import held_open, released
 from producer.reader import Reader
 from producer.record import Piece
@@ -64,18 +65,20 @@ class Source:
         folders: Sequence[Path] = (),
         keeps_open: bool = True,
         log_name: str = "",
+        imported: Imported = dict,
     ) -> None:
         self.log = log
         self._clock = clock
         self._keeps_open = keeps_open
         self.whereabouts = Whereabouts(log, folders)
         self.reader = Reader(clock, held, self.whereabouts.of, log_name)
-        self._identity = Identity(self.reader, clock, rng)
+        self._identity = Identity(self.reader, clock, rng, imported)
 
     @classmethod
     def of(cls, settings: Settings, clock: Clock, rng: random.Random) -> Source:
         # a log of its own is deleted by the producer, to make room at once
         named: dict[str, Any] = {"keeps_open": not settings.owns_log, "log_name": settings.log_name}
+        named["imported"] = partial(load, settings.checkpoint_file.with_name(MEMORY))
         return cls(settings.log_file, clock, rng, folders=settings.rotated_dirs, **named)
 
     def poll(self, checkpoint: Checkpoint) -> Poll:
@@ -130,6 +133,8 @@ class Source:
                     if seen.age(now) >= BEING_MADE:
                         self._ignore(checkpoint, seen, poll, f"{error}: it is not sent until it is whole")
                         readable = True
+                except ImportingError as error:
+                    poll.problems.append(f"{seen.path} is not sent yet: {error}")
                 except NoLogError as error:
                     self._ignore(checkpoint, seen, poll, str(error))
                     readable = True

@@ -181,10 +181,8 @@ def firehose_sink_of(stream: FakeFirehose, clock: FakeClock, **options: Any) -> 
     return FirehoseSink(lambda: stream, "web-log-delivery", clock, random.Random(1), **options)
 
 
-def source_of(
-    log: Path, clock: FakeClock, *, held: bool | None = False, seed: int = 1, folders: Sequence[Path] = ()
-) -> Source:
-    return Source(log, clock, random.Random(seed), held=lambda _device, _inode: held, folders=folders)
+def source_of(log: Path, clock: FakeClock, *, held: bool | None = False, seed: int = 1, **options: Any) -> Source:
+    return Source(log, clock, random.Random(seed), held=lambda _device, _inode: held, **options)
 
 
 def checkpoint_of(log: Path) -> CheckpointFile:

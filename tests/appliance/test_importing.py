@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from producer.importing import MEMORY
+from producer.imported import MEMORY
 from tests.appliance.drivers import Native, ready, s3_client
 from tests.checker import entries, judge
 from tests.waiting import eventually

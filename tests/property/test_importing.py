@@ -9,7 +9,7 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from producer.importing import ImportingError
+from producer.imported import ImportingError
 from tests.fake_kinesis import refuse, refuse_all
 from tests.unit.producer.test_importing import World, some, text
 

@@ -44,6 +44,7 @@ from producer import importing, setback, ship, whereabouts
 from producer import reader as reading
 from producer import record as recording
 from producer.bucket import Proven
+from producer.imported import MEMORY, ImportingError, load
 from producer.importing import Imported
 from producer.repair import Repair, Repaired
 from producer.retrying import RETRY_SECONDS
@@ -272,6 +273,7 @@ class Appliance:
             held=self.web.held,
             folders=[SimPath(self.web.away)],
             keeps_open=not self._owns_log,
+            imported=partial(load, self._checkpoint.with_name(MEMORY)),
         )
 
     def _new_sink(self) -> KinesisSink | Direct:
@@ -398,7 +400,7 @@ class Appliance:
             with mock.patch.object(importing, "files_of", listed):
                 imported = importing.prepare(self._settings, paths, meanwhile)
             self.web.still = False
-        except importing.ImportingError as error:
+        except ImportingError as error:
             say(f"{self.name}: {error}")
             return None
         with closing(self._new_sink()) as sink:

@@ -6,8 +6,10 @@ import bz2
 import gzip
 import lzma
 import os
+import threading
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -15,7 +17,8 @@ import pytest
 from common.settings import Settings
 from journal.checkpoint import CheckpointFile
 from producer import importing
-from producer.importing import MEMORY, Imported, ImportingError, prepare, send
+from producer.imported import MEMORY, ImportingError, load
+from producer.importing import Imported, prepare, send
 from producer.put import Sink
 from producer.ship import ship_once
 from producer.sink import KinesisSink
@@ -48,7 +51,12 @@ class World:
     @property
     def producer(self) -> tuple[Source, CheckpointFile, Sink]:
         source, checkpoint = (
-            source_of(self.settings.log_file, self.clock, seed=len(self.stream.calls)),
+            source_of(
+                self.settings.log_file,
+                self.clock,
+                seed=len(self.stream.calls),
+                imported=partial(load, self.settings.checkpoint_file.with_name(MEMORY)),
+            ),
             CheckpointFile(self.settings.checkpoint_file),
         )
         return source, checkpoint, sink_of(self.stream, self.clock)
@@ -304,3 +312,72 @@ def test_a_file_that_has_the_inode_of_a_log_and_none_of_its_names_is_imported(wo
     assert world.load(log.with_name("old")).lines == 40
     world.ship()
     assert world.lines == Counter(some("a") + some("b"))
+
+
+@pytest.mark.parametrize("way", [bytes, gzip.compress])
+@pytest.mark.parametrize("interrupted", [False, True])
+@pytest.mark.parametrize("more", [0, 1, 30])
+def test_what_comes_to_lie_beside_the_log_after_it_was_imported(
+    world: World, way: Callable[[bytes], bytes], interrupted: bool, more: int
+) -> None:
+    """An old log that is put back, or one that another machine's producer goes on with."""
+    log = world.settings.log_file
+    log.write_bytes(text(some("b", 3)))
+    world.ship()
+    if interrupted:
+        world.stream.script = [refuse([1, 3]), *[refuse_all] * 100]
+    assert bool(world.load(world.write("old", text(some("a")))).error) == interrupted
+    world.stream.script = []
+    for name, lines in [("access.log-20200419", some("a")), ("access.log.2", some("a", 40 + more))]:
+        log.with_name(name).write_bytes(way(text(lines)))
+        os.utime(log.with_name(name), (0, 0))
+    for _ in range(2):
+        world.ship()
+        world.load(world.write("again", text(some("a", 40 + more))))
+    assert world.lines == Counter(some("a", 40 + more) + some("b", 3))
+
+
+@pytest.mark.parametrize("ending", [b"\n", b""])
+def test_a_log_that_goes_on_with_what_was_imported(world: World, ending: bytes) -> None:
+    """The log of a machine that was set up anew."""
+    log = world.settings.log_file
+    imported = bytes(2000) + text(some("a")).removesuffix(b"\n")
+    world.load(world.write("old", imported + ending))
+    for data in (imported + ending, imported + b"\n", bytes(2000) + text(some("a", 60))):
+        log.write_bytes(data)
+        world.ship()
+    log.rename(log.with_name("access.log.1"))
+    log.write_bytes(text(some("b")))
+    world.ship()
+    assert world.lines == Counter(some("a", 60) + some("b"))
+
+
+def test_what_cannot_be_compared_with_what_was_imported_waits(world: World) -> None:
+    log, memory = world.settings.log_file, world.settings.checkpoint_file.with_name(MEMORY)
+    memory.write_text("{")
+    log.write_bytes(text(some("a")))
+    report = ship_once(*world.producer)
+    assert "access.log is not sent yet" in report.problems[0]
+    assert "imported.json is damaged" in report.problems[0]
+    memory.unlink()
+    world.ship()
+    assert world.lines == Counter(some("a"))
+
+
+def test_two_imports_at_once_know_of_each_other(world: World) -> None:
+    both = [world.write("a", text(some("a"))), world.write("b", text(some("a", 60)))]
+    reading, gone_on = threading.Event(), threading.Event()
+
+    def progress(_: Path) -> None:
+        reading.set()
+        gone_on.wait(0.2)  # the other one would be through by then
+
+    first = threading.Thread(target=lambda: prepare(world.settings, both[:1], progress))
+    first.start()
+    reading.wait()
+    second = prepare(world.settings, both[1:], lambda _: None)
+    gone_on.set()
+    first.join()
+    known = load(world.settings.checkpoint_file.with_name(MEMORY))
+    assert len(known) == 2
+    assert {each.generation for each in known.values()} == set(second.by_id)
