@@ -156,9 +156,10 @@ def ask_for_repair(settings: Settings, clock: Clock, grace: float) -> str:
 
 def main(settings: Settings, options: argparse.Namespace) -> int:
     """Exit status: 0 nothing is missing, 1 something is, 2 it cannot tell."""
+    codes = set()
     for problem in problems_of(settings):
         print(problem, file=sys.stderr)
-    codes = set()
+        codes.add(UNUSABLE)  # it is of logs that are not looked at
     trees: dict[str, Any] = {}
     for one in logs_of(settings):
         code, trees[one.log_name] = _of_one(one, options)

@@ -150,8 +150,23 @@ def test_audit_says_what_is_left_of_a_log_that_is_not_named_any_more(
         log.write(b"half")
     world.ship()
     monkeypatch.setenv("LOG_FILES", f"shop={world.logs['shop']}")
-    cli.main(["audit"])
+    assert cli.main(["audit"]) == 2
     assert "4 bytes of the log blog were not acknowledged" in capsys.readouterr().err
+
+
+def test_audit_cannot_tell_of_logs_that_it_cannot_find(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    world.write("shop", "/")
+    world.ship()
+    world.deliver()
+    assert cli.main(["audit"]) == 0
+    monkeypatch.setenv("LOG_FILES", f"shop={world.logs['shop']},{tmp_path}/nowhere")
+    capsys.readouterr()
+    assert cli.main(["audit", "--json"]) == 2
+    out, err = capsys.readouterr()
+    assert json.loads(out)["logs"]["shop"]["totals"]["archived"] > 0
+    assert "nowhere is no folder of logs that this user can list" in err
 
 
 def test_tail_shows_the_log_that_is_named(world: World, capsysbinary: pytest.CaptureFixture[bytes]) -> None:
