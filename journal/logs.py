@@ -31,7 +31,8 @@ def problems_of(settings: Settings) -> list[str]:
 def _look(settings: Settings) -> tuple[dict[str, Path], list[str]]:
     found: dict[str, Path] = {}
     problems = []
-    for name, path in settings.named_logs:
+    # what is named before what a folder would call otherwise
+    for name, path in sorted(settings.named_logs, key=lambda one: not one[0]):
         try:
             logs = [(name, path)] if name else [*_in_folder(path)]
         except OSError as error:

@@ -72,7 +72,8 @@ class Logs:
         problems = problems_of(self._settings)
         for one in logs_of(self._settings):
             name = one.log_name
-            if name not in self._known:
+            # in a folder, shop-access.log may come instead of shop.access.log
+            if name not in self._known or self._known[name].source.log != one.log_file:
                 try:
                     one.checkpoint_file.parent.mkdir(parents=True, exist_ok=True)
                 except OSError as error:

@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 from common import door
@@ -70,12 +71,13 @@ def serve(settings: Settings) -> int:
     )
     stop = threading.Event()
     sink = make_sink(settings, clock, rng, stop=stop.is_set, pause=stop.wait)
-    repairs: dict[str, Repair] = {}
+    repairs: dict[tuple[str, Path], Repair] = {}
     looking = threading.Lock()
 
     def repair_of(one: Settings) -> Repair:
-        if one.log_name not in repairs:
-            repairs[one.log_name] = Repair(
+        key = one.log_name, one.log_file
+        if key not in repairs:
+            repairs[key] = Repair(
                 one,
                 Source.of(one, clock, rng),
                 clock,
@@ -85,7 +87,7 @@ def serve(settings: Settings) -> int:
                 stop=stop.is_set,
                 proven=proven.take,
             )
-        return repairs[one.log_name]
+        return repairs[key]
 
     def look() -> None:
         for one in logs_of(settings):

@@ -63,9 +63,11 @@ def test_a_log_of_a_folder_may_be_given_another_name(logs: Path) -> None:
     (problem,) = problems_of(given)
     assert problem.startswith(f"{logs / '3d.access.log'} is not shipped: '3d' can be no log's name; ")
     assert f"LOG_FILES=NAME={logs / '3d.access.log'}" in problem
-    given = settings(logs, f"d3={logs}/3d.access.log,{logs}")
-    assert named(given) == {"d3": "3d.access.log", "shop": "shop.access.log"}
-    assert problems_of(given) == []
+    for log_files in (f"d3={logs}/3d.access.log,{logs}", f"{logs},d3={logs}/3d.access.log"):
+        given = settings(logs, log_files)
+        assert named(given) == {"d3": "3d.access.log", "shop": "shop.access.log"}
+        assert problems_of(given) == []
+    assert named(settings(logs, f"{logs},store={logs}/shop.access.log")) == {"store": "shop.access.log"}
 
 
 def test_what_would_go_below_the_wrong_name_is_not_shipped_and_the_others_are(tmp_path: Path, logs: Path) -> None:

@@ -172,6 +172,23 @@ def test_a_log_that_comes_into_a_folder_is_shipped_and_one_that_goes_is_read_to_
     assert machine.sent() == [("blog", "a"), ("shop", "a"), ("shop", "b")]
 
 
+def test_a_log_of_a_folder_that_is_called_otherwise_and_keeps_its_name(machine: Machine) -> None:
+    folder = machine.folder / "nginx"
+    folder.mkdir()
+    machine.start(str(folder))
+    before, after = folder / "shop.access.log", folder / "shop-access.log"
+    before.write_text("a\n")
+    machine.tick()
+    with before.open("a") as log:
+        log.write("b\n")
+    before.rename(after)
+    machine.tick()
+    after.rename(folder / "shop-access.log.1")
+    after.write_text("c\n")
+    assert machine.tick()["error"] is None
+    assert machine.sent() == [("shop", "a"), ("shop", "b"), ("shop", "c")]
+
+
 def test_a_line_that_fits_no_record_is_cut_the_same_way_again(
     machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
