@@ -40,6 +40,7 @@ def run(options: argparse.Namespace) -> int:
             from cli.logs import main as command
         case _:
             from appliance.health import main as command
+    from common.errors import unreadable
     from common.settings import SettingsError, load_settings
     from common.status import StatusError
 
@@ -50,6 +51,9 @@ def run(options: argparse.Namespace) -> int:
         return UNUSABLE
     except StatusError as error:
         say(str(error))
+        return PROBLEM
+    except PermissionError as error:  # DATA_DIR is another user's
+        say(unreadable(error))
         return PROBLEM
     except CommandError as error:
         say(str(error))

@@ -76,8 +76,10 @@ def _conflict(settings: Settings, found: Mapping[str, Path], name: str, log: Pat
 
 def _left(settings: Settings, names: Container[str]) -> list[str]:
     """What was not acknowledged of logs that LOG_FILES names no more."""
-    found = []
-    for path in sorted((settings.data_dir / "log").glob("*/checkpoint.json")):
+    found, folders = [], list[Path]()
+    with suppress(OSError):  # the checkpoint's own reader says it
+        folders = sorted((settings.data_dir / "log").glob("*/checkpoint.json"))
+    for path in folders:
         with suppress(CheckpointError, OSError):
             checkpoint = CheckpointFile(path).load()
             if path.parent.name not in names and checkpoint and checkpoint.unread:

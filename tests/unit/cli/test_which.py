@@ -209,3 +209,19 @@ def test_repair_ledger_finds_the_log_by_the_key(world: World, capsys: pytest.Cap
     assert cli.main(["repair-ledger", "--json", key]) == 0
     assert json.loads(capsys.readouterr().out)["matched"] == 1
     assert cli.main(["audit", "--grace", "0"]) == 0
+
+
+def test_a_data_dir_of_another_user_is_told_of(
+    world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refused(self: Path, *_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied", str(self))
+
+    world.write("shop", "/")
+    world.ship()
+    monkeypatch.setattr(Path, "exists", refused)
+    monkeypatch.setattr(Path, "glob", refused)
+    monkeypatch.setattr(Path, "read_bytes", refused)
+    for command, code, file in (("audit", 2, "archived.json"), ("status", 1, "run")):
+        assert cli.main([command]) == code
+        assert f"{file}': let this user read it" in capsys.readouterr().err
