@@ -24,6 +24,7 @@ from producer.reader import (
     Rest,
     begin_of,
     head_of,
+    is_bookmark,
     is_window,
     joined,
     line_end,
@@ -198,6 +199,8 @@ class Identity:
                     known.files, known.limit = before
                     raise
                 return None
+            if not seen.live and not seen.dated and is_bookmark(content):
+                raise NoLogError("")  # it changes with each line
             if not seen.live and not seen.dated and self._reader.made_of(content, reading.values()):
                 raise NoLogError("it is a part of other logs here, which are sent")
             for generation, original in sorted(originals, key=lambda each: -each[1].size):

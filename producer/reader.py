@@ -29,6 +29,9 @@ BLOCK_BYTES = 4 * 1024 * 1024
 FINAL_AFTER = 10.0
 # First lines that are remembered one by one, within WINDOW_BYTES
 STARTS = 12
+# What other programs keep beside a log, to know how far they have read it: numbers (logtail's .offset, Logstash's
+# sincedb), or its path and two numbers (Fluentd's pos_file)
+_BOOKMARK = re.compile(rb"(?=\D*\d)[\d\s.]+|(?:/[^\t\n]*\t[0-9a-f]{16}\t[0-9a-f]{8,16}\n?)+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +190,11 @@ def rotated_of(checkpoint: Checkpoint, reading: Mapping[str, Found]) -> list[Gen
     live = {name for name, seen in reading.items() if seen.live}
     found = [each for each in [*checkpoint.generations, *checkpoint.ended] if is_window(each.tail)]
     return sorted((each for each in found if each.id not in live), key=lambda each: -each.position)
+
+
+def is_bookmark(content: Content) -> bool:
+    """Whether it tells where another program is in a log, and holds no line of one. Raises OSError."""
+    return _BOOKMARK.fullmatch(content.pread(STEP, 0)) is not None
 
 
 def _ends(content: Content) -> list[bytes]:

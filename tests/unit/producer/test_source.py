@@ -1138,6 +1138,32 @@ def test_what_grep_found_in_a_log_is_not_sent_again(machine: Machine, packed: bo
     assert machine.arrived == [*LINES, LINES[5], b"new"]
 
 
+FLUENTD = b"/var/log/access.log\t%016x\t00000000001c0002\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "before", "after"),
+    [
+        ("access.log.offset", b"1835010\n0\n", b"1835010\n2048\n"),  # logtail
+        ("access.log.sincedb", b"1835010 0 64769 0\n", b"1835010 0 64769 2048 1606752000.25\n"),  # Logstash
+        ("access.log.pos", FLUENTD % 0, FLUENTD % 2048),
+    ],
+)
+def test_what_another_program_keeps_beside_the_log_is_not_sent(
+    machine: Machine, name: str, before: bytes, after: bytes
+) -> None:
+    machine.write(TEXT)
+    for content in (before, after, before):
+        machine.log.with_name(name).write_bytes(content)
+        assert machine.poll().problems == []
+    machine.rotate("access.log.1")
+    machine.write(b"17\n")
+    machine.poll()
+    machine.rotate("access.log.2")
+    machine.poll()
+    assert machine.arrived == [*LINES, b"17"], "a log is what it is"
+
+
 @pytest.mark.parametrize("name", ["access.log.1.tail", "access.log.1.ab", "access.log-20261130.errors"])
 def test_a_part_of_a_rotated_log_is_not_sent_again(machine: Machine, name: str) -> None:
     machine.write(TEXT, "access.log.1")
