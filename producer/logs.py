@@ -69,8 +69,8 @@ class Logs:
 
         In any order: one that the stream refuses must not keep the same others waiting each time.
         """
-        problems = problems_of(self._settings)
-        for one in logs_of(self._settings):
+        problems, logs = problems_of(self._settings), logs_of(self._settings)
+        for one in logs:
             name = one.log_name
             # in a folder, shop-access.log may come instead of shop.access.log
             if name not in self._known or self._known[name].source.log != one.log_file:
@@ -82,4 +82,6 @@ class Logs:
                 source = Source.of(one, self._clock, self._rng)
                 found = bool(name) and (name, one.log_file) not in self._settings.named_logs
                 self._known[name] = Log(name, source, CheckpointFile(one.checkpoint_file), found)
+        for each in self._known.values():
+            each.source.whereabouts.others = {one.log_file for one in logs if one.log_name != each.name}
         return self._rng.sample([*self._known.values()], len(self._known)), problems

@@ -16,10 +16,12 @@ class SourceError(Exception):
 
 class Whereabouts:
     """`folders`: where rotated logs lie, besides the log's own folder. What is kept open here is found although it was
-    moved to another folder, or deleted."""
+    moved to another folder, or deleted. `others`: logs that are shipped below other names; they are none of this one's,
+    whatever they hold."""
 
     def __init__(self, log: Path, folders: Sequence[Path]) -> None:
         self.log = log
+        self.others: Collection[Path] = ()
         self._folders = folders
         self._kept: dict[Key, int] = {}
         self._known: Collection[Generation] = ()
@@ -41,7 +43,7 @@ class Whereabouts:
         return self._list().get(key)
 
     def strays(self) -> list[Found]:
-        return strays(self.log, self._known, self._folders)
+        return [seen for seen in strays(self.log, self._known, self._folders) if seen.path not in self.others]
 
     def kept(self) -> dict[Key, Found]:
         """What is kept open, wherever it is. Another file with its content comes first: it may be the log, restored."""
@@ -72,7 +74,8 @@ class Whereabouts:
 
     def _list(self) -> dict[Key, Found]:
         try:
-            found = {seen.key: seen for seen in files_of(self.log, self._known, self._folders)}
+            files = files_of(self.log, self._known, self._folders)
+            found = {seen.key: seen for seen in files if seen.path not in self.others}
         except NotAFileError as error:
             raise SourceError(str(error)) from error
         except PermissionError as error:

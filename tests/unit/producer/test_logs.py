@@ -35,9 +35,9 @@ class Machine:
         self.sink = sink_of(self.stream, self.clock)
         self.start(",".join(f"{name}={self.logs[name]}" for name in names))
 
-    def start(self, log_files: str) -> None:
+    def start(self, log_files: str, seed: int = 1) -> None:
         self.settings = Settings(data_dir=self.folder / "data", log_files=log_files)
-        look = Logs(self.settings, self.clock, random.Random(1)).look
+        look = Logs(self.settings, self.clock, random.Random(seed)).look
         self.producer = Producer(self.settings, look, None, self.clock, next_poll(60))
 
     def write(self, name: str, text: str) -> None:
@@ -253,3 +253,31 @@ def test_messages_say_which_log_they_are_of(machine: Machine, caplog: pytest.Log
     (shipped,) = (one for one in caplog.records if getattr(one, "event", "") == "shipped")
     assert shipped.getMessage().startswith("shop: shipped 1 lines")
     assert shipped.facts["log"] == "shop"  # type: ignore[attr-defined]
+
+
+def test_names_that_were_mixed_up_are_put_right(machine: Machine) -> None:
+    """Each log is known to the checkpoint of the other one, and lies beside it."""
+    logs = {name: machine.folder / f"{name}.log" for name in "ab"}
+    machine.start("shop={a},blog={b}".format(**logs))
+    for number in range(4):
+        for name, log in logs.items():
+            with log.open("a") as file:
+                file.write(f"{name}{number}\n")
+        machine.tick()
+        if number == 0:
+            machine.start("shop={b},blog={a}".format(**logs), seed=2)
+    right = [(name, f"{log}{number}") for name, log in (("shop", "b"), ("blog", "a")) for number in range(4)]
+    assert machine.sent() == sorted([("shop", "a0"), ("blog", "b0"), *right])
+
+
+def test_a_log_that_was_emptied_does_not_go_on_in_another_one_that_is_alike(machine: Machine) -> None:
+    logs = {name: machine.folder / f"{name}.log" for name in "ab"}
+    machine.start("shop={a},blog={b}".format(**logs))
+    for log in logs.values():
+        log.write_text("same\n" * 4)
+    machine.tick()
+    logs["a"].write_text("")
+    with logs["b"].open("a") as file:
+        file.write("b\n")
+    machine.tick()
+    assert [name for name, line in machine.sent() if line == "b"] == ["blog"]
