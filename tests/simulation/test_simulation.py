@@ -26,7 +26,7 @@ from archiver.writer import Writer
 from journal.archived import Archived
 from journal.checkpoint import Checkpoint, CheckpointFile, Generation
 from journal.files import Found, Key
-from producer import identity, importing, rotate, setback, source
+from producer import edited, identity, importing, rotate, setback, source
 from producer.record import Record
 from producer.setback import SetBack
 from producer.whereabouts import Whereabouts
@@ -254,24 +254,29 @@ def other_formats_are_not_asked(patch: pytest.MonkeyPatch) -> None:
 
 def an_edited_log_is_a_new_one(patch: pytest.MonkeyPatch) -> None:
     """What was sent of a log before it was edited is sent again."""
-    patch.setattr(identity.Identity, "_take_over_edited", lambda *_: None)
+    patch.setattr(identity, "take_over_edited", lambda *_: None)
 
 
 def an_edited_log_goes_on_at_its_end(patch: pytest.MonkeyPatch) -> None:
     """What comes in a log behind what was sent before it was edited is not sent."""
-    patch.setattr(identity, "moved_to", lambda content, _: content.size)
+    patch.setattr(edited, "moved_to", lambda content, _: content.size)
 
 
 def an_import_has_a_name_of_its_own(patch: pytest.MonkeyPatch) -> None:
     """What is imported again has other places."""
     numbers = itertools.count(10**15)
-    patch.setattr(importing, "_load", lambda _: {})
-    patch.setattr(importing, "_digest", lambda *_: (f"{next(numbers)}", None))
+    patch.setattr(importing, "load", lambda _: {})
+    patch.setattr(importing, "digest_of", lambda *_: (f"{next(numbers)}", None))
 
 
 def a_log_is_imported(patch: pytest.MonkeyPatch) -> None:
     """Copies of what the producer has not seen yet are imported."""
     patch.setattr(importing, "_holds", lambda *_: False)
+
+
+def what_was_imported_is_not_known_beside_the_log(patch: pytest.MonkeyPatch) -> None:
+    """What was imported before is sent again when it comes to lie there."""
+    patch.setattr(identity, "take_over", lambda *_: None)
 
 
 # each with the seed that finds it as the code is now: the others are tried only when that one does not
@@ -300,7 +305,8 @@ MUTANTS: dict[Callable[[pytest.MonkeyPatch], None], int] = {
     an_edited_log_is_a_new_one: 3,
     an_edited_log_goes_on_at_its_end: 0,
     an_import_has_a_name_of_its_own: 3,
-    a_log_is_imported: 612,
+    a_log_is_imported: 444,
+    what_was_imported_is_not_known_beside_the_log: 3,
 }
 
 

@@ -427,6 +427,22 @@ class Appliance:
             if imported and not imported.error and (generation := imported.files[0].generation):
                 self.archives.arrives(content[generation.offset :])
 
+    def restore(self) -> None:
+        """What was imported comes to lie beside the log."""
+        for number, content in enumerate(self.archives.whole):
+            path = self.archives.file(content)
+            self.web.put(self.log.with_name(f"{self.log.name}.old{number}{path.suffix}"), path.read_bytes())
+
+    def ship_all(self) -> None:
+        """Raises Violation."""
+        for _ in range(DRAIN_TICKS):
+            report = self.tick()
+            if report is None or report.error:
+                raise Violation(f"{self.name} cannot ship: {report and report.error}")
+            if report.lag == 0 and not report.records:
+                return
+        raise Violation(f"{self.name} does not come to an end: {report}")
+
     def _is_certain(self, content: bytes) -> bool:
         """Whether what a copy holds is in a log, or all that was sent of it is acknowledged."""
         if self.web.has(content):
@@ -804,16 +820,13 @@ class World:
             appliance.web.settle()
         self.clock.advance(DRAIN_SECONDS)
         for appliance in self.appliances:
-            for _ in range(DRAIN_TICKS):
-                report = appliance.tick()
-                if report is None or report.error:
-                    raise Violation(f"{appliance.name} cannot ship: {report and report.error}")
-                if report.lag == 0 and not report.records:
-                    break
-            else:
-                raise Violation(f"{appliance.name} does not come to an end: {report}")
+            appliance.ship_all()
         for appliance in self.appliances:
             appliance.import_all()
+        self.empty_shards()
+        for appliance in self.appliances:
+            appliance.restore()
+            appliance.ship_all()
         self.empty_shards()
         for _ in range(DRAIN_REPAIRS):
             self.clock.advance(DRAIN_SECONDS)
