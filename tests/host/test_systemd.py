@@ -126,23 +126,24 @@ def test_systemd_reads_a_log_format_as_a_shell_does(installed: Debian) -> None:
 
 
 def test_a_log_below_home_and_a_data_dir_elsewhere_serve_under_systemd(installed: Debian, pipeline: Pipeline) -> None:
+    home = "/home" + "/shop"
     line = '192.0.2.1 - - [18/Apr/2020:03:42:18 +0000] "GET /of-home HTTP/1.1" 200 5 "-" "test"'
-    settings = "--set LOG_FILE=/home/shop/logs/access.log --set DATA_DIR=/srv/web%log --set POLL_INTERVAL=2"
+    settings = f"--set LOG_FILE={home}/logs/access.log --set DATA_DIR=/srv/web%log --set POLL_INTERVAL=2"
     for prepared, said in (
-        ("mkdir -p /home/shop/logs", "no /srv/web%log\nMend it with: install --directory"),
+        (f"mkdir -p {home}/logs", "no /srv/web%log\nMend it with: install --directory"),
         ("mkdir /srv/web%log", "cannot write /srv/web%log\nMend it with: install --directory"),
         (
-            "chown web-log-producer /srv/web%log; chmod 700 /home/shop",
-            "cannot enter /home/shop\nMend it with: chmod o+x",
+            f"chown web-log-producer /srv/web%log; chmod 700 {home}",
+            f"cannot enter {home}\nMend it with: chmod o+x",
         ),
-        ("chmod 711 /home/shop; chmod 711 /home/shop/logs", "cannot list /home/shop/logs\nMend it with: chgrp adm"),
+        (f"chmod 711 {home}; chmod 711 {home}/logs", f"cannot list {home}/logs\nMend it with: chgrp adm"),
     ):
         installed.run(prepared)
         assert said in installed.run(f"/web-log-producer/install --schedule systemd {settings}", status=2)
-    installed.run("chmod 755 /home/shop/logs")
+    installed.run(f"chmod 755 {home}/logs")
     assert "access.log: No such file" in installed.run(f"/web-log-producer/install --schedule systemd {settings}")
-    installed.write("/home/shop/logs/access.log", line + "\n")
-    installed.run("chmod 644 /home/shop/logs/access.log")
+    installed.write(f"{home}/logs/access.log", line + "\n")
+    installed.run(f"chmod 644 {home}/logs/access.log")
     s3 = s3_client(pipeline.emulator.url)
     eventually(
         lambda: "/of-home" in [entry["path"] for _, entry in entries(s3, pipeline.bucket)], within=WITHIN, every=1
