@@ -74,6 +74,7 @@ class Watch:
         self.lines: dict[str, str] = {}
         self._provisioned_at: datetime | None = None
         self._capability: str | None = None
+        self._unseen = False  # for a reason that passes: then it is tried again
         self._mended: list[str] = []
         self._mended_at = 0.0
         self._reminded_at: float | None = None
@@ -97,8 +98,10 @@ class Watch:
             elif not self._complete or self._differs(clients):
                 self._provision(clients)
             else:
+                if self._unseen:
+                    self._probe(clients)
                 self._ready()
-                self.quiet = not self._mended and not self._status_error
+                self.quiet = not (self._mended or self._status_error or self._unseen)
         except UnavailableError as error:
             self._wait(str(error))
             return next(self._pauses)
@@ -143,12 +146,14 @@ class Watch:
 
     def _probe(self, clients: Clients) -> None:
         """Whether the endpoint has what the chosen delivery needs: said when it has not, and never a failure."""
+        self._unseen = False
         try:
             run = Run(self.clock, self.within)
             found = self._pipeline.shortcoming(clients, self.settings, self._endpoint, run) or HONOURED
         except AWS_ERRORS as error:
             needs = f"whether {self._endpoint} has what DELIVERY={self.settings.delivery} needs cannot be seen"
-            found = f"{needs}: {explain(error, 'the probe', self.settings.target)}"
+            failure = explain(error, "the probe", self.settings.target)
+            found, self._unseen = f"{needs}: {failure}", failure.passing
         if found not in (HONOURED, self._capability):
             log.warning("%s", found, extra=event("concern", part="endpoint", problem="capability", error=found))
         self._capability = found

@@ -168,6 +168,25 @@ def test_a_probe_that_cannot_be_made_is_said_and_no_failure(
     assert status(settings)["state"] == "ready"
 
 
+def test_a_probe_that_failed_for_a_reason_that_passes_is_made_again(
+    watch: Watch, endpoint: Endpoint, settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    endpoint.ignores = refusal("InsufficientStorage", 507)
+    for _ in range(3):
+        watch.round()
+        assert not watch.quiet, "the lookout would not try it again"
+    assert len([line for line in said(caplog) if "It passes by itself" in line]) == 1
+    endpoint.ignores = []
+    watch.round()
+    assert (watch.quiet, endpoint.probed) == (True, 4)
+    assert status(settings)["conditional_writes"] == "honoured"
+    endpoint.there.remove("bucket")
+    endpoint.ignores = refusal("AccessDenied", 403)
+    watch.round()
+    watch.round()
+    assert (watch.quiet, endpoint.probed) == (True, 5)
+
+
 def test_it_looks_before_it_provisions_again(watch: Watch, endpoint: Endpoint) -> None:
     for _ in range(5):
         watch.round()
