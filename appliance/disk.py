@@ -29,17 +29,20 @@ OFTENEST, RAREST = 0.01, 2.0  # seconds
 # Health complains of less free space than this, or than a quarter of a small disk, and of logs that take this share of
 # their limit
 LOW = 256 * MIB
+LOW_FILES = 1000  # or a quarter: checkpoint, status and object are written as new files
 LOUD_FROM = 0.8
 
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """In bytes: `free` of the disk's `total`; all `logs` together, and their `limit`."""
+    """In bytes: `free` of the disk's `total`; all `logs` together, and their `limit`. `files` of `most` may be made."""
 
     free: int
     total: int
     logs: int
     limit: int
+    files: int
+    most: int
 
     @property
     def left(self) -> int:
@@ -56,6 +59,8 @@ class Room:
         """What will be full soon; None while there is room."""
         if self.free < min(LOW, self.total // 4):
             return f"{self.free // MIB} MiB of {self.total // MIB} MiB are free"
+        if self.files < min(LOW_FILES, self.most // 4):
+            return f"{self.files} more files can be made (inodes of {self.most})"
         if self.logs >= LOUD_FROM * self.limit:
             return f"the logs take {self.logs} bytes, {100 * self.logs // self.limit} % of {self.limit}"
         return None
@@ -81,7 +86,7 @@ def look(settings: Settings, endpoint: Endpoint) -> Room:
                     continue  # renamed or deleted meanwhile
     # the embedded emulator's bucket, on the same disk, must have room for what is in the logs
     limit = min(settings.log_disk_bytes, total // 2) if endpoint == "embedded" else settings.log_disk_bytes
-    return Room(free, total, logs, limit)
+    return Room(free, total, logs, limit, disk.f_favail, disk.f_files)
 
 
 def complaint(settings: Settings, room: Room) -> str | None:

@@ -25,11 +25,13 @@ class Machine:
         self.settings.log_file.parent.mkdir(parents=True)
         self.settings.run_dir.mkdir()
         self.free, self.total = 100 * MIB, 100 * MIB
+        self.files, self.most = 4000, 4000
         self.endpoint: Endpoint = "endpoint"
         door.turn(self.settings.run_dir, "open")
 
     def statvfs(self, _path: object) -> SimpleNamespace:
-        return SimpleNamespace(f_frsize=4096, f_blocks=self.total // 4096, f_bavail=self.free // 4096)
+        files = {"f_favail": self.files, "f_files": self.most}  # zero where a file system has no limit
+        return SimpleNamespace(f_frsize=4096, f_blocks=self.total // 4096, f_bavail=self.free // 4096, **files)
 
     def write(self, name: str, size: int) -> None:
         path = self.settings.log_file.with_name(name)
@@ -100,6 +102,15 @@ def test_the_embedded_emulator_has_half_of_the_disk_for_its_bucket(machine: Mach
     machine.look()
     assert machine.refuses
     assert f"90 % of {50 * MIB}" in str(machine.said)
+
+
+def test_files_may_run_out_before_bytes_do_which_a_line_does_not_need(machine: Machine) -> None:
+    machine.files = 999
+    machine.look()
+    assert str(machine.said).startswith("999 more files can be made (inodes of 4000); make room in ")
+    assert not machine.refuses
+    machine.files = machine.most = 0
+    assert machine.said is None
 
 
 def test_it_looks_the_oftener_the_less_room_there_is(machine: Machine) -> None:
