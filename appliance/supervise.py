@@ -62,9 +62,10 @@ class Poller(poller.SelectPoller):  # type: ignore[misc]
 
 
 class Options(options.ServerOptions):  # type: ignore[misc]
-    def sigreceiver(self, number: int, frame: object) -> None:
-        # it would start everything anew at a hang-up
-        super().sigreceiver(signal.SIGTERM if number == signal.SIGHUP else number, frame)
+    def get_signal(self) -> int | None:
+        number: int | None = super().get_signal()
+        # it would speak of a restart at a hang-up
+        return signal.SIGTERM if number == signal.SIGHUP else number
 
     def openhttpservers(self, supervisord: object) -> None:
         """None is configured, and the code of it is much."""
@@ -102,6 +103,8 @@ class Handler(loggers.Handler):  # type: ignore[misc]
 
     def emit(self, record: loggers.LogRecord) -> None:
         message = record.asdict()["message"]
+        if message.endswith("(terminated by SIGKILL; not expected)"):
+            message += "; a kernel that is short of memory does that. Mend it with more of it: docker run -m 256m"
         # warnings to it, and to a user what was asked for
         asked = message.endswith(("indicating exit request", "(terminated by SIGTERM)"))
         log.log(logging.INFO if asked else LEVELS.get(record.level, logging.INFO), "%s", message)

@@ -78,7 +78,20 @@ def test_a_signal_ends_it_with_all_programs_and_at_once(tmp_path: Path, number: 
         process.send_signal(number)
         assert process.wait(5) == 0
         assert process.stdout
-        assert process.stdout.read().endswith("gave up ''\n")
+        said = process.stdout.read()
+    assert "indicating exit request" in said
+    assert said.endswith("gave up ''\n")
+
+
+def test_a_program_that_the_kernel_has_killed_may_have_been_short_of_memory(tmp_path: Path) -> None:
+    with supervised(tmp_path, "sleep 100", "startsecs=0") as process:
+        eventually(lambda: ["sleep" in command(each) for each in children(process.pid)] == [True])
+        (first,) = children(process.pid)
+        os.kill(first, signal.SIGKILL)
+        eventually(lambda: children(process.pid) not in ([], [first]))
+        process.terminate()
+        assert process.stdout
+        assert "short of memory" in process.stdout.read()
 
 
 def test_what_ends_by_itself_is_told_and_started_again(tmp_path: Path) -> None:
