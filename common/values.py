@@ -19,6 +19,8 @@ PRIVATE = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7", "127.0.0
 NAMED_NETWORKS = {"private": PRIVATE, "docker": ("172.16.0.0/12", "192.168.0.0/16", "fc00::/7")}
 # The shortest prefix by version of IP: what is wider, alone or together, is a good part of the internet
 SHORTEST_PREFIX = {4: 8, 6: 16}
+# botocore takes no other one, neither with quotes nor with an underscore
+HOST_NAME = r"(?!-)[a-z0-9-]{1,63}(?<!-)(?:\.(?!-)[a-z0-9-]{1,63}(?<!-))*\.?"
 
 
 def matches(pattern: str, rule: str) -> Callable[[str], str]:
@@ -52,11 +54,16 @@ def _upstream(value: str) -> str:
 def _localstack(value: str) -> str:
     try:
         parts = urlsplit(value if "://" in value else f"//{value}")
-        usable = bool(parts.hostname) and parts.port != 0 and parts.scheme in ("", "http", "https")
+        host = parts.hostname or ""
+        known = ipaddress.IPv6Address(host) if ":" in host else re.fullmatch(HOST_NAME, host)
+        usable = bool(known) and parts.port != 0 and parts.scheme in ("", "http", "https")
     except ValueError:
         usable = False
-    if value and (not usable or re.search(r"[\s?#@]", value) or parts.path.strip("/")):
-        raise ValueError("use host, host:port or http(s)://host:port; an IPv6 address stands in [brackets]")
+    if value and (not usable or re.search(r"[\s?#@]|%(?!25)", value) or parts.path.strip("/")):
+        raise ValueError(
+            "use host, host:port or http(s)://host:port; an IPv6 address stands in [brackets], any other host has "
+            "letters, digits, hyphens and dots alone"
+        )
     return value
 
 

@@ -50,6 +50,12 @@ BAD = [
     ("LOCALSTACK_HOST", "ftp://host", "http"),
     ("LOCALSTACK_HOST", "http://host/path", "http"),
     ("LOCALSTACK_HOST", "fe80::1", "[brackets]"),
+    ("LOCALSTACK_HOST", "[fe80::1%eth0]", "[brackets]"),
+    ("LOCALSTACK_HOST", "[]", "host:port"),
+    ("LOCALSTACK_HOST", "a..b", "letters, digits"),
+    ("LOCALSTACK_HOST", '"localhost"', "letters, digits"),  # as `--env-file` leaves it
+    ("LOCALSTACK_HOST", "local_stack:4566", "letters, digits"),
+    ("LOCALSTACK_HOST", "hôte", "letters, digits"),
     ("S3_BUCKET", "My-Bucket", "lower-case"),
     ("S3_BUCKET", "ab", "3 to 63"),
     ("S3_BUCKET", "a..b", "dots"),
@@ -281,7 +287,10 @@ def test_an_empty_variable_is_an_unset_one(monkeypatch: pytest.MonkeyPatch) -> N
 
 @pytest.mark.parametrize(
     "value",
-    ["host", "host:4566", "192.168.99.100", "http://host", "https://host:443", "http://host:4566/", "[::1]:4566"],
+    [
+        *("host", "host:4566", "192.168.99.100", "http://host", "https://host:443", "http://host:4566/", "[::1]:4566"),
+        *("HOST", "a-host.example.", "http://[::ffff:10.0.0.1]", "[fe80::1%25eth0]"),
+    ],
 )
 def test_an_endpoint_may_be_given_in_every_usual_way(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
     monkeypatch.setenv("LOCALSTACK_HOST", value)
