@@ -19,7 +19,15 @@ if __name__ == "__main__":
 import argparse
 import logging
 
-from appliance.checks import StartError, check_dashboard, check_emulator, check_log, check_nginx, check_upstream
+from appliance.checks import (
+    StartError,
+    check_dashboard,
+    check_emulator,
+    check_limits,
+    check_log,
+    check_nginx,
+    check_upstream,
+)
 from appliance.folder import lock, prepare
 from appliance.output import relayed
 from appliance.run import run
@@ -70,6 +78,7 @@ def start(settings: Settings) -> int:
     try:
         configure(settings.log_level, settings.log_format, "appliance", tag=True)
         endpoint = endpoint_for(settings)
+        check_limits()
         check_log(settings)
         check_nginx(settings)
         check_upstream(settings)

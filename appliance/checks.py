@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import resource
 import shutil
 import ssl
 import subprocess
@@ -17,8 +19,39 @@ from common.web import listen
 HOME = Path(__file__).resolve().parent.parent
 
 
+# What supervisord asks for, and raises a soft limit to
+LIMITS = {"nofile": (resource.RLIMIT_NOFILE, 1024), "nproc": (resource.RLIMIT_NPROC, 200)}
+
+
 class StartError(Exception):
     """The appliance cannot start here; the message names the remedy."""
+
+
+def _listen(part: str, host: str, port: int) -> None:
+    """Raises OSError for the port, StartError when it is the address that is not here."""
+    try:
+        listen(host, port).close()
+    except OSError as error:
+        if not host or error.errno in (errno.EADDRINUSE, errno.EACCES, errno.EPERM):
+            raise
+        raise StartError(
+            f"{part}_HOST={host} cannot be listened on: {error.strerror}. Mend it with an address that this machine "
+            f"or container has: 127.0.0.1, or all of them, -e {part}_HOST=0.0.0.0"
+        ) from None
+
+
+def check_limits() -> None:
+    """Raise StartError when this process may not have as many open files or processes as it takes."""
+    for name, (kind, least) in LIMITS.items():
+        soft, hard = resource.getrlimit(kind)
+        try:
+            if 0 <= soft < least:  # -1: without a limit
+                resource.setrlimit(kind, (least, max(least, hard) if hard >= 0 else hard))
+        except (OSError, ValueError):
+            raise StartError(
+                f"the limit `{name}` is {hard}, which is too low. Mend it with --ulimit {name}={least} for docker run, "
+                f"or a line `* hard {name} {least}` in /etc/security/limits.conf"
+            ) from None
 
 
 def _may_have_right() -> bool:
@@ -37,7 +70,7 @@ def check_nginx(settings: Settings) -> None:
     if shutil.which("nginx") is None:
         raise StartError("nginx is not installed. Mend it with: apt-get install nginx")
     try:
-        listen(settings.http_host, settings.http_port).close()
+        _listen("HTTP", settings.http_host, settings.http_port)
     except PermissionError:
         if not _may_have_right():
             raise StartError(
@@ -78,7 +111,7 @@ def check_dashboard(settings: Settings) -> None:
     port = settings.dashboard_port
     try:
         if port:
-            listen(settings.dashboard_host, port).close()
+            _listen("DASHBOARD", settings.dashboard_host, port)
     except OSError as error:
         raise StartError(
             f"DASHBOARD_PORT={port} cannot be listened on: {error.strerror}. Mend it with another one: "

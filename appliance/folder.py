@@ -83,5 +83,7 @@ def _writing(settings: Settings) -> Iterator[None]:
     except OSError as error:
         raise StartError(
             f"cannot write to DATA_DIR {settings.data_dir}: {error.strerror}. Mend it with a folder or volume with "
-            f"free space that user {os.geteuid()} may write to, e.g. -v web-log:/data"
+            f"free space that belongs to user {os.geteuid()}, e.g. -v web-log:/data; what is there belongs to it after "
+            f"chown -R {os.geteuid()} <folder>, or docker run --rm --user 0 -v web-log:/data kinesis-lambda-logging "
+            f"chown -R {os.geteuid()} /data"
         ) from None

@@ -3,6 +3,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import resource
 import signal
 import socket
 import stat
@@ -15,7 +16,7 @@ import pytest
 
 from appliance import __main__ as start
 from appliance import checks
-from appliance.checks import StartError, check_dashboard, check_emulator, check_log, check_nginx
+from appliance.checks import StartError, check_dashboard, check_emulator, check_limits, check_log, check_nginx
 from appliance.folder import lock, prepare
 from appliance.run import for_programs
 from common.emulator import read_key
@@ -129,7 +130,7 @@ def mode(path: Path) -> int:
 def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setenv("DATA_DIR", str(tmp_path / "file" / "data"))
-    with pytest.raises(StartError, match=r"cannot write to DATA_DIR .* -v web-log:/data"):
+    with pytest.raises(StartError, match=r"cannot write to DATA_DIR .* -v web-log:/data.* chown -R \d+ /data"):
         lock(Settings())
 
 
@@ -140,6 +141,30 @@ def test_a_port_in_use_is_said(settings: Settings) -> None:
         taken = settings.model_copy(update={"http_port": listener.getsockname()[1]})
         with pytest.raises(StartError, match=r"HTTP_PORT=.*another one: -e HTTP_PORT=8000"):
             check_nginx(taken)
+
+
+@pytest.mark.parametrize("host", ["203.0.113.1", "a..b"])  # of another machine, as in a container its own is
+def test_an_address_that_is_not_here_is_no_matter_of_the_port(settings: Settings, host: str) -> None:
+    there = settings.model_copy(update={"http_host": host, "dashboard_host": host})
+    for check, name in ((check_nginx, "HTTP_HOST"), (check_dashboard, "DASHBOARD_HOST")):
+        with pytest.raises(StartError, match=rf"{name}={host} cannot be listened on: .* -e {name}=0\.0\.0\.0"):
+            check(there)
+
+
+def test_a_limit_that_is_too_low_is_said_unless_it_can_be_raised(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[int, int]] = []
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (64, -1))
+    monkeypatch.setattr(resource, "setrlimit", lambda _, limits: asked.append(limits))
+    check_limits()
+    assert asked == [(1024, -1), (200, -1)]
+
+    def refuse(_kind: int, _limits: tuple[int, int]) -> None:
+        raise ValueError("not allowed to raise maximum limit")
+
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (64, 100))
+    monkeypatch.setattr(resource, "setrlimit", refuse)
+    with pytest.raises(StartError, match=r"the limit `nofile` is 100, .* --ulimit nofile=1024"):
+        check_limits()
 
 
 def test_a_port_that_is_not_allowed_is_said(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
