@@ -23,7 +23,6 @@ from archiver.kinds import (
     ADDRESSES,
     ANY,
     HOST,
-    IN_BRACKETS,
     LIST,
     NUMBERS,
     PRINTABLE,
@@ -211,7 +210,8 @@ def _stretches(parts: list[Part]) -> list[list[Part]]:
 def _settled(stretch: list[Part], after: bytes) -> list[Part]:
     """The parts with their final kinds. Raises FormatError when a line could be read in two ways."""
     for part, literal in zip(stretch, [*(part.before for part in stretch[1:]), after], strict=True):
-        taken = part.kind.holds - {ord("-")} if part.kind in NUMBERS else part.kind.holds  # for no number
+        # for no number, and within brackets only
+        taken = part.kind.holds - set(b"-" if part.kind in NUMBERS else b":" if part.kind is HOST else b"")
         if part.kind in (HOST, LIST, *NUMBERS) and literal[0] in taken:
             raise FormatError(
                 f"${part.variable} cannot be told from {literal.decode()!r} behind it: put it into quotes"
@@ -223,8 +223,9 @@ def _settled(stretch: list[Part], after: bytes) -> list[Part]:
     befores = [b"\n" + stretch[0].before, *(part.before for part in stretch[1:])]
     afters = [*befores[1:], after]
     kinds = [part.kind.name for part in stretch]
-    # an address before its port, which holds no colon, ends where both do
-    ends = [one + afters[at + 1] if kinds[at : at + 2] == ["address", "port"] else one for at, one in enumerate(afters)]
+    # an address or a host before its port, which holds no colon, ends where both do
+    ported = [one in ("address", "host") and other == "port" for one, other in pairwise([*kinds, ""])]
+    ends = [one + afters[at + 1] if ported[at] else one for at, one in enumerate(afters)]
     free = any(part.kind is ANY for part in stretch)
     lists = any(part.kind is LIST for part in stretch)
 
@@ -233,8 +234,6 @@ def _settled(stretch: list[Part], after: bytes) -> list[Part]:
         if kind in (ANY, UNKNOWN) and (kind is ANY or free or lists):
             return False
         if kind is LIST and (free or to_the_left or literal.startswith((b",", b" :"))):
-            return False
-        if kind is HOST and to_the_left and set(literal) <= IN_BRACKETS:
             return False
         return not set(literal) <= kind.holds
 

@@ -40,8 +40,8 @@ INTEGER = Kind("integer", frozenset(b"0123456789-"), rb"(?:\d++|-)")
 DECIMAL = Kind("decimal", frozenset(b"0123456789.-"), rb"(?:\d++(?:\.\d++)?|-)")
 # A Unix socket's is empty; so is the host of a server without a name, when a client names none
 PORT = Kind("port", INTEGER.holds, rb"(?:\d++|-|)")
-IN_BRACKETS = frozenset(b"0123456789ABCDEFabcdef:.[]")  # an IPv6 address as a host
-HOST = Kind("host", _WORD - set(b":"), rb'(?:\[[0-9A-Fa-f:.]++\]|[^\s":]*+)')
+# It has colons in brackets: those of an IPv6 address, or whatever a client has behind a `[` that nothing closes
+HOST = Kind("host", _WORD - set(b"/"), rb'(?:\[[0-9A-Fa-f:.]++\]|[^\s":]*+)')
 NUMBERS = (INTEGER, DECIMAL, PORT)
 _ITEM = rb'[^\s",:][^\s",]*+'
 LIST = Kind("list", _WORD - set(b","), rb"%b(?:(?:, | : )%b)*+" % (_ITEM, _ITEM))

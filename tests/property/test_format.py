@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from contextlib import suppress
 from typing import Any
 from unittest import mock
 
@@ -14,7 +15,7 @@ import archiver.fast
 from archiver.fast import runs
 from archiver.fields import DECIMAL, INTEGER, TABLE, FormatError
 from archiver.format import Format, compiled, own_format
-from archiver.parse import parse, visible
+from archiver.parse import NotInFormatError, parse, visible
 from tests.lambda_events import escaped
 
 SEEN = [
@@ -67,19 +68,22 @@ MORE = {
 SEPARATORS = st.sampled_from(
     [" ", '" "', '"', " - ", "] [", "\t", "|", ":", ",", "-", "=", ": ", '" ', ' "', " [", "] ", "' '", '","x":"']
 )
+# What else a client can make nginx write: such a line may be rejected
+ODD_HOSTS = st.lists(st.sampled_from([b":", b"80", b"a", b"]", b"|", b"=", b",", b"::1"])).map(b"".join)
+UNUSUAL = MORE | {"host": ODD_HOSTS.map(lambda text: b"[" + text.partition(b"]")[0] + text.partition(b"]")[1])}
 Line = tuple[str, list[str], list[dict[str, bytes]]]
 
 
 @st.composite
-def logs(draw: st.DrawFn) -> Line:
+def logs(draw: st.DrawFn, more: dict[str, st.SearchStrategy[bytes]] = MORE) -> Line:
     """A format, fields of it, and what the variables of some lines hold."""
     clock = draw(st.sampled_from(["time_local", "time_iso8601"]))
-    chosen = [*NEEDED, clock, *draw(st.lists(st.sampled_from([*MORE]), unique=True, max_size=6))]
+    chosen = [*NEEDED, clock, *draw(st.lists(st.sampled_from([*more]), unique=True, max_size=6))]
     order = draw(st.permutations(chosen))
     text = draw(st.sampled_from(["", "[", '"', "{"]))
     for name in order:
         text += f"${{{name}}}" + draw(SEPARATORS)
-    values = {clock: st.just(ISO if clock == "time_iso8601" else LOCAL)} | NEEDED | MORE
+    values = {clock: st.just(ISO if clock == "time_iso8601" else LOCAL)} | NEEDED | more
     one = st.fixed_dictionaries({name: values[name] for name in order})
     fields = [field.name for field in TABLE if set(field.variables) & {*order}]
     fields += [name for name in ("cookie_a", "mine", "remote_port") if name in order]
@@ -121,6 +125,19 @@ def expected(values: dict[str, bytes], name: str) -> Any:
     return json.loads(value) if field and field.kind in (INTEGER, DECIMAL) else visible(value)
 
 
+def check_entry(entry: dict[str, Any], values: dict[str, bytes], fields: list[str]) -> None:
+    assert entry["host"] == values["remote_addr"].decode()
+    assert entry["time"] == "2020-04-18T01:42:18.000Z"
+    assert entry["status"] == int(values["status"])
+    assert entry["userAgent"] == visible(values.get("http_user_agent", b""))
+    parts = [entry[key] for key in ("method", "path", "httpVersion") if entry[key]]
+    assert " ".join(parts) == visible(values["request"])
+    for name in fields:
+        assert entry[name] == expected(values, name)
+    assert list(entry)[:7] == ["host", "time", "method", "path", "httpVersion", "status", "userAgent"]
+    assert {*list(entry)[7:]} == {*fields}
+
+
 @given(logs())
 @example(
     (
@@ -138,18 +155,27 @@ def test_fields_never_shift(log: Line) -> None:
         return
     lines = [written(text, values) for values in drawn]
     for line, values in zip(lines, drawn, strict=True):
-        entry = json.loads(parse(line, format_).text)
-        assert entry["host"] == values["remote_addr"].decode()
-        assert entry["time"] == "2020-04-18T01:42:18.000Z"
-        assert entry["status"] == int(values["status"])
-        assert entry["userAgent"] == visible(values.get("http_user_agent", b""))
-        parts = [entry[key] for key in ("method", "path", "httpVersion") if entry[key]]
-        assert " ".join(parts) == visible(values["request"])
-        for name in fields:
-            assert entry[name] == expected(values, name), line
-        assert list(entry)[:7] == ["host", "time", "method", "path", "httpVersion", "status", "userAgent"]
-        assert {*list(entry)[7:]} == {*fields}
+        check_entry(json.loads(parse(line, format_).text), values, fields)
     check(lines, format_)
+
+
+@given(logs(UNUSUAL))
+@example(
+    (
+        "${host}:${remote_addr} ${time_local} ${status} ${request}",
+        ["serverName"],
+        [{"host": b"[a:1", "remote_addr": b"::1", "time_local": LOCAL, "status": b"200", "request": b"-"}],
+    )
+)
+def test_fields_do_not_shift_where_a_client_writes_what_its_variable_is_not_for(log: Line) -> None:
+    text, fields, drawn = log
+    try:
+        format_ = compiled(text, tuple(fields))
+    except FormatError:
+        return
+    for values in drawn:
+        with suppress(NotInFormatError):
+            check_entry(json.loads(parse(written(text, values), format_).text), values, fields)
 
 
 OWN = [field.name for field in TABLE]
