@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from archiver.fields import TABLE, TEXT, Field, FormatError, chosen
 from archiver.json_line import members
@@ -28,8 +28,10 @@ from archiver.kinds import (
     PRINTABLE,
     UNKNOWN,
     WORD,
-    Kind,
+    Part,
+    alike,
     kind_of,
+    lists_of,
 )
 from archiver.times import TIMES
 
@@ -57,22 +59,13 @@ _DIRECTIVE = re.compile(
 _VARIABLE = re.compile(r"\$(?:(\w+)|\{(\w+)\})", re.ASCII)
 
 
-class Part(NamedTuple):
-    """A variable, what stands before it, and what is known of its value. `quoted`: between raw quotes."""
-
-    before: bytes
-    variable: str
-    kind: Kind
-    quoted: bool = False
-
-
 @dataclass(frozen=True, eq=False)
 class Format:
     """Of text: `parts`, and what stands `behind` the last one. Of JSON (`line` is None): `keys`, the variable of each
     key; None where a key is called like its variable.
 
-    `tail`, `end`: what the container's own log has behind the combined format; a line may lack it. `goes_on`: anything
-    may follow, after a space. `kept`: what is changed in its entries.
+    `lists`: those that have to be alike. `tail`, `end`: what the container's own log has behind the combined format; a
+    line may lack it. `goes_on`: anything may follow, after a space. `kept`: what is changed in its entries.
     """
 
     name: str
@@ -82,6 +75,7 @@ class Format:
     behind: bytes = b""
     keys: Mapping[str, str] | None = None
     goes_on: bool = False
+    lists: tuple[str, ...] = ()
     tail: tuple[Part, ...] = ()
     end: bytes = b""
     rest: re.Pattern[bytes] | None = None
@@ -95,6 +89,8 @@ class Format:
         if match is None:
             return None
         found = {part.variable: value for part, value in zip(self.parts, match.groups(), strict=False)}
+        if self.lists and not alike([found[name] for name in self.lists]):
+            return None
         rest = self.rest.fullmatch(match[len(self.parts) + 1] or b"") if self.rest else None
         if rest:
             found |= {part.variable: value for part, value in zip(self.tail, rest.groups(), strict=True)}
@@ -138,6 +134,7 @@ def compiled(text: str = "combined", fields: tuple[str, ...] = ()) -> Format:
         parts=parts,
         behind=behind,
         goes_on=goes_on,
+        lists=lists_of(parts),
         tail=tail,
         end=end,
         rest=re.compile(_expression(tail, end), re.DOTALL) if tail else None,
@@ -260,6 +257,8 @@ def _expression(parts: tuple[Part, ...], behind: bytes) -> bytes:
         else:
             follows = after.before[:1] or b"\n"
             shape = part.kind.shape or (b"[^%b\\s]%b" % (barred, b"*" if follows[0] in part.kind.holds else b"*+"))
+        if part.kind is LIST and not after.before.startswith((b",", b" :")):
+            shape = b"(?>%b)" % shape
         found += b"(%b)" % shape
     return found + re.escape(behind) + b")"
 

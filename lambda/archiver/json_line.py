@@ -11,8 +11,9 @@ import re
 from collections.abc import Mapping
 
 _NUMBER = rb"(?:[\d.]+|-)"
+_NUMBERS = rb"%b(?:(?:, | : )%b)*(?: : )?" % (_NUMBER, _NUMBER)
 # A string, so that nothing within it is looked at, or what stands bare behind a colon: no number, one, or several
-_BARE = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|(?<=:) ?((?:%b(?:(?:, | : )%b)*)?) ?(?=[,}])' % (_NUMBER, _NUMBER))
+_BARE = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|(?<=:) ?((?:%b)?) ?(?=[,}])' % _NUMBERS)
 
 
 def members(line: bytes, keys: Mapping[str, str] | None) -> dict[str, bytes] | None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 from archiver.times import TIMES
@@ -18,7 +20,7 @@ _WORD = PRINTABLE - set(b' "')
 _INTEGERS = "body_bytes_sent bytes_sent request_length connection connection_requests pid"
 _LISTS = "addr status response_time connect_time header_time response_length bytes_sent bytes_received"
 _OWN = (
-    "hostname http2 http3 pipe proxy_alternative_upstream_name proxy_upstream_name req_id request_id request_method "
+    "hostname http2 http3 pipe proxy_alternative_upstream_name proxy_upstream_name request_id request_method "
     "scheme server_name ssl_cipher ssl_protocol ssl_session_reused upstream_cache_status"
 )
 _SENT = re.compile(
@@ -35,6 +37,15 @@ class Kind(NamedTuple):
     shape: bytes | None = None
 
 
+class Part(NamedTuple):
+    """A variable, what stands before it, and what is known of its value. `quoted`: between raw quotes."""
+
+    before: bytes
+    variable: str
+    kind: Kind
+    quoted: bool = False
+
+
 ANY, WORD, UNKNOWN = Kind("any", frozenset()), Kind("word", _WORD), Kind("unknown", _WORD)
 INTEGER = Kind("integer", frozenset(b"0123456789-"), rb"(?:\d++|-)")
 DECIMAL = Kind("decimal", frozenset(b"0123456789.-"), rb"(?:\d++(?:\.\d++)?|-)")
@@ -44,7 +55,9 @@ PORT = Kind("port", INTEGER.holds, rb"(?:\d++|-|)")
 HOST = Kind("host", _WORD - set(b"/"), rb'(?:\[[0-9A-Fa-f:.]++\]|[^\s":]*+)')
 NUMBERS = (INTEGER, DECIMAL, PORT)
 _ITEM = rb'[^\s",:][^\s",]*+'
-LIST = Kind("list", _WORD - set(b","), rb"%b(?:(?:, | : )%b)*+" % (_ITEM, _ITEM))
+# Behind the last ` : ` nothing stands where no server was found for a second try
+LIST = Kind("list", _WORD - set(b","), rb"%b(?:(?:, | : )%b)*(?: : )?" % (_ITEM, _ITEM))
+_JOINT = re.compile(b", | : ")
 _ADDRESS = Kind("address", frozenset(byte for byte in _WORD if re.match(ADDRESS, bytes([byte]))), ADDRESS)
 # A client may send spaces behind it, and it is empty behind `-`; a target before it must not take it in
 PROTOCOL = Kind("protocol", _WORD, rb"(?:HTTP/\d++\.\d++ *|-|(?<![ \d] ))")
@@ -70,3 +83,18 @@ def kind_of(variable: str, after: bytes) -> Kind:
     if kind is _ADDRESS and kind.holds.intersection(after[:1]):  # it has colons of its own, so up to the last one
         return kind._replace(shape=ADDRESS.removesuffix(b"+"))
     return kind
+
+
+def lists_of(parts: Sequence[Part]) -> tuple[str, ...]:
+    """The lists of upstreams, if one stands before what the configuration may have from a client: with `: x` a client
+    could go on with it."""
+    for part, after in pairwise(parts):
+        if part.kind is LIST and after.before == b" " and kind_of(after.variable, b"") is UNKNOWN:
+            return tuple(part.variable for part in parts if part.kind is LIST)
+    return ()
+
+
+def alike(lists: Sequence[bytes]) -> bool:
+    """Whether all are of the same upstreams. Where there is one only, ` : ` in it may be a client's."""
+    joints = {(*_JOINT.findall(each),) for each in lists}
+    return len(joints) == 1 and (len(lists) > 1 or b" : " not in joints.pop())

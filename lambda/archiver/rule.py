@@ -13,8 +13,8 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from archiver.fields import DECIMAL, INTEGER, TEXT, Field
-from archiver.format import AGENT, TARGETS, Format, Part
-from archiver.kinds import ADDRESS, ADDRESSES, ANY, HOST, LIST, PORT, PROTOCOL, WORD, Kind
+from archiver.format import AGENT, TARGETS, Format
+from archiver.kinds import ADDRESS, ADDRESSES, ANY, HOST, LIST, PORT, PROTOCOL, WORD, Kind, Part
 from archiver.parse import first
 from archiver.times import TIMES, in_utc, local
 
