@@ -10,14 +10,15 @@ variable "access_log_format" {
   }
 
   validation {
-    condition     = !can(regex("[$](\\w+|\\{\\w+\\})[$]", var.access_log_format))
-    error_message = "Nothing separates two of its variables."
+    # in a JSON string they need no separator
+    condition     = can(regex("^json:|\\bescape=json\\b", var.access_log_format)) || !can(regex("[$](\\w+|\\{\\w+\\})[$]|\\bescape=none\\b", var.access_log_format))
+    error_message = "Nothing separates two of its variables, or with escape=none a client could write what it likes."
   }
 
   validation {
-    condition = startswith(var.access_log_format, "json") || !strcontains(var.access_log_format, "$") || alltrue([
+    condition = !can(regex("^json:|[$]", var.access_log_format)) || alltrue([
       for needed in ["(realip_)?remote_addr|the_real_ip|proxy_protocol_addr", "time_local|time_iso8601|msec", "status", "request|request_method"] :
-      can(regex("[$]\\{?(${needed})\\b", var.access_log_format))
+      can(regex("${startswith(var.access_log_format, "json:") ? "\"" : "[$]"}\\W{0,2}(${needed})\\b", var.access_log_format))
     ])
     error_message = "It needs an address, a time, the request and the status: $remote_addr, $time_local, $request, $status."
   }

@@ -77,6 +77,39 @@ run "not_to_be_told_apart" {
   expect_failures = [var.access_log_format]
 }
 
+run "a_json_string_of_several_variables" {
+  command = plan
+
+  variables {
+    access_log_format = "escape=json {\"t\":\"$msec\",\"a\":\"$remote_addr\",\"r\":\"$request\",\"s\":$status,\"url\":\"$scheme://$host$request_uri\"}"
+  }
+
+  assert {
+    condition     = startswith(output.settings.ACCESS_LOG_FORMAT, "escape=json {")
+    error_message = "The function gets it as it is."
+  }
+}
+
+run "what_a_client_could_write" {
+  command = plan
+
+  variables {
+    access_log_format = "escape=none $remote_addr [$time_local] \"$request\" $status"
+  }
+
+  expect_failures = [var.access_log_format]
+}
+
+run "json_without_a_status" {
+  command = plan
+
+  variables {
+    access_log_format = "json:{\"a\":\"remote_addr\",\"t\":\"msec\",\"r\":\"request\"}"
+  }
+
+  expect_failures = [var.access_log_format]
+}
+
 run "without_a_time" {
   command = plan
 
