@@ -24,8 +24,11 @@ from archiver.kinds import (
     ANY,
     HOST,
     LIST,
+    MAY_BE_EMPTY,
     NUMBERS,
+    PORT,
     PRINTABLE,
+    PROTOCOL,
     UNKNOWN,
     WORD,
     Part,
@@ -219,10 +222,12 @@ def _settled(stretch: list[Part], after: bytes) -> list[Part]:
         return [only._replace(kind=ANY) if free else only]
     befores = [b"\n" + stretch[0].before, *(part.before for part in stretch[1:])]
     afters = [*befores[1:], after]
-    kinds = [part.kind.name for part in stretch]
-    # an address or a host before its port, which holds no colon, ends where both do
-    ported = [one in ("address", "host") and other == "port" for one, other in pairwise([*kinds, ""])]
-    ends = [one + afters[at + 1] if ported[at] else one for at, one in enumerate(afters)]
+    ends = [*afters]
+    for at, (part, other) in enumerate(pairwise(stretch)):
+        if part.kind.name in ("address", "host") and other.kind is PORT:  # which has no colon: it ends where both do
+            ends[at] += afters[at + 1]
+        elif part.kind is PROTOCOL and other.variable in MAY_BE_EMPTY:  # the space behind that looks like its own
+            ends[at] = b""
     free = any(part.kind is ANY for part in stretch)
     lists = any(part.kind is LIST for part in stretch)
 

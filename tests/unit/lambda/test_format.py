@@ -147,6 +147,11 @@ NEEDED = '[$time_local] "$request" $status'
         (f"$remote_addr {NEEDED} $host-$server_port", "", "$host cannot be told from '-' behind it"),
         (f"$remote_addr {NEEDED} $http_x:$host", "", "$http_x and $host cannot be told apart"),
         (f"$remote_addr {NEEDED} $scheme:$host", "", "$scheme and $host cannot be told apart"),
+        (
+            f"$remote_addr {NEEDED} $server_protocol $http2 $http_user_agent",
+            "",
+            "$server_protocol and $http_user_agent cannot be told apart",
+        ),
         (f"$host:$remote_addr {NEEDED}", "", "$host and $remote_addr cannot be told apart"),
         (f"$host:$server_port:$remote_addr {NEEDED}", "", "$host and $remote_addr cannot be told apart"),
         (f"$remote_addr {NEEDED} $host:|$http_x", "", "$host and $http_x cannot be told apart"),
