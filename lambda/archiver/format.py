@@ -229,19 +229,20 @@ def _settled(stretch: list[Part], after: bytes) -> list[Part]:
         elif part.kind is PROTOCOL and other.variable in MAY_BE_EMPTY:  # the space behind that looks like its own
             ends[at] = b""
     free = any(part.kind is ANY for part in stretch)
-    lists = any(part.kind is LIST for part in stretch)
+    lists = [part.kind is LIST for part in stretch]
 
-    def clear(part: Part, literal: bytes, to_the_left: bool) -> bool:
-        kind = part.kind
-        if kind in (ANY, UNKNOWN) and (kind is ANY or free or lists):
+    def clear(at: int, literal: bytes, to_the_left: bool) -> bool:
+        kind = stretch[at].kind
+        # with `x,` it would begin a list behind it; of one before it, see lists_of
+        if kind in (ANY, UNKNOWN) and (kind is ANY or free or any(lists[0 if to_the_left else at :])):
             return False
         if kind is LIST and (free or to_the_left or literal.startswith((b",", b" :"))):
             return False
         return not set(literal) <= kind.holds
 
-    left = next((at for at, part in enumerate(stretch) if not clear(part, ends[at], False)), len(stretch) - 1)
+    left = next((at for at in range(len(stretch)) if not clear(at, ends[at], False)), len(stretch) - 1)
     for at in range(left + 1, len(stretch)):
-        if not clear(stretch[at], befores[at], True):
+        if not clear(at, befores[at], True):
             raise FormatError(
                 f"${stretch[left].variable} and ${stretch[at].variable} cannot be told apart: put both into quotes"
             )
