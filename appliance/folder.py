@@ -81,9 +81,13 @@ def _writing(settings: Settings) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        user = os.geteuid()
+        owner = (
+            f". A new volume is open to user {USER}, and to others in group 0 (--user {user}:0); a used one, after: "
+            f"docker run --rm --user 0 -v web-log:/data kinesis-lambda-logging chown -R {user} /data"
+        )
         raise StartError(
             f"cannot write to DATA_DIR {settings.data_dir}: {error.strerror}. Mend it with a folder or volume with "
-            f"free space that belongs to user {os.geteuid()}, e.g. -v web-log:/data; what is there belongs to it after "
-            f"chown -R {os.geteuid()} <folder>, or docker run --rm --user 0 -v web-log:/data kinesis-lambda-logging "
-            f"chown -R {os.geteuid()} /data"
+            f"free space that user {user} may write to, e.g. -v web-log:/data"
+            f"{owner if isinstance(error, PermissionError) else ''}"
         ) from None

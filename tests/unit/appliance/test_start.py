@@ -130,7 +130,16 @@ def mode(path: Path) -> int:
 def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setenv("DATA_DIR", str(tmp_path / "file" / "data"))
-    with pytest.raises(StartError, match=r"cannot write to DATA_DIR .* -v web-log:/data.* chown -R \d+ /data"):
+    with pytest.raises(StartError, match=r"cannot write to DATA_DIR .* -v web-log:/data$"):
+        lock(Settings())
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setenv("DATA_DIR", str(tmp_path))
+    monkeypatch.setattr(os, "open", refuse)
+    monkeypatch.setattr(os, "geteuid", lambda: 12345)
+    with pytest.raises(StartError, match=r"Permission denied\. .* \(--user 12345:0\); .* chown -R 12345 /data$"):
         lock(Settings())
 
 
