@@ -23,12 +23,12 @@ from producer.reader import (
     Reader,
     Rest,
     begin_of,
-    head_of,
     is_bookmark,
     is_window,
     joined,
     line_end,
     longer_head,
+    new_head,
     rotated_of,
     tail_of,
 )
@@ -179,7 +179,7 @@ class Identity:
                 rests = [Rest(content, end), Rest(content, last)]
                 if end == seen.size or any(begins(each, rest) for each in [*reading.values(), *kept] for rest in rests):
                     raise NoLogError("")
-                started = self._fresh([seen.file()], *head_of(content, seen.size))
+                started = self._fresh([seen.file()], *new_head(content, seen.size))
                 started.offset, started.tail = end, tail_of(content, end)
                 reading[started.id] = seen
                 return started
@@ -214,7 +214,7 @@ class Identity:
             if line_end(content, 0, seen.size) is None and not (seen.size and self._reader.final(seen, content)):
                 return None
             begin = begin_of(content)
-            started = self._fresh([seen.file()], *head_of(content, seen.size, begin))
+            started = self._fresh([seen.file()], *new_head(content, seen.size, begin))
             if begin:
                 started.offset, started.hole, started.tail = begin, begin, tail_of(content, begin)
             if part := take_over(started, content, seen, checkpoint, self._imported()):

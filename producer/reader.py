@@ -234,6 +234,15 @@ def head_of(content: Content, size: int, begin: int = 0) -> tuple[Fingerprint, l
     return Fingerprint.of(data), [Fingerprint.of(data[:end]) for end in ends]
 
 
+def new_head(content: Content, size: int, begin: int = 0) -> tuple[Fingerprint, list[Fingerprint]]:
+    """The same of a file that begins a generation. Raises FileNotFoundError when it was emptied since it had this size:
+    of nothing, or of half a line, any file would be the same."""
+    head, starts = head_of(content, size, begin)
+    if head.length < min(WINDOW_BYTES, size - begin):
+        raise FileNotFoundError(errno.ENOENT, "emptied since it was looked at")
+    return head, starts
+
+
 def tail_of(content: Content, end: int) -> Fingerprint:
     """The fingerprint of what stands before an offset. Raises OSError."""
     length = min(WINDOW_BYTES, end)

@@ -952,6 +952,25 @@ def test_a_log_whose_end_was_cut_off_is_a_new_one(machine: Machine) -> None:
     assert machine.arrived == [*LINES, *LINES[:190], b"next"]
 
 
+def test_a_log_that_is_emptied_while_it_is_looked_at_begins_no_generation(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A beginning without a byte would be that of any other file."""
+    machine.write(TEXT)
+
+    def emptied(_: object) -> int:
+        os.truncate(machine.log, 0)
+        return 0
+
+    with monkeypatch.context() as patch:
+        patch.setattr("producer.identity.begin_of", emptied)
+        assert machine.poll().lines == 0
+    saved = checkpoint_of(machine.log).load()
+    assert not saved or saved.generations == []
+    machine.write(b"new\n")
+    assert machine.poll().lines == 1
+
+
 @pytest.mark.parametrize("then", [b"", b"\n", b"the same\n"])
 def test_a_log_that_was_emptied_is_not_taken_for_an_edited_one(machine: Machine, then: bytes) -> None:
     """Though it has a line that ends like the last long one sent, as a client may have it."""
