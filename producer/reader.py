@@ -118,15 +118,18 @@ class Reader:
         _make_durable(content)
         while position < limit:
             length = min(READ_BYTES, BLOCK_BYTES, limit - position)
-            first = 0 if position else generation.head.length
+            # what stands before the first bytes is little, so its head tells the file
+            known = position - generation.hole
+            first = max(0, generation.head.length - known) if known <= len(before) else 0
             data = _follows(content, position, length, before, first, lines=not (first or inside_line))
             if data and b"\n" not in data and len(data) < limit - position:  # the start of a long line: all of it
                 length = min(BLOCK_BYTES, limit - position)
                 data = _follows(content, position, length, before)
             if data is None:
                 return
-            if not position:  # nothing stands before the first byte, so its head tells the file
-                if Fingerprint.of(data[: generation.head.length]) not in (generation.head, *generation.starts):
+            if first:
+                head = (before[len(before) - known :] + data)[: generation.head.length]
+                if Fingerprint.of(head) not in (generation.head, *generation.starts):
                     return
                 data = data[:length]
             cut = data.rfind(b"\n") + 1

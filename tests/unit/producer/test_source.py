@@ -311,6 +311,20 @@ def test_refilled_between_the_poll_and_the_reading(machine: Machine) -> None:
     assert list(source.pieces(poll)) == []
 
 
+@pytest.mark.parametrize("hole", [0, 8192])
+def test_refilled_after_the_poll_where_little_was_sent(machine: Machine, hole: int) -> None:
+    """A byte before the offset, or what only a hole has, may be the same: the first bytes tell."""
+    machine.write(bytes(hole) + b"\n" * (not hole))
+    machine.poll()
+    machine.write(b"a\nb\n")
+    source, checkpoint = source_of(machine.log, machine.clock), checkpoint_of(machine.log).load() or Checkpoint()
+    poll = source.poll(checkpoint)
+    assert poll.unread
+    os.truncate(machine.log, 0)
+    machine.write(bytes(hole) + b"\n" * (not hole) + b"x\ny\nz\n")
+    assert list(source.pieces(poll)) == []
+
+
 def test_emptied_before_the_reading_and_refilled_within_it(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     """Then nothing stands before the offset for a moment, and other lines behind it."""
     machine.write(b"same\na\n")
