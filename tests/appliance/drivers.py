@@ -12,6 +12,7 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -120,6 +121,11 @@ def ready(appliance: Appliance, within: float = 60) -> None:
         return True
 
     eventually(look, within=within, every=0.3)
+
+
+def no_poll_soon() -> str:
+    """A POLL_INTERVAL none of whose polls, which keep to the clock, comes within the next half hour."""
+    return str(max(range(3000, 3600), key=lambda seconds: -time.time() % seconds))
 
 
 def polled(appliance: Appliance) -> None:

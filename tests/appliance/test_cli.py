@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tests.appliance.drivers import ROOT, Appliance, Native, get, polled, ready
+from tests.appliance.drivers import ROOT, Appliance, Native, get, no_poll_soon, polled, ready
 from tests.emulator import Emulator
 from tests.waiting import eventually
 
@@ -28,7 +28,7 @@ def answer(appliance: Appliance, *command: str) -> dict[str, Any]:
 
 
 def test_status_ship_now_and_tail(appliance: Appliance) -> None:
-    appliance.start(POLL_INTERVAL="3600")  # nothing is shipped by itself after the start
+    appliance.start(POLL_INTERVAL=no_poll_soon())  # nothing is shipped by itself after the start
     polled(appliance)
     run = secrets.token_hex(4)
     for number in range(3):

@@ -17,7 +17,7 @@ from urllib.parse import quote
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.appliance.drivers import Appliance, Native, get, polled, ready, s3_client
+from tests.appliance.drivers import Appliance, Native, get, no_poll_soon, polled, ready, s3_client
 from tests.checker import entries, judge
 from tests.emulator import Emulator
 from tests.localstack_process import LocalStack, LocalStackImage
@@ -229,7 +229,7 @@ def walk(dashboard: Dashboard, prefix: str = "") -> tuple[list[Any], list[Any]]:
 
 @pytest.mark.emulator
 def test_ship_now_does_not_wait_for_the_poll(native: Native) -> None:
-    native.start(POLL_INTERVAL="600")
+    native.start(POLL_INTERVAL=no_poll_soon())
     polled(native)
     dashboard = Dashboard(native.dashboard_port)
     listening(dashboard)

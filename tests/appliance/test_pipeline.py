@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.appliance.drivers import Appliance, Container, Native, client, get, ready, s3_client
+from tests.appliance.drivers import Appliance, Container, Native, client, get, no_poll_soon, ready, s3_client
 from tests.checker import entries, judge
 from tests.emulator import Emulator
 from tests.waiting import eventually
@@ -90,7 +90,7 @@ def test_verify_and_the_aws_cli_answer_where_the_appliance_runs(appliance: Appli
 
 
 def test_a_stop_with_lines_unshipped_and_a_new_start_lose_and_double_nothing(appliance: Appliance) -> None:
-    appliance.start(POLL_INTERVAL="3600")  # nothing is shipped but at the start and at the stop
+    appliance.start(POLL_INTERVAL=no_poll_soon())  # nothing is shipped but at the start and at the stop
     ready(appliance)
     traffic = Traffic(appliance)
     traffic.send(30)
@@ -148,7 +148,7 @@ def test_a_small_rotation_limit_loses_nothing(appliance: Appliance) -> None:
 @pytest.mark.emulator
 def test_lines_pending_at_a_stop_are_in_s3_before_it_ends(native: Native, emulator: Emulator) -> None:
     emulator.start()
-    native.start(LOCALSTACK_HOST=f"127.0.0.1:{emulator.port}", POLL_INTERVAL="3600")
+    native.start(LOCALSTACK_HOST=f"127.0.0.1:{emulator.port}", POLL_INTERVAL=no_poll_soon())
     ready(native)
     traffic = Traffic(native)
     traffic.send(25)
@@ -214,7 +214,7 @@ def test_killed_programs_come_back_and_nothing_is_lost(native: Native) -> None:
 @pytest.mark.container
 def test_the_image_ships_pending_lines_to_an_emulator_outside(container: Container, outside: tuple[str, str]) -> None:
     host, url = outside
-    container.start(LOCALSTACK_HOST=host, POLL_INTERVAL="3600")
+    container.start(LOCALSTACK_HOST=host, POLL_INTERVAL=no_poll_soon())
     ready(container)
     traffic = Traffic(container)
     traffic.send(25)

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from tests.appliance.drivers import Appliance, Native, get, ready
+from tests.appliance.drivers import Appliance, Native, get, no_poll_soon, ready
 from tests.appliance.test_pipeline import Traffic
 from tests.waiting import eventually
 
@@ -22,7 +22,7 @@ def answers(appliance: Appliance) -> bool:
 
 
 def test_the_first_request_is_archived_without_a_poll_or_a_complaint(appliance: Appliance) -> None:
-    appliance.start(POLL_INTERVAL="3600")
+    appliance.start(POLL_INTERVAL=no_poll_soon())
     eventually(lambda: answers(appliance), every=0.05)
     traffic = Traffic(appliance)
     traffic.send(1)

@@ -14,7 +14,7 @@ import pytest
 from playwright.sync_api import Locator, Page, Response, Route, expect
 
 from dashboard.app import MAX_WATCHERS
-from tests.appliance.drivers import folder, ready, s3_client
+from tests.appliance.drivers import folder, no_poll_soon, ready, s3_client
 from tests.browser.conftest import Open
 from tests.browser.site import AXE, MEND, PHONE, Site, go, keep
 from tests.checker import entries
@@ -587,13 +587,13 @@ def test_firehose_shows_what_can_be_known(visit: Open, by_firehose: Site) -> Non
 
 
 def test_ship_now_and_the_emulator_killed_and_back(visit: Open, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """With a poll every ten minutes nothing moves but by the button; then what is behind is gone, and comes back."""
+    """While no poll is due nothing moves but by the button; then what is behind is gone, and comes back."""
     emulator = Emulator(tmp_path_factory.mktemp("emulator"))
     site = Site(tmp_path_factory.mktemp("offline"))
     try:
         emulator.start()
         fast = {"REPAIR_INTERVAL": "1", "REPAIR_AFTER": "2"}
-        site.start(LOCALSTACK_HOST=emulator.url, POLL_INTERVAL="600", **fast)
+        site.start(LOCALSTACK_HOST=emulator.url, POLL_INTERVAL=no_poll_soon(), **fast)
         page = visit(site.url, forgiving=True)
         expect(page.locator("#tree-note")).to_contain_text("Nothing archived yet")
         expect(page.locator("#minutes-empty")).to_have_text("No requests archived in this period.")
