@@ -12,8 +12,10 @@ from collections.abc import Mapping
 
 _NUMBER = rb"(?:[\d.]+|-)"
 _NUMBERS = rb"%b(?:(?:, | : )%b)*(?: : )?" % (_NUMBER, _NUMBER)
-# A string, so that nothing within it is looked at, or what stands bare behind a colon: no number, one, or several
-_BARE = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|(?<=:) ?((?:%b)?) ?(?=[,}])' % _NUMBERS)
+# A string, so that nothing within it is looked at, or what stands bare behind a key: no number, one, or several. Also a
+# string without an end, and behind a key only, which ends with a quote: so nothing is looked at again and again.
+_STRING = rb'"[^"\\]*(?:\\.[^"\\]*)*"?'
+_BARE = re.compile(rb'%b|(?:(?<=":)|(?<=" :)) ?((?:%b)?) ?(?=[,}])' % (_STRING, _NUMBERS))
 
 
 def members(line: bytes, keys: Mapping[str, str] | None) -> dict[str, bytes] | None:

@@ -11,6 +11,7 @@ import pytest
 from archiver.event import kinesis_record
 from archiver.fast import runs
 from archiver.filing import file_record, file_runs
+from archiver.format import compiled
 from archiver.parse import NotInFormatError, parse, visible
 from tests.lambda_events import bytes_of, combined, record
 
@@ -73,6 +74,15 @@ def test_a_hostile_line_costs_linear_time(line: bytes) -> None:
     with pytest.raises(NotInFormatError):
         parse(line)
     assert time.process_time() - begun < 0.5
+
+
+@pytest.mark.parametrize("value", [rb"\"" * 500_000, b"1 : " * 250_000, b'", "' * 250_000], ids=range(3))
+def test_half_a_json_line_costs_linear_time(value: bytes) -> None:
+    begun = time.process_time()
+    for before in (b'{"a":,"b":', b'{"a":,"b":"'):
+        with pytest.raises(NotInFormatError):
+            parse(before + value, compiled("json"))
+    assert time.process_time() - begun < 1
 
 
 @pytest.mark.parametrize(
