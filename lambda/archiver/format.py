@@ -22,9 +22,9 @@ from archiver.json_line import members
 from archiver.kinds import (
     ADDRESSES,
     ANY,
+    EMPTY_AT_TIMES,
     HOST,
     LIST,
-    MAY_BE_EMPTY,
     NUMBERS,
     PORT,
     PRINTABLE,
@@ -226,7 +226,7 @@ def _settled(stretch: list[Part], after: bytes) -> list[Part]:
     for at, (part, other) in enumerate(pairwise(stretch)):
         if part.kind.name in ("address", "host") and other.kind is PORT:  # which has no colon: it ends where both do
             ends[at] += afters[at + 1]
-        elif part.kind is PROTOCOL and other.variable in MAY_BE_EMPTY:  # the space behind that looks like its own
+        elif part.kind is PROTOCOL and other.variable in EMPTY_AT_TIMES:  # the space behind that looks like its own
             ends[at] = b""
     free = any(part.kind is ANY for part in stretch)
     lists = [part.kind is LIST for part in stretch]

@@ -61,7 +61,7 @@ _JOINT = re.compile(b", | : ")
 _ADDRESS = Kind("address", frozenset(byte for byte in _WORD if re.match(ADDRESS, bytes([byte]))), ADDRESS)
 # A client may send spaces behind it, and it is empty behind `-`; a target before it must not take it in
 PROTOCOL = Kind("protocol", _WORD, rb"(?:HTTP/\d++\.\d++ *|-|(?<![ \d] ))")
-MAY_BE_EMPTY = ("host", "http2", "http3", "remote_port", "server_name", "server_port")
+EMPTY_AT_TIMES = ("host", "http2", "http3", "remote_port", "server_name", "server_port")
 _STATUS = Kind("status", frozenset(), rb"\d{3}")
 _KINDS: dict[str, Kind] = {
     **dict.fromkeys((*ADDRESSES, "server_addr"), _ADDRESS),
