@@ -32,7 +32,12 @@ def main(settings: Settings, options: argparse.Namespace) -> int:
     clock = SystemClock()
     tell = progress(clock, at_once=True)
     try:
-        result = prepare(settings, options.files, lambda path: tell(f"reading {printable(str(path))}"))
+        result = prepare(
+            settings,
+            options.files,
+            lambda path: tell(f"reading {printable(str(path))}"),
+            lambda: say("another import reads its files: this one waits until it has"),
+        )
         with closing(make_sink(settings, clock, random.SystemRandom())) as sink:
             send(result, sink, sink.cut, clock, lambda now: tell(_progress(now)), settings.log_name)
     except (ImportingError, CheckpointError, NotAFileError) as error:

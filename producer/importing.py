@@ -59,11 +59,17 @@ class Imported:
     by_id: dict[str, Old] = field(default_factory=dict)
 
 
-def prepare(settings: Settings, paths: Sequence[Path], progress: Callable[[Path], None]) -> Imported:
-    """Read the files through, and remember their contents durably. Raises ImportingError, CheckpointError, OSError."""
+def prepare(
+    settings: Settings,
+    paths: Sequence[Path],
+    progress: Callable[[Path], None],
+    waiting: Callable[[], None] = lambda: None,
+) -> Imported:
+    """Read the files through, and remember their contents durably. `waiting` is called once if another import has to
+    have read its own first. Raises ImportingError, CheckpointError, OSError."""
     memory = settings.checkpoint_file.with_name(MEMORY)
     memory.parent.mkdir(parents=True, exist_ok=True)  # the producer may not have run yet
-    with _alone(memory.parent):
+    with _alone(memory.parent, waiting):
         known = load(memory)
         result = _read(settings, paths, known, progress)
         if result.by_id:
@@ -72,12 +78,16 @@ def prepare(settings: Settings, paths: Sequence[Path], progress: Callable[[Path]
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
+def _alone(folder: Path, waiting: Callable[[], None]) -> Iterator[None]:
     """Wait for an import that reads its files at the same time: this one has to know what that one knows."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         with suppress(OSError):  # of a network file system that locks no folders
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                waiting()
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
     finally:
         os.close(descriptor)

@@ -370,13 +370,13 @@ def test_two_imports_at_once_know_of_each_other(world: World) -> None:
 
     def progress(_: Path) -> None:
         reading.set()
-        gone_on.wait(0.2)  # the other one would be through by then
+        assert gone_on.wait(10), "the other one waits, and says so"
 
     first = threading.Thread(target=lambda: prepare(world.settings, both[:1], progress))
     first.start()
     reading.wait()
-    second = prepare(world.settings, both[1:], lambda _: None)
-    gone_on.set()
+    second = prepare(world.settings, both[1:], lambda _: None, gone_on.set)
+    assert gone_on.is_set()
     first.join()
     known = load(world.settings.checkpoint_file.with_name(MEMORY))
     assert len(known) == 2
