@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from botocore.exceptions import ResponseStreamingError
+
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
@@ -35,6 +37,18 @@ class Verdict:
         return not (self.lost or self.doubled or self.misfiled or self.unknown)
 
 
+def body_of(s3: S3Client, bucket: str, key: str) -> bytes:
+    """The object. Raises AssertionError while it cannot be read as a whole.
+
+    MiniStack, killed inside an append, has the new bytes with the old length, and breaks such an answer off. The next
+    append mends that, and one comes: the lines were not acknowledged.
+    """
+    try:
+        return s3.get_object(Bucket=bucket, Key=key)["Body"].read()
+    except ResponseStreamingError as error:
+        raise AssertionError(f"{key} cannot be read as a whole: {error}") from error
+
+
 def entries(s3: S3Client, bucket: str, prefix: str = "") -> list[tuple[str, dict[str, Any]]]:
     """Every entry of every hourly object, with its key. Raises AssertionError for a line that breaks the contract."""
     found = []
@@ -43,7 +57,7 @@ def entries(s3: S3Client, bucket: str, prefix: str = "") -> list[tuple[str, dict
             key = item["Key"]
             if not KEY.fullmatch(key.removeprefix(prefix)):
                 continue
-            body = s3.get_object(Bucket=bucket, Key=key)["Body"].read()
+            body = body_of(s3, bucket, key)
             assert body.endswith(b"\n"), f"{key} does not end with a newline"
             for line in body.decode().removesuffix("\n").split("\n"):
                 entry = json.loads(line)

@@ -30,6 +30,7 @@ from archiver.layout import HourlyObject
 from archiver.ledger import Ledger
 from archiver.stored import METADATA_KEY
 from producer.signed import signed
+from tests.checker import body_of
 from tests.emulator import Emulator
 from tests.fake_s3 import FakeS3
 from tests.keys import KEY
@@ -324,10 +325,13 @@ def test_ministack_killed_between_an_objects_bytes_and_its_metadata(
         emulator.start()
         with client(emulator.url) as s3:
             backend.s3 = s3
+            if old:
+                with pytest.raises(AssertionError, match="cannot be read as a whole"):
+                    body_of(s3, backend.bucket, backend.target.key)
             more = items(standing + 3)
             backend.archive().append(backend.target, new + more)
             backend.archive().append(backend.target, new + more)
-            assert backend.body() == text(old + new + more)
+            assert body_of(s3, backend.bucket, backend.target.key) == text(old + new + more)
     finally:
         emulator.stop(kill=True)
     assert path.stat().st_size == len(text(old + new + more))
