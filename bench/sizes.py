@@ -30,6 +30,18 @@ class Upload:
     parts: dict[int, int] = field(default_factory=dict)
 
 
+class Spaces(io.BytesIO):
+    """A body whose bytes are received when they are read."""
+
+    def __init__(self, s3: SizesS3, size: int) -> None:
+        super().__init__()
+        self._s3, self._size = s3, size
+
+    def read(self, _size: int | None = -1, /) -> bytes:
+        self._s3.received += self._size
+        return b" " * (self._size - 1) + b"\n"
+
+
 class SizesS3:
     """One bucket. `requests`, `sent`, `received` and `copied` (inside S3, not over the wire) count, in bytes."""
 
@@ -53,9 +65,13 @@ class SizesS3:
             if request["Key"] not in self.small:
                 raise _refused(404, "NoSuchKey", "GetObject")
             return {"Body": io.BytesIO(self.small[request["Key"]])}
+        stored = self.objects.get(request["Key"])
+        if stored is None:
+            raise _refused(404, "NoSuchKey", "GetObject")
         start, end = _span(request["Range"])
-        self.received += end - start
-        return {"Body": io.BytesIO(b" " * (end - start - 1) + b"\n")}
+        end = min(end, stored.size)
+        answer = {"ETag": stored.etag, "ContentLength": end - start, "Metadata": dict(stored.metadata)}
+        return answer | {"ContentRange": f"bytes {start}-{end - 1}/{stored.size}", "Body": Spaces(self, end - start)}
 
     def put_object(self, **request: Any) -> dict[str, Any]:
         self.requests += 1

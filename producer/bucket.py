@@ -29,8 +29,6 @@ from producer.retrying import Failure, RetryingSink
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-# A poll writes the hour's entries and its rejected lines, and around the full hour those of two
-REMEMBERED = 4
 # More memory is not taken by lines that are to be written, whatever they become: an empty line becomes 90 bytes, and a
 # control character 6. A batch of ordinary lines is written at once.
 FLUSH_BYTES = 20 * 1024 * 1024
@@ -145,7 +143,7 @@ class BucketSink(RetryingSink):
         s3.meta.events.register("before-send.s3", self._count)
         # of which no two writers may have equal ones
         rng = random.Random(self.rng.getrandbits(128))  # noqa: S311 (names and jitter, no secret)
-        return Archive(s3, self.stream, rng=rng, sleep=self.clock.sleep, limits=LIMITS, remembered=REMEMBERED)
+        return Archive(s3, self.stream, rng=rng, sleep=self.clock.sleep, limits=LIMITS, alone=True)
 
     def _count(self, **_: Any) -> None:
         self._requests += 1

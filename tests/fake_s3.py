@@ -66,11 +66,11 @@ class FakeS3:
         def get() -> dict[str, Any]:
             stored = self._existing(request["Key"], "NoSuchKey")
             self._check(request.get("IfMatch"), stored)
-            body = stored.body
+            body, given = stored.body, {}
             if "Range" in request:
-                start, end = self._span(request["Range"], len(body))
-                body = body[start:end]
-            return {**self._describe(stored), "ContentLength": len(body), "Body": io.BytesIO(body)}
+                start, end = self._span(request["Range"], len(body), clamped=True)
+                body, given = body[start:end], {"ContentRange": f"bytes {start}-{end - 1}/{len(body)}"}
+            return {**self._describe(stored), **given, "ContentLength": len(body), "Body": io.BytesIO(body)}
 
         return self._call("get_object", request, get)
 
@@ -195,10 +195,12 @@ class FakeS3:
         if etag is not None and etag != stored.etag:
             self._refuse(412, "PreconditionFailed", "GetObject")
 
-    def _span(self, text: str, size: int) -> tuple[int, int]:
+    def _span(self, text: str, size: int, *, clamped: bool = False) -> tuple[int, int]:
+        """`clamped`: the last byte may be beyond the size, as with GetObject."""
         match = re.fullmatch(r"bytes=(\d+)-(\d+)", text)
         assert match, text
         start, last = int(match[1]), int(match[2])
+        last = min(last, size - 1) if clamped else last
         if not start <= last < size:
             self._refuse(416, "InvalidRange", "GetObject")
         return start, last + 1

@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 ATTEMPTS = 20  # one writer wins each round; Lambda allows 10 parallel batches a shard
 BACKOFF_BASE = 0.05
 BACKOFF_CAP = 2.0
+# Large objects that are known as such: an hour's entries and its rejected lines, of two hours, of several logs
+KEPT = 16
 
 
 class Limits(NamedTuple):
@@ -81,8 +83,8 @@ class Archive:
     objects; with `sleep` it makes the waits between two rounds of a race.
 
     `side_by_side` makes the calls that copy the parts of one object; `map` makes them one after the other.
-    `remembered`: of so many objects, those written last, the state is kept for the next append, which then asks for
-    none. The condition of its write finds out when another writer came between.
+    `alone`: no other writer is expected. The state of a large object is kept for the next append, which then asks for
+    none. The condition of its write finds out when another writer came between, and from then on it is asked for.
     """
 
     def __init__(
@@ -94,7 +96,7 @@ class Archive:
         sleep: Callable[[float], None],
         limits: Limits | None = None,
         side_by_side: SideBySide = map,
-        remembered: int = 0,
+        alone: bool = False,
     ) -> None:
         self._s3 = s3
         self._bucket = bucket
@@ -103,8 +105,9 @@ class Archive:
         self._sleep = sleep
         self._limits = limits or Limits()
         self._writer = Writer(s3, bucket, self._limits.max_copy, side_by_side)
-        self._remembered = remembered
-        self._known: dict[HourlyObject, State] = {}
+        self._alone = alone
+        # objects of which a part can be copied; with its state as written last, as long as no other writer was met
+        self._large: dict[HourlyObject, State | None] = {}
         self._others = Others(self._reader)
 
     def append(self, target: HourlyObject, items: Sequence[Item], elsewhere: Elsewhere | None = None) -> Appended:
@@ -117,16 +120,28 @@ class Archive:
         # whose answer was an error may still arrive
         unused: dict[str, str | None] = {}
         cause: ClientError | None = None
-        known = self._known.pop(target, None)
+        large, known = target in self._large, self._large.pop(target, None)
+        alone = self._alone and not (large and not known)
         if known and all(item.owner and known.ledger.covers(item.owner, item.start, item.end) for item in items):
             known = None  # nothing would be written, so nothing would find out that the object is gone
         for conflicts, wait in enumerate(self._waits()):
             try:
-                state, known = known or self._reader.read(target), None
+                body = None
+                if known:
+                    state, known = known, None
+                elif large:
+                    state = self._reader.read(target)
+                else:
+                    state, body = self._reader.fetch(target, self._limits.min_part)
                 for key in [key for key, etag in unused.items() if etag != state.etag and key != state.side]:
                     self.forget(key)
                     del unused[key]
-                return self._extend(target, state, items, elsewhere, unused)._replace(conflicts=conflicts)
+                appended, state = self._extend(target, state, body, items, elsewhere, unused)
+                if state.size >= self._limits.min_part:
+                    self._large[target] = state if alone and not conflicts else None
+                    for other in list(self._large)[:-KEPT]:
+                        del self._large[other]
+                return appended._replace(conflicts=conflicts)
             except ClientError as error:
                 if not _lost(error):
                     answer: Any = error.response  # it may be about this one only
@@ -185,24 +200,26 @@ class Archive:
         self,
         target: HourlyObject,
         state: State,
+        body: bytes | None,
         items: Sequence[Item],
         elsewhere: Elsewhere | None,
         unused: dict[str, str | None],
-    ) -> Appended:
+    ) -> tuple[Appended, State]:
+        """One round. `body`: what the object has, where that is known. Returns what it did, and the state after it."""
         self._others.enter(target, state, items)
         texts, count = _uncovered(state.ledger, items)
         if not texts:
-            return Appended(0, 0)
+            return Appended(0, 0), state
         written = sum(map(len, texts))
         if self._is_long(state.ledger):
             self._fill(target, state.ledger, elsewhere or Elsewhere(Ledger(), ()))
         if state.size < self._limits.min_part + (not count):
             # joined once: the new lines may be most of what fits the memory
-            body = b"".join([self._reader.old_bytes(target, state, texts), *texts])
-            size = len(body)
-            lines: int | None = body.count(b"\n")
+            whole = b"".join([self._reader.old_bytes(target, state, body, texts), *texts])
+            size = len(whole)
+            lines: int | None = whole.count(b"\n")
             metadata = self._metadata(target, state, size, lines, unused)
-            etag = self._writer.put(target, state, body, metadata)
+            etag = self._writer.put(target, state, whole, metadata)
         else:
             if not state.intact and self._reader.read_from(target, state, state.size - 1) != b"\n":
                 texts.insert(0, b"\n")
@@ -215,13 +232,10 @@ class Archive:
             etag = self._writer.multipart(target, old, new, metadata)
         if state.side:
             self.forget(state.side)
-        if self._remembered:
-            found = referenced(metadata[METADATA_KEY])
-            side = target.ledger_key(found[1]) if found else None
-            self._known[target] = State(etag, size, state.ledger, side, ledgered=True, intact=True, lines=lines)
-            for other in list(self._known)[: -self._remembered]:
-                del self._known[other]
-        return Appended(count, written, changed=True)
+        found = referenced(metadata[METADATA_KEY])
+        side = target.ledger_key(found[1]) if found else None
+        after = State(etag, size, state.ledger, side, ledgered=True, intact=True, lines=lines)
+        return Appended(count, written, changed=True), after
 
     def _is_long(self, ledger: Ledger) -> bool:
         """Whether it outgrows the metadata, whatever the lengths of the object and of its count of lines."""

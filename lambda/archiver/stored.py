@@ -19,7 +19,7 @@ import logging
 import re
 from collections import Counter
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from botocore.exceptions import ClientError
 
@@ -48,6 +48,10 @@ class State(NamedTuple):
     lines: int | None  # None: not known, as an older version or another program wrote it
 
 
+def _absent() -> State:
+    return State(None, 0, Ledger(), None, ledgered=False, intact=True, lines=0)
+
+
 class Reader:
     """Reads the objects of one bucket, and their side objects; writes nothing."""
 
@@ -62,32 +66,62 @@ class Reader:
         except ClientError as error:
             if status_of(error) != 404:
                 raise
-            return State(None, 0, Ledger(), None, ledgered=False, intact=True, lines=0)
+            return _absent()
+        state = self._state(target, head, head["ContentLength"])
+        if not state.ledgered:
+            _log.warning(
+                "s3://%s/%s has no ledger: its %d bytes stay as they are", self._bucket, target.key, state.size
+            )
+        elif not state.intact:
+            _log.warning(
+                "s3://%s/%s was edited: its ledger is not that of its %d bytes; both are kept",
+                *(self._bucket, target.key, state.size),
+            )
+        return state
+
+    def fetch(self, target: HourlyObject, most: int) -> tuple[State, bytes | None]:
+        """The same, and in the same request the bytes of an object of less than `most`; None for those of others.
+
+        LocalStack (4.14.0) takes the range from the object as it was when the request came, and the rest of the answer
+        from the one that is there when it answers. The ledger's length tells, so only an intact object is taken as the
+        answer says; of any other the bytes are then read on the condition that they are those of its state.
+        """
+        try:
+            answer = self._s3.get_object(Bucket=self._bucket, Key=target.key, Range=f"bytes=0-{most - 1}")
+        except ClientError as error:
+            if status_of(error) == 416:  # an object without a byte has no such range
+                return self.read(target), None
+            if status_of(error) != 404:
+                raise
+            return _absent(), None
+        with answer["Body"] as content:
+            size = int(answer.get("ContentRange", "").rpartition("/")[2] or answer["ContentLength"])
+            body = content.read() if size < most else None
+        if body is not None and len(body) != size:
+            raise OSError(f"s3://{self._bucket}/{target.key}: {len(body)} bytes instead of {size}")
+        state = self._state(target, answer, size)
+        return (state, body) if state.intact else (self.read(target), None)
+
+    def _state(self, target: HourlyObject, answer: Any, size: int) -> State:
         # names of headers, which a proxy or another kind of endpoint writes as Ledger
-        metadata = {name.lower(): value for name, value in head["Metadata"].items()}
-        size, text, side = head["ContentLength"], metadata.get(METADATA_KEY), None
+        metadata = {name.lower(): value for name, value in answer["Metadata"].items()}
+        text, side = metadata.get(METADATA_KEY), None
         if text is None:
-            _log.warning("s3://%s/%s has no ledger: its %d bytes stay as they are", self._bucket, target.key, size)
-            return State(head["ETag"], size, Ledger(), None, ledgered=False, intact=False, lines=None)
+            return State(answer["ETag"], size, Ledger(), None, ledgered=False, intact=False, lines=None)
         try:
             found = referenced(text)
             if found:
                 side = target.ledger_key(found[1])
-                text = self._read_side(target, head["ETag"], side, found[1])
+                text = self._read_side(target, answer["ETag"], side, found[1])
             ledger, length = Ledger.decode(text)
         except LedgerError as error:
             raise LedgerError(
                 f"s3://{self._bucket}/{target.key}: {error}. Nothing can be added to it without the risk of doubling "
                 f"lines. Make its ledger again: appliance repair-ledger {target.key}"
             ) from None
-        if length != size:
-            _log.warning(
-                "s3://%s/%s was edited: %d bytes, %d by its ledger; both are kept",
-                *(self._bucket, target.key, size, length),
-            )
         count = metadata.get(LINES_KEY, "")
         lines = int(count) if length == size and _COUNT.fullmatch(count) else None
-        return State(head["ETag"], size, ledger, side, ledgered=True, intact=length == size, lines=lines)
+        return State(answer["ETag"], size, ledger, side, ledgered=True, intact=length == size, lines=lines)
 
     def _read_side(self, target: HourlyObject, etag: str, key: str, digest: str) -> str:
         try:
@@ -101,11 +135,15 @@ class Reader:
             raise LedgerError(f"the content of its side object {key} is not what the name says")
         return content.decode("ascii").partition("\n")[0]
 
-    def old_bytes(self, target: HourlyObject, state: State, new: Sequence[bytes]) -> bytes:
-        """The bytes that `new` is to follow, ended by a newline; none when they are the remains of writing `new`."""
+    def old_bytes(self, target: HourlyObject, state: State, body: bytes | None, new: Sequence[bytes]) -> bytes:
+        """The bytes that `new` is to follow, ended by a newline; none when they are the remains of writing `new`.
+
+        `body`: what the object has, where it was fetched.
+        """
         if not state.size:
             return b""
-        body = self.read_from(target, state, 0)
+        if body is None:
+            body = self.read_from(target, state, 0)
         if state.intact:
             return body
         if not body.endswith(b"\n"):

@@ -39,9 +39,9 @@ def fake() -> FakeS3:
     return FakeS3(min_part=TINY.min_part, max_copy=TINY.max_copy, max_metadata=TINY.max_metadata + len(METADATA_KEY))
 
 
-def archive(s3: FakeS3, remembered: int = 0) -> Archive:
+def archive(s3: FakeS3, *, alone: bool = False) -> Archive:
     rng, client = random.Random(next(SEEDS)), cast("S3Client", s3)
-    return Archive(client, s3.bucket, rng=rng, sleep=lambda _: None, limits=TINY, remembered=remembered)
+    return Archive(client, s3.bucket, rng=rng, sleep=lambda _: None, limits=TINY, alone=alone)
 
 
 def item(owner: str, number: int) -> Item:
@@ -93,10 +93,10 @@ class ExactlyOnce(RuleBasedStateMachine):
     The model is the set of lines that were acknowledged (append returned) and those that may be there (it raised).
     """
 
-    @initialize(remembered=st.integers(0, 1))
-    def empty(self, remembered: int) -> None:
+    @initialize(alone=st.booleans())
+    def empty(self, alone: bool) -> None:
         self.s3 = fake()
-        self.archive = archive(self.s3, remembered)
+        self.archive = archive(self.s3, alone=alone)
         self.acknowledged: set[bytes] = set()
         self.sent: set[bytes] = set()
 
@@ -182,22 +182,45 @@ class ExactlyOnce(RuleBasedStateMachine):
         assert named_side(self.s3) <= side_objects(self.s3)
 
 
-@pytest.mark.parametrize(("standing", "calls"), [(3, ["get_object", "put_object"]), (60, None)])
-def test_of_an_object_just_written_no_state_is_asked(standing: int, calls: list[str] | None) -> None:
+def test_a_lone_writer_asks_for_no_state_of_a_large_object_until_another_one_comes() -> None:
     s3 = fake()
-    remembering = archive(s3, 1)
-    remembering.append(TARGET, [run([("0a", number) for number in range(standing)])])
-    begun = len(s3.calls)
-    assert remembering.append(TARGET, [item("0b", 0)]).conflicts == 0
-    asked = [name for name, _ in s3.calls[begun:]]
-    assert "head_object" not in asked
-    assert calls in (None, asked)
-    # another writer comes between, then the object is deleted: neither is missed
-    archive(s3).append(TARGET, [item("0b", 1)])
-    assert remembering.append(TARGET, [item("0b", 1), item("0b", 2)]) == (1, 5, 1, True)
+    mine, begun = archive(s3, alone=True), 0
+
+    def asked(writer: Archive, *lines: Item) -> tuple[int, list[str]]:
+        nonlocal begun
+        begun = len(s3.calls)
+        conflicts = writer.append(TARGET, list(lines)).conflicts
+        reads = [name for name, _ in s3.calls[begun:] if name in ("get_object", "head_object")]
+        return conflicts, reads
+
+    mine.append(TARGET, [run([("0a", number) for number in range(60)])])
+    assert asked(mine, item("0b", 0)) == (0, [])
+    assert asked(archive(s3), item("0b", 1)) == (0, ["get_object"])
+    assert asked(mine, item("0b", 1), item("0b", 2)) == (1, ["head_object"]), "its condition found out"
+    # they go on by turns, and no round is lost
+    assert asked(archive(s3), item("0b", 3)) == (0, ["get_object"])
+    assert asked(mine, item("0b", 4)) == (0, ["head_object"])
+    assert asked(mine, item("0b", 4)) == (0, ["head_object"]), "nothing is written"
+    assert archived(s3) == Counter(item("0a", number).text for number in range(60)) + Counter(
+        item("0b", number).text for number in range(5)
+    )
+    # the bucket is made anew
     del s3.objects[TARGET.key]
-    assert remembering.append(TARGET, [item("0b", 2)]).lines == 1
-    assert archived(s3) == Counter([item("0b", 2).text])
+    assert asked(mine, item("0b", 4)) == (0, ["head_object"])
+    assert asked(mine, item("0b", 5)) == (0, ["get_object"])
+    assert archived(s3) == Counter([item("0b", 4).text, item("0b", 5).text])
+
+
+def test_a_lone_writer_finds_out_that_a_large_object_is_gone() -> None:
+    s3 = fake()
+    mine = archive(s3, alone=True)
+    lines = [run([("0a", number) for number in range(60)])]
+    mine.append(TARGET, lines)
+    del s3.objects[TARGET.key]
+    assert mine.append(TARGET, lines).lines == 60, "also where there would be nothing to write"
+    del s3.objects[TARGET.key]
+    assert mine.append(TARGET, [item("0b", 0)]) == (1, 5, 1, True)
+    assert archived(s3) == Counter([item("0b", 0).text])
 
 
 ExactlyOnce.TestCase.settings = settings(max_examples=100, stateful_step_count=20)

@@ -9,7 +9,6 @@ from itertools import count, product
 from typing import TYPE_CHECKING, cast
 from unittest import mock
 
-import pytest
 from botocore.exceptions import BotoCoreError, ClientError
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -138,18 +137,16 @@ def test_changes_at_any_moment_with_lines_sent_again(lines: list[bytes], data: s
         assert s3.marks().keys() >= {b"%d" % number for number in done}
 
 
-@pytest.mark.parametrize("remembered", [0, 4])
-def test_an_append_asks_for_no_more_but_for_the_first_of_an_object(remembered: int) -> None:
+def test_an_append_asks_for_no_more_but_for_the_first_of_an_object() -> None:
     s3 = Bucket()
-    archive = Archive(cast("S3Client", s3), "b", rng=random.Random(), sleep=lambda _: None, remembered=remembered)
+    archive = Archive(cast("S3Client", s3), "b", rng=random.Random(), sleep=lambda _: None)
     lines = [line(number, "combined") for number in range(3)]
     asked = []
     for number in range(3):
         begun = len(s3.calls)
         append(archive, filed(lines, number, number + 1, FORMATS[0]))
         asked.append([name.removesuffix("_object") for name, _ in s3.calls[begun:]])
-    usual = [*(["head"] if not remembered else []), "get", "put"]
-    assert asked == [["head", "head", "put"], usual, usual]
+    assert asked == [["get", "head", "put"], ["get", "put"], ["get", "put"]]
 
 
 def test_a_client_cannot_make_an_append_read_without_end() -> None:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from archiver.archive import Archive, Limits
-from producer.bucket import REMEMBERED, BucketSink
+from producer.bucket import BucketSink
 from producer.put import Put
 from producer.record import Record
 from tests.simulation.stream import Stream
@@ -39,5 +39,5 @@ class Direct(BucketSink):
 
     def _opened(self, s3: Any) -> Archive:
         rng = random.Random(self.rng.getrandbits(128))
-        options: dict[str, Any] = {"limits": self._limits, "remembered": REMEMBERED}
+        options: dict[str, Any] = {"limits": self._limits, "alone": True}
         return Archive(s3, self.stream, rng=rng, sleep=self.clock.sleep, **options)

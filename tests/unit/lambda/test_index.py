@@ -221,7 +221,7 @@ def test_many_hours_that_are_all_done(monkeypatch: pytest.MonkeyPatch) -> None:
     invocations(s3, batch)
     s3.calls.clear()
     assert invocations(s3, batch) == 2
-    assert {name for name, key in s3.calls if key.endswith("/web-access.log")} == {"head_object"}
+    assert {name for name, key in s3.calls if key.endswith("/web-access.log")} == {"get_object"}
 
 
 def test_foreign_lines_of_a_thousand_hours_are_not_doubled_by_time_outs(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -366,7 +366,7 @@ def test_a_batch_that_comes_again_in_another_format_is_there_once(monkeypatch: p
 
 def test_an_ordinary_batch_asks_for_no_progress(s3: FakeS3) -> None:
     index.handler(event(hours(*range(20))), Context())
-    assert Counter(name for name, _ in s3.calls) == {"head_object": 2 * 20, "put_object": 20}
+    assert Counter(name for name, _ in s3.calls) == {"get_object": 20, "head_object": 20, "put_object": 20}
 
 
 def test_a_progress_that_cannot_be_kept_or_had_does_no_harm(monkeypatch: pytest.MonkeyPatch) -> None:
