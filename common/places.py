@@ -24,6 +24,11 @@ class Places:
         return self.data_dir / "log" / self.log_name / "archived.json"
 
     @property
+    def large_file(self) -> Path:
+        """What a producer knows of its bucket (DELIVERY=s3)."""
+        return self.data_dir / ".".join(filter(None, ("large.json", self.log_name)))
+
+    @property
     def run_dir(self) -> Path:
         """Pid files, sockets, the rendered nginx configuration: made anew at each start."""
         return self.data_dir / "run"

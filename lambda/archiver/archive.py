@@ -83,8 +83,9 @@ class Archive:
     objects; with `sleep` it makes the waits between two rounds of a race.
 
     `side_by_side` makes the calls that copy the parts of one object; `map` makes them one after the other.
-    `alone`: no other writer is expected. The state of a large object is kept for the next append, which then asks for
-    none. The condition of its write finds out when another writer came between, and from then on it is asked for.
+    `large`: given by a writer that expects no other one, and kept up to date: the large objects that it wrote last,
+    with their states, for which the next append then does not ask. The condition of its write finds out when another
+    writer came between; the state is None, and asked for, from then on.
     """
 
     def __init__(
@@ -96,7 +97,7 @@ class Archive:
         sleep: Callable[[float], None],
         limits: Limits | None = None,
         side_by_side: SideBySide = map,
-        alone: bool = False,
+        large: dict[HourlyObject, State | None] | None = None,
     ) -> None:
         self._s3 = s3
         self._bucket = bucket
@@ -105,9 +106,8 @@ class Archive:
         self._sleep = sleep
         self._limits = limits or Limits()
         self._writer = Writer(s3, bucket, self._limits.max_copy, side_by_side)
-        self._alone = alone
-        # objects of which a part can be copied; with its state as written last, as long as no other writer was met
-        self._large: dict[HourlyObject, State | None] = {}
+        self._alone = large is not None
+        self._large: dict[HourlyObject, State | None] = {} if large is None else large
         self._others = Others(self._reader)
 
     def append(self, target: HourlyObject, items: Sequence[Item], elsewhere: Elsewhere | None = None) -> Appended:

@@ -41,7 +41,7 @@ def fake() -> FakeS3:
 
 def archive(s3: FakeS3, *, alone: bool = False) -> Archive:
     rng, client = random.Random(next(SEEDS)), cast("S3Client", s3)
-    return Archive(client, s3.bucket, rng=rng, sleep=lambda _: None, limits=TINY, alone=alone)
+    return Archive(client, s3.bucket, rng=rng, sleep=lambda _: None, limits=TINY, large={} if alone else None)
 
 
 def item(owner: str, number: int) -> Item:

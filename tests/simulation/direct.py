@@ -39,5 +39,5 @@ class Direct(BucketSink):
 
     def _opened(self, s3: Any) -> Archive:
         rng = random.Random(self.rng.getrandbits(128))
-        options: dict[str, Any] = {"limits": self._limits, "alone": True}
+        options: dict[str, Any] = {"limits": self._limits, "large": self.large.objects}
         return Archive(s3, self.stream, rng=rng, sleep=self.clock.sleep, **options)

@@ -21,6 +21,7 @@ from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 from unittest import mock
 
@@ -46,6 +47,7 @@ from producer import record as recording
 from producer.bucket import Proven
 from producer.imported import MEMORY, ImportingError, load
 from producer.importing import Imported
+from producer.large import Large
 from producer.repair import Repair, Repaired
 from producer.retrying import RETRY_SECONDS
 from producer.rotate import Rotator
@@ -281,7 +283,9 @@ class Appliance:
         seconds = self._rng.choice(patience)
         if self._direct:
             client = _Client(self, world.bucket)
-            sink = Direct(lambda: client, world.bucket.bucket, world.clock, rng, prefix=PREFIX, retry_seconds=seconds)
+            large = Large(self._settings.large_file)
+            options: dict[str, Any] = {"prefix": PREFIX, "retry_seconds": seconds, "large": large}
+            sink = Direct(lambda: client, world.bucket.bucket, world.clock, rng, **options)
             sink.simulated(world.stream, world.setting.limits)
             return sink
         client = _Client(self, world.stream)
@@ -564,6 +568,8 @@ class Appliance:
 
 class _Client:
     """The stream, or the bucket, as one appliance's client sees it."""
+
+    meta = SimpleNamespace(endpoint_url="https://s3.amazonaws.com")
 
     def __init__(self, appliance: Appliance, service: Stream | Bucket) -> None:
         self._appliance = appliance

@@ -311,6 +311,7 @@ def test_each_of_several_logs_has_settings_as_if_it_were_the_only_one(monkeypatc
         Path("/data/log/shop/archived.json"),
     )
     assert one.repair_request != settings.repair_request
+    assert one.large_file != settings.large_file
     assert (one.status_dir, one.ship_request) == (settings.status_dir, settings.ship_request)
     assert settings.log_name == ""
 

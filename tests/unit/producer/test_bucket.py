@@ -6,6 +6,7 @@ import random
 import tracemalloc
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
@@ -21,6 +22,7 @@ from common.formats import format_of
 from common.settings import Settings
 from producer import bucket
 from producer.bucket import BucketSink, Proven
+from producer.large import TRUSTED, Large
 from producer.record import Kind, Piece
 from tests.fake_kinesis import FakeClock
 from tests.fake_s3 import DOWN, LOST, SLOW_DOWN, FakeS3, Fault
@@ -135,10 +137,34 @@ def test_a_poll_takes_two_requests_and_above_5_mib_four() -> None:
     assert lines_in(s3).total() == 60_012
 
 
+def test_each_poll_of_cron_takes_three_requests_and_above_5_mib_five(tmp_path: Path) -> None:
+    """A process each, of which one is the last to know the state of a large object."""
+    s3, begun, calls = S3(), 0, []
+    for size in (1, 1, 60_000, 1, 1):
+        data = b"".join(line(number) for number in range(size))
+        for batch in BucketSink.cut([Piece(GENERATION, begun, data)]):
+            put = sink_of(s3, large=Large(tmp_path / "large.json")).put(batch)
+            assert put.error is None
+            calls.append(put.traffic.calls)
+        begun += len(data)
+    assert calls == [3, 3, 3, 5, 5]
+    assert lines_in(s3).total() == 60_004
+    # another writer comes between, then the bucket is made anew, and the file is of that
+    assert sink_of(s3).put(records(line(1), begun)).error is None
+    for wanted in (9, 6, 6):
+        begun += 1000
+        put = sink_of(s3, large=Large(tmp_path / "large.json")).put(records(line(1), begun))
+        assert (put.error, put.traffic.calls) == (None, wanted)
+    assert lines_in(s3).total() == 60_008
+    s3.objects.clear()
+    put = sink_of(s3, large=Large(tmp_path / "large.json")).put(records(line(1), begun + 1000))
+    assert (put.error, lines_in(s3).total()) == (None, 1)
+
+
 class Sizes(SizesS3):
     """With the events that a client has."""
 
-    meta = SimpleNamespace(events=SimpleNamespace(register=lambda *_: None))
+    meta = SimpleNamespace(events=SimpleNamespace(register=lambda *_: None), endpoint_url="https://s3.amazonaws.com")
 
 
 def test_what_bytes_become_as_json_does_not_decide_how_much_memory_they_take() -> None:
@@ -251,6 +277,29 @@ def test_nothing_is_written_where_conditions_are_ignored(
         assert "-e DELIVERY=kinesis" in (put.error or "")
     else:
         sink.put(records(line(2), start=1000))  # and it is not asked again
+
+
+def test_an_endpoint_is_tried_once_a_day_and_each_time_after_a_refusal(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    answers = [["If-Match on PutObject"], [], []]
+    monkeypatch.setattr(conditions, "ignored_conditions", lambda *_: answers.pop(0))
+    s3, clock = S3(), FakeClock()
+
+    def put(number: int) -> str | None:
+        sink = sink_of(s3, clock, trusted=False, large=Large(tmp_path / "large.json"))
+        return sink.put(records(line(number), start=1000 * number)).error
+
+    left = []
+    for number, seconds in enumerate([0, 0, 60, TRUSTED - 61, 60]):
+        clock.sleep(seconds)
+        error = put(number)
+        assert (error is None) == bool(number)
+        left.append(len(answers))
+    assert left == [2, 1, 1, 1, 0]
+    s3.meta.endpoint_url = "http://another:4566"
+    answers.append([])
+    assert (put(9), answers) == (None, [])
 
 
 @pytest.mark.parametrize(
