@@ -18,10 +18,11 @@ from common.log import Event, configure, event
 from common.settings import Settings, SettingsError, load_settings, require_data_dir
 from journal.checkpoint import CheckpointError
 from producer.logs import Log, Logs, log_shipped, wrong_format
-from producer.put import Sink
+from producer.put import ClosableSink, Put, Sink
+from producer.record import Record
 from producer.setback import look_back
 from producer.ship import ship_once, why
-from producer.sink import make_sink, sink_of
+from producer.sink import cut_of, make_sink
 from producer.whereabouts import SourceError
 
 log = logging.getLogger("producer")
@@ -84,6 +85,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return NOT_ALL_SHIPPED
 
 
+class _Later:
+    """A sink that is made with the first batch: that of DELIVERY=s3 imports the function's code."""
+
+    def __init__(self, make: Callable[[], ClosableSink]) -> None:
+        self._make = make
+        self._made: ClosableSink | None = None
+
+    def put(self, batch: Sequence[Record]) -> Put:
+        self._made = self._made or self._make()
+        return self._made.put(batch)
+
+    def close(self) -> None:
+        if self._made:
+            self._made.close()
+
+
 def once(settings: Settings) -> int:
     """Ship what is there. SIGTERM and SIGINT end it after the batch at hand."""
     stop = threading.Event()
@@ -94,7 +111,7 @@ def once(settings: Settings) -> int:
     for problem in problems:
         log.error("%s", problem, extra=event("concern", part="logs", problem=problem))
     codes = {NOT_ALL_SHIPPED} if problems else {SHIPPED}
-    with closing(make_sink(settings, clock, rng, stop=stop.is_set, pause=stop.wait)) as sink:
+    with closing(_Later(lambda: make_sink(settings, clock, rng, stop=stop.is_set, pause=stop.wait))) as sink:
         for each in logs:
             code, refused = _ship(each, settings, sink, stop.is_set)
             codes.add(code)
@@ -109,7 +126,7 @@ def _ship(each: Log, settings: Settings, sink: Sink, stop: Callable[[], bool]) -
     try:
         if delivery.has_ledger:
             look_back(each.checkpoint_file, once=True)
-        report = ship_once(each.source, each.checkpoint_file, sink, cut=sink_of(delivery).cut, stop=stop)
+        report = ship_once(each.source, each.checkpoint_file, sink, cut=cut_of(delivery), stop=stop)
     except (CheckpointError, SourceError, OSError) as error:
         part = "checkpoint" if isinstance(error, CheckpointError) else "log"
         log.error("%s%s", each.told, why(error), extra=event("failed", part=part, error=why(error)))

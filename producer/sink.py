@@ -14,7 +14,7 @@ from common.clock import Clock
 from common.delivery import FIREHOSE, KINESIS, S3, Delivery
 from common.settings import Settings
 from common.status import Place
-from producer.batch import batches, hourly_batches
+from producer.batch import Cut, appended_batches, batches, hourly_batches
 from producer.put import Traffic
 from producer.record import Record
 from producer.retrying import Failure, RetryingSink
@@ -131,6 +131,11 @@ def sink_of(delivery: Delivery) -> type[RetryingSink]:
 
         return BucketSink
     return {each.delivery: each for each in (KinesisSink, FirehoseSink)}[delivery]
+
+
+def cut_of(delivery: Delivery) -> Cut:
+    """How its sink cuts the log into batches; known without the sink, which nothing may need."""
+    return appended_batches if delivery is S3 else sink_of(delivery).cut
 
 
 def make_sink(
