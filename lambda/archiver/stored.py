@@ -89,7 +89,8 @@ class Reader:
         try:
             answer = self._s3.get_object(Bucket=self._bucket, Key=target.key, Range=f"bytes=0-{most - 1}")
         except ClientError as error:
-            if status_of(error) == 416:  # an object without a byte has no such range
+            # an object without a byte has no such range, and one in Glacier has a state and no bytes
+            if status_of(error) == 416 or error.response.get("Error", {}).get("Code") == "InvalidObjectState":
                 return self.read(target), None
             if status_of(error) != 404:
                 raise

@@ -570,6 +570,20 @@ def test_bytes_that_are_not_as_many_as_the_answer_says_are_not_written(seen: byt
     assert body(s3) == b"line 0\nline 1\n"
 
 
+def test_what_comes_again_of_an_object_in_glacier_is_there() -> None:
+    class Glacier(FakeS3):
+        def get_object(self, **request: Any) -> dict[str, Any]:
+            if request["Key"] in self.objects:
+                self._refuse(403, "InvalidObjectState", "GetObject")
+            return super().get_object(**request)
+
+    s3 = Glacier()
+    archive(s3).append(TARGET, items(0, 1))
+    assert archive(s3).append(TARGET, items(1)) == Appended(0, 0)
+    with pytest.raises(ClientError, match="InvalidObjectState"):
+        archive(s3).append(TARGET, items(1, 2))
+
+
 def test_the_bytes_of_a_large_object_are_not_read() -> None:
     class Unread(io.BytesIO):
         def read(self, size: int | None = -1, /) -> bytes:
