@@ -80,15 +80,28 @@ def test_script_appliance_looks_where_script_up_started_it(checkout: Checkout) -
     assert [line for line in checkout.said() if line.startswith("exec ")][-1].endswith(f" {name} appliance status")
 
 
-@pytest.mark.parametrize("arguments", ["--help", "audit -h", "formats FILE", "policy --json"])
-def test_what_needs_no_appliance_is_answered_without_one(checkout: Checkout, arguments: str) -> None:
-    for engine in ("docker", "podman"):
-        checkout.engine(engine, "#!/bin/sh\nexit 1\n")
+def packages(checkout: Checkout) -> None:
+    """As after script/bootstrap; its Python says what it is to do."""
     shutil.copytree(ROOT / "cli" / "bin", checkout.path / "cli" / "bin")
     python = checkout.path / ".venv" / "bin" / "python"
     python.parent.mkdir(parents=True)
     python.write_text('#!/bin/sh\necho "$PYTHONPATH: $@"\n')
     python.chmod(0o755)
+
+
+@pytest.mark.parametrize("name", ["LOG_FILE", "LOG_FILES"])
+def test_with_the_settings_of_a_host_it_is_about_that_and_no_appliance(checkout: Checkout, name: str) -> None:
+    checkout.up("--docker")
+    packages(checkout)
+    ended = checkout.run("appliance", "reprocess", "2026", **{name: "/var/log/nginx"})
+    assert (ended.returncode, ended.stdout) == (0, f"{checkout.path}: -m cli reprocess 2026\n")
+
+
+@pytest.mark.parametrize("arguments", ["--help", "audit -h", "formats FILE", "policy --json"])
+def test_what_needs_no_appliance_is_answered_without_one(checkout: Checkout, arguments: str) -> None:
+    for engine in ("docker", "podman"):
+        checkout.engine(engine, "#!/bin/sh\nexit 1\n")
+    packages(checkout)
     ended = checkout.run("appliance", *arguments.split())
     assert (ended.returncode, ended.stdout) == (0, f"{checkout.path}: -m cli {arguments}\n")
     ended = checkout.run("appliance", "status")
