@@ -224,7 +224,10 @@ def _settled(stretch: list[Part], after: bytes) -> list[Part]:
     afters = [*befores[1:], after]
     ends = [*afters]
     for at, (part, other) in enumerate(pairwise(stretch)):
-        if part.kind.name in ("address", "host") and other.kind is PORT:  # which has no colon: it ends where both do
+        before_port = part.kind.name in ("address", "host") and other.kind is PORT  # it ends where both do: no colon
+        # where that is empty, ` :` would go on with the list
+        before_nothing = part.kind is LIST and other.variable in EMPTY_AT_TIMES
+        if before_port or before_nothing:
             ends[at] += afters[at + 1]
         elif part.kind is PROTOCOL and other.variable in EMPTY_AT_TIMES:  # the space behind that looks like its own
             ends[at] = b""
@@ -255,7 +258,8 @@ def _expression(parts: tuple[Part, ...], behind: bytes) -> bytes:
     barred = re.escape(bytes(sorted({*filter(_ends_stretch, b"".join(literals)), ord('"')})))
     anything = rb"[^%b\\]*+(?:\\.[^%b\\]*+)*+" % (barred, barred)
     found = b"(?>"
-    for part, after in pairwise([*parts, Part(behind, "", ANY)]):
+    around = [*parts, Part(behind, "", ANY), Part(b"", "", ANY)]
+    for part, after, other in zip(parts, around[1:], around[2:], strict=False):
         last = max((at for at, byte in enumerate(part.before, 1) if _ends_stretch(byte)), default=0)
         found += re.escape(part.before[:last]) + (b")(?>" if last else b"") + re.escape(part.before[last:])
         if part.kind is ANY:
@@ -263,7 +267,8 @@ def _expression(parts: tuple[Part, ...], behind: bytes) -> bytes:
         else:
             follows = after.before[:1] or b"\n"
             shape = part.kind.shape or (b"[^%b\\s]%b" % (barred, b"*" if follows[0] in part.kind.holds else b"*+"))
-        if part.kind is LIST and not after.before.startswith((b",", b" :")):
+        joint = after.before + (other.before if after.variable in EMPTY_AT_TIMES else b"")
+        if part.kind is LIST and not joint.startswith((b",", b" :")):
             shape = b"(?>%b)" % shape
         found += b"(%b)" % shape
     return found + re.escape(behind) + b")"

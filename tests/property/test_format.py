@@ -169,14 +169,7 @@ def test_fields_never_shift(log: Line) -> None:
         return
     lines = [written(text, values) for values in drawn]
     for line, values in zip(lines, drawn, strict=True):
-        try:
-            entry = parse(line, format_)
-        except NotInFormatError:
-            # a list takes in a `,` or `:` behind it when nothing follows that: no port, or no host
-            assert b"" in values.values(), line
-            assert any(name.startswith("upstream_") for name in values), line
-            continue
-        check_entry(json.loads(entry.text), values, fields)
+        check_entry(json.loads(parse(line, format_).text), values, fields)
     check(lines, format_)
 
 

@@ -143,6 +143,11 @@ NEEDED = '[$time_local] "$request" $status'
             "",
             "$upstream_status and $upstream_addr cannot be told",
         ),
+        (
+            f'$remote_addr {NEEDED} $upstream_status $server_name: $mine "$http_x"',
+            "",
+            "$upstream_status and $mine cannot be told",
+        ),
         (f"$remote_addr {NEEDED} ${{request_length}}0", "", "$request_length cannot be told from '0' behind it"),
         (f"$remote_addr {NEEDED} $host-$server_port", "", "$host cannot be told from '-' behind it"),
         (f"$remote_addr {NEEDED} $http_x:$host", "", "$http_x and $host cannot be told apart"),
@@ -187,6 +192,15 @@ def test_what_cannot_be_read_in_one_way_is_refused_by_name(text: str, fields: st
     with pytest.raises(FormatError) as caught:
         compiled(text, names(fields))
     assert said in str(caught.value)
+
+
+@pytest.mark.parametrize("listed", [b"200", b"502, 200", b"502 : 200, -"])
+@pytest.mark.parametrize("named", [b"", b"a", b"[::1]"])
+def test_where_a_host_may_be_empty_a_list_does_not_take_in_what_is_behind_it(listed: bytes, named: bytes) -> None:
+    format_ = compiled(f"$remote_addr {NEEDED} $upstream_status $host: $scheme")
+    line = b'1.2.3.4 [18/Apr/2020:01:42:18 +0000] "-" 400 %b %b: https' % (listed, named)
+    values = format_.values(line) or {}
+    assert [values.get(name) for name in ("upstream_status", "host", "scheme")] == [listed, named, b"https"]
 
 
 def test_without_fields_nothing_of_the_default_has_changed() -> None:
