@@ -38,7 +38,7 @@ locals {
   # whether the log says what the proxies name
   forwarded = var.access_log_format == "json" || contains(var.fields, "forwardedFor") || can(regex("\\b(http|proxy_add)_x_forwarded_for\\b", local.text))
   settings = {
-    ACCESS_LOG_FORMAT = var.access_log_format == "combined" ? "" : var.access_log_format
+    ACCESS_LOG_FORMAT = var.access_log_format == "combined" ? "" : chomp(var.access_log_format) # of a heredoc
     FIELDS            = join(",", var.fields)
     TRUSTED_PROXIES   = join(",", distinct(flatten([for one in var.trusted_proxies : lookup(local.networks, one, [one])])))
     ANONYMIZE_IP      = var.anonymize_ip ? "1" : ""

@@ -16,11 +16,13 @@ variable "access_log_format" {
   }
 
   validation {
-    condition = !can(regex("^json:|[$]", var.access_log_format)) || alltrue([
-      for needed in ["(realip_)?remote_addr|the_real_ip|proxy_protocol_addr", "time_local|time_iso8601|msec", "status", "request|request_method"] :
-      can(regex("${startswith(var.access_log_format, "json:") ? "\"" : "[$]"}\\W{0,2}(${needed})\\b", var.access_log_format))
+    condition = !can(regex("^json:|[$]", var.access_log_format)) || anytrue([
+      for request in [["request"], ["request_method", "(request_|document_)?uri", "server_protocol"]] : alltrue([
+        for needed in concat(["(realip_)?remote_addr|the_real_ip|proxy_protocol_addr", "time_local|time_iso8601|msec", "status"], request) :
+        can(regex("${startswith(var.access_log_format, "json:") ? "\"" : "[$]"}\\W{0,2}(${needed})\\b", var.access_log_format))
+      ])
     ])
-    error_message = "It needs an address, a time, the request and the status: $remote_addr, $time_local, $request, $status."
+    error_message = "It needs an address, a time, the request and the status: $remote_addr, $time_local, $request (or $request_method, $request_uri and $server_protocol), $status."
   }
 }
 

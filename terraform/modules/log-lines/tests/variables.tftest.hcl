@@ -42,6 +42,21 @@ run "a_log_format_of_ones_own" {
   }
 }
 
+run "the_request_in_three_variables_and_in_a_heredoc" {
+  command = plan
+
+  variables {
+    access_log_format = <<-FORMAT
+      $remote_addr [$time_local] "$request_method" "$uri" "$server_protocol" $status
+    FORMAT
+  }
+
+  assert {
+    condition     = endswith(output.settings.ACCESS_LOG_FORMAT, "$status")
+    error_message = "The newline behind it is no part of a line."
+  }
+}
+
 run "json_with_a_map" {
   command = plan
 
@@ -105,6 +120,16 @@ run "json_without_a_status" {
 
   variables {
     access_log_format = "json:{\"a\":\"remote_addr\",\"t\":\"msec\",\"r\":\"request\"}"
+  }
+
+  expect_failures = [var.access_log_format]
+}
+
+run "a_method_without_a_target" {
+  command = plan
+
+  variables {
+    access_log_format = "$remote_addr [$time_local] $status $request_method $server_protocol"
   }
 
   expect_failures = [var.access_log_format]
