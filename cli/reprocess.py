@@ -22,7 +22,7 @@ from tempfile import SpooledTemporaryFile
 from botocore.exceptions import ClientError
 
 from cli.filed import WRITING
-from cli.screen import OK, UNUSABLE, CommandError, progress, say
+from cli.screen import OK, PROBLEM, UNUSABLE, CommandError, progress, say
 from common.archiver import (
     Archive,
     ContentionError,
@@ -40,7 +40,7 @@ from common.errors import AWS_ERRORS, explain, status_of
 from common.formats import Format, function_format
 from common.settings import Settings
 from journal.hourly import REJECTED, ChangedError, objects, pages, read
-from journal.logs import logs_of
+from journal.logs import logs_of, problems_of
 
 CHUNK = 8 * 1024 * 1024
 # How often an object is read again because the function has appended to it meanwhile
@@ -182,4 +182,6 @@ def main(settings: Settings, options: argparse.Namespace) -> int:
         say("interrupted; run it again to go on: nothing is doubled")
         raise
     print(json.dumps(asdict(run.done)) if options.json else report(run.done))
-    return OK
+    for problem in (left := problems_of(settings)):
+        say(problem)  # the lines of these logs are not looked at
+    return PROBLEM if left else OK

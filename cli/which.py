@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from cli.screen import UNUSABLE, CommandError
 from common.settings import Settings
-from journal.logs import logs_of
+from journal.logs import logs_of, problems_of
 
 
 def log_called(settings: Settings, name: str) -> Settings:
     """The settings of the log of this name; of the only one, without a name. Raises CommandError."""
     logs = {one.log_name: one for one in logs_of(settings)}
     if name not in logs:
-        names = ", ".join(filter(None, logs))
-        raise CommandError(f"--log {name}: name one of LOG_FILES: {names or 'there is none'}", UNUSABLE)
+        there = ", ".join(filter(None, logs)) or "; ".join(problems_of(settings)) or "there is none"
+        raise CommandError(f"--log {name or 'is missing'}: name one of LOG_FILES: {there}", UNUSABLE)
     return logs[name]
 
 

@@ -309,7 +309,9 @@ def test_of_a_host_no_more_is_kept_than_of_other_lines(bucket: Bucket, monkeypat
     assert bucket.lines(of_rejected=True) == numbers(1)
 
 
-def test_each_of_several_logs(bucket: Bucket, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_each_of_several_logs(
+    bucket: Bucket, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setenv("LOG_FILES", f"shop={tmp_path / 'shop.log'}")
     for folder in ("", "shop/"):
         record = Record(combined(), GENERATION, 0, None, 0.0, None, folder)
@@ -317,6 +319,9 @@ def test_each_of_several_logs(bucket: Bucket, monkeypatch: pytest.MonkeyPatch, t
             bucket.archive().append(target, [item])
     assert cli.main(["reprocess"]) == 0
     assert {HOUR.key, HOUR._replace(prefix="logs/shop/").key} <= bucket.objects.keys()
+    monkeypatch.setenv("LOG_FILES", f"{tmp_path}/nowhere")
+    assert cli.main(["reprocess"]) == 1  # there may be rejected lines of its logs
+    assert "nowhere is no folder of logs that this user can list" in capsys.readouterr().err
 
 
 def test_what_it_refuses(bucket: Bucket, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

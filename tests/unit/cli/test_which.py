@@ -177,9 +177,9 @@ def test_tail_shows_the_log_that_is_named(world: World, capsysbinary: pytest.Cap
     since = ["--no-follow", "--since", "2020-04-18T00:00", "--json"]
     assert cli.main(["tail", "--log", "blog", *since]) == 0
     assert [json.loads(line)["path"] for line in capsysbinary.readouterr().out.splitlines()] == ["/blog"]
-    for arguments in (["tail", *since], ["tail", "--log", "wiki", *since]):
-        assert cli.main(arguments) == 2
-        assert b"name one of LOG_FILES: shop, blog" in capsysbinary.readouterr().err
+    for arguments, said in (([], b"--log is missing"), (["--log", "wiki"], b"--log wiki")):
+        assert cli.main(["tail", *arguments, *since]) == 2
+        assert said + b": name one of LOG_FILES: shop, blog" in capsysbinary.readouterr().err
 
 
 def test_import_files_below_the_log_that_is_named(
