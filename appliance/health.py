@@ -112,13 +112,15 @@ def check_programs(status: WatchdogStatus | None, now: datetime) -> list[Check]:
 
 def check(settings: Settings, statuses: Statuses, now: datetime) -> list[Check]:
     """One Check a part, in the order of a line's way, the disk, and those of check_programs."""
-    found = [
-        check_nginx(settings),
-        check_producer(statuses.producer, now, settings.delivery),
-        check_entrypoint(statuses.entrypoint, now),
-        check_disk(settings, statuses),
-        *check_programs(statuses.watchdog, now),
-    ]
+    found = [check_producer(statuses.producer, now, settings.delivery)]
+    if settings.owns_log:  # else there is a producer by itself
+        found = [
+            check_nginx(settings),
+            *found,
+            check_entrypoint(statuses.entrypoint, now),
+            check_disk(settings, statuses),
+            *check_programs(statuses.watchdog, now),
+        ]
     return [replace(one, reason=statuses.unusable.get(one.part, one.reason)) for one in found]
 
 

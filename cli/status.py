@@ -200,6 +200,8 @@ def show(settings: Settings, report: Report, found: Sequence[Sequence[str]], opt
         print(json.dumps(as_json(settings, report)), flush=True)
         return
     endpoint = report.entrypoint and report.entrypoint.endpoint
+    if not settings.owns_log:  # no entrypoint looks for one
+        endpoint = settings.localstack_host or settings.target
     title = f"{_bucket(settings)} at {endpoint or 'an endpoint that was not reached yet'}"
     terminal = console(sys.stdout)
     if terminal:

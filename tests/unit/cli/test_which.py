@@ -86,6 +86,9 @@ def test_status_has_rows_for_each(world: World, capsys: pytest.CaptureFixture[st
     assert facts["logs"]["shop"]["archive"]["missing"] == 2
     assert facts["logs"]["blog"]["format"]["error"].startswith("blog: 20 of the newest")
     assert "archive" not in facts
+    assert [each["part"] for each in facts["checks"]] == ["producer"]
+    cli.main(["status"])
+    assert capsys.readouterr().out.startswith("s3://my-bucket/ at 127.0.0.1:1\n")
     say(world.settings.status_dir, ProducerStatus, {"state": "idle"})
     cli.main(["status", "--json"])
     assert json.loads(capsys.readouterr().out)["logs"]["shop"]["behind"]["bytes"] is None
