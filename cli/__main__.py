@@ -45,7 +45,7 @@ def run(options: argparse.Namespace) -> int:
     from common.status import StatusError
 
     try:
-        return command(load_settings(), options)
+        return command(load_settings(getattr(options, "file", None)), options)
     except SettingsError as error:
         print(error, file=sys.stderr)
         return UNUSABLE

@@ -220,11 +220,15 @@ class Settings(Variables, Places):
 NAMES = [name.upper() for name in Settings.model_fields]
 
 
-def load_settings() -> Settings:
-    """Read the environment. Raises SettingsError with one message that names every problem and its remedy."""
+def load_settings(log: Path | None = None) -> Settings:
+    """Read the environment. Raises SettingsError with one message that names every problem and its remedy.
+
+    `log`: what ACCESS_LOG_FORMAT is of, where neither LOG_FILE nor LOG_FILES is set.
+    """
     problems = misspelt(os.environ, NAMES)
+    given = {name for name in ("ACCESS_LOG_FORMAT", "LOG_FILE", "LOG_FILES") if os.environ.get(name)}
     try:
-        settings = Settings()
+        settings = Settings(log_file=log) if log and given == {"ACCESS_LOG_FORMAT"} else Settings()
     except SeveralWrongError as error:
         problems += explain(error)
     if problems:

@@ -38,13 +38,14 @@ def test_it_names_the_format_and_the_setting(tmp_path: Path, capsys: pytest.Capt
     }
 
 
+@pytest.mark.parametrize("log", ["", "/var/log/nginx/access.log"])
 @pytest.mark.parametrize("name", ["common", '$remote_addr - $remote_user [$time_local] "$request" $status $bytes_sent'])
-def test_the_present_setting_is_what_counts(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str
+def test_the_present_setting_is_what_counts_also_where_it_is_of_no_log_yet(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str, log: str
 ) -> None:
     path = tmp_path / "log"
     path.write_bytes((COMMON + b"\n") * 3)
-    monkeypatch.setenv("LOG_FILE", str(path))
+    monkeypatch.setenv("LOG_FILE", log)
     monkeypatch.setenv("ACCESS_LOG_FORMAT", name)
     assert cli.main(["formats", "--json", str(path)]) == 0
     answer = json.loads(capsys.readouterr().out)
