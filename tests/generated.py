@@ -21,8 +21,9 @@ ROOT = Path(__file__).resolve().parents[1]
 # Other ones inside a container than outside: script/up and compose.yaml say what they become
 TRANSLATED = {"HTTP_HOST", "EMULATOR_HOST", "DASHBOARD_HOST", "UPSTREAM_CA"}
 PRODUCER = ("producer", "journal", "common")
-# What the producer reads, but not for the log of another web server
+# What the producer reads, but not for the log of another web server, and what is checked only
 OF_ITS_OWN_LOG = {"log_rotate_bytes", "log_rotate_seconds", "log_disk_bytes", "log_full"}
+OF_ITS_OWN_LOG |= {"http_port", "http_host", "proxy_protocol", "dashboard_port"}
 SETTINGS = """\
 # Settings
 
