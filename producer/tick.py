@@ -73,7 +73,7 @@ class Producer:
         last = read_all(settings.status_dir).producer or ProducerStatus()
         self._status = replace(last, error=None, lag_bytes=None, lag_lines=None, lag_since=None, logs={}, formats={})
         self._status_written = -STATUS_SECONDS
-        self._logged = ("", 0.0)
+        self._logged: dict[str, tuple[str, float]] = {}
         self._error: str | None = None
         self._concerns: dict[tuple[str, str], str] = {}
         self._held = False
@@ -104,7 +104,7 @@ class Producer:
                 self._logs[each.name] = replace(self._logs.get(each.name, LogStatus()), **unknown)
             self._sum()
             self._error = "; ".join(errors) or None
-            self._complain(self._error, "failed" if "failed" in states else "refused")
+            self._complain("tick", self._error, "failed" if "failed" in states else "refused")
             self._counting.tick(self._clock.monotonic() - begun, self._rotator)
             worst: State = next((state for state in _WORST_FIRST if state in states), "idle")
             self._say(worst, last_tick=self._clock.now())
@@ -273,16 +273,17 @@ class Producer:
         try:
             write_status(self._settings.status_dir, self._status)
         except OSError as error:
-            self._complain(f"the status cannot be written: {error}", "failed")
+            self._complain("status", f"the status cannot be written: {error}", "failed")
 
-    def _complain(self, error: str | None, name: Event) -> None:
-        """Log an error when it is new, and now and then while it lasts."""
+    def _complain(self, part: str, error: str | None, name: Event) -> None:
+        """Log an error of a part when it is new, and now and then while it lasts."""
         now = self._clock.monotonic()
+        logged, at = self._logged.get(part, ("", now))
         if error is None:
-            self._logged = ("", now)
-        elif error != self._logged[0] or now - self._logged[1] >= REPEAT_ERROR_SECONDS:
-            log.error("%s", error, extra=event(name, part="tick", error=error))
-            self._logged = (error, now)
+            self._logged.pop(part, None)
+        elif error != logged or now - at >= REPEAT_ERROR_SECONDS:
+            log.error("%s", error, extra=event(name, part=part, error=error))
+            self._logged[part] = (error, now)
 
 
 def _always() -> bool:

@@ -294,6 +294,22 @@ def test_the_same_error_is_logged_now_and_then(setup: Setup, caplog: pytest.LogC
     assert caplog.text.count("ResourceNotFoundException") == 2
 
 
+@pytest.mark.parametrize("refused", [0, 9], ids=["ticks-that-work", "ticks-that-fail"])
+def test_a_status_that_cannot_be_written_is_logged_now_and_then(
+    setup: Setup, caplog: pytest.LogCaptureFixture, refused: int
+) -> None:
+    setup.log.write_bytes(b"a\n")
+    setup.settings.run_dir.mkdir(exist_ok=True)
+    setup.settings.status_dir.write_text("a file where a directory should be")
+    setup.stream.script = [error("ResourceNotFoundException")] * refused
+    for _ in range(9):
+        setup.settings.ship_request.write_text("asked")
+        setup.producer.answer(setup.sink, lambda: False)
+        setup.clock.advance(10)
+    assert caplog.text.count("the status cannot be written") == 2
+    assert caplog.text.count("ResourceNotFoundException") == (2 if refused else 0)
+
+
 def test_a_damaged_checkpoint_fails_each_tick_until_it_is_mended(setup: Setup) -> None:
     setup.log.write_bytes(b"a\n")
     setup.tick()
