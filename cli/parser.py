@@ -9,6 +9,7 @@ import argparse
 import re
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 from typing import TypeVar
 
@@ -109,7 +110,7 @@ def parser() -> argparse.ArgumentParser:
     ledger.add_argument("key", metavar="KEY", help="the object's key, as the error says it")
 
     again = command("reprocess", "make entries of rejected lines that can be read now", manual.REPROCESS, "one object")
-    again.add_argument("hours", type=hours, nargs="?", default="", metavar="HOURS", help="UTC (default: all)")
+    again.add_argument("hours", type=hours, nargs="?", metavar="HOURS", help="UTC (default: all)")
 
     command("policy", "print the IAM policy that the producer needs", manual.POLICY, "the same on one line")
 
@@ -149,9 +150,17 @@ minutes = _number(float, MOST_MINUTES, up_to_ten_years, zero=False)
 
 
 def hours(text: str) -> str:
-    if re.fullmatch(r"(\d{4}(/\d\d){0,3})?", text, re.ASCII):
+    if are_hours(text):
         return text
     raise argparse.ArgumentTypeError(f"{text}: use a year, month, day or hour in UTC, such as 2026/11/30/09")
+
+
+def are_hours(text: str) -> bool:
+    """Whether it is YYYY, or YYYY/MM and so on up to the hour, of the calendar."""
+    with suppress(ValueError):
+        if re.fullmatch(r"\d{4}(/\d\d){0,3}", text, re.ASCII):
+            return bool(datetime.strptime(text + "0001/01/01/00"[len(text) :], "%Y/%m/%d/%H"))
+    return False
 
 
 def function(text: str) -> str:

@@ -18,6 +18,7 @@ from typing import NamedTuple
 from botocore.exceptions import ClientError
 
 from cli.filed import WRITING, digest, digests, filed
+from cli.parser import are_hours
 from cli.screen import OK, UNUSABLE, CommandError
 from cli.which import log_of_key
 from common.archiver import Archive, HourlyObject, Item, Ledger, LedgerError, Reader, State
@@ -49,7 +50,7 @@ class Found(NamedTuple):
 def target_of(key: str, prefix: str) -> HourlyObject:
     """Raises CommandError for what is no key of an hourly object below the prefix."""
     found = _KEY.fullmatch(key)
-    if not found or found[1] != prefix:
+    if not found or found[1] != prefix or not are_hours(found[3]):
         example = HourlyObject(prefix, "2020/04/18/01").key
         raise CommandError(f"{key} is no hourly object of this archive: give a key such as {example}", UNUSABLE)
     return HourlyObject(prefix, found[3], found[2] is not None)

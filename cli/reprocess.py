@@ -174,7 +174,7 @@ def main(settings: Settings, options: argparse.Namespace) -> int:
         with closing(client(settings, "s3", **WRITING)) as s3:
             run = Reprocess(s3, settings, function_format(settings), lambda done: tell(report(done)))
             for prefix in dict.fromkeys([settings.s3_prefix, *(log.s3_prefix for log in logs_of(settings))]):
-                run.run(prefix, options.hours)
+                run.run(prefix, options.hours or "")
     except AWS_ERRORS as error:
         explained = explain(error, f"s3://{settings.s3_bucket}", settings.target)
         raise CommandError(f"{explained}; run it again to go on: nothing is doubled") from error

@@ -179,8 +179,8 @@ def explained(settings: Settings, error: Exception) -> str:
 
 def main(settings: Settings, options: argparse.Namespace) -> int:
     clock, settings = SystemClock(), log_called(settings, options.log)
-    moment = since(options.since, clock.now()) if options.since else None
-    status = statuses(options.status) if options.status else None
+    moment = None if options.since is None else since(options.since, clock.now())
+    status = None if options.status is None else statuses(options.status)
     wanted = Filter(status, options.path or "", options.host or "", moment)
     write = writer(options.json)
     with closing(connect(settings)) as s3:

@@ -7,6 +7,7 @@ import io
 import json
 import os
 import pty
+import shlex
 import signal
 import socket
 import subprocess
@@ -146,6 +147,8 @@ SECONDS = "use a number of seconds above 0 and up to 86400"
         ("tail --status teapot", "--status teapot: use 404, 1xx to 5xx, or several"),
         ("tail --status 6xx", "--status 6xx: use 404, 1xx to 5xx"),
         ("tail --status 4xx,", "--status 4xx,: use 404"),
+        ("tail --status ''", "--status : use 404"),
+        ("tail --since ''", "--since : use 90s, 10m"),
         ("tail --status 404 403", "unknown here: 403"),
         ("tail --since yesterday", "--since yesterday: use 90s, 10m, 2h, 1d, or a time such as 2026-11-23T16:05"),
         ("verify now", "unknown here: now"),
@@ -158,8 +161,14 @@ SECONDS = "use a number of seconds above 0 and up to 86400"
         ("repair-ledger", "required: KEY"),
         ("repair-ledger access.log", "give a key such as 2020/04/18/01/web-access.log"),
         ("repair-ledger s3://my-bucket/2020/04/18/01/web-access.log", "give a key such as 2020/04/18/01/"),
+        ("repair-ledger 2026/02/30/01/web-access.log", "give a key such as 2020/04/18/01/"),
         ("reprocess yesterday", "HOURS: yesterday: use a year, month, day or hour in UTC, such as 2026/11/30/09"),
         ("reprocess 2026/1", "HOURS: 2026/1: use a year, month, day or hour"),
+        ("reprocess ''", "HOURS: : use a year, month, day or hour"),
+        ("reprocess 2026/13", "HOURS: 2026/13: use a year, month, day or hour"),
+        ("reprocess 2026/02/30", "HOURS: 2026/02/30: use a year, month, day or hour"),
+        ("reprocess 2026/11/30/24", "HOURS: 2026/11/30/24: use a year, month, day or hour"),
+        ("reprocess 0000", "HOURS: 0000: use a year, month, day or hour"),
         ("logs", "required: lambda"),
         ("logs nginx", "nginx: use lambda, the function's log; the other programs' lines are in the appliance's own"),
         ("logs lambda --minutes 0", "--minutes: 0: use a number of minutes above 0 and up to 5256000"),
@@ -173,7 +182,7 @@ def test_what_is_typed_wrong_has_its_answer(
 ) -> None:
     assert settings
     try:
-        status = cli.main(typed.split())
+        status = cli.main(shlex.split(typed))
     except SystemExit as ended:
         status = int(ended.code or 0)
     said = capsys.readouterr()
