@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import combinations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -21,11 +22,14 @@ def check_together(settings: Settings) -> None:
         raise ValueError("TARGET=aws and LOCALSTACK_HOST exclude each other; leave one of them out")
     if settings.proxy_protocol and not settings.trusted_proxies:
         raise ValueError("PROXY_PROTOCOL needs TRUSTED_PROXIES. Mend it with: -e TRUSTED_PROXIES=docker")
-    if settings.dashboard_port == settings.http_port:
-        raise ValueError(
-            f"HTTP_PORT and DASHBOARD_PORT are both {settings.http_port}. "
-            f"Mend it with: -e DASHBOARD_PORT={settings.http_port + 1 if settings.http_port < 65535 else 8080}"
-        )
+    ports = {"HTTP_PORT": settings.http_port, "DASHBOARD_PORT": settings.dashboard_port}
+    if settings.target == "localstack" and not settings.localstack_host:
+        ports["EMULATOR_PORT"] = settings.emulator_port
+    for (first, port), (second, same) in combinations(ports.items(), 2):
+        if port == same and settings.owns_log:
+            others = (port + 1, port + 2, 8080, 8081)
+            free = next(one for one in others if one <= 65535 and one not in ports.values())
+            raise ValueError(f"{first} and {second} are both {port}. Mend it with: -e {second}={free}")
     if settings.log_disk_bytes < settings.log_rotate_bytes:
         raise ValueError(
             f"LOG_DISK_BYTES={settings.log_disk_bytes} has no room for one log of LOG_ROTATE_BYTES="

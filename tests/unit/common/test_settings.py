@@ -263,10 +263,32 @@ def test_aws_and_localstack_exclude_each_other(monkeypatch: pytest.MonkeyPatch) 
         load_settings()
 
 
-def test_two_programs_cannot_have_one_port(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HTTP_PORT", "8080")
-    with pytest.raises(SettingsError, match=r"HTTP_PORT and DASHBOARD_PORT are both 8080.*-e DASHBOARD_PORT=8081"):
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"HTTP_PORT": "8080"}, "HTTP_PORT and DASHBOARD_PORT are both 8080. Mend it with: -e DASHBOARD_PORT=8081"),
+        ({"HTTP_PORT": "4566"}, "HTTP_PORT and EMULATOR_PORT are both 4566. Mend it with: -e EMULATOR_PORT=4567"),
+        ({"EMULATOR_PORT": "8080"}, "DASHBOARD_PORT and EMULATOR_PORT are both 8080. Mend it with: -e EMULATOR_PORT="),
+        ({"HTTP_PORT": "4565", "DASHBOARD_PORT": "4565"}, "HTTP_PORT and DASHBOARD_PORT are both 4565.*=4567"),
+        ({"HTTP_PORT": "65535", "DASHBOARD_PORT": "65535", "EMULATOR_PORT": "8080"}, "are both 65535.*=8081"),
+    ],
+)
+def test_two_programs_cannot_have_one_port(monkeypatch: pytest.MonkeyPatch, given: dict[str, str], said: str) -> None:
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsError, match=said):
         load_settings()
+
+
+@pytest.mark.parametrize(
+    "given", [{"LOCALSTACK_HOST": "localhost"}, {"TARGET": "aws"}, {"LOG_FILE": "/var/log/nginx/access.log"}]
+)
+def test_the_port_of_a_program_that_does_not_run_here_is_free(
+    monkeypatch: pytest.MonkeyPatch, given: dict[str, str]
+) -> None:
+    for name, value in {"HTTP_PORT": "4566", **given}.items():
+        monkeypatch.setenv(name, value)
+    assert load_settings().http_port == 4566
 
 
 def test_the_log_is_below_the_data_unless_another_one_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
