@@ -399,10 +399,31 @@ def test_bytes_and_request_times_have_charts_where_lines_have_them(site: Site, v
 
 
 def test_without_the_chart_library_there_are_tables(site: Site, visit: Open) -> None:
-    page = visit(site.url, forgiving=True, before=lambda each: each.route("**/vendor/**", lambda route: route.abort()))
+    def missing(page: Page) -> None:
+        page.route("**/vendor/**", lambda route: route.fulfill(status=404))
+
+    page = visit(site.url, forgiving=True, before=missing)
     expect(page.locator("#minutes-table tbody tr").first).to_be_visible()
     expect(page.locator("#traffic-note")).to_contain_text("chart library")
     expect(page.locator("#paths tbody tr").first).to_be_visible()
+
+
+@pytest.mark.parametrize("file", ["uPlot.iife.min.js", "uPlot.min.css"])
+def test_a_chart_library_that_was_cut_off_is_asked_again(site: Site, visit: Open, file: str) -> None:
+    cut: list[Route] = []
+
+    def cut_one(route: Route) -> None:
+        if cut:
+            route.continue_()
+        else:
+            cut.append(route)
+            route.abort("connectionreset")
+
+    page = visit(site.url, forgiving=True, before=lambda each: each.route(f"**/vendor/{file}", cut_one))
+    expect(page.locator("#minutes-plot canvas")).to_be_visible()
+    assert (len(cut), page.locator("#traffic-note").text_content()) == (1, "")
+    assert page.locator("head [src^=vendor], head [href^=vendor]").count() == 2
+    assert page.evaluate("[...document.styleSheets].some((one) => one.href?.includes('uPlot') && one.cssRules.length)")
 
 
 def test_without_javascript_it_says_where_else_to_look(site: Site, visit: Open) -> None:

@@ -7,6 +7,7 @@ import { t } from "./i18n.js";
 
 const CLASSES = ["2xx", "3xx", "4xx", "5xx", "other"];
 const HEIGHT = 220; // CSS pixels
+const LIBRARY = "vendor/uPlot.iife.min.js";
 // Charts of what only lines with FIELDS have. `names`: a colour and a name for each number that `of` a minute there is.
 const MEASURES = [
   { id: "bytes", title: () => t("bytes_field"), names: [["3", ""]], of: (minute) => [minute.bytes], unit: show.bytes },
@@ -14,23 +15,32 @@ const MEASURES = [
     of: (minute) => minute.seconds ?? [], unit: show.milliseconds },
 ];
 
-let library; // uPlot, once it is loaded; null when it is not there
+let library; // see loadLibrary
+let wanted = [["script", { src: LIBRARY }], ["link", { rel: "stylesheet", href: "vendor/uPlot.min.css" }]];
 const plots = new Map(); // by the id of their chart
 let data = null;
 let problem = null;
 let pointed = null; // the minute under the mouse
 
-/** Fetch the vendored library; null when the build could not get it. */
-function loadLibrary() {
+/** Put an element that fetches a file into the page; whether the file came. */
+function fetched(node) {
   return new Promise((resolve) => {
-    const script = el("script", { src: "vendor/uPlot.iife.min.js" });
-    script.addEventListener("load", () => {
-      document.head.append(el("link", { rel: "stylesheet", href: "vendor/uPlot.min.css" }));
-      resolve(globalThis.uPlot);
+    node.addEventListener("load", () => resolve(true));
+    node.addEventListener("error", () => {
+      node.remove();
+      resolve(false);
     });
-    script.addEventListener("error", () => resolve(null));
-    document.head.append(script);
+    document.head.append(node);
   });
+}
+
+/** Fetch the vendored library; null when the build could not get it, undefined when it was cut off. */
+async function loadLibrary() {
+  const came = await Promise.all(wanted.map(([name, attributes]) => fetched(el(name, attributes))));
+  wanted = wanted.filter((_, at) => !came[at]);
+  if (wanted.length === 0) return globalThis.uPlot;
+  const answer = await fetch(LIBRARY, { method: "HEAD" }).catch(() => null);
+  return answer?.status === 404 ? null : undefined;
 }
 
 /** A colour of the stylesheet as the canvas understands it, in the theme of now. */
@@ -236,7 +246,7 @@ export const refreshCharts = single(async () => {
     problem = error.message;
   }
   renderCharts();
-  return problem === null;
+  return problem === null && library !== undefined;
 });
 
 export function startCharts() {
