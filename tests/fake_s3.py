@@ -196,10 +196,10 @@ class FakeS3:
             self._refuse(412, "PreconditionFailed", "GetObject")
 
     def _span(self, text: str, size: int, *, clamped: bool = False) -> tuple[int, int]:
-        """`clamped`: the last byte may be beyond the size, as with GetObject."""
-        match = re.fullmatch(r"bytes=(\d+)-(\d+)", text)
+        """`clamped`: the last byte may be beyond the size, or not be named, as with GetObject."""
+        match = re.fullmatch(r"bytes=(\d+)-(\d*)", text)
         assert match, text
-        start, last = int(match[1]), int(match[2])
+        start, last = int(match[1]), int(match[2] or size - 1)
         last = min(last, size - 1) if clamped else last
         if not start <= last < size:
             self._refuse(416, "InvalidRange", "GetObject")

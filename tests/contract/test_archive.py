@@ -29,6 +29,7 @@ from archiver.filing import Item
 from archiver.layout import HourlyObject
 from archiver.ledger import Ledger
 from archiver.stored import METADATA_KEY
+from cli.filed import digest, digests
 from producer.signed import signed
 from tests.checker import body_of
 from tests.emulator import Emulator
@@ -328,6 +329,8 @@ def test_ministack_killed_between_an_objects_bytes_and_its_metadata(
             if old:
                 with pytest.raises(AssertionError, match="cannot be read as a whole"):
                     body_of(s3, backend.bucket, backend.target.key)
+                there = list(digests(s3, backend.bucket, backend.target.key))
+                assert there == [digest(one.text[:-1]) for one in old]
             more = items(standing + 3)
             backend.archive().append(backend.target, new + more)
             backend.archive().append(backend.target, new + more)

@@ -149,6 +149,8 @@ def test_a_line_that_was_taken_out_is_found_also_one_of_several_equal_ones(world
     assert found.total == len(line(7))
     edit(world, b"", b'{"of":"another appliance"}\n')
     assert looked(world).total == len(line(7))
+    edit(world, world.bucket.objects[TARGET.key].body, b"")
+    assert looked(world).total == len(line(7)) * 3 + len(line(8)), "a range of nothing is refused"
 
 
 def test_a_rejected_line_and_an_object_that_is_gone_though_its_ledger_is_claimed_elsewhere(world: World) -> None:
