@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import os
+import io
 import sys
 from collections.abc import Sequence
 
 from cli.parser import parsed
-from cli.screen import OK, PROBLEM, UNUSABLE, CommandError, say
+from cli.screen import OK, PROBLEM, UNUSABLE, CommandError, note, nowhere, say, to_nowhere
 
 INTERRUPTED = 130  # as a shell says of what SIGINT ended
 
@@ -47,7 +47,7 @@ def run(options: argparse.Namespace) -> int:
     try:
         return command(load_settings(getattr(options, "file", None)), options)
     except SettingsError as error:
-        print(error, file=sys.stderr)
+        note(str(error))
         return UNUSABLE
     except StatusError as error:
         say(str(error))
@@ -61,6 +61,10 @@ def run(options: argparse.Namespace) -> int:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
+    # a stream that is closed at the start is None to Python, and what is for it would go to the other one
+    sys.stdout, sys.stderr = sys.stdout or nowhere(), sys.stderr or nowhere()
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a file may have any name, and a locale few letters
     try:
         try:
             return run(parsed(arguments))
@@ -68,10 +72,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(end="", flush=True)  # here, and not when Python ends, so that a failure of it is handled below
     except KeyboardInterrupt:
         return INTERRUPTED
-    except BrokenPipeError:
-        # the reader of our output has seen enough; what Python still wants to flush goes nowhere
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:  # the reader of our output has seen enough
+        to_nowhere(sys.stdout)
         return OK
+    except OSError as error:
+        to_nowhere(sys.stdout)
+        say(f"{error}" if error.filename else f"the output cannot be written: {error.strerror}")
+        return PROBLEM
 
 
 if __name__ == "__main__":

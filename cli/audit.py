@@ -5,11 +5,10 @@ from __future__ import annotations
 import argparse
 import json
 import secrets
-import sys
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
-from cli.screen import OK, PROBLEM, UNUSABLE, CommandError, columns, progress
+from cli.screen import OK, PROBLEM, UNUSABLE, CommandError, columns, note, progress
 from common.atomic import write_atomic
 from common.aws import S3Client
 from common.clock import Clock, SystemClock
@@ -158,7 +157,7 @@ def main(settings: Settings, options: argparse.Namespace) -> int:
     """Exit status: 0 nothing is missing, 1 something is, 2 it cannot tell."""
     codes = set()
     for problem in problems_of(settings):
-        print(problem, file=sys.stderr)
+        note(problem)
         codes.add(UNUSABLE)  # it is of logs that are not looked at
     trees: dict[str, Any] = {}
     for one in logs_of(settings):
@@ -181,9 +180,9 @@ def _of_one(settings: Settings, options: argparse.Namespace) -> tuple[int, dict[
         with closing(connect(settings)) as s3:
             answer = audit(settings, clock, s3, grace=grace)
             if options.repair and not answer.total("missing"):
-                print(nothing_to_repair(answer, grace), file=sys.stderr)
+                note(nothing_to_repair(answer, grace))
             elif options.repair:
-                print(ask_for_repair(settings, clock, grace), file=sys.stderr)
+                note(ask_for_repair(settings, clock, grace))
                 end = clock.monotonic() + ARRIVAL_SECONDS
                 while answer.total("missing") and clock.monotonic() < end:
                     clock.sleep(LOOK_AGAIN)
@@ -202,5 +201,5 @@ def _of_one(settings: Settings, options: argparse.Namespace) -> tuple[int, dict[
         wrong = answer.total("missing") or (deep and deep.total)
         code = (PROBLEM if wrong else OK) if delivery.has_ledger else UNUSABLE
         return code, as_json(answer, delivery) | ({"deep": deep_as_json(deep)} if deep else {})
-    print(f"{name}: cannot tell: {reason}" if name else f"cannot tell: {reason}", file=sys.stderr)
+    note(f"{name}: cannot tell: {reason}" if name else f"cannot tell: {reason}")
     return UNUSABLE, {"error": reason} if name else None

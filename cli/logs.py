@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from cli.screen import CommandError
+from cli.screen import CommandError, note
 from common.aws import client
 from common.clock import iso
 from common.errors import AWS_ERRORS, explain
@@ -48,13 +47,13 @@ def main(settings: Settings, options: argparse.Namespace) -> int:
                 print(shown.rstrip("\n"))
                 printed += 1
     except logs.exceptions.ResourceNotFoundException:
-        print(f"{group}: no such log. The function has not run yet, or its role may not write one.", file=sys.stderr)
+        note(f"{group}: no such log. The function has not run yet, or its role may not write one.")
         return 1
     except AWS_ERRORS as error:
-        print(explain(error, group, settings.target), file=sys.stderr)
+        note(str(explain(error, group, settings.target)))
         return 1
     finally:
         logs.close()
     if not printed:
-        print(f"{group}: nothing in the last {minutes:g} minutes; --minutes looks further back.", file=sys.stderr)
+        note(f"{group}: nothing in the last {minutes:g} minutes; --minutes looks further back.")
     return 0 if printed else 1

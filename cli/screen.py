@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, TextIO
@@ -69,9 +70,25 @@ def table(rows: Sequence[Sequence[str]]) -> Table:
     return made
 
 
+def note(message: str) -> None:
+    """To the user, beside the output; where that cannot be written, the work goes on without."""
+    try:
+        print(message, file=sys.stderr, flush=True)
+    except OSError:
+        to_nowhere(sys.stderr)
+
+
 def say(message: str) -> None:
-    """To the user, beside the output."""
-    print(f"appliance: {message}", file=sys.stderr, flush=True)
+    note(f"appliance: {message}")
+
+
+def to_nowhere(stream: TextIO) -> None:
+    """Whatever is still to be written there; else Python would fail at it when it ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def nowhere() -> TextIO:
+    return os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
 
 
 def progress(clock: Clock, *, at_once: bool = False) -> Callable[[str], None]:
@@ -82,6 +99,6 @@ def progress(clock: Clock, *, at_once: bool = False) -> Callable[[str], None]:
         nonlocal said
         if clock.monotonic() - said >= SAY_EVERY:
             said = clock.monotonic()
-            print(message, file=sys.stderr, flush=True)
+            note(message)
 
     return tell

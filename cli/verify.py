@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 
 from cli.firehose_steps import delivered, delivered_entries, delivery_role, delivery_stream
 from cli.kinesis_steps import archived, entries, mapping, records, stream
-from cli.screen import OK, PROBLEM
+from cli.screen import OK, PROBLEM, note
 from cli.steps import Journey, StepError, acknowledged, bucket, function, requests, role
 from common.clock import SystemClock
 from common.delivery import FIREHOSE, KINESIS, S3, Delivery
@@ -85,9 +85,9 @@ def walk(journey: Journey) -> Iterator[Step]:
 
 def main(settings: Settings, options: argparse.Namespace) -> int:
     # that something is waited for is for people
-    notes = sys.stderr if options.json else sys.stdout
+    tell = note if options.json else partial(print, flush=True)
     ok = False
-    for step in walk(Journey(settings, SystemClock(), lambda note: print(note, file=notes, flush=True))):
+    for step in walk(Journey(settings, SystemClock(), tell)):
         print(json.dumps(asdict(step), ensure_ascii=False) if options.json else step, flush=True)
         ok = step.ok
     return OK if ok else PROBLEM

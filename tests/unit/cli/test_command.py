@@ -221,6 +221,62 @@ def test_a_reader_that_has_seen_enough(settings: Settings, command: str, unbuffe
     assert process.returncode == 0
 
 
+def shell(typed: str) -> subprocess.CompletedProcess[str]:
+    command = f"exec {ROOT / 'cli' / 'bin' / 'appliance'} {typed}"
+    environment = os.environ | {"PYTHON": sys.executable, "PYTHONPATH": str(ROOT)}
+    return subprocess.run(["sh", "-c", command], env=environment, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("command", ["health", "status --json", "audit --help", "verify", "tail --help"])
+def test_a_full_disk_behind_the_output(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, command: str, unbuffered: str
+) -> None:
+    assert settings
+    monkeypatch.setenv("PYTHONUNBUFFERED", unbuffered)
+    done = shell(f"{command} >/dev/full")
+    assert (done.returncode, done.stderr) == (
+        1,
+        "appliance: the output cannot be written: No space left on device\n",
+    )
+
+
+@pytest.mark.parametrize(
+    ("typed", "status", "said"),
+    [
+        ("status >&-", 1, ""),
+        ("tail --no-follow >&-", 1, "appliance: the bucket my-bucket: "),
+        ("tail --no-follow 2>&-", 1, ""),
+        ("tail --no-follow 2>/dev/full", 1, ""),
+        ("tail -n few 2>/dev/full", 2, ""),
+        ("audit --grace 301 --json 2>&-", 2, ""),
+        ("ship-now >&- 2>&- <&-", 1, ""),
+    ],
+)
+def test_a_stream_that_is_closed_or_full(settings: Settings, typed: str, status: int, said: str) -> None:
+    assert settings
+    done = shell(typed)
+    assert (done.returncode, done.stdout) == (status, "")
+    assert done.stderr.startswith(said)
+    assert bool(done.stderr) == bool(said)
+
+
+def test_a_locale_that_lacks_a_letter(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert settings
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+    done = shell("verify")
+    assert (done.returncode, done.stderr, done.stdout[:13]) == (1, "", "\\u2717 bucket")
+
+
+def test_progress_that_is_read_no_more_ends_no_work() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    code = "from cli.screen import note, say; note('half'); say('all'); print('done')"
+    done = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=writing, check=False)
+    os.close(writing)
+    assert (done.returncode, done.stdout) == (0, b"done\n")
+
+
 @pytest.mark.parametrize("command", ["verify", "logs lambda"])
 def test_ctrl_c_while_the_endpoint_is_waited_for(settings: Settings, command: str) -> None:
     assert settings
