@@ -179,6 +179,8 @@ def _of_one(settings: Settings, options: argparse.Namespace) -> tuple[int, dict[
             raise CommandError(f"{_only_acknowledged(delivery)}; nothing is sent again, or compared")
         with closing(connect(settings)) as s3:
             answer = audit(settings, clock, s3, grace=grace)
+            if not (answer.rows or settings.data_dir.exists()):
+                raise CommandError(f"DATA_DIR {settings.data_dir} is not there: name the appliance's own, or start it")
             if options.repair and not answer.total("missing"):
                 note(nothing_to_repair(answer, grace))
             elif options.repair:

@@ -12,7 +12,7 @@ from typing import Any
 from cli.screen import OK, PROBLEM, UNUSABLE, CommandError, printable, progress, say
 from cli.which import log_called
 from common.clock import SystemClock
-from common.settings import Settings
+from common.settings import Settings, require_data_dir
 from journal.checkpoint import CheckpointError
 from journal.files import NotAFileError
 from producer.imported import ImportingError
@@ -27,6 +27,7 @@ def main(settings: Settings, options: argparse.Namespace) -> int:
             f"{settings.delivery.title} keeps no ledger, so a second import would double every line: nothing is sent",
             UNUSABLE,
         )
+    require_data_dir(settings)
     settings = log_called(settings, options.log)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     clock = SystemClock()

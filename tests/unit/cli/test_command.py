@@ -15,6 +15,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -207,6 +208,28 @@ def test_nothing_runs(settings: Settings, capsys: pytest.CaptureFixture[str], co
     assert said.out == ""
     assert said.err.startswith("appliance: ")
     assert said.err.count("\n") == 1
+
+
+def test_audit_of_a_data_dir_that_is_not_there(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("DATA_DIR", str(settings.data_dir / "misspelt"))
+    assert cli.main(["audit"]) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert f"cannot tell: DATA_DIR {settings.data_dir}/misspelt is not there: name the appliance's own" in said.err
+
+
+def test_import_makes_no_data_dir_that_was_not_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setenv("DATA_DIR", "")
+    default = replace(Settings.model_fields["data_dir"], default=tmp_path / "data")
+    monkeypatch.setitem(Settings.model_fields, "data_dir", default)
+    (tmp_path / "old.log").write_bytes(b"a line\n")
+    assert cli.main(["import", str(tmp_path / "old.log")]) == 2
+    assert "DATA_DIR is not set" in capsys.readouterr().err
+    assert not (tmp_path / "data").exists()
 
 
 @pytest.mark.parametrize("unbuffered", ["", "1"])
