@@ -29,7 +29,7 @@ def take_over_edited(
         if end is not None and 2 * end >= edited.position:
             started.offset, started.tail, edited.edited = end, edited.tail, True
             if backup := reading.get(edited.id):
-                reading[edited.id] = replace(backup, size=edited.position)
+                reading[edited.id] = replace(backup, size=edited.within(backup.size))
             else:
                 checkpoint.end(edited)
             log.warning(

@@ -846,6 +846,25 @@ def test_what_the_stream_lost_of_a_log_that_was_edited_is_taken_from_a_backup(wo
     assert sorted(world.sent()) == sorted(lines[:102])
 
 
+def test_a_backup_of_an_edited_log_is_known_beside_an_old_copy(world: World) -> None:
+    """The copy is shorter: it does not hold what the backup does."""
+    lines = [b"line %d of many" % number for number in range(300)]
+    world.write(b"".join(line + b"\n" for line in lines[:100]))
+    world.ship()
+    shutil.copyfile(world.log, world.log.with_name("access.log.1"))
+    world.write(b"".join(line + b"\n" for line in lines[100:]))
+    world.ship()
+    shutil.copyfile(world.log, world.log.with_name("access.log.bak"))
+    world.log.write_bytes(world.log.read_bytes().replace(lines[200] + b"\n", b""))
+    world.ship()
+    assert world.sent() == lines
+    world.deliver(lose=True)
+    world.run()
+    world.wait()
+    world.run()
+    assert world.sent() == lines
+
+
 def test_the_audit_calls_nothing_archived_that_another_log_may_have_sent(
     world: World, snapshot: Callable[[], None]
 ) -> None:
