@@ -97,7 +97,8 @@ class Identity:
             try:
                 seen = seen.measured(content)
                 longer = None if copy else longer_head(content, generation, seen.size)
-                short = copy and content.size <= generation.position  # a longer one has what was sent last
+                # a longer one has what was sent last; the log may have the inode of a copy that is gone
+                short = copy and not seen.live and content.size <= generation.position
                 same = continues(content, generation) or (short and begins_copy(content, generation))
                 same = same and (seen.live or generation.head.length >= SURE or is_text(content))
                 further = not seen.live and seen.size > generation.position

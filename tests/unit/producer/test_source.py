@@ -866,6 +866,21 @@ def test_a_rotated_log_that_was_edited_and_begins_the_same(machine: Machine) -> 
     assert machine.arrived[2 * len(LINES) :] == [b"next", b"last"]
 
 
+def test_a_log_that_was_edited_and_has_the_inode_of_a_copy(machine: Machine) -> None:
+    """The copy was deleted; the log begins as before, is shorter, and no copy that was cut short."""
+    machine.write(TEXT + TEXT.replace(b"line", b"more"))
+    machine.poll()
+    copy = shutil.copyfile(machine.log, machine.log.with_name("access.log.1"))
+    machine.poll()
+    lines = machine.log.read_bytes().splitlines(keepends=True)
+    copy.write_bytes(b"".join(lines[:90] + lines[150:]) + b"next\n")
+    copy.replace(machine.log)
+    machine.poll()
+    machine.write(b"last\n")
+    machine.poll()
+    assert machine.arrived[2 * len(LINES) :] == [b"next", b"last"]
+
+
 @pytest.mark.parametrize("command", ["80,130d", "100i more", "100i more\\nand more"])
 def test_a_rotated_log_that_was_edited_beside_a_copy_that_was_cut_short(machine: Machine, command: str) -> None:
     machine.write(TEXT)
