@@ -29,6 +29,7 @@ _MONTH = "Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec"
 _DATE = rf"(?:\d|{_MONTH})(?:[\dTZ:_.+-]|{_MONTH})*"
 # The time in the names of s6-log
 _TAI64N = "@[0-9a-f]{24}"
+NO_TEXT = "it is no text, nor compressed by gzip, bzip2, xz or, with Python 3.14, zstd"
 # How many names a message lists, at most
 NAMED = 5
 STEP = 64 * 1024  # bytes read at once, backwards: a line is far shorter, almost always
@@ -227,7 +228,7 @@ def log_at(path: Path) -> Found:
     with seen.content() as content:
         seen = seen.measured(content)
         if seen.size and not is_text(content):
-            raise OSError("it is no text, nor compressed by gzip, bzip2, xz or, with Python 3.14, zstd")
+            raise OSError(NO_TEXT)
     return seen
 
 

@@ -15,7 +15,7 @@ from functools import partial
 
 from common.clock import Clock
 from journal.checkpoint import EARLIER, Checkpoint, FileId, Fingerprint, Generation
-from journal.files import Content, Found, Key, begins_copy, continues, is_text, line_start, may_be_copy
+from journal.files import NO_TEXT, Content, Found, Key, begins_copy, continues, is_text, line_start, may_be_copy
 from journal.packed import BrokenError
 from producer.edited import cut_short, take_over_edited
 from producer.imported import Known, take_over
@@ -163,7 +163,7 @@ class Identity:
             sure = known is not None and known.position >= SURE
             short = known is not None and not continues(content, known)
             if seen.size and not seen.live and not sure and not is_text(content):
-                raise NoLogError("it is no text, nor compressed by gzip, bzip2, xz or, with Python 3.14, zstd")
+                raise NoLogError(NO_TEXT)
             # a new log may begin like a rotated one that is there: the same request in the same second
             others = [] if seen.live or not seen.size else [*checkpoint.generations, *fresh.values()]
             alike = [each for each in others if each.id in reading and may_be_copy(content, each)]
@@ -216,6 +216,8 @@ class Identity:
                 return None
             begin = begin_of(content)
             started = self._fresh([seen.file()], *new_head(content, seen.size, begin))
+            if not seen.live and not is_text(content):
+                raise NoLogError(NO_TEXT)  # it was shredded since it was asked before
             if begin:
                 started.offset, started.hole, started.tail = begin, begin, tail_of(content, begin)
             if part := take_over(started, content, seen, checkpoint, self._imported()):

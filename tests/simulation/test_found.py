@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -394,6 +395,18 @@ def test_a_log_that_is_put_back_and_emptied_while_it_is_looked_at(bench: Bench, 
     for _ in range(3):
         bench.ship()
     assert bench.arrived() == sorted([*lines, b"next", b"another log"])
+
+
+@pytest.mark.parametrize("number", range(1, 30))
+def test_a_log_that_is_shredded_while_it_is_looked_at(bench: Bench, number: int) -> None:
+    # before: what was random by then was what it was known by, and all of it was sent
+    lines = b"".join(b"line %d of many\n" % each for each in range(100))
+    bench.log.touch()
+    bench.copy.write_bytes(lines)
+    bench.at("pread", number, lambda: bench.copy.write_bytes(random.Random(number).randbytes(4096)))
+    for _ in range(3):
+        bench.ship()
+    assert {*bench.arrived()} <= {*lines.splitlines()}
 
 
 class EverySecondTime(str):
