@@ -249,17 +249,19 @@ class Identity:
         return next((each for each in generations if not (seen.live or each.files) and cut_short(content, each)), None)
 
     def seek(self, lost: list[Generation], strays: Iterable[Found], checkpoint: Checkpoint, reading: Reading) -> None:
-        """Look for the generations whose file is gone in files of other names and of other folders; of one that has no
-        name, for what was written to it since it was packed or copied."""
+        """Look for the generations whose file is gone in files of other names and of other folders; where a copy is
+        left, or it has no name, for what was written to it since it was packed or copied."""
 
         sent = partial(rotated_of, checkpoint, reading)
 
         def sought(each: Generation, seen: Found, content: Content) -> bool:
-            if not each.files:  # what `cat` made of it and others is no log that was moved
-                return continues(content, each) and (seen.nameless or not joined(content, sent()))
+            # what `cat` made of it and others is no log that was moved
+            if not continues(content, each) or (not seen.nameless and joined(content, sent())):
+                return False
             # what goes on otherwise in the copy is read from there
-            copy = reading.get(each.id) if seen.nameless else None
-            return bool(copy and copy.size < seen.size and continues(content, each) and self._copied(copy, seen))
+            copy = reading.get(each.id)
+            further = copy and not copy.live and copy.size < content.size
+            return not each.files or bool(copy and further and self._copied(copy, seen))
 
         for seen in strays:
             try:

@@ -105,7 +105,10 @@ class Source:
         if not any(seen.live or seen.age(now) < ABSENT_AFTER for seen in found.values()):
             poll.absent = absence(self.log)
         reporting = partial(self._reporting, poll)
+        had = _ids_of_originals(checkpoint)
         reading = self._identity.known(checkpoint, found, reporting)
+        # to a folder that is not looked at, perhaps, while a copy stays
+        moved = had - _ids_of_originals(checkpoint)
 
         def hidden() -> bool:
             """Whether a file cannot be read, and so not be compared: one that seems new may be its copy."""
@@ -140,9 +143,9 @@ class Source:
                     readable = True
             blind = blind or not readable
         lost = [each for each in checkpoint.generations if not each.files]
-        if any(each.position for each in lost):
-            strays = self.whereabouts.strays()
-            self._identity.seek([each for each in lost if each.position], strays, checkpoint, reading)
+        left = [each for each in checkpoint.generations if not moved.isdisjoint(part.id for part in each.parts)]
+        if sought := [each for each in lost + left if each.position]:
+            self._identity.seek(sought, self.whereabouts.strays(), checkpoint, reading)
         rotated = [each for each in checkpoint.generations if each.id in reading and not reading[each.id].live]
         self._identity.seek(lost + rotated, gone, checkpoint, reading)
         changes: list[object] = [each.id for each in checkpoint.generations if not each.files]
@@ -231,3 +234,10 @@ class Source:
             pass  # gone since the listing; the next poll says what that cost
         except OSError as error:
             poll.problems.append(f"{seen.path} cannot be read ({error.strerror}): allow this user to read it")
+
+
+def _ids_of_originals(checkpoint: Checkpoint) -> set[str]:
+    """Of the generations that have another file than copies."""
+    return {
+        part.id for each in checkpoint.generations if not all(one.copy for one in each.files) for part in each.parts
+    }

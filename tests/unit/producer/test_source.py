@@ -946,6 +946,25 @@ def test_half_a_copy_is_one_of_an_edited_log_and_not_of_its_backup(machine: Mach
     assert machine.arrived == [*LINES, b"next"]
 
 
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("seen", [False, True])
+def test_a_log_that_was_moved_to_a_folder_below_while_a_copy_stays(machine: Machine, seen: bool, packed: bool) -> None:
+    """logrotate's `olddir`, for the first time; what was written since is in the moved one only."""
+    machine.write(TEXT)
+    machine.poll()
+    shutil.copyfile(machine.log, machine.log.with_name("access.log.copy"))
+    if seen:
+        machine.poll()
+    machine.write(b"next\n")
+    (machine.log.parent / "old").mkdir()
+    rotated = machine.rotate("old/access.log.1")
+    if packed:
+        subprocess.run(["gzip", rotated], check=True)
+    machine.write(b"another\n")
+    assert machine.poll().problems == []
+    assert sorted(machine.arrived) == sorted([*LINES, b"next", b"another"])
+
+
 def test_half_a_copy_that_becomes_another_log(machine: Machine) -> None:
     """It began like the one that is gone, as an edited log does."""
     machine.write(TEXT)
