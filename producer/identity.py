@@ -99,10 +99,10 @@ class Identity:
                 longer = None if copy else longer_head(content, generation, seen.size)
                 # a longer one has what was sent last; the log may have the inode of a copy that is gone
                 short = copy and not seen.live and content.size <= generation.position
-                same = continues(content, generation) or (short and begins_copy(content, generation))
-                same = same and (seen.live or generation.head.length >= SURE or is_text(content))
+                holds = continues(content, generation) or (short and begins_copy(content, generation))
+                holds = holds and (seen.live or generation.head.length >= SURE or is_text(content))
                 further = not seen.live and seen.size > generation.position
-                same = same and not (further and joined(content, sent()))
+                same = holds and not (further and joined(content, sent()))
             except BrokenError:  # a compressed file that ends early: it has the inode of another one
                 same, longer = False, None
             if same and longer:

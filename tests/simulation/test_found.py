@@ -397,6 +397,26 @@ def test_a_log_that_is_put_back_and_emptied_while_it_is_looked_at(bench: Bench, 
     assert bench.arrived() == sorted([*lines, b"next", b"another log"])
 
 
+@pytest.mark.parametrize("number", range(1, 12))
+def test_logs_that_were_joined_in_one_of_them_which_cannot_be_read_to_its_end(bench: Bench, number: int) -> None:
+    # before: that it begins like the one was enough, and all of the other one was sent again
+    first, second = (b"".join(b"%d of %s\n" % (each, name) for each in range(300)) for name in (b"one", b"two"))
+    older = bench.log.with_name("access.log.2")
+    for path, lines in ((older, first), (bench.copy, second)):
+        path.write_bytes(lines)
+    bench.log.touch()
+    bench.ship()
+    older.write_bytes(first + second)
+
+    def fail() -> None:
+        raise broken()
+
+    bench.at("pread", number, fail)
+    for _ in range(2):
+        bench.ship()
+    assert bench.arrived() == sorted((first + second).splitlines())
+
+
 @pytest.mark.parametrize("number", range(1, 30))
 def test_a_log_that_is_shredded_while_it_is_looked_at(bench: Bench, number: int) -> None:
     # before: what was random by then was what it was known by, and all of it was sent
