@@ -180,10 +180,11 @@ class Rest:
 
 def joined(content: Content, sent: Sequence[Generation]) -> list[int]:
     """Where some of these end in the file, at least two, one behind the other, as `cat` puts logs together; none, if it
-    is not made so. The long ones first. Raises OSError."""
-    ends = [0]
-    while part := next((each for each in sent if continues(Rest(content, ends[-1]), each)), None):
+    is not made so. The long ones first, and each once: a log of equal lines is no cat of it. Raises OSError."""
+    ends, left = [0], [*sent]
+    while part := next((each for each in left if continues(Rest(content, ends[-1]), each)), None):
         ends.append(ends[-1] + part.position)
+        left.remove(part)
     return ends[1:] if len(ends) > 2 else []
 
 

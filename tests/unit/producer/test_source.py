@@ -965,6 +965,19 @@ def test_a_log_that_was_moved_to_a_folder_below_while_a_copy_stays(machine: Mach
     assert sorted(machine.arrived) == sorted([*LINES, b"next", b"another"])
 
 
+@pytest.mark.parametrize("more", [50, 100, 250])
+def test_a_rotated_log_of_equal_lines_that_goes_on(machine: Machine, more: int) -> None:
+    """As a load test writes them within a second; it is no `cat` of what was sent of it."""
+    line = b"127.0.0.1 GET / 200 of a load test\n"
+    machine.write(100 * line)
+    machine.poll()
+    machine.write(more * line)
+    machine.rotate("access.log.1")
+    machine.write(b"next\n")
+    machine.poll()
+    assert machine.arrived == [*(100 + more) * [line[:-1]], b"next"]
+
+
 def test_half_a_copy_that_becomes_another_log(machine: Machine) -> None:
     """It began like the one that is gone, as an edited log does."""
     machine.write(TEXT)
