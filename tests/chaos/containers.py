@@ -23,8 +23,8 @@ from common.delivery import KINESIS, Delivery
 from tests.appliance.drivers import EMULATOR_PYTHON, IMAGE, Container, build, engine, ready, s3_client
 from tests.chaos.faults import Skipped, Step, in_time, steps
 from tests.chaos.run import Outcome, archived_entries, rejected_lines, settle
-from tests.chaos.traffic import Traffic, stable_port
-from tests.waiting import eventually
+from tests.chaos.traffic import Traffic
+from tests.waiting import eventually, free_port
 
 Mode = Literal["embedded", "external"]
 
@@ -68,7 +68,7 @@ class Endpoint:
 
     def __init__(self, engine_name: str, network: str) -> None:
         self.name = f"endpoint-{secrets.token_hex(4)}"
-        self.port = stable_port(random.Random())
+        self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.call = caller(engine_name)
         self._network = network
@@ -106,7 +106,7 @@ class World:
     def __init__(self, engine_name: str, network: str, mode: Mode, rate: float, delivery: Delivery) -> None:
         self.call = caller(engine_name)
         self.container = Container(engine_name, network)
-        self.container.http_port = stable_port(random.Random())
+        self.container.http_port = free_port()
         self.container.options = ["--memory", MEMORY, "--memory-swap", MEMORY]
         self.endpoint = Endpoint(engine_name, network) if mode == "external" else None
         self.traffic = Traffic(self.container.http_port, rate, secrets.token_hex(4))

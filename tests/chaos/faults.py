@@ -224,7 +224,7 @@ class Hands:
         for _ in range(3):
             self._rotate()
             with suppress(AssertionError):
-                eventually(self._world.log.exists, within=2, every=0.02)
+                eventually(self._world.log.exists, within=2, every=0.02, patience=0)
 
     def _copytruncate(self) -> None:
         """Copy, then empty. What is written between the two is lost by nature, so requests pause for that moment."""
@@ -257,7 +257,7 @@ class Hands:
             time.sleep(NGINX_SKIPS)
             sent = self._world.traffic.sent
             with suppress(AssertionError):
-                eventually(lambda: self._world.traffic.sent > sent + 20, within=10, why="lines after the full disk")
+                eventually(lambda: self._world.traffic.sent > sent + 20, within=10, patience=0)
 
     def _flood(self) -> None:
         """One client fills LOG_DISK_BYTES. Then the producer is killed, which has to make room again."""

@@ -31,10 +31,10 @@ from tests.appliance.drivers import Native, descendants, s3_client
 from tests.chaos import faults
 from tests.chaos.faults import ALL_LOST, PENDING, STREAM_LOST, Hands, Step
 from tests.chaos.proxy import FaultProxy
-from tests.chaos.traffic import Traffic, stable_port
+from tests.chaos.traffic import Traffic
 from tests.checker import Verdict, body_of, entries, judge
 from tests.emulator import Emulator
-from tests.waiting import eventually
+from tests.waiting import eventually, free_port
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -92,15 +92,13 @@ class World:
         self.directory = directory
         self.delivery = delivery
         run = f"{rng.getrandbits(32):08x}"
-        proxy_port = stable_port(rng)
+        proxy_port = free_port()
         self._bucket_folder = directory / "buckets"
         self.emulator = Upstream(
-            directory / "emulator", stable_port(rng), proxy_port, self._bucket_folder if losses else None
+            directory / "emulator", free_port(), proxy_port, self._bucket_folder if losses else None
         )
         self.proxy = FaultProxy(proxy_port, self.emulator.port, random.Random(rng.getrandbits(64)))
         self.native = Native(directory)
-        self.native.http_port = stable_port(rng)
-        self.native.dashboard_port = stable_port(random.Random(run))
         self.traffic = Traffic(self.native.http_port, rate, run)
         data = directory / "data"
         self.disk: Path | None = data if faults.mount(data, DISK) else None
@@ -313,7 +311,7 @@ def chaos(
     rng = random.Random(seed)
     plans = [random.Random(rng.getrandbits(64)) for _ in range(2)]
     losses = losses or {}
-    # ports are taken from outside of the seed: another run may be using the ones it would choose
+    # its name comes from outside of the seed, as another run may have the same one
     world = World(directory, random.Random(), rate, losses, delivery)
     hands = Hands(world)
     problems: list[str] = []
@@ -407,10 +405,10 @@ def settle(
         quiet_since, size = time.monotonic(), len(archive)
         while time.monotonic() - quiet_since < QUIET and time.monotonic() - begun < 2 * DRAIN_WITHIN:
             time.sleep(1.0)
-            archive = world.archive()
+            [archive] = eventually(lambda: [world.archive()])
             if len(archive) != size:
                 quiet_since, size = time.monotonic(), len(archive)
-        rejected = world.rejected()
+        [rejected] = eventually(lambda: [world.rejected()])
     except Exception as error:
         problems.append(f"{type(error).__name__}: {str(error)[:300]}")
         drained, rejected = time.monotonic() - begun, []

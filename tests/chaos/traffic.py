@@ -13,13 +13,10 @@ connection only after the line of the request before is written. So each request
 from __future__ import annotations
 
 import asyncio
-import random
-import socket
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 
 from tests.waiting import eventually
 
@@ -31,26 +28,6 @@ REQUESTS_PER_CONNECTION = 900
 # What was not sent while nginx was down is sent afterwards, at this many times the rate
 CATCH_UP = 3
 AGENTS = ("chaos/1", 'quotes "inside" and \\ too', "한글 브라우저", "a" * 200, "")
-RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
-LOWEST_PORT = 10_000
-
-
-def stable_port(rng: random.Random) -> int:
-    """A free port below those the kernel gives to outgoing connections.
-
-    One of those could be taken while its server is being restarted; a client that keeps asking for a closed one may
-    even be connected with itself.
-    """
-    end = int(RANGE.read_text().split()[0])
-    for _ in range(200):
-        port = rng.randrange(LOWEST_PORT, end)
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
-    raise AssertionError("no free port")
 
 
 class Traffic:
