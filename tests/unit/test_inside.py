@@ -70,7 +70,7 @@ def test_what_goes_on_in_the_container_ends_with_the_script(checkout: Checkout, 
     with followed(checkout) as (script, inside):
         os.killpg(script.pid, number)  # as a terminal does
         eventually(lambda: not alive(inside))
-        assert script.wait(10) != 0
+        assert script.wait(60) != 0
 
 
 def test_script_appliance_looks_where_script_up_started_it(checkout: Checkout) -> None:

@@ -95,7 +95,7 @@ def test_the_script_hands_on_what_the_environment_says_of_downloads_and_nothing_
         capture_output=True,
         text=True,
         check=True,
-        timeout=30,
+        timeout=90,
     )
     seen = dict(line.split("=", 1) for line in ran.stdout.splitlines())
     assert {name: seen.get(name) for name in kept} == kept

@@ -41,7 +41,7 @@ def passing(target: int) -> Iterator[tuple[int, Output]]:
         yield sink, output
     finally:
         os.close(sink)
-        threads[0].join(10)
+        threads[0].join(60)
         os.close(source)
 
 
@@ -75,7 +75,7 @@ def test_what_nothing_reads_is_dropped_by_whole_lines_and_counted(caplog: pytest
         eventually(lambda: missing() + b"".join(found).count(b"\n") == total)
         assert missing() > 1000
     os.close(writing)
-    drain.join(10)
+    drain.join(60)
     os.close(reading)
     kept = b"".join(found).splitlines(keepends=True)
     there = set(kept)
@@ -137,5 +137,5 @@ def test_a_terminal_of_another_user_is_written_to_without_being_opened() -> None
     with subprocess.Popen(command, env=environment, cwd="/", stdout=terminal, stderr=terminal, **user) as process:  # type: ignore[call-overload]
         os.close(terminal)
         assert b"opened" in read_until(controller, b"\n")
-        assert process.wait(30) == 3
+        assert process.wait(90) == 3
     os.close(controller)

@@ -43,7 +43,7 @@ runpy.run_module("appliance", run_name="__main__")
 def test_a_stop_right_after_the_start_is_one(number: signal.Signals) -> None:
     """A container's first process gets no signal that it does not handle: `docker stop` would take its ten seconds."""
     command = [sys.executable, "-c", STOPPED, str(int(number))]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=90)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 

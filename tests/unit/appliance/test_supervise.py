@@ -56,7 +56,7 @@ def test_a_stop_that_was_asked_for_is_no_warning(tmp_path: Path) -> None:
     with supervised(tmp_path, "sleep 60", "startsecs=0") as process:
         eventually(lambda: children(process.pid))
         process.terminate()
-        assert process.wait(20) == 0
+        assert process.wait(60) == 0
         assert process.stdout
         said = process.stdout.read()
     assert "INFO    received SIGTERM indicating exit request" in said
@@ -65,7 +65,7 @@ def test_a_stop_that_was_asked_for_is_no_warning(tmp_path: Path) -> None:
 
 def test_a_program_that_cannot_be_kept_running_is_named(tmp_path: Path) -> None:
     with supervised(tmp_path, "false", "startretries=0\nstartsecs=1") as process:
-        assert process.wait(20) == 0
+        assert process.wait(60) == 0
         assert process.stdout
         assert process.stdout.read().endswith("gave up 'some'\n")
 
@@ -76,7 +76,7 @@ def test_a_signal_ends_it_with_all_programs_and_at_once(tmp_path: Path, number: 
         # until it is the program, its process would take a signal as this one does
         eventually(lambda: ["sleep" in command(each) for each in children(process.pid)] == [True])
         process.send_signal(number)
-        assert process.wait(5) == 0
+        assert process.wait(60) == 0
         assert process.stdout
         said = process.stdout.read()
     assert "indicating exit request" in said

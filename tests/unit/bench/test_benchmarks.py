@@ -17,6 +17,7 @@ from bench.backlog import write_backlog
 from bench.results import Chart, Section, parse, write
 from common.delivery import DELIVERIES
 from entrypoint.function import MEMORY
+from tests.waiting import eventually
 
 ROOT = Path(__file__).resolve().parents[3]
 TINY = 600  # lines: more than one call of the loop's, and a poll that packs
@@ -25,23 +26,25 @@ TINY = 600  # lines: more than one call of the loop's, and a poll that packs
 @pytest.mark.parametrize("target", ["Kinesis_20131202.PutRecords", "Firehose_20150804.PutRecordBatch"])
 def test_an_answer_of_the_stream_waits_for_no_acknowledgement(target: str) -> None:
     """The client's delayed one takes 40 ms, and more for each call than all the work."""
-    taken = []
     with producer.stream() as port:
-        connection = HTTPConnection("127.0.0.1", port, timeout=30)
-        for _ in range(31):
+        connection = HTTPConnection("127.0.0.1", port, timeout=60)
+
+        def took() -> float:
             begin = time.perf_counter()
             connection.request("POST", "/", b'{"Data":""}' * 200, {"X-Amz-Target": target})
             assert connection.getresponse().read().count(b"{") == 201
-            taken.append(time.perf_counter() - begin)
+            return time.perf_counter() - begin
+
+        for _ in range(21):  # the first ones wait for none
+            took()
+        eventually(lambda: took() < 0.02, every=0, why="on a busy machine any single one may wait for its turn")
         connection.close()
-    # the least of the last ones: on a busy machine any single one may wait for its turn
-    assert min(taken[-10:]) < 0.02
 
 
 def test_the_stream_counts_the_bodies() -> None:
     with producer.stream() as port:
         assert producer.received(port) == 0
-        connection = HTTPConnection("127.0.0.1", port, timeout=30)
+        connection = HTTPConnection("127.0.0.1", port, timeout=90)
         length = random.randrange(1, 100_000)
         for _ in range(2):
             connection.request("POST", "/", b"x" * length, {"X-Amz-Target": "Kinesis_20131202.PutRecords"})

@@ -215,7 +215,7 @@ def tagged(log_format: str, printed: bytes, name: str = "some") -> bytes:
         input=printed,
         env=os.environ | {"LOG_FORMAT": log_format, "TZ": "Asia/Seoul"},
         capture_output=True,
-        timeout=30,
+        timeout=90,
         check=True,
     ).stdout
 
@@ -376,7 +376,7 @@ def test_the_wrapped_program_keeps_its_exit_status(log_format: str) -> None:
         [TAGGED, "some", sys.executable, "-c", "import sys; print('said'); sys.exit(7)"],
         env=os.environ | {"LOG_FORMAT": log_format},
         capture_output=True,
-        timeout=30,
+        timeout=90,
         check=False,
     )
     assert ended.returncode == 7

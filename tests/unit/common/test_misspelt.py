@@ -71,6 +71,6 @@ def test_no_setting_is_taken_for_another_when_a_letter_of_it_is_missing() -> Non
 @pytest.mark.parametrize(("names", "status"), [("PATH\nPOLL_INTERVALL\n", 1), ("PATH\nPOLL_INTERVAL\n", 0), ("", 0)])
 def test_script_up_asks_by_standard_input(names: str, status: int) -> None:
     command = [sys.executable, "-m", "common.settings"]
-    ended = subprocess.run(command, input=names, cwd=ROOT, capture_output=True, text=True, timeout=30, check=False)
+    ended = subprocess.run(command, input=names, cwd=ROOT, capture_output=True, text=True, timeout=90, check=False)
     assert ended.returncode == status
     assert ("is POLL_INTERVAL meant?" in ended.stderr) is bool(status)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +54,7 @@ def test_what_is_here_is_shown_though_the_endpoint_is_not(settings: Settings, co
     assert node(state, "producer")["error"] == "has not polled yet"
     # the processes come up, and the log grows
     now = datetime.now(UTC)
-    later = now.replace(year=now.year + 1).isoformat()
+    later = (now + timedelta(days=365)).isoformat()
     say(settings.status_dir, ProducerStatus, {"state": "idle", "due": later, "last_tick": now.isoformat()})
     with settings.log_file.open("ab") as log:
         log.write(b"another line\n")

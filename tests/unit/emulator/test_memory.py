@@ -176,10 +176,10 @@ def test_the_state_that_is_saved_goes_on_where_it_was(
 
 def test_a_put_does_not_grow_with_the_stream(stream: dict[str, Any]) -> None:
     def took() -> float:
-        begun = time.perf_counter()
+        begun = time.process_time()
         for _ in range(50):
             put(1)
-        return time.perf_counter() - begun
+        return time.process_time() - begun
 
     first = min(took() for _ in range(5))
     stream["shards"][SHARD]["records"] += [record(at=time.time())] * 500_000

@@ -136,7 +136,7 @@ def test_the_process_goes_on_as_the_other_one(endpoint: Endpoint, tmp_path: Path
                 eventually(lambda: "--resume" in line.read_text())
                 eventually(lambda: endpoint.asked[-1][1] != "/there", why="the watch asks")
             process.send_signal(signal.SIGTERM)
-            assert process.wait(10) == 0
+            assert process.wait(60) == 0
         finally:
             process.kill()
 

@@ -114,7 +114,7 @@ def test_from_the_size_of_a_part_on_the_old_bytes_are_neither_read_nor_sent() ->
 
 
 def test_the_parts_of_a_large_object_are_copied_at_the_same_time() -> None:
-    together = threading.Barrier(3, timeout=30)
+    together = threading.Barrier(3, timeout=90)
 
     class Slow(FakeS3):
         def upload_part_copy(self, **request: object) -> dict[str, object]:

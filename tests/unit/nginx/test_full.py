@@ -40,7 +40,7 @@ class Site:
         self.lines(1)
 
     def get(self, path: str) -> tuple[int, str | None]:
-        connection = http.client.HTTPConnection("127.0.0.1", self.settings.http_port, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", self.settings.http_port, timeout=60)
         try:
             connection.request("GET", path)
             answer = connection.getresponse()
@@ -51,7 +51,7 @@ class Site:
 
     def send(self, data: bytes) -> bytes:
         """What is answered to these bytes, the client's last ones."""
-        with socket.create_connection(("127.0.0.1", self.settings.http_port), timeout=10) as connection:
+        with socket.create_connection(("127.0.0.1", self.settings.http_port), timeout=60) as connection:
             connection.sendall(data)
             connection.shutdown(socket.SHUT_WR)
             return b"".join(iter(lambda: connection.recv(65536), b""))
@@ -101,7 +101,7 @@ def site(tmp_path: Path, request: pytest.FixtureRequest, application: str) -> It
     one = Site(settings)
     yield one
     one.process.terminate()
-    one.process.wait(10)
+    one.process.wait(60)
 
 
 @pytest.mark.parametrize("site", ["landing", "proxy"], indirect=True)
@@ -126,7 +126,7 @@ def test_without_room_requests_are_refused_and_nothing_is_written(site: Site) ->
 @pytest.mark.parametrize("site", ["landing"], indirect=True)
 def test_what_was_taken_before_has_its_line(site: Site) -> None:
     """A connection stays: each of its requests is asked about anew."""
-    with socket.create_connection(("127.0.0.1", site.settings.http_port), timeout=10) as connection:
+    with socket.create_connection(("127.0.0.1", site.settings.http_port), timeout=60) as connection:
         for path, word in (("/a", "full"), ("/b", "open"), ("/c", "open")):
             connection.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
             assert connection.recv(65536)

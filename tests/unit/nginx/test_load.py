@@ -60,7 +60,7 @@ def test_a_body_reaches_the_application_while_it_is_sent(serve: Serve) -> None:
         with web.connect() as client:
             head = f"POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: {8 * MIB}\r\n\r\n"
             client.sendall(head.encode() + bytes(2 * MIB))
-            assert got.acquire(timeout=10)
+            assert got.acquire(timeout=60)
             assert not on_disk(web)
             client.sendall(bytes(6 * MIB))
             assert rest(client).endswith(b"hello")
@@ -83,7 +83,7 @@ def test_an_answer_waits_for_its_reader_in_the_application(serve: Serve) -> None
         web = serve(UPSTREAM=app.url)
         with web.connect() as client:
             client.sendall(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
-            assert waited.wait(10), "64 MiB went somewhere"
+            assert waited.wait(60), "64 MiB went somewhere"
             assert not on_disk(web)
 
 
@@ -104,9 +104,11 @@ def test_a_line_is_not_much_longer_than_its_header(serve: Serve) -> None:
 @needs_nginx
 def test_too_many_requests_are_refused_and_logged(serve: Serve) -> None:
     web = serve(LIMIT_REQUESTS="1")
-    answers = [web.get(f"/{number}").split()[1] for number in range(10)]
-    assert answers[:6] == [b"404"] * 6, "five seconds' worth at once"
-    assert b"429" in answers
+    answers = [web.get(f"/{number}").split()[1] for number in range(6)]
+    assert answers == [b"404"] * 6, "five seconds' worth at once"
+    while answers[-1] != b"429" and len(answers) < 1000:  # at once, on a machine that does not stand still
+        answers.append(web.get(f"/{len(answers)}").split()[1])
+    assert answers[-1] == b"429"
     assert web.healthy(), "health is never refused"
     assert b" 200 " in web.get("/healthz"), "nor is a probe"
     web.stop()
@@ -120,7 +122,7 @@ def test_too_many_connections_are_refused_and_logged(serve: Serve) -> None:
 
     def wait(head: bytes, client: socket.socket) -> None:
         held.release()
-        free.wait(20)
+        free.wait(90)
         hello(head, client)
 
     with application(wait) as app, ExitStack() as stack:
@@ -128,7 +130,7 @@ def test_too_many_connections_are_refused_and_logged(serve: Serve) -> None:
         for _ in range(2):
             client = stack.enter_context(web.connect())
             client.sendall(b"GET /slow HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
-            assert held.acquire(timeout=10)
+            assert held.acquire(timeout=60)
         assert b" 429 " in web.get("/refused")
         assert web.healthy()
         free.set()
@@ -202,5 +204,5 @@ def test_health_sees_that_nobody_gets_in_and_that_it_ends(serve: Serve) -> None:
         else:
             pytest.fail("2,000 connections fit into 256 files a worker")
         gone = "unfinished headers are given up after 10 s"
-        eventually(lambda: any('" 408 ' in line for line in web.lines()), within=30, every=0.5, why=gone)
+        eventually(lambda: any('" 408 ' in line for line in web.lines()), within=45, every=0.5, patience=0, why=gone)
         eventually(web.healthy, within=30, every=0.5, why=gone)

@@ -122,7 +122,7 @@ def test_nginx_accepts_what_is_rendered(tmp_path: Path, monkeypatch: pytest.Monk
         [NGINX, "-t", "-e", "stderr", "-c", str(data / "run" / "nginx" / "nginx.conf")],
         capture_output=True,
         text=True,
-        timeout=20,
+        timeout=90,
         check=False,
     )
     assert checked.returncode == 0, checked.stderr

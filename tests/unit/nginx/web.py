@@ -70,7 +70,7 @@ class Web:
         return eventually(lambda: len(found := self.lines()) >= count and found, within=5, every=0.01) or []
 
     def connect(self) -> socket.socket:
-        return socket.create_connection(("127.0.0.1", self.port), timeout=20)
+        return socket.create_connection(("127.0.0.1", self.port), timeout=60)
 
     def send(self, request: bytes) -> bytes:
         """All that is answered until nginx closes."""
@@ -84,7 +84,7 @@ class Web:
 
     def stop(self) -> None:
         self._process.send_signal(signal.SIGQUIT)
-        self._process.wait(10)
+        self._process.wait(60)
 
 
 def rest(client: socket.socket) -> bytes:

@@ -370,7 +370,7 @@ def test_two_imports_at_once_know_of_each_other(world: World) -> None:
 
     def progress(_: Path) -> None:
         reading.set()
-        assert gone_on.wait(10), "the other one waits, and says so"
+        assert gone_on.wait(60), "the other one waits, and says so"
 
     first = threading.Thread(target=lambda: prepare(world.settings, both[:1], progress))
     first.start()

@@ -139,7 +139,7 @@ def test_the_scheduler_starts_at_once_never_skips_and_reports_what_escapes() -> 
         reported.set()
 
     def end() -> None:
-        reported.wait(10)
+        reported.wait(60)
         jobs.extend(scheduler.get_jobs())
         scheduler.shutdown(wait=False)
 
