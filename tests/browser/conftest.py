@@ -12,7 +12,7 @@ from tests.browser.site import DESKTOP, Site, Watch, chromium, go, unavailable
 PATHS = ("/", "/", "/", "/missing", "/search?q=secret")
 
 # ms that an element may take: the machine may be busy with other tests
-PATIENCE = 15_000
+PATIENCE = 90_000
 expect.set_options(timeout=PATIENCE)
 
 Open = Callable[..., Page]

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from playwright.sync_api import Browser, ConsoleMessage, Page, Request, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Error, Page, Request, sync_playwright
 
 from tests.appliance.drivers import ROOT, Native, get, polled
 from tests.waiting import eventually, free_port
@@ -50,7 +50,7 @@ class Site:
         self._requests += 1
 
     def api(self, path: str) -> Any:
-        with urllib.request.urlopen(f"{self.url}api/{path}", timeout=20) as answer:
+        with urllib.request.urlopen(f"{self.url}api/{path}", timeout=60) as answer:
             return json.load(answer)
 
     def state(self) -> Any:
@@ -107,7 +107,12 @@ def go(page: Page, url: str) -> None:
     try:
         for _ in range(LOADS):
             broken_off.clear()
-            page.goto(url)
+            try:
+                page.goto(url)
+            except Error as error:  # it was the page itself
+                if NETWORK_CHANGED not in error.message:
+                    raise
+                continue
             if not broken_off:
                 return
     finally:

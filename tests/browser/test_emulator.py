@@ -16,7 +16,7 @@ import pytest
 from playwright.sync_api import Browser, Page
 
 from tests.appliance.drivers import client, s3_client
-from tests.browser.site import Site
+from tests.browser.site import Site, go
 from tests.checker import entries
 
 pytestmark = pytest.mark.browser
@@ -66,8 +66,8 @@ class Evil:
         done: list[str] = []
         for event in ("requestfinished", "requestfailed"):
             page.on(event, lambda request: done.append(request.url))
-        page.goto(f"http://localhost:{self.server.server_port}/")
-        for _ in range(100):
+        go(page, f"http://localhost:{self.server.server_port}/")
+        for _ in range(900):
             if sum(url.startswith(self.target) for url in done) >= requests:
                 break
             page.wait_for_timeout(100)
@@ -142,7 +142,7 @@ def test_a_page_cannot_open_a_websocket_or_read_what_a_user_may(site: Site, evil
     s3.close()
     evil.page = "<!doctype html><title>evil</title>"
     page = browser.new_page()
-    page.goto(f"http://localhost:{evil.server.server_port}/")
+    go(page, f"http://localhost:{evil.server.server_port}/")
     # a presigned URL that leaked lets no page read
     assert page.evaluate("url => fetch(url).then(() => 'read', () => 'refused')", url) == "refused"
     opened = "url => new Promise(r => { const s = new WebSocket(url); s.onopen = () => r(1); s.onerror = () => r(0) })"
