@@ -38,9 +38,9 @@ def image(container_engine: str, tmp_path_factory: pytest.TempPathFactory) -> st
 def network(container_engine: str) -> Iterator[str]:
     """A network with DNS names of its own."""
     name = f"web-log-{secrets.token_hex(4)}"
-    subprocess.run([container_engine, "network", "create", name], capture_output=True, timeout=60, check=True)
+    subprocess.run([container_engine, "network", "create", name], capture_output=True, timeout=180, check=True)
     yield name
-    subprocess.run([container_engine, "network", "rm", "--force", name], capture_output=True, timeout=60, check=False)
+    subprocess.run([container_engine, "network", "rm", "--force", name], capture_output=True, timeout=180, check=False)
 
 
 @pytest.fixture
@@ -83,6 +83,6 @@ def outside(container_engine: str, image: str, network: str) -> Iterator[tuple[s
     run = [container_engine, "run", "--detach", "--name", name, "--network", network]
     run += ["--publish", f"127.0.0.1:{port}:4566", "--env", "LOG_LEVEL=WARNING"]
     run += [image, EMULATOR_PYTHON, "-m", "ministack"]
-    subprocess.run(run, capture_output=True, timeout=60, check=True)
+    subprocess.run(run, capture_output=True, timeout=180, check=True)
     yield name, f"http://127.0.0.1:{port}"
-    subprocess.run([container_engine, "rm", "--force", name], capture_output=True, timeout=60, check=False)
+    subprocess.run([container_engine, "rm", "--force", name], capture_output=True, timeout=180, check=False)

@@ -48,7 +48,7 @@ def client(where: str | Appliance, service: str) -> Any:
         url, key = where, dict.fromkeys(NAMES, "test")
     else:
         url, key = where.emulator_url, {name.lower(): value for name, value in where.emulator_key().items()}
-    config = Config(s3={"addressing_style": "path"}, retries={"total_max_attempts": 2}, read_timeout=15)
+    config = Config(s3={"addressing_style": "path"}, retries={"total_max_attempts": 2}, read_timeout=60)
     make: Any = boto3.client
     return make(service, endpoint_url=url, region_name="us-east-1", config=config, **key)
 
@@ -102,7 +102,7 @@ def python() -> str:
 
 def get(port: int, path: str, agent: str = "test", method: str = "GET") -> int:
     """One request on a connection of its own; the status."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     try:
         connection.request(method, path, headers={"User-Agent": agent})
         answer = connection.getresponse()
@@ -121,6 +121,18 @@ def ready(appliance: Appliance, within: float = 60) -> None:
         return True
 
     eventually(look, within=within, every=0.3)
+
+
+def told(appliance: Appliance, *command: str) -> subprocess.CompletedProcess[str]:
+    """What `appliance COMMAND` says: again where the endpoint stood still for longer than a command waits for it."""
+
+    def look() -> subprocess.CompletedProcess[str] | None:
+        done = appliance.run("appliance", *command)
+        return None if "does not answer (timed out)" in done.stdout + done.stderr else done
+
+    done = eventually(look)
+    assert done
+    return done
 
 
 def no_poll_soon() -> str:
@@ -191,7 +203,7 @@ class Native:
                 os.kill(pid, signal.SIGKILL)
             except ProcessLookupError:
                 continue
-        self._process.wait(10)
+        self._process.wait(60)
         self._process = None
 
     def wait(self) -> int:
@@ -291,7 +303,7 @@ class Container:
         self._key: dict[str, str] = {}
         self.options: list[str] = []
 
-    def _call(self, *arguments: str, timeout: float = 60, check: bool = True) -> subprocess.CompletedProcess[str]:
+    def _call(self, *arguments: str, timeout: float = 180, check: bool = True) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [self._engine, *arguments], capture_output=True, text=True, timeout=timeout, check=check, errors="replace"
         )
@@ -317,7 +329,8 @@ class Container:
             self._call("rm", "--force", self.name, check=False)
 
     def stop(self) -> int:
-        self._call("stop", "--time", "10", self.name)
+        # on a busy machine; tests/docker/test_run.py sees that it needs no more than Docker's own 10 s
+        self._call("stop", "--time", "60", self.name)
         return self.wait()
 
     def kill(self) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tests.appliance.drivers import ROOT, Appliance, Native, get, no_poll_soon, polled, ready
+from tests.appliance.drivers import ROOT, Appliance, Native, get, no_poll_soon, polled, ready, told
 from tests.emulator import Emulator
 from tests.waiting import eventually
 
@@ -33,11 +33,18 @@ def test_status_ship_now_and_tail(appliance: Appliance) -> None:
     run = secrets.token_hex(4)
     for number in range(3):
         get(appliance.http_port, f"/{run}/{number}?secret=1", agent=f"agent/{number}")
-    shipped = appliance.run("appliance", "ship-now", "--json")
-    assert shipped.returncode == 0, shipped.stdout + shipped.stderr + appliance.output()[-3000:]
-    facts = json.loads(shipped.stdout)
-    assert facts["lines"] >= 3
-    assert facts["behind_bytes"] == 0
+    lines = 0
+
+    def all_shipped() -> bool:
+        """By one, or on a busy machine by the next: nginx writes a line after its answer."""
+        nonlocal lines
+        shipped = appliance.run("appliance", "ship-now", "--json")
+        assert shipped.returncode == 0, shipped.stdout + shipped.stderr + appliance.output()[-3000:]
+        facts = json.loads(shipped.stdout)
+        lines += facts["lines"]
+        return bool(lines >= 3 and facts["behind_bytes"] == 0)
+
+    eventually(all_shipped)
     assert appliance.run("appliance", "ship-now").stdout.startswith("nothing was to be shipped")
 
     def archived() -> list[dict[str, Any]]:
@@ -69,8 +76,8 @@ def test_status_ship_now_and_tail(appliance: Appliance) -> None:
 def test_the_other_commands_are_the_ones_there_are(appliance: Appliance) -> None:
     appliance.start()
     ready(appliance)
-    assert appliance.run("appliance", "verify").stdout.count("✓") == 10
-    assert appliance.run("appliance", "audit", "--json").returncode == 0
+    assert told(appliance, "verify").stdout.count("✓") == 10
+    assert told(appliance, "audit", "--json").returncode == 0
     assert "nginx: ok" in appliance.run("appliance", "health").stdout
     assert '"event"' in appliance.run("appliance", "logs", "lambda").stdout
     assert appliance.run("appliance", "nonsense").returncode == 2
@@ -80,14 +87,14 @@ def test_the_other_commands_are_the_ones_there_are(appliance: Appliance) -> None
 def following(native: Native, *options: str) -> Iterator[subprocess.Popen[str]]:
     process = native.begin("appliance", "tail", *options)
     # a line that never comes must not be waited for without end: then the output ends, and reading it fails
-    enough = threading.Timer(120, process.kill)
+    enough = threading.Timer(180, process.kill)
     enough.start()
     try:
         yield process
     finally:
         enough.cancel()
         process.kill()
-        process.communicate(timeout=10)
+        process.communicate(timeout=60)
 
 
 @pytest.mark.emulator
@@ -101,7 +108,7 @@ def test_tail_shows_lines_as_they_come_and_ends_quietly(native: Native) -> None:
             get(native.http_port, f"/{run}/{number}")
             assert json.loads(tail.stdout.readline())["path"] == f"/{run}/{number}"
         tail.send_signal(signal.SIGINT)
-        assert tail.wait(10) == 0
+        assert tail.wait(60) == 0
         assert tail.stderr
         assert tail.stderr.read() == ""
     with following(native, "-n", "1", "--interval", "0.3") as tail:
@@ -109,7 +116,7 @@ def test_tail_shows_lines_as_they_come_and_ends_quietly(native: Native) -> None:
         assert tail.stderr
         tail.stdout.readline()
         tail.stdout.close()  # as `| head -1` does
-        assert tail.wait(10) == 0
+        assert tail.wait(60) == 0
         assert tail.stderr.read() == ""
     outside = subprocess.run(
         [ROOT / "script" / "appliance", "status", "--json"],
@@ -200,7 +207,7 @@ def test_with_syslog_every_line_has_a_priority_that_logger_reads(native: Native)
         input=native.output(),
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=90,
         check=True,
     ).stderr.splitlines()
     # facility user (1): priority 8 + 3 is user.err

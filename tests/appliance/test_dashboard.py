@@ -18,6 +18,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.appliance.drivers import Appliance, Native, get, no_poll_soon, polled, ready, s3_client
+from tests.chaos.faults import age
 from tests.checker import entries, judge
 from tests.emulator import Emulator
 from tests.localstack_process import LocalStack, LocalStackImage
@@ -34,7 +35,7 @@ class Dashboard:
     def ask(
         self, path: str, *, method: str = "GET", headers: dict[str, str] | None = None
     ) -> tuple[int, dict[str, str], str]:
-        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=20)
+        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=60)
         try:
             connection.request(method, path, headers=headers or {})
             answer = connection.getresponse()
@@ -60,7 +61,7 @@ class Dashboard:
 
     def events(self) -> Iterator[Any]:
         """The states that are sent, until the connection ends."""
-        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=20)
+        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=60)
         try:
             connection.request("GET", "/api/events")
             answer = connection.getresponse()
@@ -199,7 +200,7 @@ def test_what_it_says_is_what_is_in_s3(appliance: Appliance) -> None:
     key = max(sizes)
     raw = dashboard.ask(f"/api/raw?key={key}&tail=400")[2]
     whole = s3_client(appliance).get_object(Bucket=BUCKET, Key=key)["Body"].read().decode()
-    assert whole.endswith("\n" + raw)
+    assert ("\n" + whole).endswith("\n" + raw)  # all of it, where a new hour has just begun
     assert 0 < len(raw) <= 400
 
     charts = dashboard.json("/api/charts?minutes=60")
@@ -331,8 +332,8 @@ def test_it_shows_localstack_its_absence_and_its_return(
         assert (state["endpoint"]["kind"], state["endpoint"]["reachable"]) == ("endpoint", True)
         # repair, which here waits for 2 s only, may have sent some again on a slow machine
         assert sum(shard["records"] for shard in node(state, "stream")["shards"]) >= 5
-        (leaf,), _ = walk(dashboard)
-        assert leaf["lines"] == 5
+        leaves, _ = walk(dashboard)  # one, or two where a new hour has begun
+        assert sum(leaf["lines"] for leaf in leaves) == 5
         assert paths() == [f"/{each}" for each in range(5)]
         own.stop(kill=True)
 
@@ -375,12 +376,21 @@ def test_it_costs_little_and_leaves_no_trace_in_the_log(native: Native) -> None:
     assert memory < 150
     assert idle < 0.1
     assert (native.directory / "data" / "log" / "access.log").read_text() == ""
-    # somebody who watches does not hold up the stop
-    watcher = dashboard.events()
-    next(watcher)
-    os.kill(pid, signal.SIGTERM)
-    eventually(lambda: not Path(f"/proc/{pid}").exists(), within=2.5, every=0.02, why="hypercorn by itself gives 3 s")
-    listening(dashboard)  # it is started again
+
+    def ends_at_once() -> bool:
+        """Somebody who watches does not hold up the stop; hypercorn by itself gives 3 s. Then it is started again."""
+        listening(dashboard)
+        [pid] = [each for each in native.pids("-m dashboard") if "tagged" not in command(each)]
+        assert age(pid) > 6, "supervisord counts it as started after 5 s"
+        watcher = dashboard.events()
+        next(watcher)
+        os.kill(pid, signal.SIGTERM)
+        begun = time.monotonic()
+        eventually(lambda: not Path(f"/proc/{pid}").exists(), every=0.02)
+        return time.monotonic() - begun < 2.5
+
+    eventually(ends_at_once, every=1, why="on a busy machine it may need another try")
+    listening(dashboard)
     assert native.stop() == 0
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.appliance.drivers import Appliance, Native, get, ready, s3_client
+from tests.appliance.drivers import Appliance, Native, get, ready, s3_client, told
 from tests.emulator import Emulator
 from tests.waiting import eventually
 
@@ -62,15 +62,19 @@ def test_requests_arrive_below_their_hour_and_verify_follows_them(appliance: App
 
     for key, entry in eventually(arrived, within=30, why=appliance.output()[-3000:]):
         assert key.startswith(hour_of(entry))
-    verified = appliance.run("appliance", "verify")
+    verified = told(appliance, "verify")
     assert verified.returncode == 0, verified.stdout + verified.stderr + appliance.output()[-3000:]
     assert verified.stdout.count("✓") == 9, verified.stdout
     assert "✓ delivery stream: web-log-delivery is ACTIVE, buffers up to 64 MiB or 60 s" in verified.stdout
     assert "waiting for Firehose: it may buffer for 90 s" in verified.stdout
-    audited = appliance.run("appliance", "audit")
-    assert audited.returncode == 2
-    assert "what it has acknowledged is all that can be known" in audited.stdout
-    assert ", 0 not yet" in audited.stdout
+
+    def audited() -> bool:
+        audit = told(appliance, "audit")
+        assert audit.returncode == 2
+        assert "what it has acknowledged is all that can be known" in audit.stdout
+        return ", 0 not yet" in audit.stdout
+
+    eventually(audited)
     assert "acknowledged by Firehose is all that can be known" in appliance.run("appliance", "health").stdout
     probes = [key for key, _ in objects(appliance, "1970/")]
     assert probes == [], "the entrypoint takes its probe away again"
@@ -110,8 +114,13 @@ def test_a_backlog_over_several_hours_is_filed_by_the_lines_own_time(native: Nat
     for key, entry in archive:
         assert datetime.fromisoformat(entry["time"]) == times[entry["path"]].replace(microsecond=0)
         assert key.startswith(f"logs/{hour_of(entry)}"), key
-    rejected = b"".join(body for _, body in objects(native, "logs/rejected/")).decode()
-    assert [text for text in wrong if text.strip() not in rejected] == []
+
+    def rejected() -> bool:
+        found = b"".join(body for _, body in objects(native, "logs/rejected/")).decode()
+        assert [text for text in wrong if text.strip() not in found] == []
+        return True
+
+    eventually(rejected)
 
 
 @pytest.mark.emulator
@@ -150,4 +159,4 @@ def test_an_endpoint_that_comes_later_and_forgets_everything(native: Native, emu
         get(native.http_port, path)
     emulator.start()
     eventually(lambda: there(after), within=60)
-    assert native.run("appliance", "verify").returncode == 0
+    assert told(native, "verify").returncode == 0

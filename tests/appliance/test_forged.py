@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.appliance.drivers import Native, client, ready, s3_client
+from tests.appliance.drivers import Native, client, ready, s3_client, told
 from tests.appliance.test_pipeline import BUCKET, Traffic
 from tests.lambda_events import combined
 from tests.waiting import eventually
@@ -39,7 +39,7 @@ def test_a_claim_on_the_next_bytes_of_the_log_changes_nothing(native: Native) ->
     traffic.send(5)
     traffic.arrived()
     for command in (["audit", "--deep", "--grace", "0"], ["audit", "--deep", "--json"]):
-        audited = native.run("appliance", *command)
+        audited = told(native, *command)
         assert audited.returncode == 0, audited.stdout + audited.stderr
     found = json.loads(audited.stdout)
     assert found["totals"]["missing"] == found["deep"]["bytes"] == 0

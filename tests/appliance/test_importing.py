@@ -96,7 +96,7 @@ def test_an_import_that_was_killed_goes_on(native: Native, tmp_path: Path) -> No
         with suppress(subprocess.TimeoutExpired):
             going.wait(seconds)
         going.send_signal(signal.SIGKILL)
-        going.communicate(timeout=30)
+        going.communicate(timeout=90)
     answer = load(native, path)
     assert answer["bytes"] == answer["total"] == len(data)
     settled(native, run, wanted)

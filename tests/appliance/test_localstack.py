@@ -14,7 +14,7 @@ import pytest
 
 from common import aws
 from common.settings import Settings
-from tests.appliance.drivers import Native, get, ready, s3_client
+from tests.appliance.drivers import Native, get, ready, s3_client, told
 from tests.appliance.test_pipeline import Traffic
 from tests.checker import entries, judge
 from tests.localstack_process import LocalStack, LocalStackImage
@@ -47,7 +47,7 @@ def host(own: Server) -> str:
 def test_verify_passes_and_the_functions_log_is_there(native: Native, host: str) -> None:
     native.start(LOCALSTACK_HOST=host)
     ready(native, within=READY_WITHIN)
-    verified = native.run("appliance", "verify")
+    verified = told(native, "verify")
     assert verified.returncode == 0, verified.stdout + verified.stderr + native.output()[-3000:]
     assert verified.stdout.count("✓") == 10, verified.stdout
     eventually(lambda: "END RequestId" in native.run("appliance", "logs", "lambda").stdout, why="the function's log")
@@ -61,7 +61,7 @@ def test_a_thousand_requests_are_a_thousand_lines(native: Native, own: Server, h
     traffic.send(1000)
     archive = traffic.arrived(own.url, within=60)
     assert len(archive) == 1000
-    audited = native.run("appliance", "audit")
+    audited = told(native, "audit")
     assert audited.returncode == 0, audited.stdout + audited.stderr
     assert " 0 missing" in audited.stdout, audited.stdout
 
@@ -100,9 +100,14 @@ def test_changed_settings_reach_the_mapping_and_the_function_that_are_there(
     assert "BatchSize 10 -> 10000" in said
     assert '"S3_PREFIX": "logs/"' in said
     lambda_ = aws.client(Settings(localstack_host=host), "lambda")
-    (mapping,) = lambda_.list_event_source_mappings(FunctionName="stream-transformation")["EventSourceMappings"]
+
+    def changed() -> bool:
+        (mapping,) = lambda_.list_event_source_mappings(FunctionName="stream-transformation")["EventSourceMappings"]
+        assert (mapping["BatchSize"], mapping["State"]) == (10_000, "Enabled")
+        return True
+
+    eventually(changed)
     lambda_.close()
-    assert (mapping["BatchSize"], mapping["State"]) == (10_000, "Enabled")
     second = Traffic(native)
     second.send(30)
 

@@ -24,7 +24,7 @@ def test_nothing_reads_the_output_while_the_application_is_down(native: Native) 
         assert get(native.http_port, f"/{number}") == 502
     begun = time.monotonic()
     assert native.stop() == 0
-    assert time.monotonic() - begun < 10
+    assert time.monotonic() - begun < 60  # as long as nothing reads, it would take for ever
     logged = (native.directory / "data" / "log" / "access.log").read_text()
     assert all(f"/{number} " in logged for number in range(1500))
     os.close(reading)

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.appliance.drivers import Appliance, Container, Native, client, get, no_poll_soon, ready, s3_client
+from tests.appliance.drivers import Appliance, Container, Native, client, get, no_poll_soon, ready, s3_client, told
 from tests.checker import entries, judge
 from tests.emulator import Emulator
 from tests.waiting import eventually
@@ -78,7 +78,7 @@ def test_requests_are_lines_in_the_hourly_object(appliance: Appliance) -> None:
 def test_verify_and_the_aws_cli_answer_where_the_appliance_runs(appliance: Appliance) -> None:
     appliance.start()
     ready(appliance)
-    verified = appliance.run("appliance", "verify")
+    verified = told(appliance, "verify")
     assert verified.returncode == 0, verified.stdout + verified.stderr + appliance.output()[-3000:]
     assert verified.stdout.count("✓") == 10, verified.stdout
     assert "sequence number" in verified.stdout
@@ -224,7 +224,7 @@ def test_the_image_ships_pending_lines_to_an_emulator_outside(container: Contain
     ready(container)
     traffic.send(5)
     traffic.arrived(url)
-    assert container.run("appliance", "verify").returncode == 0
+    assert told(container, "verify").returncode == 0
 
 
 @pytest.mark.container

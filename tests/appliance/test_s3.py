@@ -9,7 +9,7 @@ import signal
 
 import pytest
 
-from tests.appliance.drivers import Appliance, Native, client, get, ready, s3_client
+from tests.appliance.drivers import Appliance, Native, client, get, ready, s3_client, told
 from tests.checker import entries, judge
 from tests.emulator import Emulator
 from tests.waiting import eventually
@@ -49,10 +49,10 @@ def test_requests_arrive_once_and_there_is_nothing_but_the_bucket(appliance: App
     ready(appliance)
     sent = requests(appliance, secrets.token_hex(6), 0, 40)
     arrived(appliance, appliance, sent)
-    verified = appliance.run("appliance", "verify")
+    verified = told(appliance, "verify")
     assert verified.returncode == 0, verified.stdout + verified.stderr + appliance.output()[-3000:]
     assert verified.stdout.count("✓") == 5, verified.stdout
-    audited = appliance.run("appliance", "audit")
+    audited = told(appliance, "audit")
     assert audited.returncode == 0, audited.stdout + audited.stderr
     kinesis, functions = client(appliance, "kinesis"), client(appliance, "lambda")
     assert kinesis.list_streams()["StreamNames"] == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.appliance.drivers import ROOT, folder, get
+from tests.appliance.drivers import ROOT, folder, get, no_poll_soon
 from tests.emulator import Emulator
 from tests.waiting import eventually, free_port
 
@@ -28,7 +29,11 @@ def variables() -> dict[str, str]:
 def settings(emulator: Emulator) -> Iterator[dict[str, str]]:
     emulator.start()
     with folder() as directory:
-        yield variables() | {"LOCALSTACK_HOST": f"127.0.0.1:{emulator.port}", "DATA_DIR": str(directory / "data")}
+        yield (
+            variables()
+            | {"LOCALSTACK_HOST": f"127.0.0.1:{emulator.port}", "DATA_DIR": str(directory / "data")}
+            | {"POLL_INTERVAL": no_poll_soon()}
+        )
 
 
 @pytest.mark.emulator
@@ -40,15 +45,18 @@ def test_ctrl_c_shows_the_last_words_and_a_second_one_is_refused(settings: dict[
     ):
         try:
             eventually(lambda: "Ready after" in printed.read_text(), within=60)
+            # the poll that the start puts off is over
+            status = Path(settings["DATA_DIR"], "run", "status", "producer.json")
+            eventually(lambda: json.loads(status.read_bytes())["state"] == "idle", within=60)
             get(int(settings["HTTP_PORT"]), "/last")
             other = settings | {"HTTP_PORT": str(free_port()), "DASHBOARD_PORT": str(free_port())}
-            second = subprocess.run(UP, env=other, capture_output=True, text=True, timeout=60, check=False)
+            second = subprocess.run(UP, env=other, capture_output=True, text=True, timeout=120, check=False)
             assert second.returncode == 2
             assert f"script/up: an appliance runs already, natively on {settings['DATA_DIR']}\n" in second.stderr
             assert "Ready" not in second.stdout
         finally:
             os.killpg(up.pid, signal.SIGINT)  # as a terminal does at Ctrl-C
-        assert up.wait(30) == 0
+        assert up.wait(90) == 0
     shown = printed.read_text()
     assert "1 line" in shown.partition("Stopping:")[2]
     assert "everything is acknowledged" in shown.partition("Stopping:")[2]
@@ -90,14 +98,17 @@ def test_by_an_engine_it_owns_its_container_and_what_was_called_in_it_ends(
                 assert following.stdout
                 assert b"/followed" in following.stdout.readline()
                 os.killpg(following.pid, signal.SIGINT)
-                following.wait(30)
+                following.wait(90)
             look = "cat /proc/[0-9]*/cmdline | tr '\\0' ' '"
-            inside = call(container_engine, "exec", name, "sh", "-c", look).stdout
-            assert "-m producer" in inside
-            assert "tail --json" not in inside
+
+            def only_its_own() -> bool:
+                inside = call(container_engine, "exec", name, "sh", "-c", look).stdout
+                return "-m producer" in inside and "tail --json" not in inside
+
+            eventually(only_its_own)
         finally:
             os.killpg(up.pid, signal.SIGINT)
-        assert up.wait(60) == 0
+        assert up.wait(120) == 0
     assert "everything is acknowledged" in printed.read_text(errors="replace").partition("Stopping:")[2]
     assert name not in containers()
     call(container_engine, "volume", "rm", name)

@@ -13,7 +13,7 @@ from tests.appliance.drivers import IMAGE, ROOT, build, engine
 LOCALSTACK = "localstack/localstack:4.14.0"
 
 
-def docker(*arguments: str, timeout: float = 120) -> str:
+def docker(*arguments: str, timeout: float = 300) -> str:
     """What a docker command prints. Raises AssertionError with what it says."""
     done = subprocess.run(
         ["docker", *arguments], capture_output=True, text=True, timeout=timeout, check=False, cwd=ROOT
@@ -40,9 +40,9 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.fixture(scope="session")
 def localstack_image(tmp_path_factory: pytest.TempPathFactory) -> str:
     """LocalStack's image as it is published; where it cannot be had, one of its packages under the same name."""
-    there = subprocess.run(["docker", "image", "inspect", LOCALSTACK], capture_output=True, timeout=60, check=False)
+    there = subprocess.run(["docker", "image", "inspect", LOCALSTACK], capture_output=True, timeout=180, check=False)
     if there.returncode:
-        pulled = subprocess.run(["docker", "pull", LOCALSTACK], capture_output=True, timeout=600, check=False)
+        pulled = subprocess.run(["docker", "pull", LOCALSTACK], capture_output=True, timeout=1800, check=False)
         if pulled.returncode:
             context = tmp_path_factory.mktemp("localstack-image")
             shutil.copytree(ROOT / "tests" / "localstack" / "plugin", context / "plugin")
@@ -81,5 +81,5 @@ def name() -> Iterator[str]:
     """A name for a container, and its volume, that are removed in the end."""
     one = f"web-log-{secrets.token_hex(4)}"
     yield one
-    subprocess.run(["docker", "rm", "--force", "--volumes", one], capture_output=True, timeout=60, check=False)
-    subprocess.run(["docker", "volume", "rm", "--force", one], capture_output=True, timeout=60, check=False)
+    subprocess.run(["docker", "rm", "--force", "--volumes", one], capture_output=True, timeout=180, check=False)
+    subprocess.run(["docker", "volume", "rm", "--force", one], capture_output=True, timeout=180, check=False)

@@ -27,7 +27,7 @@ SHORTER = {
     "script/bench": "script/bench --only producer --runs 1",
 }
 HOUR = re.compile(r"\d{4}/\d\d/\d\d/\d\d(?=/web-access\.log)")
-STATE_SECONDS, COMMAND_SECONDS, STOP_SECONDS = 120.0, 120.0, 60.0
+STATE_SECONDS, COMMAND_SECONDS, STOP_SECONDS = 120.0, 300.0, 120.0
 
 
 class Block(NamedTuple):
@@ -88,7 +88,7 @@ def copy_repository(to: Path) -> None:
     for made in ("dashboard/static/vendor", "dashboard/node_modules"):
         if (ROOT / made).is_dir():
             (to / made).symlink_to(ROOT / made)
-    subprocess.run([python(), "-m", "venv", "--without-pip", str(to / ".venv")], check=True, timeout=60)
+    subprocess.run([python(), "-m", "venv", "--without-pip", str(to / ".venv")], check=True, timeout=300)
     [packages] = (to / ".venv" / "lib").glob("python*/site-packages")
     (packages / "tests.pth").write_text(sysconfig.get_path("purelib") + "\n")
     for tool in (ROOT / ".venv" / "bin").iterdir():
@@ -151,7 +151,7 @@ class Session:
         for process in self._lasting:
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGTERM)
-                process.wait(30)
+                process.wait(120)
         if self.way == "docker":
             mine = f"docker ps --all --quiet --filter label=docs={self.name}"
             self._shell(f"{mine} | xargs --no-run-if-empty docker rm --force --volumes")

@@ -52,14 +52,14 @@ class Debian:
         publish = ["--publish", f"127.0.0.1:{self.http_port}:80"]
         self._call("run", "--detach", "--name", self.name, *hosts, *publish, *options, image, *command)
 
-    def _call(self, *arguments: str, timeout: float = 120, **options: Any) -> subprocess.CompletedProcess[str]:
+    def _call(self, *arguments: str, timeout: float = 300, **options: Any) -> subprocess.CompletedProcess[str]:
         command = [self._engine, *arguments]
         return subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=True, **options)
 
     def write(self, path: str, content: str) -> None:
         self._call("exec", "--interactive", self.name, "sh", "-c", f"umask 077; cat >{path}", input=content)
 
-    def run(self, script: str, timeout: float = 120, status: int = 0) -> str:
+    def run(self, script: str, timeout: float = 300, status: int = 0) -> str:
         command = [self._engine, "exec", self.name, "bash", "-c", script]
         done = subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False)
         assert done.returncode == status, f"{script}: {done.returncode}\n{done.stdout[-4000:]}{done.stderr[-4000:]}"

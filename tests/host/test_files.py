@@ -87,7 +87,7 @@ def test_processes_of_others_can_be_seen() -> None:
 )
 def test_install_takes_secrets_from_standard_input(lines: str, status: int, said: str) -> None:
     done = subprocess.run(
-        [HOST / "install", "--set", "-"], input=lines, capture_output=True, text=True, timeout=30, check=False
+        [HOST / "install", "--set", "-"], input=lines, capture_output=True, text=True, timeout=90, check=False
     )
     assert (done.returncode, said in done.stderr) == (status, True)
     assert "h1dden" not in done.stderr
@@ -121,7 +121,7 @@ def test_install_takes_secrets_from_standard_input(lines: str, status: int, said
 def test_install_refuses_what_it_cannot_use_and_says_what_mends_it(
     arguments: list[str], status: int, said: str
 ) -> None:
-    done = subprocess.run([HOST / "install", *arguments], capture_output=True, text=True, timeout=30, check=False)
+    done = subprocess.run([HOST / "install", *arguments], capture_output=True, text=True, timeout=90, check=False)
     assert done.returncode == status
     assert said in done.stdout + done.stderr
     assert "h1dden" not in done.stderr

@@ -57,7 +57,7 @@ class Host:
     def kill(self) -> None:
         if self._process:
             self._process.kill()
-            self._process.wait(10)
+            self._process.wait(60)
 
     def write(self, name: str) -> None:
         """The same lines in each log; now and then one is rotated."""
@@ -79,7 +79,7 @@ class Host:
             env=self.environment,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=180,
             check=False,
         )
         assert done.stdout, done.stderr

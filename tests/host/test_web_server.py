@@ -234,6 +234,7 @@ def test_logrotate_between_two_runs_loses_and_doubles_nothing(server: Debian, pi
 def test_what_the_producer_says_reaches_syslog_with_its_level(server: Debian) -> None:
     server.write("/run/syslog.py", SYSLOG)
     server.run("nohup python3 /run/syslog.py >/dev/null 2>&1 &")
+    eventually(lambda: server.run("test -S /dev/log") is not None, why="it listens")
     get(server.http_port, "/told")
     said = eventually(lambda: server.run("grep 'web-log-producer: shipped' /run/syslog"), within=CRON, every=2)
     # facility user (1), severity info (6): RFC 3164, 4.1.1
