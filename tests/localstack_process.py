@@ -19,7 +19,7 @@ SCRIPT = ROOT / "script" / "localstack"
 INSTALL_WITHIN = 900.0
 START_WITHIN = 90.0
 # It stops its services one after the other; a kill is for those who cannot wait.
-STOP_WITHIN = 30.0
+STOP_WITHIN = 90.0
 VERSION = "4.14.0"
 
 
@@ -102,7 +102,7 @@ class LocalStack:
                 os.kill(pid, signal.SIGKILL)
             except ProcessLookupError:
                 continue
-        self._process.wait(10)
+        self._process.wait(60)
         self._process = None
 
 
@@ -142,7 +142,7 @@ class LocalStackImage:
 
 def healthy(port: int) -> bool:
     """Whether it is LocalStack of the right version that answers there."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=90)
     try:
         connection.request("GET", "/_localstack/health")
         return bool(json.load(connection.getresponse())["version"] == VERSION)

@@ -37,7 +37,7 @@ def moto_server(host: str, *ports: int) -> Iterator[None]:
         yield
     finally:
         process.kill()
-        process.wait(10)
+        process.wait(60)
 
 
 def main(host: str, *ports: str) -> None:

@@ -54,7 +54,7 @@ def client(endpoint: str) -> Iterator[S3Client]:
         config=Config(
             s3={"addressing_style": "path"},
             connect_timeout=3,
-            read_timeout=30,
+            read_timeout=60,
             max_pool_connections=32,
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",

@@ -60,7 +60,7 @@ def serves(endpoint: str) -> None:
 
     def provisioned() -> set[str]:
         try:
-            return {outcome.state for outcome in provision(clients, some, CODE, Run(SystemClock(), 30))}
+            return {outcome.state for outcome in provision(clients, some, CODE, Run(SystemClock(), 90))}
         except UnavailableError as error:  # on a busy machine; the entrypoint tries again, too
             raise AssertionError(error) from error
 
@@ -171,7 +171,7 @@ def entrypoint(endpoint: str, folder: Path, *arguments: str, **more: str) -> sub
         env=kept | {"LOCALSTACK_HOST": endpoint, "DATA_DIR": str(folder), "PYTHONPATH": str(ROOT), **more},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=180,
         check=False,
     )
 

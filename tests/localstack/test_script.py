@@ -38,7 +38,7 @@ def test_run_ends_with_the_signal_and_leaves_no_files(tmp_path: Path, number: si
     finally:
         if running.poll() is None:
             os.killpg(running.pid, signal.SIGKILL)
-            running.wait(10)
+            running.wait(60)
     assert [path.name for path in tmp_path.iterdir()] == ["log"], (tmp_path / "log").read_text()
     assert not still_there(port)
 
