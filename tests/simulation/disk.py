@@ -10,7 +10,6 @@ from __future__ import annotations
 import errno
 import heapq
 import os
-import random
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path, PosixPath
@@ -86,8 +85,6 @@ class Disk:
 
     def deleted(self, path: Path) -> None:
         """To be called before the file goes: its inode is free again as soon as nobody has it open."""
-        if os.stat(path).st_nlink > 1:  # noqa: PTH116
-            return
         self._released[self.inode(path)] = os.stat(path).st_ino  # noqa: PTH116
 
     def image(self, folder: Path) -> Image:
@@ -111,35 +108,18 @@ class Disk:
         self._released.clear()
         self.unsettled.clear()
         self._inodes.clear()
-        made: dict[int, Path] = {}
         for name, (inode, modified, data) in image.items():
             path = folder / name
-            path.parent.mkdir(exist_ok=True)
             if isinstance(data, Path):
                 path.symlink_to(data)
                 continue
-            if inode in made:
-                path.hardlink_to(made[inode])
-                continue
             path.write_bytes(data)
             if inode is not None:
-                made[inode] = path
                 if not same_inodes:
                     self._made += 1
                     inode = self._made
                 real = path.stat().st_ino
                 self._inodes[real], self._modified[real], self.durable[inode] = inode, modified, len(data)
-
-    def renumber(self, rng: random.Random) -> None:
-        """Each file has another inode, which may be one that another file had."""
-        numbers = [*range(101, self._made + 1)]
-        others = rng.sample(numbers, len(numbers)) if rng.random() < 0.5 else [each + self._made for each in numbers]
-        other = dict(zip(numbers, others, strict=True))
-        self._made = max([self._made, *others])
-        self._inodes = {real: other[inode] for real, inode in self._inodes.items()}
-        self._released = {other[inode]: real for inode, real in self._released.items()}
-        self.durable = {other[inode]: size for inode, size in self.durable.items()}
-        self._free = sorted(other[inode] for inode in self._free)
 
     def seen(self, status: os.stat_result) -> os.stat_result:
         inode = self._inodes.get(status.st_ino, status.st_ino)

@@ -18,8 +18,8 @@ class Violation(AssertionError):  # noqa: N818
     """Something that is promised does not hold."""
 
 
-def _up_to(most: float, *, apart: int = 0) -> Any:
-    """`apart`: which random numbers it is drawn from; new ones get others, so that the rest stay what they were."""
+def _up_to(most: float, *, apart: bool = False) -> Any:
+    """`apart`: it is drawn from random numbers of its own, so that the others stay what they were."""
     return field(default=0.0, metadata={"most": most, "apart": apart})
 
 
@@ -64,56 +64,54 @@ class Faults:
     strange: float = _up_to(0.1)  # a file that is no log appears beside it
     deleted_too_early: float = _up_to(0.05)  # a rotated file that may not be
     clock_jumps: float = _up_to(0.05)
-    meanwhile_rotated: float = _up_to(0.03, apart=1)  # the appliance's own rotation, in the middle of a tick
-    meanwhile_ticked: float = _up_to(0.2, apart=1)  # for each look of repair's into the bucket
-    set_back: float = _up_to(0.1, apart=1)  # for each step: a snapshot of the volume takes its place
-    cloned: float = _up_to(0.05, apart=1)  # for each step: another machine goes on from the snapshot, too
-    no_room: float = _up_to(0.2, apart=1)  # for each look of it
-    direct: float = _up_to(0.5, apart=1)  # for each start of the producer: it appends to the bucket by itself
+    meanwhile_rotated: float = _up_to(0.03, apart=True)  # the appliance's own rotation, in the middle of a tick
+    meanwhile_ticked: float = _up_to(0.2, apart=True)  # for each look of repair's into the bucket
+    set_back: float = _up_to(0.1, apart=True)  # for each step: a snapshot of the volume takes its place
+    cloned: float = _up_to(0.05, apart=True)  # for each step: another machine goes on from the snapshot, too
+    no_room: float = _up_to(0.2, apart=True)  # for each look of it
+    direct: float = _up_to(0.5, apart=True)  # for each start of the producer: it appends to the bucket by itself
     # Lambda, for each invocation
     redelivered: float = _up_to(0.3)  # the position in the shard moves back by any number of records
     at_the_same_time: float = _up_to(0.6)  # several invocations, one S3 call of one of them after the other
     same_twice: float = _up_to(0.4)  # of those: of the same shard
     out_of_time: float = _up_to(0.3)  # for each look at the time: the machine stood still until little of it is left
-    out_of_memory: float = _up_to(0.4, apart=1)  # killed at any request or look at the time
-    other_batch: float = _up_to(0.5, apart=1)  # of those that come back: not as long as before
+    out_of_memory: float = _up_to(0.4, apart=True)  # killed at any request or look at the time
+    other_batch: float = _up_to(0.5, apart=True)  # of those that come back: not as long as before
     # S3, for each call
     handler_killed: float = _up_to(0.04)
     s3_down: float = _up_to(0.05)
     s3_answer_lost: float = _up_to(0.05)
     s3_slow_down: float = _up_to(0.05)
     s3_conflict: float = _up_to(0.1)  # 409 or 412 without any visible reason
-    s3_slow: float = _up_to(0.5, apart=1)  # it takes ten times as long
-    s3_late: float = _up_to(0.8, apart=1)  # of the calls in flight at a kill: they take effect some calls later
+    s3_slow: float = _up_to(0.5, apart=True)  # it takes ten times as long
+    s3_late: float = _up_to(0.8, apart=True)  # of the calls in flight at a kill: they take effect some calls later
     # Another program that may PutRecords, for each step
-    forged: float = _up_to(0.2, apart=1)  # it claims bytes of a log, whose lines may come yet
+    forged: float = _up_to(0.2, apart=True)  # it claims bytes of a log, whose lines may come yet
     # The stream, for each step
-    resharded: float = _up_to(0.1, apart=1)  # its shards close, as full as they are, and others take over
-    records_lost: float = _up_to(0.1, apart=1)  # acknowledged, and never read
+    resharded: float = _up_to(0.1, apart=True)  # its shards close, as full as they are, and others take over
+    records_lost: float = _up_to(0.1, apart=True)  # acknowledged, and never read
     # More of the log, for each turn
-    moved_away: float = _up_to(0.6, apart=1)  # what is renamed, packed or copied goes to a folder of its own
-    packed_otherwise: float = _up_to(0.8, apart=1)  # of the packed: bzip2, xz, or a mere copy in its place
-    copied_live: float = _up_to(0.1, apart=1)  # the log itself gets a copy beside it
-    inode_taken: float = _up_to(0.2, apart=1)  # a text appears beside the log, under the inode that is free
-    shredded: float = _up_to(0.5, apart=1)  # of the deleted: overwritten instead
-    imported: float = _up_to(0.1, apart=1)  # for each step: old logs, and copies of these
-    edited: float = _up_to(0.1, apart=1)  # for each step: `sed -i`, an editor, or `head` on a file of a log
-    joined: float = _up_to(0.2, apart=1)  # for each step: `cat` puts rotated logs together that were sent
-    # Where the log's files are
-    linked: float = _up_to(0.1, apart=2)  # for each turn: a hard link to a rotated file appears
-    switched: float = _up_to(0.5, apart=2)  # of the logs that are links, each time: it goes on in another folder
-    remounted: float = _up_to(0.1, apart=2)  # for each step: the machine starts, and all inodes are others
-    folder_moved: float = _up_to(0.1, apart=2)  # for each step: the log's folder is a link to where it is by now
+    moved_away: float = _up_to(0.6, apart=True)  # what is renamed, packed or copied goes to a folder of its own
+    packed_otherwise: float = _up_to(0.8, apart=True)  # of the packed: bzip2, xz, or a mere copy in its place
+    copied_live: float = _up_to(0.1, apart=True)  # the log itself gets a copy beside it
+    inode_taken: float = _up_to(0.2, apart=True)  # a text appears beside the log, under the inode that is free
+    shredded: float = _up_to(0.5, apart=True)  # of the deleted: overwritten instead
+    imported: float = _up_to(0.1, apart=True)  # for each step: old logs, and copies of these
+    edited: float = _up_to(0.1, apart=True)  # for each step: `sed -i`, an editor, or `head` on a file of a log
+    joined: float = _up_to(0.2, apart=True)  # for each step: `cat` puts rotated logs together that were sent
 
     @classmethod
-    def drawn(cls, *rngs: random.Random) -> Faults:
+    def drawn(cls, rng: random.Random, apart: random.Random) -> Faults:
         """A mix of its own for each run: some faults not at all, the others more or less."""
 
         def probability(most: float, rng: random.Random) -> float:
             return round(rng.uniform(0, most), 4) if rng.random() < SHARE_OF_FAULTS else 0.0
 
         return cls(
-            **{each.name: probability(each.metadata["most"], rngs[each.metadata["apart"]]) for each in fields(cls)}
+            **{
+                each.name: probability(each.metadata["most"], apart if each.metadata["apart"] else rng)
+                for each in fields(cls)
+            }
         )
 
     def __str__(self) -> str:

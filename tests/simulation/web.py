@@ -108,20 +108,13 @@ class Web:
         *,
         rotates: bool,
         linked: bool,
-        mover: random.Random,
-        known: Callable[[Path], bool],
-        named: bool,
     ) -> None:
-        """`linked`: the log is a link to a file with a date, as cronolog makes it. `apart`, `mover`: other `rng`s. A
-        log called `current` is s6-log's. `known`: whether the producer has sent some of a file. `named`: it was told of
-        `away`."""
+        """`linked`: the log is a link to a file with a date, as cronolog makes it. `apart`: another `rng`. A log called
+        `current` is s6-log's."""
         self.name = name
         self._rotates = rotates
         self._linked = linked
         self._apart = apart
-        self._mover = mover
-        self._known = known
-        self._named = named
         self.log = self.home = log  # `home`: the file, where it is a link
         self._s6 = log.name == S6
         self.away = log.with_name("old")
@@ -241,8 +234,6 @@ class Web:
                 self.copy_live()
             if self._apart.random() < faults.inode_taken:
                 self.take_inode()
-            if self._mover.random() < faults.linked:
-                self.link()
             if self._rotates and rng.random() < faults.deleted:
                 self.delete(early=False)
             if rng.random() < faults.deleted_too_early:
@@ -273,9 +264,7 @@ class Web:
 
     @property
     def _rename_chance(self) -> float:
-        # the producer cannot know of a folder in which it has not found the log as long as that was there
-        stays = self.home.parent != self.log.parent and not self._known(self.home)
-        return self.faults.renamed if self._rotates and not stays else 0.0
+        return self.faults.renamed if self._rotates else 0.0
 
     def moved(self, path: Path, target: Path | None) -> None:
         """The appliance has renamed the log, or deleted a rotated one: all of it must be safe by then."""
@@ -316,7 +305,7 @@ class Web:
             os.close(self._descriptor)
             self.disk.put_back(self.log.parent, to.image, same_inodes=same_inodes)
             self._linked = self.log.is_symlink()
-            self.home = self.log.parent / self.log.readlink() if self._linked else self.log
+            self.home = self.log.with_name(str(self.log.readlink())) if self._linked else self.log
             self._descriptor = os.open(self.log, os.O_WRONLY | os.O_APPEND)
             self._copy = self._copied = self._packing = self._copying = None
             self._rest = b""
@@ -329,32 +318,13 @@ class Web:
             for line, count in since.items():
                 (self.must if line and line in self.lines and self._sent(line) else self.may)[line] += count
 
-    def remount(self) -> None:
-        """nginx starts again with the machine."""
-        with self.disk.aside():
-            if self._live.path != self.home:
-                self.reopen()
-            self._say(f"{self.name}: all inodes are others")
-            self.disk.renumber(self._mover)
-
-    def move_folder(self) -> None:
-        with self.disk.aside():
-            self.count += 1
-            folder = self.log.parent
-            target = folder.with_name(f"volume-{self.count}")
-            self._say(f"{self.name}: {folder.name} is a link to {target.name}")
-            folder.resolve().rename(target)
-            folder.unlink(missing_ok=True)
-            folder.symlink_to(target.name)
-
     def signalled(self) -> None:
         """By SIGUSR1."""
         with self.disk.aside():
             if self._live.path != self.home and self.rng.random() >= self.faults.late_reopen:
                 self.reopen()
 
-    def _new_name(self, packed: str = "", of: LogFile | None = None) -> Path:
-        """`of`: what is to be there, and nowhere else."""
+    def _new_name(self, packed: str = "") -> Path:
         self.count += 1
         if self._s6:  # also what its processor has packed
             return self.log.with_name(f"@4000000{self.count:017x}.{'su'[self.count % 2]}")
@@ -363,20 +333,15 @@ class Web:
             *(f"{name}.{number}", f"{name}-{number}", f"access.{number}.log"),
             *(f"{name}.{number}", f"access_{date}.log", f"{date}-access.log"),
         ]
-        return self._placed(self.log.with_name(names[number % len(names)] + packed), of)
+        return self._placed(self.log.with_name(names[number % len(names)] + packed))
 
     def _dated(self) -> Path:
         self.count += 1
-        if self._mover.random() < self.faults.switched:
-            folder = self.log.with_name(f"day-{self.count}")
-            folder.mkdir()
-            return folder / self.log.name
         return self.log.with_name(f"access-{20_200_000 + self.count}.log")
 
-    def _placed(self, path: Path, of: LogFile | None) -> Path:
+    def _placed(self, path: Path) -> Path:
         """In the folder that rotation may move logs to, or beside the log."""
-        away = self._apart.random() < self.faults.moved_away and (self._named or of is None or self._known(of.path))
-        return self.away / path.name if away else path
+        return self.away / path.name if self._apart.random() < self.faults.moved_away else path
 
     def _move(self, file: LogFile, target: Path) -> None:
         file.path.rename(target)
@@ -386,7 +351,7 @@ class Web:
         """As logrotate: the older ones go up by one, nginx goes on writing to its file under the new name."""
         if self._linked:
             self.home = self._dated()
-            self._say(f"{self.name} goes on in {self.home.relative_to(self.log.parent)}")
+            self._say(f"{self.name} goes on in {self.home.name}")
             self.rotated.append(self._live)
             return
         if self._s6:
@@ -395,21 +360,21 @@ class Web:
             self._move(self._live, self.log.with_name(PREVIOUS))
             self.rotated.append(self._live)
             return
-        numbered = self._placed(self.log.with_name(f"{self.log.name}.1"), self._live)
+        numbered = self._placed(self.log.with_name(f"{self.log.name}.1"))
         for number, file in enumerate(reversed([*self.rotated, self._live])):
             if self.rng.random() < 0.3 or file is self._live:
                 self._say(f"{self.name} renames {file.path.name}")
-                self._move(file, self._new_name(of=file) if number else self._free(numbered))
+                self._move(file, self._new_name() if number else self._free(numbered))
         self.rotated.append(self._live)
 
     def finish_previous(self) -> None:
         """As s6-log does after a rotation."""
         for file in self.rotated:
             if file.path.name == PREVIOUS and file is not self._live:
-                self._move(file, self._new_name(of=file))
+                self._move(file, self._new_name())
 
     def _free(self, wanted: Path) -> Path:
-        return self._new_name(of=self._live) if wanted.exists() else wanted
+        return self._new_name() if wanted.exists() else wanted
 
     def reopen(self) -> None:
         if self._descriptor >= 0:
@@ -420,7 +385,7 @@ class Web:
         self.disk.created(self.home)
         if self._linked:
             self.log.unlink(missing_ok=True)
-            self.log.symlink_to(self.home.relative_to(self.log.parent))
+            self.log.symlink_to(self.home.name)
 
     def close(self) -> None:
         os.close(self._descriptor)
@@ -434,7 +399,7 @@ class Web:
 
     def begin_copy(self) -> None:
         """copytruncate: the copy is there, perhaps not all of it, and the log is not emptied yet."""
-        self._copy = self._new_name(of=self._live)
+        self._copy = self._new_name()
         self._say(f"{self.name} begins to copy to {self._copy.name}")
         data = bytes(self._live.content)
         self._copy.write_bytes(data[: self.rng.randint(1, len(data))])
@@ -482,7 +447,7 @@ class Web:
             file = self.rng.choice(plain)
             otherwise = self._apart.random() < self.faults.packed_otherwise
             ending, pack = self._apart.choice(PACKERS[1:]) if otherwise else PACKERS[0]
-            path = self._new_name(ending, of=file)
+            path = self._new_name(ending)
             content = bytes(file.content)
             data = pack(content)
             self._say(f"{self.name} packs {file.path.name} to {path.name}")
@@ -505,15 +470,6 @@ class Web:
             self._say(f"{self.name} copies {file.path.name} to {path.name}")
             self.put(path, data[: self.rng.randint(min(len(data), KNOWN), len(data))])
             self._copying = path, data
-            self._written_back(file)
-
-    def link(self) -> None:
-        """As `cp -l` does, of what is rotated."""
-        whole = [file for file in self.rotated if file is not self._live]
-        if whole:
-            file, path = self._mover.choice(whole), self._new_name()
-            self._say(f"{self.name} links {path.name} to {file.path.name}")
-            path.hardlink_to(file.path)
             self._written_back(file)
 
     def copy_live(self) -> None:
@@ -569,9 +525,6 @@ class Web:
             files = [each for each in self.rotated if each is not self._live] + [self._live] * (not busy)
             # a part of a log is none where its name has neither number nor date: no backup is edited
             files = [each for each in files if each.path.suffix != ".bak" and each not in others]
-            files = [each for each in files if each.path.stat().st_nlink == 1]
-            # where the producer may not look yet, what is edited is not known again
-            files = [each for each in files if self._named or each.path.parent != self.away]
             plain = [each for each in files if not each.packed and each.until is None]
             whole = [each for each in plain if each.content.endswith(b"\n") and each.path.name != PREVIOUS]
             if not whole:
@@ -656,8 +609,7 @@ class Web:
         other = self._free(path.with_name(path.name + ending)) if ending else None
         backed = f", backup {other.name}" if other else ""
         self._say(f"{self.name} edits {path.name}, {len(content)} of {len(file.content)} bytes{backed}")
-        in_place = self._apart.random() < 0.5
-        if in_place:
+        if self._apart.random() < 0.5:
             if other:
                 self.put(other, bytes(file.content))
             path.write_bytes(content)
@@ -672,8 +624,7 @@ class Web:
                 self.disk.deleted(path)
             made.rename(path)
         self.disk.durable[self.disk.inode(path)] = len(content)
-        # the producer may have the old file open, and goes on in it
-        file.content, file.copied = bytearray(content), file.copied or bool(other) or not in_place
+        file.content, file.copied = bytearray(content), file.copied or bool(other)
         if file is self._live:
             os.close(self._descriptor)
             self._descriptor = os.open(path, os.O_WRONLY | os.O_APPEND)

@@ -148,7 +148,7 @@ class Setting:
     reformatted: float = 0.0  # for each step: the function gets another of FORMATS
 
     @classmethod
-    def drawn(cls, rng: random.Random, apart: random.Random, formats: random.Random, mover: random.Random) -> Setting:
+    def drawn(cls, rng: random.Random, apart: random.Random, formats: random.Random) -> Setting:
         drawn = cls(
             appliances=rng.choice([1, 1, 2, 3]),
             shards=rng.randint(1, 4),
@@ -156,7 +156,7 @@ class Setting:
             limits=rng.choice(LIMITS),
             batch_size=rng.choice([1, 3, 10, 30]),
             milliseconds=apart.choice(TIME_OUTS),
-            faults=Faults.drawn(rng, apart, mover),
+            faults=Faults.drawn(rng, apart),
         )
         # no two programs have different formats at the same time; nor are lines kept in pieces in one and not the other
         if drawn.faults.direct or formats.random() < 0.5:
@@ -206,7 +206,6 @@ class Appliance:
         self._checkpoint = self._settings.checkpoint_file
         self.faults = Faults()
         self._owns_log = world.keeper.random() < 0.5
-        self._named: bool = like._named if like else world.mover.random() < 0.5
         # it does not repair
         self._cron = not (self._owns_log or world.setting.faults.records_lost) and world.rotation.random() < CRON
         if like:
@@ -221,9 +220,6 @@ class Appliance:
             *(name, Path(self.log), self.disk, world.clock, self._rng, self._sent, world.say, apart),
             rotates=not self._owns_log,
             linked=S6_LOG <= kind < S6_LOG + LINKED,
-            mover=random.Random(world.mover.getrandbits(64)),
-            known=self._knows,
-            named=self._named,
         )
         self.disk.moved = self.web.moved
         self._limit, self._age = world.keeper.choice(ROTATED_AT), world.keeper.choice(ROTATED_AFTER)
@@ -273,15 +269,11 @@ class Appliance:
             partial(setback.look_back, self._file, once=True) if self._cron else self._repair.set_back.look_back
         )
 
-    @property
-    def _folders(self) -> list[Path]:
-        return [SimPath(self.web.away)] * self._named
-
     def _new_source(self) -> Source:
         return Source(
             *(self.log, self._world.clock, random.Random(self._rng.getrandbits(64))),
             held=self.web.held,
-            folders=self._folders,
+            folders=[SimPath(self.web.away)],
             keeps_open=not self._owns_log,
             imported=partial(load, self._checkpoint.with_name(MEMORY)),
         )
@@ -342,11 +334,6 @@ class Appliance:
             self._boots += same
             self.start()
 
-    def remount(self) -> None:
-        self.web.remount()
-        self._boots += 1
-        self.start()
-
     def clone(self, name: str, folder: Path) -> Appliance | None:
         """Another machine that goes on from the snapshot, as this one does."""
         if self._snapshot is None:
@@ -388,20 +375,11 @@ class Appliance:
             named = file.path == self.web.home or Path(each.name).name == file.path.name
             if each.edited or each.closed or each.inside_line or not named or self.disk.inode(file.path) not in ours:
                 continue
-            if _continues(content, each) and self._world.stream.end(each.id) <= at:
+            same = Fingerprint.of(content[: each.head.length]) == each.head
+            same = same and (not at or Fingerprint.of(content[at - each.tail.length : at]) == each.tail)
+            if same and at <= len(content) and self._world.stream.end(each.id) <= at:
                 return at
         return None
-
-    def _knows(self, path: Path) -> bool:
-        """Whether the producer has sent some of this file, and knows it after a power cut, too."""
-        try:
-            checkpoint = CheckpointFile(Path(self._checkpoint)).load()
-        except FileNotFoundError:
-            return False
-        content = path.read_bytes()
-        sent = [each for each in checkpoint.generations if each.position] if checkpoint else []
-        found = [file.inode for each in sent if _continues(content, each) for file in each.files if not file.copy]
-        return self.disk.inode(path) in found and not self.disk.unsettled
 
     def bring_in(self, paths: list[Path]) -> Imported | None:
         """`appliance import`, beside the producer; None when it ended early, or all was refused."""
@@ -413,7 +391,7 @@ class Appliance:
 
         def listed(log: Path, generations: Collection[Generation], _: object) -> list[Found]:
             faults, self.faults = self.faults, Faults()  # a file that cannot be looked at is in no listing
-            found = files.files_of(log, generations, self._folders)
+            found = files.files_of(log, generations, [SimPath(self.web.away)])
             self.faults = faults
             return found
 
@@ -588,12 +566,6 @@ class Appliance:
             self._offsets[name] = offset
 
 
-def _continues(content: bytes, generation: Generation) -> bool:
-    at, head, tail = generation.position, generation.head, generation.tail
-    same = at <= len(content) and Fingerprint.of(content[: head.length]) == head
-    return same and (not at or Fingerprint.of(content[at - tail.length : at]) == tail)
-
-
 class _Client:
     """The stream, or the bucket, as one appliance's client sees it."""
 
@@ -636,8 +608,7 @@ class World:
         self._formats = random.Random(f"{seed}/formats")
         self._format = FORMATS[0]
         self.rotation = random.Random(f"{seed}/rotation")
-        self.mover = random.Random(f"{seed}/mover")
-        self.setting = Setting.drawn(self.rng, self._lambda, self._formats, self.mover)
+        self.setting = Setting.drawn(self.rng, self._lambda, self._formats)
         self.clock = SimClock(self.rng)
         self.stream = Stream(self.setting.shards, self.clock, self._chance(), PREFIX, say)
         limits = self.setting.limits
@@ -696,11 +667,6 @@ class World:
                 appliance.join()
             if self._editor.random() < self.faults.imported:
                 appliance.import_some()
-            if self.mover.random() < self.faults.remounted:
-                appliance.remount()
-            # a clone on the same machine would find its files where the other one's are
-            if self.mover.random() < self.faults.folder_moved and not self.faults.cloned:
-                appliance.web.move_folder()
             if self.keeper.random() < LOOKS:
                 appliance.rotate()
             if self.keeper.random() < LOOKS:
