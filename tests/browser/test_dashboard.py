@@ -7,7 +7,7 @@ import http.client
 import json
 import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -165,9 +165,8 @@ def never_by_itself(route: Route) -> None:
     )
 
 
-@pytest.mark.parametrize("part", ["lines", "tree", "charts"])
-def test_what_was_cut_off_is_asked_again_before_the_archive_grows(site: Site, visit: Open, part: str) -> None:
-    page = loaded(visit(site.url, forgiving=True, before=lambda each: each.route("**/js/main.js", never_by_itself)))
+def first_cut_off() -> tuple[list[Route], Callable[[Route], None]]:
+    """What was cut off, and what does that to the first request of a route."""
     cut: list[Route] = []
 
     def cut_one(route: Route) -> None:
@@ -177,6 +176,13 @@ def test_what_was_cut_off_is_asked_again_before_the_archive_grows(site: Site, vi
             cut.append(route)
             route.abort("connectionreset")
 
+    return cut, cut_one
+
+
+@pytest.mark.parametrize("part", ["lines", "tree", "charts"])
+def test_what_was_cut_off_is_asked_again_before_the_archive_grows(site: Site, visit: Open, part: str) -> None:
+    page = loaded(visit(site.url, forgiving=True, before=lambda each: each.route("**/js/main.js", never_by_itself)))
+    cut, cut_one = first_cut_off()
     page.route(f"**/api/{part}?*", cut_one)
     mark = f"/cut-{secrets.token_hex(4)}"
     site.request(mark)
@@ -423,15 +429,7 @@ def test_without_the_chart_library_there_are_tables(site: Site, visit: Open) -> 
 
 @pytest.mark.parametrize("file", ["uPlot.iife.min.js", "uPlot.min.css"])
 def test_a_chart_library_that_was_cut_off_is_asked_again(site: Site, visit: Open, file: str) -> None:
-    cut: list[Route] = []
-
-    def cut_one(route: Route) -> None:
-        if cut:
-            route.continue_()
-        else:
-            cut.append(route)
-            route.abort("connectionreset")
-
+    cut, cut_one = first_cut_off()
     page = visit(site.url, forgiving=True, before=lambda each: each.route(f"**/vendor/{file}", cut_one))
     expect(page.locator("#minutes-plot canvas")).to_be_visible()
     assert (len(cut), page.locator("#traffic-note").text_content()) == (1, "")
