@@ -178,6 +178,8 @@ def main(settings: Settings, options: argparse.Namespace) -> int:
     except AWS_ERRORS as error:
         explained = explain(error, f"s3://{settings.s3_bucket}", settings.target)
         raise CommandError(f"{explained}; run it again to go on: nothing is doubled") from error
+    except OSError as error:  # an answer that lacks bytes, or no room for those of an object
+        raise CommandError(f"{error}; run it again to go on: nothing is doubled") from error
     except KeyboardInterrupt:
         say("interrupted; run it again to go on: nothing is doubled")
         raise

@@ -340,6 +340,25 @@ def test_what_it_refuses(bucket: Bucket, monkeypatch: pytest.MonkeyPatch, capsys
     assert not bucket.calls
 
 
+@pytest.mark.parametrize(
+    "problem", ["s3://b/k: 3 bytes instead of 5 from byte 0", "[Errno 28] No space left on device"]
+)
+def test_bytes_that_are_missing_or_find_no_room(
+    bucket: Bucket, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], problem: str
+) -> None:
+    bucket.send(lines_of(1), COMMON)
+
+    def fail(*_: Any) -> None:
+        raise OSError(28, "No space left on device") if "Errno" in problem else OSError(problem)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Archive, "append", fail)
+        assert cli.main(["reprocess"]) == 1
+    assert f"{problem}; run it again to go on: nothing is doubled" in capsys.readouterr().err
+    assert cli.main(["reprocess"]) == 0
+    assert bucket.lines(of_rejected=False) == numbers(1)
+
+
 def test_an_interruption(bucket: Bucket, capsys: pytest.CaptureFixture[str]) -> None:
     bucket.send(lines_of(1), COMMON)
 
