@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import argparse
 import re
+import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 from cli import manual
+from cli.screen import UNUSABLE, note
 
 N = TypeVar("N", int, float)
 
@@ -32,6 +34,14 @@ class _Help(argparse.RawDescriptionHelpFormatter):
         return f"{', '.join(action.option_strings)} {value}"
 
 
+class _Parser(argparse.ArgumentParser):
+    """Ends with 2 when the arguments are wrong, also where that cannot be said: Python 3.11.2 fails at it."""
+
+    def error(self, message: str) -> NoReturn:
+        note(f"{self.format_usage()}{self.prog}: error: {message}")
+        sys.exit(UNUSABLE)
+
+
 def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Ends the process with 2, and the usage of the command that was meant, when they are wrong."""
     options, unknown = parser().parse_known_args(arguments)
@@ -41,7 +51,7 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def parser() -> argparse.ArgumentParser:
-    made = argparse.ArgumentParser(
+    made = _Parser(
         prog="appliance",
         description="Look at the running appliance, and follow what it archives.",
         epilog=manual.EPILOG,
