@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import random
 import re
 import secrets
@@ -106,6 +107,12 @@ def test_what_was_not_measured_again_stays_on_the_page(tmp_path: Path) -> None:
     write(first, keep=True, folder=tmp_path)
     write(first[:2], keep=True, folder=tmp_path)
     assert page.read_text().startswith(before)
+
+
+def test_what_is_not_there_is_imported_after_a_chart_as_before(tmp_path: Path) -> None:
+    Chart("a.svg", "A chart", "x", "y", (1, 10), {"line": [(1, 1), (10, 2)]}).write(tmp_path)
+    with pytest.raises(ModuleNotFoundError):
+        importlib.import_module("not_there")
 
 
 def test_figures_of_two_machines_do_not_stand_on_one_page(tmp_path: Path) -> None:
