@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 import os
+import signal
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 
@@ -15,6 +16,11 @@ from hypothesis import settings
 
 from tests.emulator import Emulator
 from tests.localstack_process import LocalStack, LocalStackImage, by_image, unavailable
+
+# A shell that starts the tests in the background lets SIGINT be ignored, also in all that they start: no Ctrl-C ends it
+for interruption in (signal.SIGINT, signal.SIGQUIT):
+    if signal.getsignal(interruption) == signal.SIG_IGN:
+        signal.signal(interruption, signal.default_int_handler if interruption == signal.SIGINT else signal.SIG_DFL)
 
 # How long an example takes says more of the machine than of the code
 settings.register_profile("default", deadline=None)
