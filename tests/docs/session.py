@@ -26,6 +26,8 @@ SHORTER = {
     "--minutes 5": "--minutes 0.05",
     "script/bench": "script/bench --only producer --runs 1",
 }
+# A folder of programs that a page takes for granted: the reader's own, where the machine has none
+OWN = "own"
 HOUR = re.compile(r"\d{4}/\d\d/\d\d/\d\d(?=/web-access\.log)")
 STATE_SECONDS, COMMAND_SECONDS, STOP_SECONDS = 120.0, 300.0, 120.0
 
@@ -95,6 +97,8 @@ def copy_repository(to: Path) -> None:
         if not (to / ".venv" / "bin" / tool.name).exists():
             (to / ".venv" / "bin" / tool.name).symlink_to(tool.resolve())
     shutil.copy(ROOT / ".venv" / "installed", to / ".venv")
+    (to / OWN).mkdir()
+    (to / OWN / "aws").symlink_to(ROOT / ".venv" / "bin" / "aws")
 
 
 class Session:
@@ -109,7 +113,7 @@ class Session:
         self._hour = ""
         kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
         settings = {name: str(free_port()) for name in ("HTTP_PORT", "DASHBOARD_PORT", "EMULATOR_PORT")}
-        self._environment = kept | settings | {"POLL_INTERVAL": "2"}
+        self._environment = kept | settings | {"POLL_INTERVAL": "2", "PATH": f"{kept['PATH']}:{folder / OWN}"}
 
     def run(self, command: str) -> None:
         """Raises AssertionError with what it printed when it fails."""
