@@ -34,6 +34,7 @@ from entrypoint.record_key import GRACE
 from entrypoint.resources import Outcome
 from entrypoint.run import Run
 from entrypoint.watch import LOOK_EVERY, Watch
+from tests.waiting import eventually
 
 KINDS = {
     "kinesis": ["bucket", "role", "stream", "function", "mapping"],
@@ -101,6 +102,7 @@ def clients(request: pytest.FixtureRequest) -> Iterator[Clients]:
         patient.list_buckets()  # LocalStack loads a service when it is first asked for
     connected = connect(settings)
     yield connected
+    eventually(lambda: forget_all_mappings(connected))
     for each in services(connected):
         each.close()
 
@@ -191,6 +193,14 @@ def mappings(clients: Clients, settings: Settings) -> list[Any]:
 def forget_mapping(clients: Clients, settings: Settings) -> None:
     for each in mappings(clients, settings):
         clients.lambda_.delete_event_source_mapping(UUID=each["UUID"])
+
+
+def forget_all_mappings(clients: Clients) -> bool:
+    """An endpoint polls the shards of each as long as it runs: for those of this file LocalStack needs a core."""
+    for each in clients.lambda_.list_event_source_mappings()["EventSourceMappings"]:
+        if each["State"] != "Deleting":
+            clients.lambda_.delete_event_source_mapping(UUID=each["UUID"])
+    return True
 
 
 def forget_delivery_log(clients: Clients, settings: Settings) -> None:
